@@ -1,0 +1,71 @@
+"""Arithmetic that reads the same for one design point and for an array of them.
+
+A metaparameter is a Python number, or a NumPy array with one value for each design point of a chunk. Whatever is computed
+from it elementwise is then an array too. Where the *structure* of a network depends on a value, one description cannot
+serve a chunk whose points disagree: `uniform` and `same` raise `Disagreement`, and pricing splits the chunk there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Types name the scalar reading; an array may stand wherever one of these does.
+Int: TypeAlias = int
+Float: TypeAlias = float
+Mask: TypeAlias = bool
+
+T = TypeVar("T")
+
+
+class Disagreement(Exception):  # noqa: N818 (control flow between description and pricing, never an error of a user)
+    """The points of a chunk need different structures: those where `mask` holds, and the others."""
+
+    def __init__(self, mask: NDArray[np.bool_]) -> None:
+        super().__init__("the points of a chunk disagree about structure")
+        self.mask = mask
+
+
+def uniform(condition: Mask) -> bool:
+    """Whether the condition holds, for every point of a chunk alike; raises `Disagreement` where they differ."""
+    if not isinstance(condition, np.ndarray):
+        return bool(condition)
+    if condition.all():
+        return True
+    if condition.any():
+        raise Disagreement(condition)
+    return False
+
+
+def same(value: T) -> T:
+    """The one value that all points of a chunk share; raises `Disagreement` where they differ."""
+    if isinstance(value, np.ndarray):
+        first: T = value.flat[0].item()
+        if not uniform(value == first):
+            raise AssertionError("a chunk holds its own first value")
+        return first
+    return value
+
+
+def nearest(value: Float) -> Int:
+    """The nearest whole number, halves to the even one: the rounding rule of all design spaces.
+
+    The papers give none; Python's `round` and NumPy's `rint` both follow IEEE 754 here, so scalars and arrays agree.
+    """
+    return _whole(np.rint(value)) if isinstance(value, np.ndarray) else round(value)
+
+
+def at_least(minimum: int, value: Int) -> Int:
+    """The value, or the minimum where the value is smaller."""
+    return _whole(np.maximum(minimum, value)) if isinstance(value, np.ndarray) else max(minimum, value)
+
+
+def ceil_div(value: Int, divisor: Int) -> Int:
+    """The quotient rounded up, in exact whole-number arithmetic."""
+    return -(-value // divisor)
+
+
+def _whole(values: NDArray[Any]) -> Any:  # noqa: ANN401 (an array in the place of an Int)
+    return values.astype(np.int64)

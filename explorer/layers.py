@@ -1,0 +1,221 @@
+"""Layer kinds: each is one small frozen class with its output shape, its cost and its torch module together.
+
+Nothing here knows what a layer is part of. `explorer.network` joins layers; torch is imported only inside `build`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from explorer.arrays import Int, ceil_div, uniform
+from explorer.errors import Infeasible
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BYTES_PER_PARAM = 4  # float32, as the papers store their models
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A square feature map of one image: `channels` maps of `size` x `size` elements."""
+
+    channels: Int
+    size: Int
+
+    @property
+    def elements(self) -> Int:
+        """Number of elements of the feature map."""
+        return self.channels * self.size * self.size
+
+    def __str__(self) -> str:
+        return f"{self.size}x{self.size}x{self.channels}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a layer costs for one image.
+
+    `params` counts learnt numbers; `macs` multiply-adds of convolution and linear layers (the papers' FLOPs, never
+    doubled); `activations` elements written by convolution, pooling and linear layers.
+    """
+
+    params: Int = 0
+    macs: Int = 0
+    activations: Int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.params + other.params, self.macs + other.macs, self.activations + other.activations)
+
+    @property
+    def model_bytes(self) -> Int:
+        """Size of the model in bytes: its params as float32."""
+        return self.params * BYTES_PER_PARAM
+
+
+class Layer:
+    """A layer kind: what comes out of it, what it costs, and the torch module that computes it.
+
+    `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def notation(self) -> str:
+        """The short form in layer tables, such as `3x3/2 64`; empty where tables leave the layer out."""
+        return ""
+
+    def output(self, shape: Shape) -> Shape:
+        """The shape that comes out when `shape` goes in; raises `Infeasible` where nothing would."""
+        return shape
+
+    def cost(self, shape: Shape) -> Cost:  # noqa: ARG002 (most kinds cost nothing)
+        """The cost of the layer for an input of `shape`."""
+        return Cost()
+
+    def build(self, shape: Shape) -> nn.Module:
+        """The torch module for an input of `shape`, in NCHW order."""
+        raise TypeError(f"{type(self).__name__} builds no module")
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """A convolution with square filters."""
+
+    channels: Int
+    kernel: Int
+    stride: Int = 1
+    padding: Int = 0
+    bias: bool = True
+    kind: ClassVar[str] = "conv"
+
+    @property
+    def notation(self) -> str:
+        """Filter size, stride where it is not 1, and number of filters."""
+        stride = "" if self.stride == 1 else f"/{self.stride}"
+        return f"{self.kernel}x{self.kernel}{stride} {self.channels}"
+
+    def output(self, shape: Shape) -> Shape:
+        """One map for each filter."""
+        size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
+        return Shape(self.channels, _at_least_one_pixel(size, self.notation))
+
+    def cost(self, shape: Shape) -> Cost:
+        """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
+        out = self.output(shape)
+        weights = shape.channels * self.channels * self.kernel * self.kernel
+        biases = self.channels if self.bias else 0
+        return Cost(weights + biases, weights * out.size * out.size, out.elements)
+
+    def build(self, shape: Shape) -> nn.Module:
+        """`torch.nn.Conv2d`."""
+        from torch import nn
+
+        return nn.Conv2d(shape.channels, self.channels, self.kernel, self.stride, self.padding, bias=self.bias)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Batch normalisation with a learnt scale and shift for each channel."""
+
+    kind: ClassVar[str] = "batch_norm"
+
+    def cost(self, shape: Shape) -> Cost:
+        """Scale and shift; the running statistics are not learnt."""
+        return Cost(params=2 * shape.channels)
+
+    def build(self, shape: Shape) -> nn.Module:
+        """`torch.nn.BatchNorm2d`."""
+        from torch import nn
+
+        return nn.BatchNorm2d(shape.channels)
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """The rectifier."""
+
+    kind: ClassVar[str] = "relu"
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.ReLU`, in place to spare memory."""
+        from torch import nn
+
+        return nn.ReLU(inplace=True)
+
+
+@dataclass(frozen=True)
+class MaxPool(Layer):
+    """Max-pooling whose last window may hang over the edge (Caffe's rule, which SqueezeNet was published with)."""
+
+    kernel: Int = 3
+    stride: Int = 2
+    kind: ClassVar[str] = "max_pool"
+
+    @property
+    def notation(self) -> str:
+        """Window and stride."""
+        return f"max-pool {self.kernel}x{self.kernel}/{self.stride}"
+
+    def output(self, shape: Shape) -> Shape:
+        """The size is rounded up."""
+        size = ceil_div(shape.size - self.kernel, self.stride) + 1
+        return Shape(shape.channels, _at_least_one_pixel(size, self.notation))
+
+    def cost(self, shape: Shape) -> Cost:
+        """Writes its output."""
+        return Cost(activations=self.output(shape).elements)
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.MaxPool2d` with `ceil_mode`."""
+        from torch import nn
+
+        return nn.MaxPool2d(self.kernel, self.stride, ceil_mode=True)
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(Layer):
+    """The mean of each feature map."""
+
+    kind: ClassVar[str] = "global_average_pool"
+
+    @property
+    def notation(self) -> str:
+        """Its name."""
+        return "global average pool"
+
+    def output(self, shape: Shape) -> Shape:
+        """One pixel a channel."""
+        return Shape(shape.channels, 1)
+
+    def cost(self, shape: Shape) -> Cost:
+        """Writes its output."""
+        return Cost(activations=self.output(shape).elements)
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.AdaptiveAvgPool2d(1)`."""
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(1)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Drops elements with probability `rate` during training."""
+
+    rate: float
+    kind: ClassVar[str] = "dropout"
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.Dropout`."""
+        from torch import nn
+
+        return nn.Dropout(self.rate)
+
+
+def _at_least_one_pixel(size: Int, notation: str) -> Int:
+    if uniform(size < 1):
+        raise Infeasible(f"{notation}: the feature map would shrink below one pixel")
+    return size

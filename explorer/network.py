@@ -1,0 +1,252 @@
+"""A network description: layers joined by combinators, and the readings that everything else takes of it.
+
+A combinator is a layer whose parts are layers. Tracing a description for an input shape gives a tree of `Node`s, and cost,
+torch module, layer table and canonical form are all read off that one tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Any
+
+from explorer.arrays import uniform
+from explorer.errors import Infeasible
+from explorer.layers import Cost, Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer in its place: its name there, the shapes that go in and come out, and the nodes of its parts."""
+
+    name: str
+    layer: Layer
+    input: Shape
+    output: Shape
+    parts: tuple[Node, ...] = ()
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The layer's own cost, or the sum over its parts."""
+        if isinstance(self.layer, Combinator):
+            return reduce(Cost.__add__, (part.cost for part in self.parts), Cost())
+        return self.layer.cost(self.input)
+
+    def build(self) -> nn.Module:
+        """The torch module of this layer with all its parts; parameter names are the names of the nodes."""
+        if isinstance(self.layer, Combinator):
+            return self.layer.join(OrderedDict((part.name, part.build()) for part in self.parts))
+        return self.layer.build(self.input)
+
+    def canonical(self) -> list[Any]:
+        """What is realised, without names: equal for two descriptions exactly when they compute the same function."""
+        if isinstance(self.layer, Combinator):
+            return self.layer.canonical_form([part.canonical() for part in self.parts])
+        return [self.layer.kind, {field.name: getattr(self.layer, field.name) for field in fields(self.layer)}]  # type: ignore[arg-type]
+
+    def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
+        """The nodes `depth` levels down, or those above that have no parts, each with its dotted path."""
+        for part in self.parts:
+            here = (*path, part.name)
+            if depth > 1 and part.parts:
+                yield from part.rows(depth - 1, here)
+            else:
+                yield ".".join(here), part
+
+
+class Combinator(Layer):
+    """A layer made of layers."""
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers that it joins, by name."""
+        raise TypeError(f"{type(self).__name__} has no parts")
+
+    def trace(self, name: str, shape: Shape) -> Node:
+        """The tree of nodes for an input of `shape`."""
+        raise TypeError(f"{type(self).__name__} has no trace")
+
+    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
+        """The torch module that joins those of the parts."""
+        raise TypeError(f"{type(self).__name__} joins nothing")
+
+    def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
+        """The canonical form, given those of the parts."""
+        return [self.kind, parts]
+
+    def output(self, shape: Shape) -> Shape:
+        """The shape that comes out when `shape` goes in."""
+        return self.trace("", shape).output
+
+    def _notations(self) -> list[str]:
+        return [part.notation for _, part in self.parts() if part.notation]
+
+
+@dataclass(frozen=True)
+class Chain(Combinator):
+    """Layers one after another."""
+
+    named: tuple[tuple[str, Layer], ...]
+    kind = "chain"
+
+    @property
+    def notation(self) -> str:
+        """The parts in order."""
+        return " > ".join(self._notations())
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers in order, by name."""
+        return self.named
+
+    def trace(self, name: str, shape: Shape) -> Node:
+        """Each part takes what the one before it gives."""
+        nodes = []
+        current = shape
+        for part_name, part in self.named:
+            nodes.append(_trace(part_name, part, current))
+            current = nodes[-1].output
+        return Node(name, self, shape, current, tuple(nodes))
+
+    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
+        """`torch.nn.Sequential`."""
+        from torch import nn
+
+        return nn.Sequential(modules)
+
+    def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
+        """Chains within chains are one chain, and a chain of one is that one."""
+        flat = [inner for part in parts for inner in (part[1] if part[0] == self.kind else [part])]
+        return flat[0] if len(flat) == 1 else [self.kind, flat]
+
+
+@dataclass(frozen=True)
+class Concat(Combinator):
+    """Layers side by side on the same input; their channels are put one after another."""
+
+    named: tuple[tuple[str, Layer], ...]
+    kind = "concat"
+
+    @property
+    def notation(self) -> str:
+        """The parts between brackets."""
+        return "[" + " | ".join(self._notations()) + "]"
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers side by side, by name."""
+        return self.named
+
+    def trace(self, name: str, shape: Shape) -> Node:
+        """Every part takes the same input; their outputs must agree in size."""
+        nodes = tuple(_trace(part_name, part, shape) for part_name, part in self.named)
+        size = nodes[0].output.size
+        for node in nodes[1:]:
+            if not uniform(node.output.size == size):
+                raise ValueError(f"concat: {node.name} gives {node.output}, beside maps of size {size}")
+        channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
+        return Node(name, self, shape, Shape(channels, size), nodes)
+
+    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
+        """Calls each part on the input and concatenates along the channels."""
+        from explorer.modules import Concatenated
+
+        return Concatenated(modules)
+
+    def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
+        """One part alone is that part."""
+        return parts[0] if len(parts) == 1 else [self.kind, parts]
+
+
+@dataclass(frozen=True)
+class Residual(Combinator):
+    """The sum of a body and a shortcut on the same input; no shortcut means the input itself."""
+
+    body: Layer
+    shortcut: Layer | None = None
+    kind = "residual"
+
+    @property
+    def notation(self) -> str:
+        """The body, a plus, and the shortcut (`x` for the input itself)."""
+        return f"{self.body.notation} + {self.shortcut.notation if self.shortcut else 'x'}"
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """Body and, where there is one, shortcut."""
+        return (("body", self.body), *((("shortcut", self.shortcut),) if self.shortcut else ()))
+
+    def trace(self, name: str, shape: Shape) -> Node:
+        """Body and shortcut take the same input and must give the same shape."""
+        nodes = tuple(_trace(part_name, part, shape) for part_name, part in self.parts())
+        body, other = nodes[0].output, nodes[1].output if self.shortcut else shape
+        if not uniform((body.channels == other.channels) & (body.size == other.size)):
+            raise ValueError(f"residual: the body gives {body}, the shortcut {other}")
+        return Node(name, self, shape, body, nodes)
+
+    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
+        """Calls both on the input and adds."""
+        from explorer.modules import Summed
+
+        return Summed(modules)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A description: what goes in, and the layers that it goes through."""
+
+    input: Shape
+    body: Combinator
+
+    @cached_property
+    def trace(self) -> Node:
+        """The tree of nodes that all readings share."""
+        return self.body.trace("", self.input)
+
+    @property
+    def cost(self) -> Cost:
+        """Exact cost of one image."""
+        return self.trace.cost
+
+    def build(self) -> nn.Module:
+        """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
+        from torch import nn
+
+        return nn.Sequential(OrderedDict(body=self.trace.build(), flatten=nn.Flatten()))
+
+    @cached_property
+    def canonical(self) -> str:
+        """The realised layers as JSON, the same text for equal networks."""
+        realised = {"input": [self.input.channels, self.input.size], "layers": self.trace.canonical()}
+        return json.dumps(realised, sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, in hexadecimal: the network's identity."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+    def rows(self, depth: int = 1) -> list[tuple[str, Node]]:
+        """The layer table: dotted path and node of each layer, `depth` levels down."""
+        return list(self.trace.rows(depth))
+
+
+def chain(**parts: Layer) -> Chain:
+    """A chain of named layers."""
+    return Chain(tuple(parts.items()))
+
+
+def concat(**parts: Layer) -> Concat:
+    """Named layers side by side."""
+    return Concat(tuple(parts.items()))
+
+
+def _trace(name: str, layer: Layer, shape: Shape) -> Node:
+    try:
+        if isinstance(layer, Combinator):
+            return layer.trace(name, shape)
+        return Node(name, layer, shape, layer.output(shape))
+    except Infeasible as error:
+        raise Infeasible(f"{name}.{error}" if isinstance(layer, Combinator) else f"{name}: {error}") from None

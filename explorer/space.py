@@ -1,0 +1,96 @@
+"""Design spaces: families of networks defined by metaparameters.
+
+A space is a frozen pydantic model: its fields are the metaparameters with their rules, and `expand` turns one design point,
+or a chunk of them held in arrays, into a network description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from explorer.errors import ExplorerError, unknown
+from explorer.network import Network
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published network of a space with its exact counts; the contract tests check every anchor of every space."""
+
+    preset: str
+    params: int
+    source: str
+    macs: int | None = None
+    metaparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Space(BaseModel):
+    """One design point of a family; subclasses declare the metaparameters as fields and build the network in `expand`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    anchors: ClassVar[tuple[Anchor, ...]] = ()
+
+    def expand(self) -> Network:
+        """The network description of the point; raises `Infeasible` where no network realises it."""
+        raise TypeError(f"{type(self).__name__} does not say how it expands")
+
+    @classmethod
+    def preset(cls, name: str | None = None) -> dict[str, Any]:
+        """The metaparameters that a preset sets; the space's first preset where no name is given."""
+        name = next(iter(cls.presets)) if name is None else name
+        if name not in cls.presets:
+            raise unknown(f"preset of {cls.name}", name, cls.presets)
+        return dict(cls.presets[name])
+
+    @classmethod
+    def point(cls, preset: str | None = None, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
+        """The design point of a preset with some metaparameters replaced; errors name key, value and rule."""
+        try:
+            return cls.model_validate(cls.preset(preset) | metaparameters)
+        except ValidationError as error:
+            raise cls.mistake(error.errors()[0]) from None
+
+    @classmethod
+    def points(cls, preset: str | None = None, **columns: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
+        """A chunk of design points: NumPy arrays of equal length stand for metaparameters, beside plain values.
+
+        The rules of numbers are ranges, so a column keeps them when its extremes do.
+        """
+        arrays = {key: column for key, column in columns.items() if isinstance(column, np.ndarray)}
+        low = columns | {key: column.min().item() for key, column in arrays.items()}
+        high = columns | {key: column.max().item() for key, column in arrays.items()}
+        cls.point(preset, **low)
+        checked = cls.point(preset, **high)
+        return checked.model_copy(update=arrays)
+
+    @classmethod
+    def mistake(cls, details: ErrorDetails) -> ExplorerError:
+        """The one-line error for what pydantic found wrong with a metaparameter."""
+        key = str(details["loc"][0])
+        if details["type"] == "extra_forbidden":
+            return unknown(f"metaparameter of {cls.name}", key, cls.model_fields)
+        return ExplorerError(f"{cls.name}: {key} = {label(details['input'])}: {rule(details)}")
+
+
+def label(value: object) -> str:
+    """A metaparameter's value as tables, plots and messages show it: `0.125`, `simple`, `1-4-8`, `yes`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return "-".join(map(label, value))
+    return str(value)
+
+
+def rule(details: ErrorDetails) -> str:
+    """What pydantic says of a value, as the end of a sentence."""
+    message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return message[:1].lower() + message[1:]

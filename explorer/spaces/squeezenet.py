@@ -1,0 +1,128 @@
+"""SqueezeNet (Iandola et al. 2016, arXiv:1602.07360), regenerated from its metaparameters (section 5.1 of the paper).
+
+Fire module i, counted from 0, has e_i = base_e + incr_e * floor(i / freq) expand filters, of which pct3x3 * e_i are 3x3
+and the others 1x1, behind squeeze_ratio * e_i squeeze filters. Products are rounded to the nearest whole number, halves to
+the even one (the paper gives no rule); there is at least one squeeze filter, and a side of the expand layer without filters
+is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, Strict
+
+from explorer.arrays import Float, Int, at_least, nearest, same, uniform
+from explorer.errors import Infeasible
+from explorer.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
+from explorer.network import Chain, Network, Residual, chain, concat
+from explorer.space import Anchor, Space
+
+Count = Annotated[Int, Field(ge=1, le=1_000_000)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+
+
+class SqueezeNet(Space):
+    """A design point of the SqueezeNet family. Layers are numbered as in the paper: conv1, fire2, fire3, ..."""
+
+    base_e: Count = Field(128, description="expand filters of the first fire module")
+    incr_e: Annotated[Int, Field(ge=0, le=1_000_000)] = Field(
+        128, description="expand filters added after every `freq` modules"
+    )
+    freq: Count = Field(2, description="fire modules between two increases")
+    squeeze_ratio: Annotated[Float, Field(gt=0, le=1)] = Field(0.125, description="squeeze filters for each expand filter")
+    pct3x3: Share = Field(0.5, description="share of the expand filters that are 3x3")
+    fires: Annotated[Int, Field(ge=1, le=1000)] = Field(8, description="fire modules")
+    pools: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(strict=False)] = Field(
+        (1, 4, 8), description="numbers of the layers that a max-pool follows; 1 is conv1, 2 the first fire module"
+    )
+    stem_width: Count = Field(96, description="filters of conv1")
+    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="filter size of conv1")
+    stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(2, description="stride of conv1")
+    stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(0, description="padding of conv1")
+    bypass: Literal["none", "simple", "complex"] = Field(
+        "none", description="connections around fire modules, as in figure 2 of the paper"
+    )
+    batch_norm: bool = Field(default=False, description="batch norm after every convolution but the last")
+    dropout: Annotated[Float, Field(ge=0, lt=1)] = Field(0.5, description="share dropped before the last convolution")
+    classes: Annotated[Int, Field(ge=2, le=1_000_000)] = Field(1000, description="number of classes")
+    input_size: Count = Field(224, description="height and width of the images, in pixels")
+
+    name: ClassVar[str] = "squeezenet"
+    source: ClassVar[str] = "Iandola et al. 2016, arXiv:1602.07360"
+    presets: ClassVar = {
+        "v1_0": {},
+        "v1_1": {"stem_width": 64, "stem_kernel": 3, "pools": (1, 3, 5)},
+        "cifar": {
+            "base_e": 32,
+            "incr_e": 32,
+            "squeeze_ratio": 0.5,
+            "stem_width": 24,
+            "stem_kernel": 3,
+            "stem_padding": 1,
+            "batch_norm": True,
+            "dropout": 0.0,
+            "classes": 10,
+            "input_size": 32,
+        },
+    }
+    anchors: ClassVar = (
+        Anchor("v1_0", 1_248_424, "table 1 of the paper; MACs of torchvision's squeezenet1_0", macs=818_924_576),
+        Anchor("v1_0", 1_248_424, "ShuffleNet, table 6: 833 MFLOPs", macs=832_667_936, metaparameters={"input_size": 227}),
+        Anchor("v1_1", 1_235_496, "torchvision's squeezenet1_1", macs=349_151_936),
+        Anchor("v1_0", 1_589_672, "figure 2 of the paper, computed by hand", metaparameters={"bypass": "complex"}),
+    )
+
+    def expand(self) -> Network:
+        """conv1, the fire modules with their pools and bypasses, and a convolution with global pooling as classifier."""
+        fires = same(self.fires)
+        last = fires + 2
+        misplaced = [number for number in self.pools if number >= last]
+        if misplaced:
+            raise Infeasible(f"pools: a pool after layer {misplaced[0]}, but the last fire module is layer {last - 1}")
+        layers: dict[str, Layer] = {
+            "conv1": self._conv(self.stem_width, self.stem_kernel, self.stem_stride, self.stem_padding)
+        }
+        channels = self.stem_width
+        for number in range(1, last):
+            if number > 1:
+                expand_filters = self.base_e + self.incr_e * ((number - 2) // self.freq)
+                layers[f"fire{number}"] = self._bypassed(self._fire(expand_filters), channels, expand_filters)
+                channels = expand_filters
+            if number in self.pools:
+                layers[f"pool{number}"] = MaxPool(kernel=3, stride=2)
+        rate = same(self.dropout)
+        if rate > 0:
+            layers["dropout"] = Dropout(rate)
+        layers[f"conv{last}"] = chain(conv=Conv(self.classes, kernel=1), relu=ReLU())
+        layers["average"] = GlobalAveragePool()
+        return Network(Shape(3, self.input_size), chain(**layers))
+
+    def _fire(self, expand_filters: Int) -> Chain:
+        squeeze = at_least(1, nearest(self.squeeze_ratio * expand_filters))
+        side3x3 = nearest(self.pct3x3 * expand_filters)
+        side1x1 = expand_filters - side3x3
+        sides: dict[str, Layer] = {}
+        if uniform(side1x1 > 0):
+            sides["conv1x1"] = self._conv(side1x1, kernel=1)
+        if uniform(side3x3 > 0):
+            sides["conv3x3"] = self._conv(side3x3, kernel=3, padding=1)
+        return chain(squeeze=self._conv(squeeze, kernel=1), expand=concat(**sides))
+
+    def _bypassed(self, fire: Chain, channels: Int, expand_filters: Int) -> Layer:
+        """Simple: the input is added where widths agree. Complex: elsewhere as well, through a 1x1 convolution."""
+        if self.bypass == "none":
+            return fire
+        if uniform(channels == expand_filters):
+            return Residual(fire)
+        if self.bypass == "complex":
+            return Residual(fire, chain(**self._linear(expand_filters, kernel=1)))
+        return fire
+
+    def _conv(self, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0) -> Chain:
+        return chain(**self._linear(channels, kernel, stride, padding), relu=ReLU())
+
+    def _linear(self, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0) -> dict[str, Layer]:
+        """A convolution; batch norm, where there is any, brings the bias itself."""
+        conv = Conv(channels, kernel, stride, padding, bias=not self.batch_norm)
+        return {"conv": conv, "norm": BatchNorm()} if self.batch_norm else {"conv": conv}

@@ -1,0 +1,47 @@
+"""How a network is trained in a short run: the recipe (optimiser, schedule, augmentation) and the budget."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Recipe(BaseModel):
+    """Optimiser, schedule and augmentation, fixed within a study.
+
+    SGD with Nesterov momentum. The rate is a trunk with branches: it warms up over a fixed number of images, stays constant,
+    and falls linearly to zero over the last share of the budget. A larger budget shares the trunk of a smaller one, and a run
+    of any budget ends annealed, which short runs need to rank networks as long ones do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    learning_rate: Annotated[float, Field(gt=0)] = 0.12
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    warmup_images: Annotated[int, Field(ge=0)] = 4_000
+    decay_share: Share = 0.25
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
+    flip: bool = True
+
+    def rate(self, seen: int, total: int) -> float:
+        """The learning rate after `seen` of `total` images."""
+        warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0
+        decaying = self.decay_share * total
+        decay = min(1.0, (total - seen) / decaying) if decaying else 1.0
+        return self.learning_rate * min(warmup, decay)
+
+
+class Budget(BaseModel):
+    """How long a run is: `epochs` passes over `images` training images, measured on at most `validation` other images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    images: Annotated[int, Field(ge=2)] = 10_000
+    epochs: Annotated[int, Field(ge=1)] = 4
+    validation: Annotated[int, Field(ge=1)] = 5_000

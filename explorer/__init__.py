@@ -1,0 +1,37 @@
+"""Explore the hyperparameter design spaces of small convolutional networks.
+
+From Python: `load_study`, `sweep` (returns a frame with one row a point), `describe` (a layer table), `price` (costs of design
+points, one or arrays of them), and `explorer.plots` (functions that draw a frame on an axis).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer import plots
+    from explorer.api import sweep
+    from explorer.errors import ExplorerError, Infeasible
+    from explorer.pricing import describe, price
+    from explorer.study import load_study
+
+__all__ = ["ExplorerError", "Infeasible", "describe", "load_study", "plots", "price", "sweep"]
+
+_HOMES = {
+    "ExplorerError": "explorer.errors",
+    "Infeasible": "explorer.errors",
+    "describe": "explorer.pricing",
+    "load_study": "explorer.study",
+    "price": "explorer.pricing",
+    "sweep": "explorer.api",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
+    """Imports what is asked for, and only then, so that the command line starts quickly."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name == "plots":
+        return import_module("explorer.plots")
+    raise AttributeError(f"module 'explorer' has no attribute {name!r}")

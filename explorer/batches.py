@@ -47,9 +47,7 @@ class Batches:
             stop = start + batch_size
             yield self._normalised(self.images[start:stop]), self.labels[start:stop]
 
-    def augmented(
-        self, batch_size: int, recipe: Recipe, rng: np.random.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def augmented(self, batch_size: int, recipe: Recipe, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Full batches in random order, each image shifted by up to `crop_padding` pixels and flipped half of the time."""
         count, height, width, _ = self.images.shape
         order = rng.permutation(count)
@@ -69,7 +67,8 @@ class Batches:
     def _shifted(length: int, count: int, padding: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Pixel positions of `count` shifted windows, (count, length); what lies outside repeats the edge."""
         shift = rng.integers(-padding, padding + 1, size=(count, 1))
-        return np.clip(np.arange(length) + shift, 0, length - 1)
+        places: NDArray[np.int64] = np.clip(np.arange(length) + shift, 0, length - 1)
+        return places
 
     def _index(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

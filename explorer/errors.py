@@ -10,7 +10,7 @@ class ExplorerError(Exception):
     """A mistake in what the user gave; the command line prints its message as one line and exits with code 2."""
 
 
-class Infeasible(ExplorerError):
+class Infeasible(ExplorerError):  # noqa: N818 (the name of the outcome)
     """A design point that no network realises: a recorded outcome in a study, an error when asked for by hand."""
 
 

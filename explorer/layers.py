@@ -5,6 +5,7 @@ Nothing here knows what a layer is part of. `explorer.network` joins layers; tor
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,7 +55,7 @@ class Cost:
         return self.params * BYTES_PER_PARAM
 
 
-class Layer:
+class Layer(ABC):
     """A layer kind: what comes out of it, what it costs, and the torch module that computes it.
 
     `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out.
@@ -71,13 +72,13 @@ class Layer:
         """The shape that comes out when `shape` goes in; raises `Infeasible` where nothing would."""
         return shape
 
-    def cost(self, shape: Shape) -> Cost:  # noqa: ARG002 (most kinds cost nothing)
+    def cost(self, shape: Shape) -> Cost:  # noqa: ARG002 (costs nothing unless a kind says otherwise)
         """The cost of the layer for an input of `shape`."""
         return Cost()
 
+    @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
         """The torch module for an input of `shape`, in NCHW order."""
-        raise TypeError(f"{type(self).__name__} builds no module")
 
 
 @dataclass(frozen=True)

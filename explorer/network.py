@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -64,17 +65,17 @@ class Node:
 class Combinator(Layer):
     """A layer made of layers."""
 
+    @abstractmethod
     def parts(self) -> tuple[tuple[str, Layer], ...]:
         """The layers that it joins, by name."""
-        raise TypeError(f"{type(self).__name__} has no parts")
 
+    @abstractmethod
     def trace(self, name: str, shape: Shape) -> Node:
         """The tree of nodes for an input of `shape`."""
-        raise TypeError(f"{type(self).__name__} has no trace")
 
+    @abstractmethod
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """The torch module that joins those of the parts."""
-        raise TypeError(f"{type(self).__name__} joins nothing")
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """The canonical form, given those of the parts."""
@@ -83,6 +84,14 @@ class Combinator(Layer):
     def output(self, shape: Shape) -> Shape:
         """The shape that comes out when `shape` goes in."""
         return self.trace("", shape).output
+
+    def cost(self, shape: Shape) -> Cost:
+        """The sum over the parts."""
+        return self.trace("", shape).cost
+
+    def build(self, shape: Shape) -> nn.Module:
+        """The torch module with those of all parts."""
+        return self.trace("", shape).build()
 
     def _notations(self) -> list[str]:
         return [part.notation for _, part in self.parts() if part.notation]

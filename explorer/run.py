@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from explorer.network import Network
 from explorer.recipe import Budget, Recipe
@@ -32,10 +33,10 @@ class Run:
     seed: int
     numerics: Numerics
 
-    @cached_property
-    def key(self) -> str:
-        """SHA-256, in hexadecimal, of everything that the measurement is a function of."""
-        settings = {
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that the measurement is a function of, as plain data."""
+        return {
             "network": self.network.digest,
             "data": self.data_fingerprint,
             "recipe": self.recipe.model_dump(),
@@ -43,4 +44,14 @@ class Run:
             "seed": self.seed,
             "numerics": asdict(self.numerics),
         }
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def effort(self) -> float:
+        """About how long the run takes, in units of its own: for small networks, memory traffic counts beside MACs."""
+        cost = self.network.cost
+        return self.budget.images * self.budget.epochs * (cost.macs + 1_000 * cost.activations)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256, in hexadecimal, of the settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()

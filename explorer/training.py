@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from explorer.run import Numerics
 VERSION = 1
 
 EVALUATION_BATCH = 500
+
+_deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager that torch leaves untyped
 
 
 class RunFailed(Exception):  # noqa: N818 (an outcome that is recorded, not a mistake)
@@ -59,7 +62,7 @@ def numerics() -> Numerics:
     if device == "cuda":
         fast_bfloat16 = torch.cuda.is_bf16_supported()
     else:
-        fast_bfloat16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 (no public name)
+        fast_bfloat16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 (it has no public name)
     return Numerics(
         training_version=VERSION,
         torch=torch.__version__.partition("+")[0],
@@ -82,7 +85,11 @@ def measure(
     split = dataset.split()
     if budget.images > len(split.train):
         raise ExplorerError(f"budget: images = {budget.images}: {dataset.name} has {len(split.train)} training images")
-    with PeakMemory(using.device) as memory, torch.random.fork_rng(), _reproducible():
+    with (
+        PeakMemory(using.device) as memory,
+        torch.random.fork_rng(),
+        _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True),
+    ):
         torch.manual_seed(seed)
         model = network.build()
         initialise(model)
@@ -176,9 +183,3 @@ class _Trainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.using.device, torch.bfloat16, enabled=self.using.dtype == "bfloat16")
-
-
-def _reproducible() -> torch.backends.cudnn.flags:
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False)
-
-

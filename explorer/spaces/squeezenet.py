@@ -30,7 +30,9 @@ class SqueezeNet(Space):
         128, description="expand filters added after every `freq` modules"
     )
     freq: Count = Field(2, description="fire modules between two increases")
-    squeeze_ratio: Annotated[Float, Field(gt=0, le=1)] = Field(0.125, description="squeeze filters for each expand filter")
+    squeeze_ratio: Annotated[Float, Field(gt=0, le=1)] = Field(
+        0.125, description="squeeze filters for each expand filter"
+    )
     pct3x3: Share = Field(0.5, description="share of the expand filters that are 3x3")
     fires: Annotated[Int, Field(ge=1, le=1000)] = Field(8, description="fire modules")
     pools: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(strict=False)] = Field(
@@ -71,7 +73,9 @@ class SqueezeNet(Space):
     }
     anchors: ClassVar = (
         Anchor("v1_0", 1_248_424, "table 1 of the paper; MACs of torchvision's squeezenet1_0", macs=818_924_576),
-        Anchor("v1_0", 1_248_424, "ShuffleNet, table 6: 833 MFLOPs", macs=832_667_936, metaparameters={"input_size": 227}),
+        Anchor(
+            "v1_0", 1_248_424, "ShuffleNet, table 6: 833 MFLOPs", macs=832_667_936, metaparameters={"input_size": 227}
+        ),
         Anchor("v1_1", 1_235_496, "torchvision's squeezenet1_1", macs=349_151_936),
         Anchor("v1_0", 1_589_672, "figure 2 of the paper, computed by hand", metaparameters={"bypass": "complex"}),
     )

@@ -1,0 +1,281 @@
+"""What the stored rows of a study say: accuracies with their uncertainty, Pareto fronts, the published curve.
+
+Frames in, frames out; nothing is drawn here and torch is not imported.
+
+How sure an accuracy is. A point is measured with n seeds on m validation images. The validation images are a sample, and so
+are the seeds, so whether seed s gets image i right is taken as
+
+    y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G,
+
+the two-way random-effects layout with one value in a cell. The point's accuracy, the mean of them all, then has the variance
+A/m + B/n + G/(n m). It is put together from two estimates:
+
+- S^2, the variance of a run's accuracy between seeds. It estimates B + G/m, and is pooled over the points of the study,
+  because n - 1 = 2 degrees of freedom say next to nothing about one point alone: S^2 = sum((n_p - 1) s_p^2) / sum(n_p - 1).
+- V, the variance between images of the mean over seeds. It estimates A + G/n. As S^2/n already holds G/(n m), that share is taken
+  off, with G estimated by the mean square of the interaction (what is left of y without the means of its rows and columns).
+
+So variance = (V - G/n)/m + S^2/n. (V/m + S^2/n would count the noise twice and be too wide by a tenth or more.)
+The interval is mean +- t sqrt(variance) at 95 %, with Student's t at the degrees of freedom of Welch and Satterthwaite: the
+image term rests on thousands of images and the seed term on few seeds, so the pooled degrees of freedom alone would be too
+few where the images dominate. What it takes for granted: seeds scatter alike at all points of a study.
+tests/test_analysis.py holds the simulated coverage. Sources: Searle, Casella and McCulloch, Variance Components, 1992
+(two-way crossed classification, random model); Satterthwaite, Biometrics Bulletin 2, 1946, p. 110.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import moocore
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from explorer.errors import unknown
+from explorer.record import StudyRecord
+from explorer.space import label
+from explorer.study import studies_folder
+
+CONFIDENCE = 0.95
+FRONTS = {"params": "on_params_front", "macs": "on_macs_front"}
+
+# The columns of `summarise` that are no metaparameters; see StudyRecord.
+_COLUMNS = {
+    *("point", "label", "state", "reason", "network", "same_as", "params", "macs", "activations", "model_bytes"),
+    *("runs", "accuracy", "spread", "low", "high"),
+    *FRONTS.values(),
+}
+_MEASURED = ["runs", "accuracy", "spread", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its 95 % interval; NaN where the stored rows do not say."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def separated(self) -> bool:
+        """Whether a difference is told from 0: its interval is known and does not hold it."""
+        return self.low > 0 or self.high < 0
+
+
+def summarise(record: StudyRecord) -> pd.DataFrame:
+    """One row a point: the columns of `record.points`, and what its runs measured.
+
+    Added are `runs` (how many are done), `accuracy` (mean over them, a fraction), `spread` (standard deviation between seeds, a
+    fraction; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN where nothing is known).
+    `state` becomes `done` (all seeds), `partly done`, `failed` (none done, and at least one failed or crashed) or stays `planned`
+    (none tried), with the runs' reasons. A merged point shows the measurements of the point that it is merged into.
+    """
+    pooled = _pooled(record)
+    summary = record.points.reset_index(drop=True)
+    measured = {point: _measure(runs, pooled) for point, runs in record.runs.groupby("point")}
+    sources = summary["same_as"].fillna(summary["point"]).astype(int)
+    nothing = {"runs": 0, "accuracy": math.nan, "spread": math.nan, "low": math.nan, "high": math.nan}
+    columns = pd.DataFrame([measured.get(source, nothing) for source in sources], columns=_MEASURED)
+    summary = pd.concat([summary, columns.astype(dict.fromkeys(_MEASURED[1:], float))], axis="columns")
+    for point, runs in record.runs.groupby("point"):
+        row = (summary["point"] == point) & (summary["state"] == "planned")
+        summary.loc[row, ["state", "reason"]] = _state(runs)
+    return summary
+
+
+def difference(record: StudyRecord, point: int, other: int) -> Interval:
+    """How much more accurate a point is than another, as a fraction, with its 95 % interval.
+
+    Both saw the same validation images, so the images are paired: their term is the variance of the difference an image. The same
+    seed on two networks is no pair; the seeds' terms add up. NaN where a point has no done run or one seed is all there is.
+    """
+    pooled = _pooled(record)
+    done = _done(record.runs)
+    first, second = (done[done["point"] == number] for number in (point, other))
+    bits, others = _bits(first), _bits(second)
+    if bits is None or others is None or bits.shape[1] != others.shape[1]:
+        return Interval(math.nan, math.nan, math.nan)
+    noise = _noise(bits) / len(bits) + _noise(others) / len(others)
+    images = _image_term(bits.mean(axis=0) - others.mean(axis=0), noise)
+    seeds = pooled.variance * (1 / len(bits) + 1 / len(others))
+    return _interval(float(first["accuracy"].mean() - second["accuracy"].mean()), images, seeds, pooled.freedom)
+
+
+def pareto_front(frame: pd.DataFrame, cost: str, value: str = "accuracy") -> pd.Series[bool]:
+    """Whether each row is on the Pareto front of little `cost` and much `value`: none is better in one and as good in the other.
+
+    Rows where either is not known are not on the front. Of rows that are equal in both, all are.
+    """
+    numbers = frame[[cost, value]].to_numpy(dtype=float, na_value=math.nan)
+    known = np.isfinite(numbers).all(axis=1)
+    front = np.zeros(len(frame), dtype=bool)
+    # moocore takes NaN for non-dominated, and by itself keeps only the first of equal rows.
+    if known.any():
+        front[known] = moocore.is_nondominated(numbers[known], maximise=[False, True], keep_weakly=True)
+    return pd.Series(front, index=frame.index, dtype=bool)
+
+
+def published(name: str, metaparameter: str) -> pd.DataFrame | None:
+    """The published curve over a metaparameter, from `studies/published/NAME.csv`, or None where it has none.
+
+    Columns: `value` (numbers where all are), `label`, `model_mib` (MiB), `accuracy` (a fraction), `metric` (text), `printed` (False
+    where it is read off a figure). An unknown name is an error that says the nearest.
+    """
+    frame = pd.read_csv(_published_file(name), comment="#", dtype={"value": str, "metric": str})
+    frame = frame[frame["metaparameter"] == metaparameter].drop(columns="metaparameter").reset_index(drop=True)
+    if frame.empty:
+        return None
+    frame.insert(1, "label", frame["value"])
+    numbers = pd.to_numeric(frame["value"], errors="coerce")
+    if numbers.notna().all():
+        frame["value"] = numbers
+    return frame.astype({"printed": bool})
+
+
+def published_source(name: str) -> str:
+    """What the published curve's file says of itself: the comment that it opens with."""
+    lines = _published_file(name).read_text(encoding="utf-8").splitlines()
+    return " ".join(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
+
+
+def points_table(record: StudyRecord) -> pd.DataFrame:
+    """`summarise` for files: with the Pareto fronts, and metaparameters that are not plain numbers as text."""
+    table = summarise(record)
+    for cost, column in FRONTS.items():
+        table[column] = pareto_front(table, cost)
+    for key in record.metaparameters:
+        if not all(isinstance(value, int | float | np.number) for value in table[key]):
+            table[key] = table[key].map(label)
+    return table
+
+
+def runs_table(record: StudyRecord) -> pd.DataFrame:
+    """The runs for files: without the bits of the images, and with the label of their point."""
+    table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
+    labels = dict(zip(record.points["point"], record.points["label"], strict=True))
+    table.insert(1, "label", table["point"].map(labels))
+    for column in ("accuracies", "train_losses"):
+        table[column] = table[column].map(_floats)
+    for column in ("accuracy", "seconds", "images_per_second"):
+        table[column] = pd.to_numeric(table[column]).astype(float)
+    table["peak_memory_bytes"] = pd.to_numeric(table["peak_memory_bytes"]).astype("Int64")
+    return table
+
+
+def metaparameters(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame of points that are metaparameters."""
+    return [column for column in frame.columns if column not in _COLUMNS]
+
+
+def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
+    """Whether a metaparameter's values are numbers, which a line may join; a truth value is not."""
+    return all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
+    )
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """The variance of a run's accuracy between seeds, over all points of a study, and its degrees of freedom."""
+
+    variance: float
+    freedom: int
+
+
+def _pooled(record: StudyRecord) -> _Pooled:
+    """Without a second seed anywhere the variance is not known and counts as 0: the interval is of the images alone."""
+    accuracies = _done(record.runs).groupby("point")["accuracy"]
+    freedom = int((accuracies.count() - 1).sum())
+    squares = float(((accuracies.count() - 1) * accuracies.var(ddof=1).fillna(0)).sum())
+    return _Pooled(squares / freedom if freedom else 0.0, freedom)
+
+
+def _done(runs: pd.DataFrame) -> pd.DataFrame:
+    done = runs[runs["state"] == "done"]
+    return done.assign(accuracy=done["accuracy"].astype(float))
+
+
+def _measure(runs: pd.DataFrame, pooled: _Pooled) -> dict[str, float]:
+    done = _done(runs)
+    accuracy = done["accuracy"]
+    interval = _accuracy_interval(done, pooled)
+    return {
+        "runs": len(done),
+        "accuracy": float(accuracy.mean()),
+        "spread": float(accuracy.std(ddof=1)),
+        "low": max(0.0, interval.low) if len(done) else math.nan,
+        "high": min(1.0, interval.high) if len(done) else math.nan,
+    }
+
+
+def _accuracy_interval(done: pd.DataFrame, pooled: _Pooled) -> Interval:
+    bits = _bits(done)
+    if bits is None:
+        return Interval(math.nan, math.nan, math.nan)
+    # A single seed does not tell its noise from the images; its share is then left in, and the interval is wider.
+    images = _image_term(bits.mean(axis=0), _noise(bits) / len(bits))
+    return _interval(float(done["accuracy"].mean()), images, pooled.variance / len(bits), pooled.freedom)
+
+
+def _bits(done: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Which images each seed got right, (seeds, images), or None where that is not stored or no run is done."""
+    stored = [entry for entry in done["correct"] if entry is not None and np.ndim(entry) == 1]
+    if not stored or len(stored) < len(done) or len({len(entry) for entry in stored}) > 1 or len(stored[0]) < 2:  # noqa: PLR2004
+        return None
+    return np.stack(stored).astype(float)
+
+
+def _noise(bits: NDArray[np.float64]) -> float:
+    """G: the mean square of the interaction of seeds and images; 0 where one seed does not tell."""
+    seeds, images = bits.shape
+    if seeds == 1:
+        return 0.0
+    rest = bits - bits.mean(axis=0) - bits.mean(axis=1, keepdims=True) + bits.mean()
+    return float((rest**2).sum() / ((seeds - 1) * (images - 1)))
+
+
+def _image_term(means: NDArray[np.float64], noise: float) -> tuple[float, int]:
+    """The variance that the sample of images gives to a mean, with its degrees of freedom; `noise` is the seeds' share."""
+    return max(0.0, float(means.var(ddof=1)) - noise) / len(means), len(means) - 1
+
+
+def _interval(estimate: float, images: tuple[float, int], seed_variance: float, seed_freedom: int) -> Interval:
+    image_variance, image_freedom = images
+    variance = image_variance + seed_variance
+    if variance == 0:
+        return Interval(estimate, estimate, estimate)
+    seeds = seed_variance**2 / seed_freedom if seed_freedom else 0.0
+    freedom = variance**2 / (image_variance**2 / image_freedom + seeds)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def _state(runs: pd.DataFrame) -> list[str]:
+    """The state of a point that was to be trained, and the reason where runs failed."""
+    counts = runs["state"].value_counts()
+    done, broken = counts.get("done", 0), counts.get("failed", 0) + counts.get("crashed", 0)
+    reasons = dict.fromkeys(str(reason) for reason in runs.loc[runs["state"].isin(["failed", "crashed"]), "reason"])
+    reason = f"{broken} of {len(runs)} runs failed: {'; '.join(reasons)}" if broken else ""
+    if done == len(runs):
+        return ["done", ""]
+    if done:
+        missing = len(runs) - done - broken
+        return ["partly done", reason or f"{missing} of {len(runs)} runs are missing"]
+    return ["failed", reason] if broken else ["planned", ""]
+
+
+def _floats(entries: Sequence[float] | None) -> list[float] | None:
+    return None if entries is None or np.ndim(entries) == 0 else [float(entry) for entry in entries]
+
+
+def _published_file(name: str) -> Path:
+    files = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
+    if name not in files:
+        raise unknown("published curve", name, files)
+    return files[name]

@@ -1,0 +1,320 @@
+"""The ledger: every run that was ever measured, and which runs each study is made of.
+
+It is the truth that tables, reports and the published Optuna study are made from. Only the process that runs a study writes
+to it. A run is stored once, under its key, however many studies it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from sqlalchemy.engine import URL, make_url
+
+from explorer.errors import ExplorerError, unknown
+from explorer.plan import Point, points_frame
+from explorer.record import StudyRecord
+from explorer.study import Study
+
+SCHEMA = 1
+DEFAULT_STORAGE = "explorer.db"
+
+# The names keep clear of Optuna's tables in the same database.
+metadata = sa.MetaData()
+version = sa.Table("ledger_version", metadata, sa.Column("schema", sa.Integer, primary_key=True))
+runs = sa.Table(
+    "ledger_runs",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("network", sa.String(64), nullable=False, index=True),
+    sa.Column("data_fingerprint", sa.String(64), nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("accuracies", sa.JSON),
+    sa.Column("train_losses", sa.JSON),
+    sa.Column("validation_images", sa.Integer),
+    sa.Column("correct", sa.LargeBinary),
+    sa.Column("top_probability", sa.LargeBinary),
+    sa.Column("seconds", sa.Float),
+    sa.Column("images_per_second", sa.Float),
+    sa.Column("peak_memory_bytes", sa.BigInteger),
+    sa.Column("finished", sa.String(32), nullable=False),
+    sa.Column("host", sa.JSON, nullable=False),
+)
+studies = sa.Table(
+    "ledger_studies",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("data_fingerprint", sa.String(64), nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("versions", sa.JSON, nullable=False),
+    sa.Column("machine", sa.JSON, nullable=False),
+    sa.Column("points", sa.JSON, nullable=False),
+)
+members = sa.Table(
+    "ledger_members",
+    metadata,
+    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
+    sa.Column("point", sa.Integer, primary_key=True),
+    sa.Column("seed", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),
+)
+
+RUN_COLUMNS = (
+    "state",
+    "reason",
+    "accuracy",
+    "accuracies",
+    "train_losses",
+    "correct",
+    "top_probability",
+    "seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "finished",
+    "host",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: its state, the reason where it is not `done`, and its accuracy where it is."""
+
+    state: str
+    reason: str
+    accuracy: float | None
+
+    @property
+    def final(self) -> bool:
+        """Whether training the run again could tell nothing new; a crash is no result."""
+        return self.state in {"done", "failed"}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a study came to be: the command, the versions of what computed it, and the machine."""
+
+    command: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, str]
+
+
+def storage_url(storage: str | Path) -> URL:
+    """The database URL of a `--storage` value: a URL as it is, anything else the path of a SQLite file."""
+    text = str(storage)
+    try:
+        return make_url(text) if "://" in text else URL.create("sqlite", database=text)
+    except sa.exc.ArgumentError:
+        raise ExplorerError(
+            f"storage {text!r}: not a database URL; such as sqlite:///FILE or postgresql+psycopg://..."
+        ) from None
+
+
+class Ledger:
+    """The tables in one database."""
+
+    def __init__(self, storage: str | Path = DEFAULT_STORAGE, *, create: bool = False) -> None:
+        """Opens the ledger of a storage, or with `create` makes it where there is none.
+
+        Raises `ExplorerError` where the storage cannot be opened or is of another version.
+        """
+        self.url = storage_url(storage)
+        self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
+        self._require_file(create)
+        try:
+            self.engine = sa.create_engine(self.url, **engine_options(self.url))
+            if self.url.get_backend_name() == "sqlite":
+                sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            self._check_tables(create)
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise ExplorerError(f"storage {self.shown}: cannot be opened: {str(cause).splitlines()[0]}") from None
+
+    def _require_file(self, create: bool) -> None:
+        if self.url.get_backend_name() != "sqlite" or not self.url.database:
+            return
+        path = Path(self.url.database)
+        if not path.parent.is_dir():
+            raise ExplorerError(f"storage {self.shown}: the folder {path.parent} does not exist")
+        if not create and not path.is_file():
+            raise ExplorerError(f"storage {self.shown}: there is no such file; `explorer sweep` makes it")
+
+    def _check_tables(self, create: bool) -> None:
+        found = sa.inspect(self.engine).has_table(version.name)
+        if not found and not create:
+            raise ExplorerError(f"storage {self.shown}: holds no studies of the explorer; `explorer sweep` adds them")
+        with self.engine.begin() as connection:
+            if not found:
+                metadata.create_all(connection)
+                connection.execute(version.insert().values(schema=SCHEMA))
+            schema = connection.execute(sa.select(version.c.schema)).scalar_one()
+        if schema != SCHEMA:
+            raise ExplorerError(
+                f"storage {self.shown}: its schema is version {schema}; this explorer reads version {SCHEMA}"
+            )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps a second process from running studies on the same SQLite file, until this one ends in any way."""
+        if self.url.get_backend_name() != "sqlite" or not self.url.database:
+            yield
+            return
+        lock = FileLock(f"{self.url.database}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ExplorerError(
+                f"storage {self.shown}: another sweep is writing to it; wait, or use another --storage"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def claim(self, study: Study, data_fingerprint: str) -> Study:
+        """The study under a name of its own: its own name, unless that already stands for other settings or data."""
+        identity = (study.digest, data_fingerprint)
+        with self.engine.connect() as connection:
+            for name in (study.name, f"{study.name}~{_short(*identity)}"):
+                held = connection.execute(
+                    sa.select(studies.c.digest, studies.c.data_fingerprint).where(studies.c.name == name)
+                ).first()
+                if held is None or tuple(held) == identity:
+                    return study.model_copy(update={"name": name})
+        raise ExplorerError(
+            f"{study.name}: the storage holds other studies under this name and {name}; rename the file"
+        )
+
+    def save_study(
+        self,
+        study: Study,
+        data_fingerprint: str,
+        points: list[Point],
+        keys: Mapping[tuple[int, int], str],
+        provenance: Provenance,
+    ) -> None:
+        """Stores a study with its points and the keys of its runs by (point, seed), in place of what it was before."""
+        row = {
+            "name": study.name,
+            "digest": study.digest,
+            "data_fingerprint": data_fingerprint,
+            "study": study.model_dump_json(),
+            "command": provenance.command,
+            "versions": dict(provenance.versions),
+            "machine": dict(provenance.machine),
+            "points": json.loads(points_frame(study, points).to_json(orient="records")),
+        }
+        member_rows = [
+            {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
+        ]
+        with self.engine.begin() as connection:
+            connection.execute(members.delete().where(members.c.study == study.name))
+            connection.execute(studies.delete().where(studies.c.name == study.name))
+            connection.execute(studies.insert().values(row))
+            connection.execute(members.insert(), member_rows)
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        """Stores a run, in place of an earlier crash of it."""
+        with self.engine.begin() as connection:
+            connection.execute(runs.delete().where(runs.c.key == row["key"]))
+            connection.execute(runs.insert().values(row))
+
+    def results(self, keys: Sequence[str]) -> dict[str, Result]:
+        """How those of the runs ended that are stored, by key."""
+        found: dict[str, Result] = {}
+        with self.engine.connect() as connection:
+            for start in range(0, len(keys), 500):
+                chosen = sa.select(runs.c.key, runs.c.state, runs.c.reason, runs.c.accuracy)
+                for row in connection.execute(chosen.where(runs.c.key.in_(keys[start : start + 500]))):
+                    found[row.key] = Result(row.state, row.reason, row.accuracy)
+        return found
+
+    def study_names(self) -> list[str]:
+        """The names of all stored studies."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(studies.c.name).order_by(studies.c.name)).scalars())
+
+    def load(self, name: str) -> StudyRecord:
+        """All that is stored of a study; an unknown name is an error that says the nearest."""
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+            if row is None:
+                raise unknown(f"study in {self.shown}", name, self.study_names())
+            chosen = [runs.c[column] for column in (*RUN_COLUMNS, "validation_images")]
+            statement = (
+                sa.select(members.c.point, members.c.seed, members.c.key, *chosen)
+                .outerjoin(runs, runs.c.key == members.c.key)
+                .where(members.c.study == name)
+                .order_by(members.c.point, members.c.seed)
+            )
+            found = [_run_row(run) for run in connection.execute(statement).mappings()]
+        study = Study.model_validate_json(row["study"])
+        return StudyRecord(
+            study=study,
+            data_fingerprint=row["data_fingerprint"],
+            command=row["command"],
+            versions=row["versions"],
+            machine=row["machine"],
+            points=_points(study, row["points"]),
+            runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
+        )
+
+
+def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> dict[str, Any]:
+    """The columns that hold what a run said of each validation image: one bit and a half-precision number each."""
+    return {
+        "validation_images": len(correct),
+        "correct": np.packbits(correct).tobytes(),
+        "top_probability": top_probability.astype(np.float16).tobytes(),
+    }
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Options for every engine on the storage, ours and Optuna's: SQLite waits up to 30 s for another's write."""
+    return {"connect_args": {"timeout": 30}} if url.get_backend_name() == "sqlite" else {}
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 (a DBAPI connection)
+    """Readers and the one writer do not block each other in write-ahead mode, which the file then stays in."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
+    row = dict(stored)
+    count = row.pop("validation_images")
+    if row["state"] is None:
+        return row | {"state": "missing", "reason": ""}
+    if count is not None:
+        row["correct"] = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=count).astype(bool)
+        row["top_probability"] = np.frombuffer(row["top_probability"], np.float16)
+    row["host"] = row["host"]["name"]
+    return row
+
+
+def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    # JSON has neither tuples nor whole numbers that may be missing; the study's own values are the typed ones.
+    for key in study.vary:
+        frame[key] = pd.Series([point[key] for point in study.grid()], index=frame.index)
+    whole = ("same_as", "params", "macs", "activations", "model_bytes")
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _short(*identity: str) -> str:
+    return hashlib.sha256("".join(identity).encode()).hexdigest()[:6]

@@ -1,0 +1,395 @@
+"""Pictures of a study, drawn into an axis that is given: for reports and for notebooks.
+
+Every function takes a frame of `explorer.analysis` and a matplotlib `Axes`. Costs are drawn in thousands, millions or MiB and
+accuracies in percent, and these are the data coordinates too. `style` holds the look; no setting outlives it.
+
+    with plots.style():
+        figure, ax = plt.subplots()
+        plots.curve(analysis.summarise(record), ax)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, Transform
+from numpy.typing import NDArray
+
+from explorer.analysis import is_ordered, metaparameters, pareto_front
+
+BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
+INK, GREY = "#333333", "#6b6b6b"
+ACCURACY = "Validation accuracy (%)"
+
+_NAMES = {
+    "params": "Params",
+    "macs": "FLOPs (multiply-adds)",
+    "activations": "Activations",
+    "model_bytes": "Model size",
+}
+_DODGE = 7.0  # points of type between marks of equal cost
+_MOST_LABELS = 16  # beyond, only what is on the front is labelled
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all pictures, while it lasts: make the figure, draw and save inside it."""
+    settings: dict[Any, Any] = {
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("notebook", rc={"font.size": 10, "axes.labelsize": 10}),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9),
+        **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
+        "lines.linewidth": 1.6,
+        "lines.markersize": 6,
+        # Comes with matplotlib, so that labels are measured alike everywhere.
+        "font.sans-serif": ["DejaVu Sans"],
+        "svg.fonttype": "none",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def unit(quantity: str, largest: float) -> tuple[float, str]:
+    """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
+    if quantity == "model_bytes":
+        return 2.0**20, "Model size (MiB)"
+    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= step[0]), (1.0, ""))
+    name = _NAMES[quantity]
+    if not prefix:
+        return scale, name
+    return scale, f"{name[:-1]}, {prefix})" if name.endswith(")") else f"{name} ({prefix})"
+
+
+def curve(frame: pd.DataFrame, ax: Axes, against: str = "params") -> None:
+    """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
+
+    Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
+    otherwise each point has its interval as a bar. Hollow marks miss some of their seeds.
+    """
+    points = _measured(frame)
+    _tidy(ax)
+    if points.empty:
+        return _nothing(ax)
+    marks = _Marks(points, ax, against)
+    keys = metaparameters(frame)
+    obstacles = []
+    if len(keys) == 1 and is_ordered(points[keys[0]]) and not marks.categories:
+        order = np.argsort(points[keys[0]].to_numpy(dtype=float), kind="stable")
+        x, y = marks.x[order], marks.y[order]
+        ax.plot(x, y, color=BLUE, zorder=2)
+        obstacles.append(np.column_stack([x, y]))
+        rising = bool((np.diff(x) > 0).all() or (np.diff(x) < 0).all())
+        if rising and len(x) > 1:
+            low, high = marks.low[order], marks.high[order]
+            ax.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1)
+            obstacles += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
+        else:
+            marks.bars(ax, BLUE)
+    else:
+        marks.bars(ax, BLUE)
+    marks.draw(ax, [BLUE] * len(points), (points["state"] != "partly done").tolist())
+    marks.label(ax, [True] * len(points), obstacles)
+    return None
+
+
+def front(frame: pd.DataFrame, ax: Axes, cost: str) -> None:
+    """The Pareto front of accuracy and a cost: filled marks and a staircase; dominated points are hollow and grey."""
+    points = _measured(frame)
+    _tidy(ax)
+    if points.empty:
+        return _nothing(ax)
+    marks = _Marks(points, ax, cost)
+    chosen = pareto_front(points, cost).to_numpy()
+    marks.bars(ax, GREY)
+    marks.draw(ax, [BLUE if on else GREY for on in chosen], chosen.tolist())
+    obstacles = []
+    if not marks.categories:
+        order = np.flatnonzero(chosen)[np.lexsort((marks.y[chosen], marks.x[chosen]))]
+        x = np.append(marks.x[order], ax.get_xlim()[1])
+        y = np.append(marks.y[order], marks.y[order][-1])
+        ax.set_xlim(ax.get_xlim())
+        ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
+        obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
+    marks.label(
+        ax, chosen.tolist() if len(points) > _MOST_LABELS else [True] * len(points), obstacles, bold=chosen.tolist()
+    )
+    return None
+
+
+def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
+    """A published curve of `analysis.published` on its own axis. Hollow marks are read off a figure, not printed."""
+    _tidy(ax)
+    x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
+    printed = frame["printed"].to_numpy(dtype=bool)
+    ax.margins(0.1, 0.14)
+    ax.set_xlabel("Model size (MiB)")
+    ax.set_ylabel(f"{frame['metric'].iloc[0]} accuracy (%)", parse_math=False)
+    obstacles = []
+    if is_ordered(frame["value"]):
+        ax.plot(x, y, color=ORANGE, zorder=2)
+        obstacles.append(np.column_stack([x, y]))
+    for kind, name in ((True, "printed"), (False, "read off the figure")):
+        if (printed == kind).any():
+            face = ORANGE if kind else "white"
+            ax.plot(x[printed == kind], y[printed == kind], "s", color=ORANGE, mfc=face, label=name, zorder=3)
+    if len(set(printed)) > 1:
+        ax.legend(loc="lower right", frameon=False, handletextpad=0.2)
+    _place_labels(ax, x, y, frame["label"].tolist(), obstacles, [ax.transData] * len(x))
+
+
+def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
+    """Validation accuracy after each epoch, of `analysis.runs_table`: a thin line a run, a thick one for the mean of a point."""
+    _tidy(ax)
+    known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
+    if known.empty:
+        return _nothing(ax)
+    groups = [(str(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
+    numbers = pd.to_numeric(pd.Series([label for label, _ in groups]), errors="coerce").notna().all()
+    # A run of colours for what has an order; hues otherwise. The label at the end of each line says which it is.
+    colours = sns.color_palette("viridis_r" if numbers or len(groups) > 10 else "colorblind", len(groups))  # noqa: PLR2004
+    ends = []
+    for colour, (_, curves) in zip(colours, groups, strict=True):
+        longest = max(map(len, curves))
+        table = np.array([[*entries, *[math.nan] * (longest - len(entries))] for entries in curves]) * 100
+        epochs = np.arange(1, longest + 1)
+        for row in table:
+            ax.plot(epochs, row, color=colour, alpha=0.35, linewidth=0.7)
+        whole = table[:, ~np.isnan(table).all(axis=0)]
+        mean = np.nanmean(whole, axis=0)
+        ax.plot(epochs[: len(mean)], mean, color=colour, marker="o", markersize=3)
+        ends.append((len(mean), mean[-1]))
+    ax.set_xlabel("Epoch")
+    ax.set_ylabel(ACCURACY)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _end_labels(ax, ends, [label for label, _ in groups], [tuple(colour) for colour in colours])
+    return None
+
+
+class _Marks:
+    """The measured points as they are drawn against a cost: coordinates in drawn units, one entry a point.
+
+    Where all points cost the same, the axis would show one column of overlapping marks: they are then set side by side under
+    their names. Points that share a cost with some others only are moved apart by a few points of type.
+    """
+
+    def __init__(self, points: pd.DataFrame, ax: Axes, cost: str) -> None:
+        costs = points[cost].to_numpy(dtype=float)
+        scale, name = unit(cost, costs.max())
+        self.labels = [str(text) for text in points["label"]]
+        self.x = costs / scale
+        self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
+        self.categories = len(costs) > 1 and len(set(costs)) == 1
+        ax.set_ylabel(ACCURACY)
+        ax.margins(0.1, 0.14)
+        if self.categories:
+            amount = f"{self.x[0]:,.3g}"
+            self.x = np.arange(len(costs), dtype=float)
+            ax.set_xticks(self.x, self.labels, parse_math=False)
+            if sum(map(len, self.labels)) > 44:  # noqa: PLR2004 (characters that fit under a panel of a report)
+                ax.tick_params(axis="x", rotation=35)
+            name = f"{', '.join(metaparameters(points))}; {name}: {amount} at every point"
+        ax.set_xlabel(name, parse_math=False)
+        self.transforms = self._transforms(ax)
+
+    def _transforms(self, ax: Axes) -> list[Transform]:
+        transforms: list[Transform] = [ax.transData] * len(self.x)
+        for value in set(self.x):
+            (same,) = np.nonzero(self.x == value)
+            if len(same) > 1:
+                for place, index in enumerate(same):
+                    shift = _DODGE * (place - (len(same) - 1) / 2) / 72
+                    transforms[index] = ax.transData + ScaledTranslation(shift, 0, ax.figure.dpi_scale_trans)
+        return transforms
+
+    def bars(self, ax: Axes, colour: str) -> None:
+        for x, low, high, transform in zip(self.x, self.low, self.high, self.transforms, strict=True):
+            ax.plot(
+                [x, x],
+                [low, high],
+                color=colour,
+                linewidth=1.3,
+                alpha=0.7,
+                transform=transform,
+                zorder=1,
+                label="interval",
+            )
+        self._bars = True
+
+    def draw(self, ax: Axes, colours: list[str], filled: list[bool]) -> None:
+        for x, y, colour, fill, transform in zip(self.x, self.y, colours, filled, self.transforms, strict=True):
+            face = colour if fill else "white"
+            ax.plot([x], [y], "o", color=colour, mfc=face, transform=transform, zorder=3, label="point")
+        # Marks that are moved aside do not move the limits of the axis; the points themselves do.
+        ends = np.column_stack([np.tile(self.x, 3), np.concatenate([self.y, self.low, self.high])])
+        ax.update_datalim(ends[np.isfinite(ends).all(axis=1)])
+        ax.autoscale_view()
+
+    def label(
+        self, ax: Axes, wanted: list[bool], obstacles: list[NDArray[np.float64]], grey: Sequence[bool] | None = None
+    ) -> None:
+        if self.categories:
+            return
+        if getattr(self, "_bars", False):
+            bars = zip(self.x, self.low, self.high, strict=True)
+            obstacles = [
+                *obstacles,
+                *(np.array([[x, low], [x, high]]) for x, low, high in bars if math.isfinite(low + high)),
+            ]
+        texts = [text if want else "" for text, want in zip(self.labels, wanted, strict=True)]
+        _place_labels(ax, self.x, self.y, texts, obstacles, self.transforms, grey)
+
+
+def _measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points that have an accuracy; those merged into one network are one mark with all their labels."""
+    known = frame[frame["accuracy"].notna()].copy()
+    twins = known[known["same_as"].notna()]
+    labels = {
+        point: " = ".join([label, *twins.loc[twins["same_as"] == point, "label"]])
+        for point, label in zip(known["point"], known["label"], strict=True)
+    }
+    known["label"] = known["point"].map(labels)
+    return known[known["same_as"].isna()]
+
+
+def _tidy(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, axis="y", color="#e6e6e6", linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def _nothing(ax: Axes) -> None:
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "no run is done yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def _pixels(ax: Axes, line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A polyline in data coordinates as a dense row of pixel coordinates, (k, 2)."""
+    corners = ax.transData.transform(line[np.isfinite(line).all(axis=1)])
+    if len(corners) < 2:  # noqa: PLR2004
+        return corners
+    shares = np.linspace(0, 1, 40)[:, None]
+    return np.concatenate([start + shares * (end - start) for start, end in pairwise(corners)])
+
+
+def _place_labels(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    texts: Sequence[str],
+    obstacles: Sequence[NDArray[np.float64]],
+    transforms: Sequence[Transform],
+    grey: Sequence[bool] | None = None,
+) -> None:
+    """Writes a text beside each point, where it covers no mark, line, band or other text, as near as can be.
+
+    Every text tries the directions around its point at growing distances; what it would cover is counted and the least is
+    taken. A text that ends up far from its point gets a thin line to it.
+    """
+    figure = ax.get_figure()
+    if isinstance(figure, Figure):
+        figure.draw_without_rendering()  # settles limits and layout, which the pixels depend on
+    dots = figure.dpi / 72 if figure else 1.0
+    marks = np.array([transform.transform((a, b)) for a, b, transform in zip(x, y, transforms, strict=True)])
+    ring = (
+        4 * dots * np.array([[np.cos(angle), np.sin(angle)] for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False)])
+    )
+    taken = np.concatenate([(marks[:, None] + ring).reshape(-1, 2), *(_pixels(ax, line) for line in obstacles)])
+    frame, legend = np.array(ax.get_window_extent().extents), ax.get_legend()
+    boxes = [] if legend is None else [np.array(legend.get_window_extent().extents)]
+    angles = np.radians([90, 270, 0, 180, 45, 135, 225, 315])
+    ways = [(radius, np.cos(angle), np.sin(angle)) for radius in (6, 9, 13, 18, 25, 33) for angle in angles]
+    for index, text in enumerate(texts):
+        if not text:
+            continue
+        # A hidden copy tells the size of the text.
+        probe = ax.text(0, 0, text, fontsize=9, parse_math=False)
+        size = np.array([probe.get_window_extent().width, probe.get_window_extent().height])
+        probe.remove()
+        offsets = np.array(
+            [[radius * dots * a + a * size[0] / 2, radius * dots * b + b * size[1] / 2] for radius, a, b in ways]
+        )
+        centres = marks[index] + offsets
+        low, high = centres - size / 2 - dots, centres + size / 2 + dots
+        covered = ((taken >= low[:, None]) & (taken <= high[:, None])).all(axis=2).sum(axis=1)
+        outside = (np.maximum(frame[:2] - low, 0) + np.maximum(high - frame[2:], 0)).sum(axis=1)
+        clash = sum((_overlap(low, high, box) for box in boxes), np.zeros(len(ways)))
+        badness = 30 * clash + 6 * covered + 4 * outside + np.array([radius for radius, _, _ in ways])
+        best = int(badness.argmin())
+        boxes.append(np.concatenate([low[best], high[best]]))
+        far = ways[best][0] > 9  # noqa: PLR2004
+        ax.annotate(
+            text,
+            xy=(x[index], y[index]),
+            xycoords=transforms[index],
+            xytext=tuple(offsets[best] / dots),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=GREY if grey is not None and grey[index] else INK,
+            parse_math=False,
+            arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+            if far
+            else None,
+        )
+
+
+def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each of many boxes reaches into one, in pixels: the shorter side of what they share."""
+    shared = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
+    reach: NDArray[np.float64] = np.maximum(shared, 0).min(axis=1)
+    return reach
+
+
+def _end_labels(
+    ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...]]
+) -> None:
+    """Writes a text behind the end of each line, moved up or down until none covers another."""
+    figure = ax.get_figure()
+    ax.margins(x=0.02)
+    if isinstance(figure, Figure):
+        figure.draw_without_rendering()
+    dots = figure.dpi / 72 if figure else 1.0
+    heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
+    order = np.argsort(heights, kind="stable")
+    area = ax.get_window_extent()
+    wanted = _spread(heights[order], 11.0, area.y0 / dots, area.y1 / dots)
+    for index, height in zip(order, wanted, strict=True):
+        ax.annotate(
+            texts[index],
+            xy=ends[index],
+            xytext=(8, height - heights[index]),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=INK,
+            parse_math=False,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[index], "linewidth": 1.2, "shrinkA": 1, "shrinkB": 2},
+        )
+
+
+def _spread(heights: NDArray[np.float64], gap: float, bottom: float, top: float) -> NDArray[np.float64]:
+    """Rising heights moved as little as needed to be `gap` apart, and inside the limits where there is room."""
+    placed = heights.copy()
+    for _ in range(200):
+        close = np.diff(placed) < gap - 1e-6
+        if not close.any():
+            break
+        for index in np.flatnonzero(close):
+            push = (gap - (placed[index + 1] - placed[index])) / 2
+            placed[index] -= push
+            placed[index + 1] += push
+        placed += max(0.0, bottom - placed[0]) - max(0.0, placed[-1] - top)
+    return placed

@@ -1,0 +1,161 @@
+"""A sweep: all that a study asks for and the ledger does not hold yet is trained, and the results are stored."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from explorer.data import Dataset, find_source
+from explorer.engine import Outcome, execute
+from explorer.errors import ExplorerError
+from explorer.ledger import DEFAULT_STORAGE, Ledger, Provenance, Result
+from explorer.plan import Point, plan
+from explorer.publish import View
+from explorer.record import StudyRecord
+from explorer.run import Run
+from explorer.study import Study
+
+PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
+
+
+class Watcher(Protocol):
+    """What is told of a sweep's progress."""
+
+    def begin(self, study: Study, runs: Sequence[Run], done: int) -> None:
+        """The runs that are to be trained now, and how many of the study's are stored already."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """One of the runs has ended and is stored."""
+
+
+def default_workers() -> int:
+    """One worker for each core that this process may use; one in all where they would share a GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_study(
+    study: Study,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> StudyRecord:
+    """Trains what is missing of the study, stores every run as it ends, and returns all that is known of the study.
+
+    Runs that any study has measured before are reused; failed runs are final, crashed ones are tried again. Raises
+    `ExplorerError` for what the user can mend. An interruption loses the runs in flight only.
+    """
+    source = find_source(study.data, data_dir)
+    points = plan(study, source.class_count)
+    dataset = source.prepare()
+    runs = runs_of(study, points, dataset)
+    keys = {place: run.key for place, run in runs.items()}
+    ledger = Ledger(storage, create=True)
+    with ledger.writing():
+        study = ledger.claim(study, dataset.fingerprint)
+        ledger.save_study(study, dataset.fingerprint, points, keys, provenance(command))
+        results = ledger.results(list(keys.values()))
+        missing = [run for run in _in_order(runs) if run.key not in results or not results[run.key].final]
+        if watcher is not None:
+            watcher.begin(study, missing, len(runs) - len(missing))
+        with closing(View(ledger.url, study)) as view:
+            standing = _Standing(points, runs, results)
+            view.sync(standing.settled())
+            for outcome in execute(missing, dataset.folder, workers or default_workers()):
+                ledger.record(outcome.row)
+                for point in standing.add(outcome):
+                    view.add(point, standing.results_of(point))
+                if watcher is not None:
+                    watcher.ended(outcome)
+    return ledger.load(study.name)
+
+
+def runs_of(study: Study, points: Sequence[Point], dataset: Dataset) -> dict[tuple[int, int], Run]:
+    """The runs of a study by (number of the point, seed)."""
+    from explorer.training import numerics
+
+    using = numerics()
+    available = len(dataset.split().train)
+    if study.budget.images > available:
+        raise ExplorerError(
+            f"{study.name}: budget.images = {study.budget.images}: at most {available}, the training images of {dataset.name}"
+        )
+    return {
+        (point.number, seed): Run(point.network, dataset.fingerprint, study.recipe, study.budget, seed, using)
+        for point in points
+        if point.state == "planned" and point.network is not None
+        for seed in range(study.seeds)
+    }
+
+
+def provenance(command: str) -> Provenance:
+    """The command, the versions of python and the packages that results depend on, and this machine."""
+    return Provenance(
+        command=command,
+        versions={"explorer": version("cnn-design-explorer"), "python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        machine={
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
+            "cores": str(os.cpu_count()),
+        },
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _in_order(runs: Mapping[tuple[int, int], Run]) -> list[Run]:
+    """Seed by seed, so that an interrupted study has a whole curve; the dearest first, so that the cores end together."""
+    return sorted(runs.values(), key=lambda run: (run.seed, -run.effort))
+
+
+class _Standing:
+    """Which points of a study are settled: not to be trained, or with the results of all their seeds in."""
+
+    def __init__(
+        self, points: Sequence[Point], runs: Mapping[tuple[int, int], Run], results: dict[str, Result]
+    ) -> None:
+        self.points = points
+        self.results = results
+        self.keys: dict[int, list[str]] = {}
+        for (number, _), run in runs.items():
+            self.keys.setdefault(number, []).append(run.key)
+
+    def results_of(self, point: Point) -> list[Result]:
+        """The results of a point's runs so far; those of the point that it is merged into, where it is."""
+        return [self.results[key] for key in self._keys_of(point) if key in self.results]
+
+    def settled(self) -> dict[int, tuple[Point, list[Result]]]:
+        """The settled points and their results, by number."""
+        return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
+
+    def add(self, outcome: Outcome) -> list[Point]:
+        """Takes in how a run ended; returns the points that this settles."""
+        row = outcome.row
+        self.results[outcome.run.key] = Result(row["state"], row["reason"], row.get("accuracy"))
+        touched = [point for point in self.points if outcome.run.key in self._keys_of(point)]
+        return [point for point in touched if self._is_settled(point)]
+
+    def _keys_of(self, point: Point) -> list[str]:
+        return self.keys.get(point.number if point.same_as is None else point.same_as, [])
+
+    def _is_settled(self, point: Point) -> bool:
+        return all(key in self.results and self.results[key].final for key in self._keys_of(point))

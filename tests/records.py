@@ -1,0 +1,123 @@
+"""Synthetic study records: real points with real costs, and runs drawn from a model of images and seeds."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from explorer.plan import plan, points_frame
+from explorer.record import StudyRecord
+from explorer.study import Study, load_study
+
+
+@dataclass(frozen=True)
+class World:
+    """Whether a seed gets an image right: ability of the point + luck of the seed + luck of the pair > difficulty."""
+
+    difficulty: float = 1.5
+    seed: float = 0.04
+    pair: float = 1.0
+
+    def draw(self, random, ability, seeds, images):
+        """The bits of one point, (seeds, images); `images` holds the difficulties or says how many there are."""
+        difficulties = self.images(random, images) if isinstance(images, int) else images
+        luck = random.normal(0, self.seed, (seeds, 1)) + random.normal(0, self.pair, (seeds, len(difficulties)))
+        return ability + luck > difficulties
+
+    def images(self, random, count):
+        return random.normal(0, self.difficulty, count)
+
+    def accuracy(self, ability):
+        """The share right over all seeds and images that could be drawn."""
+        from scipy.stats import norm
+
+        return norm.cdf(ability / np.sqrt(self.difficulty**2 + self.seed**2 + self.pair**2))
+
+
+def make_record(
+    study: Study | str = "squeeze_ratio",
+    *,
+    seeds: int = 3,
+    images: int = 1000,
+    world: World | None = None,
+    random: int = 0,
+) -> StudyRecord:
+    """A study with all its runs done; accuracy rises with the logarithm of the cost that the study is drawn against."""
+    study = (load_study(study) if isinstance(study, str) else study).model_copy(update={"seeds": seeds})
+    generator = np.random.default_rng(random)
+    world = world or World()
+    points = points_frame(study, plan(study, classes=10))
+    difficulties = world.images(generator, images)
+    trained = points[points["state"] == "planned"]
+    costs = trained["macs" if study.plot.against == "macs" else "params"].astype(float)
+    abilities = 0.3 + 0.5 * np.log(costs / costs.max())
+    runs = [
+        _run(study, point, seed, bits, generator)
+        for point, ability in zip(trained["point"], abilities, strict=True)
+        for seed, bits in enumerate(world.draw(generator, ability, seeds, difficulties))
+    ]
+    return StudyRecord(
+        study=study,
+        data_fingerprint="f" * 64,
+        command=f"explorer sweep {study.name}",
+        versions={"explorer": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "training": "1"},
+        machine={"processor": "a processor", "cores": "2", "memory": "8 GiB", "system": "Linux"},
+        points=points,
+        runs=pd.DataFrame(runs),
+    )
+
+
+def record_of_bits(bits: dict[int, np.ndarray]) -> StudyRecord:
+    """A record with just what the statistics read: the bits of each point, (seeds, images)."""
+    record = make_record(images=2, seeds=1)
+    runs = [
+        {"point": point, "seed": seed, "state": "done", "reason": "", "accuracy": row.mean(), "correct": row}
+        for point, rows in bits.items()
+        for seed, row in enumerate(rows)
+    ]
+    points = record.points[record.points["point"].isin(list(bits))]
+    return replace(record, points=points, runs=pd.DataFrame(runs))
+
+
+def broken(
+    record: StudyRecord,
+    point: int,
+    seeds: tuple[int, ...],
+    state: str = "failed",
+    reason: str = "the loss is not finite",
+):
+    """The record with some runs of a point failed, crashed or missing."""
+    runs = record.runs.copy()
+    rows = (runs["point"] == point) & runs["seed"].isin(seeds)
+    unknown = [
+        *("accuracy", "accuracies", "train_losses", "correct", "top_probability"),
+        *("seconds", "images_per_second"),
+    ]
+    for column in (*unknown, "peak_memory_bytes", "finished", "host"):
+        runs[column] = runs[column].astype(object).where(~rows, None)
+    runs.loc[rows, "state"] = state
+    runs.loc[rows, "reason"] = reason
+    return replace(record, runs=runs)
+
+
+def _run(study, point, seed, bits, generator):
+    epochs = study.budget.epochs
+    final = float(bits.mean())
+    rise = 1 - 0.5 * 0.4 ** np.arange(epochs) if epochs > 1 else np.ones(1)
+    return {
+        "point": point,
+        "seed": seed,
+        "key": f"{point:032x}{seed:032x}",
+        "state": "done",
+        "reason": "",
+        "accuracy": final,
+        "accuracies": [*(final * rise[:-1]).tolist(), final],
+        "train_losses": (2.3 * 0.8 ** np.arange(1, epochs + 1)).tolist(),
+        "correct": bits,
+        "top_probability": generator.uniform(0.1, 1, len(bits)).astype(np.float16),
+        "seconds": float(generator.uniform(8, 12)),
+        "images_per_second": float(generator.uniform(3000, 4000)),
+        "peak_memory_bytes": int(generator.integers(300, 400)) * 2**20,
+        "finished": f"2026-01-02T03:{point:02d}:{seed:02d}+00:00",
+        "host": "a-host",
+    }

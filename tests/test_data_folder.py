@@ -1,0 +1,172 @@
+"""Folders of images as data sets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from explorer.data import find_source
+from explorer.errors import ExplorerError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "pets"
+
+
+def paint(path, colour=(10, 20, 30), size=(8, 8), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).convert(mode).save(path)
+
+
+def fill(folder, classes=("cat", "dog"), count=20):
+    for shade, name in enumerate(classes):
+        for index in range(count):
+            paint(folder / name / f"{index:03d}.png", (100 * shade, index, 0))
+
+
+def prepare(root, **options):
+    return find_source(str(root), progress=False, **options).prepare()
+
+
+def test_classes_are_the_sorted_sub_folders_and_a_tenth_is_set_aside(root):
+    fill(root, ("dog", "cat", "ant"))
+    source = find_source(str(root), progress=False)
+    assert (source.name, source.class_count) == ("pets", 3)
+    dataset = source.prepare()
+    assert (dataset.name, dataset.classes) == ("pets", ("ant", "cat", "dog"))
+    assert dataset.images.shape == (54, 32, 32, 3)
+    assert np.bincount(dataset.labels).tolist() == [18] * 3
+    np.testing.assert_array_equal(dataset.images[-18:, 0, 0, 0], 0)  # "dog" was painted first
+    names = dataset.images[:18, 0, 0, 1].tolist()
+    assert names == sorted(names)
+
+
+def test_images_added_later_do_not_move_others_across_the_test_set(root):
+    fill(root, count=30)
+    before = set(prepare(root).images[:, 0, 0, 1].tolist())
+    fill(root, count=36)  # still three tenths of 30, rounded down
+    after = set(prepare(root).images[:, 0, 0, 1].tolist())
+    assert len(before - after) <= 1
+
+
+@pytest.mark.parametrize("other", ["test", "val", None])
+def test_a_train_folder_is_used_whole_and_the_others_are_not_read(root, other):
+    fill(root / "train")
+    if other:
+        paint(root / other / "cat" / "broken.png")
+        (root / other / "cat" / "broken.png").write_bytes(b"")
+    assert len(prepare(root).labels) == 40
+
+
+def test_a_class_may_be_called_train(root):
+    fill(root, ("train", "ship"), count=9)
+    assert prepare(root).classes == ("ship", "train")
+
+
+def test_images_may_lie_deeper_and_other_files_are_ignored(root):
+    fill(root, count=5)
+    paint(root / "cat" / "images" / "deep.jpg")
+    paint(root / "cat" / ".hidden.png")
+    paint(root / "cat" / ".thumbnails" / "small.png")
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / "cat" / "paper.pdf").write_text("no image")
+    (root / ".git").mkdir()
+    (root / "README.md").touch()
+    dataset = prepare(root)
+    assert dataset.classes == ("cat", "dog")
+    assert np.bincount(dataset.labels).tolist() == [6, 5]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
+def test_every_mode_becomes_rgb(root, mode):
+    fill(root, count=3)
+    paint(root / "cat" / "x.tif", (255, 255, 255), mode=mode)
+    assert prepare(root).images.shape == (7, 32, 32, 3)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(root):
+    fill(root, count=3)
+    image = Image.new("P", (8, 8))
+    image.putpalette([200, 100, 50] + [0] * 765)
+    image.save(root / "cat" / "x.png", transparency=bytes([0, 255]))
+    assert prepare(root).images[3, 0, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 32), (32, 96), (300, 100), (15, 5)])
+def test_the_central_square_is_taken(root, width, height):
+    fill(root, count=3)
+    side = min(width, height)
+    image = Image.new("RGB", (width, height), (255, 0, 0))
+    image.paste((0, 255, 0), ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
+    image.save(root / "cat" / "x.png")
+    assert (prepare(root).images[3] == (0, 255, 0)).all()
+
+
+def test_shrinking_averages_and_the_size_is_chosen(root):
+    fill(root, count=3)
+    checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
+    Image.fromarray(checks.astype(np.uint8)).save(root / "cat" / "x.png")
+    dataset = prepare(root, size=16)
+    assert dataset.images.shape == (7, 16, 16, 3)
+    assert set(dataset.images[3].ravel().tolist()) <= {127, 128}
+
+
+def test_a_second_time_nothing_is_decoded_unless_a_file_or_the_size_changed(root, monkeypatch):
+    fill(root)
+    first = prepare(root)
+    assert prepare(root, size=16).size == 16
+    with monkeypatch.context() as patch:
+        patch.setattr("explorer.data.folder._read", None)
+        assert prepare(root).folder == first.folder
+    paint(root / "dog" / "001.png", (1, 2, 3), size=(9, 9))
+    assert prepare(root).fingerprint != first.fingerprint
+
+
+def test_a_broken_image_is_named(root):
+    fill(root)
+    target = root / "dog" / "003.png"
+    target.write_bytes(target.read_bytes()[:40])
+    fill(root / "train")  # so that no image is set aside
+    (root / "train" / "dog" / "003.png").write_bytes(target.read_bytes())
+    with pytest.raises(ExplorerError, match=r"dog/003\.png"):
+        prepare(root)
+
+
+def test_class_folders_are_needed(root):
+    root.mkdir()
+    with pytest.raises(ExplorerError, match=r"at least 2 classes.* has 0"):
+        find_source(str(root))
+    paint(root / "cat" / "x.png")
+    with pytest.raises(ExplorerError, match=r"at least 2 classes.* has 1"):
+        find_source(str(root))
+
+
+def test_a_split_without_class_folders_is_not_taken_for_two_classes(root):
+    paint(root / "train" / "x.png")
+    paint(root / "test" / "x.png")
+    with pytest.raises(ExplorerError, match="train has 0"):
+        find_source(str(root))
+
+
+def test_a_class_without_images_is_named(root):
+    fill(root)
+    (root / "eel").mkdir()
+    with pytest.raises(ExplorerError, match="eel holds none"):
+        prepare(root)
+
+
+def test_a_pool_too_small_to_validate_on_is_refused(root):
+    fill(root, count=1)
+    with pytest.raises(ExplorerError, match=r"at least 4 training images.* has 2"):
+        prepare(root)
+
+
+def test_a_size_of_nothing_is_refused(root):
+    fill(root)
+    with pytest.raises(ExplorerError, match="not 0"):
+        find_source(str(root), size=0)

@@ -29,7 +29,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import moocore
 import numpy as np
@@ -51,7 +51,6 @@ _COLUMNS = {
     *("runs", "accuracy", "spread", "low", "high"),
     *FRONTS.values(),
 }
-_MEASURED = ["runs", "accuracy", "spread", "low", "high"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,27 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
+@dataclass(frozen=True)
+class SeedVariance:
+    """The variance of a run's accuracy between seeds, pooled over the points of a study, and its degrees of freedom."""
+
+    variance: float
+    freedom: int
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation between seeds, as a fraction; NaN where no point has two."""
+        return math.sqrt(self.variance) if self.freedom else math.nan
+
+
+def seed_variance(record: StudyRecord) -> SeedVariance:
+    """Pools the variance between seeds; without a second seed anywhere it is not known and counts as 0."""
+    accuracies = _done(record.runs).groupby("point")["accuracy"]
+    freedom = int((accuracies.count() - 1).sum())
+    squares = float(((accuracies.count() - 1) * accuracies.var(ddof=1).fillna(0)).sum())
+    return SeedVariance(squares / freedom if freedom else 0.0, freedom)
+
+
 def summarise(record: StudyRecord) -> pd.DataFrame:
     """One row a point: the columns of `record.points`, and what its runs measured.
 
@@ -76,30 +96,35 @@ def summarise(record: StudyRecord) -> pd.DataFrame:
     `state` becomes `done` (all seeds), `partly done`, `failed` (none done, and at least one failed or crashed) or stays `planned`
     (none tried), with the runs' reasons. A merged point shows the measurements of the point that it is merged into.
     """
-    pooled = _pooled(record)
+    pooled = seed_variance(record)
+    runs = dict(iter(record.runs.groupby("point")))
+    measured = {point: _measure(rows, pooled) for point, rows in runs.items()}
     summary = record.points.reset_index(drop=True)
-    measured = {point: _measure(runs, pooled) for point, runs in record.runs.groupby("point")}
-    sources = summary["same_as"].fillna(summary["point"]).astype(int)
-    nothing = {"runs": 0, "accuracy": math.nan, "spread": math.nan, "low": math.nan, "high": math.nan}
-    columns = pd.DataFrame([measured.get(source, nothing) for source in sources], columns=_MEASURED)
-    summary = pd.concat([summary, columns.astype(dict.fromkeys(_MEASURED[1:], float))], axis="columns")
-    for point, runs in record.runs.groupby("point"):
-        row = (summary["point"] == point) & (summary["state"] == "planned")
-        summary.loc[row, ["state", "reason"]] = _state(runs)
-    return summary
+    planned = [
+        _state(runs[point]) if state == "planned" and point in runs else (state, reason)
+        for point, state, reason in zip(summary["point"], summary["state"], summary["reason"], strict=True)
+    ]
+    summary["state"], summary["reason"] = [state for state, _ in planned], [reason for _, reason in planned]
+    nothing = _Measured(0, math.nan, math.nan, math.nan, math.nan)
+    sources = summary["same_as"].fillna(summary["point"])
+    found = pd.DataFrame([measured.get(source, nothing) for source in sources], columns=_Measured._fields)
+    return pd.concat(
+        [summary, found.astype({"runs": int} | dict.fromkeys(_Measured._fields[1:], float))], axis="columns"
+    )
 
 
 def difference(record: StudyRecord, point: int, other: int) -> Interval:
     """How much more accurate a point is than another, as a fraction, with its 95 % interval.
 
     Both saw the same validation images, so the images are paired: their term is the variance of the difference an image. The same
-    seed on two networks is no pair; the seeds' terms add up. NaN where a point has no done run or one seed is all there is.
+    seed on two networks is no pair; the seeds' terms add up. NaN where a point has no done run, and where no point has two
+    seeds: a difference between two single trainings may be the seeds' alone.
     """
-    pooled = _pooled(record)
+    pooled = seed_variance(record)
     done = _done(record.runs)
     first, second = (done[done["point"] == number] for number in (point, other))
     bits, others = _bits(first), _bits(second)
-    if bits is None or others is None or bits.shape[1] != others.shape[1]:
+    if bits is None or others is None or bits.shape[1] != others.shape[1] or not pooled.freedom:
         return Interval(math.nan, math.nan, math.nan)
     noise = _noise(bits) / len(bits) + _noise(others) / len(others)
     images = _image_term(bits.mean(axis=0) - others.mean(axis=0), noise)
@@ -180,20 +205,14 @@ def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Pooled:
-    """The variance of a run's accuracy between seeds, over all points of a study, and its degrees of freedom."""
+class _Measured(NamedTuple):
+    """What the runs of a point measured, as `summarise` describes it."""
 
-    variance: float
-    freedom: int
-
-
-def _pooled(record: StudyRecord) -> _Pooled:
-    """Without a second seed anywhere the variance is not known and counts as 0: the interval is of the images alone."""
-    accuracies = _done(record.runs).groupby("point")["accuracy"]
-    freedom = int((accuracies.count() - 1).sum())
-    squares = float(((accuracies.count() - 1) * accuracies.var(ddof=1).fillna(0)).sum())
-    return _Pooled(squares / freedom if freedom else 0.0, freedom)
+    runs: int
+    accuracy: float
+    spread: float
+    low: float
+    high: float
 
 
 def _done(runs: pd.DataFrame) -> pd.DataFrame:
@@ -201,20 +220,14 @@ def _done(runs: pd.DataFrame) -> pd.DataFrame:
     return done.assign(accuracy=done["accuracy"].astype(float))
 
 
-def _measure(runs: pd.DataFrame, pooled: _Pooled) -> dict[str, float]:
+def _measure(runs: pd.DataFrame, pooled: SeedVariance) -> _Measured:
     done = _done(runs)
-    accuracy = done["accuracy"]
-    interval = _accuracy_interval(done, pooled)
-    return {
-        "runs": len(done),
-        "accuracy": float(accuracy.mean()),
-        "spread": float(accuracy.std(ddof=1)),
-        "low": max(0.0, interval.low) if len(done) else math.nan,
-        "high": min(1.0, interval.high) if len(done) else math.nan,
-    }
+    accuracy, interval = done["accuracy"], _accuracy_interval(done, pooled)
+    low, high = np.clip([interval.low, interval.high], 0, 1)
+    return _Measured(len(done), float(accuracy.mean()), float(accuracy.std(ddof=1)), float(low), float(high))
 
 
-def _accuracy_interval(done: pd.DataFrame, pooled: _Pooled) -> Interval:
+def _accuracy_interval(done: pd.DataFrame, pooled: SeedVariance) -> Interval:
     bits = _bits(done)
     if bits is None:
         return Interval(math.nan, math.nan, math.nan)
@@ -256,18 +269,17 @@ def _interval(estimate: float, images: tuple[float, int], seed_variance: float, 
     return Interval(estimate, estimate - half, estimate + half)
 
 
-def _state(runs: pd.DataFrame) -> list[str]:
-    """The state of a point that was to be trained, and the reason where runs failed."""
-    counts = runs["state"].value_counts()
-    done, broken = counts.get("done", 0), counts.get("failed", 0) + counts.get("crashed", 0)
+def _state(runs: pd.DataFrame) -> tuple[str, str]:
+    """The state of a point that was to be trained, and the reason where it is not wholly done."""
+    states = list(runs["state"])
+    done, broken = states.count("done"), states.count("failed") + states.count("crashed")
     reasons = dict.fromkeys(str(reason) for reason in runs.loc[runs["state"].isin(["failed", "crashed"]), "reason"])
     reason = f"{broken} of {len(runs)} runs failed: {'; '.join(reasons)}" if broken else ""
     if done == len(runs):
-        return ["done", ""]
+        return "done", ""
     if done:
-        missing = len(runs) - done - broken
-        return ["partly done", reason or f"{missing} of {len(runs)} runs are missing"]
-    return ["failed", reason] if broken else ["planned", ""]
+        return "partly done", reason or f"{len(runs) - done} of {len(runs)} runs are missing"
+    return ("failed", reason) if broken else ("planned", "")
 
 
 def _floats(entries: Sequence[float] | None) -> list[float] | None:

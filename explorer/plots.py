@@ -38,7 +38,9 @@ _NAMES = {
     "activations": "Activations",
     "model_bytes": "Model size",
 }
+LABEL_SIZE = 9.5  # points of type
 _DODGE = 7.0  # points of type between marks of equal cost
+_LONGEST_LABEL = 30  # characters
 _MOST_LABELS = 16  # beyond, only what is on the front is labelled
 
 
@@ -48,7 +50,8 @@ def style() -> Iterator[None]:
     settings: dict[Any, Any] = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("notebook", rc={"font.size": 10, "axes.labelsize": 10}),
-        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 9),
+        "axes.labelpad": 5,
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
         **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
         "lines.linewidth": 1.6,
         "lines.markersize": 6,
@@ -121,9 +124,8 @@ def front(frame: pd.DataFrame, ax: Axes, cost: str) -> None:
         ax.set_xlim(ax.get_xlim())
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
         obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
-    marks.label(
-        ax, chosen.tolist() if len(points) > _MOST_LABELS else [True] * len(points), obstacles, bold=chosen.tolist()
-    )
+    wanted = chosen.tolist() if len(points) > _MOST_LABELS else [True] * len(points)
+    marks.label(ax, wanted, obstacles, grey=(~chosen).tolist())
     return None
 
 
@@ -145,7 +147,9 @@ def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
             ax.plot(x[printed == kind], y[printed == kind], "s", color=ORANGE, mfc=face, label=name, zorder=3)
     if len(set(printed)) > 1:
         ax.legend(loc="lower right", frameon=False, handletextpad=0.2)
-    _place_labels(ax, x, y, frame["label"].tolist(), obstacles, [ax.transData] * len(x))
+    dots = _settle(ax)
+    taken = [_pixels(line, ax.transData) for line in obstacles]
+    _place_labels(ax, dots, np.column_stack([x, y]), frame["label"].tolist(), taken, [ax.transData] * len(x))
 
 
 def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
@@ -154,7 +158,7 @@ def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
     known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
     if known.empty:
         return _nothing(ax)
-    groups = [(str(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
+    groups = [(_short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
     numbers = pd.to_numeric(pd.Series([label for label, _ in groups]), errors="coerce").notna().all()
     # A run of colours for what has an order; hues otherwise. The label at the end of each line says which it is.
     colours = sns.color_palette("viridis_r" if numbers or len(groups) > 10 else "colorblind", len(groups))  # noqa: PLR2004
@@ -186,7 +190,7 @@ class _Marks:
     def __init__(self, points: pd.DataFrame, ax: Axes, cost: str) -> None:
         costs = points[cost].to_numpy(dtype=float)
         scale, name = unit(cost, costs.max())
-        self.labels = [str(text) for text in points["label"]]
+        self.labels = [_short(text) for text in points["label"]]
         self.x = costs / scale
         self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
         self.categories = len(costs) > 1 and len(set(costs)) == 1
@@ -201,6 +205,7 @@ class _Marks:
             name = f"{', '.join(metaparameters(points))}; {name}: {amount} at every point"
         ax.set_xlabel(name, parse_math=False)
         self.transforms = self._transforms(ax)
+        self.with_bars = False
 
     def _transforms(self, ax: Axes) -> list[Transform]:
         transforms: list[Transform] = [ax.transData] * len(self.x)
@@ -215,16 +220,9 @@ class _Marks:
     def bars(self, ax: Axes, colour: str) -> None:
         for x, low, high, transform in zip(self.x, self.low, self.high, self.transforms, strict=True):
             ax.plot(
-                [x, x],
-                [low, high],
-                color=colour,
-                linewidth=1.3,
-                alpha=0.7,
-                transform=transform,
-                zorder=1,
-                label="interval",
+                [x, x], [low, high], color=colour, lw=1.3, alpha=0.7, transform=transform, zorder=1, label="interval"
             )
-        self._bars = True
+        self.with_bars = True
 
     def draw(self, ax: Axes, colours: list[str], filled: list[bool]) -> None:
         for x, y, colour, fill, transform in zip(self.x, self.y, colours, filled, self.transforms, strict=True):
@@ -240,14 +238,13 @@ class _Marks:
     ) -> None:
         if self.categories:
             return
-        if getattr(self, "_bars", False):
-            bars = zip(self.x, self.low, self.high, strict=True)
-            obstacles = [
-                *obstacles,
-                *(np.array([[x, low], [x, high]]) for x, low, high in bars if math.isfinite(low + high)),
-            ]
+        dots = _settle(ax)
+        taken = [_pixels(line, ax.transData) for line in obstacles]
+        if self.with_bars:
+            bars = zip(self.x, self.low, self.high, self.transforms, strict=True)
+            taken += [_pixels(np.array([[x, low], [x, high]]), transform) for x, low, high, transform in bars]
         texts = [text if want else "" for text, want in zip(self.labels, wanted, strict=True)]
-        _place_labels(ax, self.x, self.y, texts, obstacles, self.transforms, grey)
+        _place_labels(ax, dots, np.column_stack([self.x, self.y]), texts, taken, self.transforms, grey)
 
 
 def _measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -262,6 +259,11 @@ def _measured(frame: pd.DataFrame) -> pd.DataFrame:
     return known[known["same_as"].isna()]
 
 
+def _short(text: str) -> str:
+    """A label that leaves room for the picture; tables have the whole of it."""
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _tidy(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis="y", color="#e6e6e6", linewidth=0.8)
@@ -273,9 +275,17 @@ def _nothing(ax: Axes) -> None:
     ax.text(0.5, 0.5, "no run is done yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
-def _pixels(ax: Axes, line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A polyline in data coordinates as a dense row of pixel coordinates, (k, 2)."""
-    corners = ax.transData.transform(line[np.isfinite(line).all(axis=1)])
+def _settle(ax: Axes) -> float:
+    """Settles the limits and the layout, which pixels depend on; returns the pixels of a point of type."""
+    figure = ax.get_figure()
+    if isinstance(figure, Figure):
+        figure.draw_without_rendering()
+    return figure.dpi / 72 if figure else 1.0
+
+
+def _pixels(line: NDArray[np.float64], transform: Transform) -> NDArray[np.float64]:
+    """A polyline as a dense row of pixel coordinates, (k, 2)."""
+    corners = transform.transform(line[np.isfinite(line).all(axis=1)].reshape(-1, 2))
     if len(corners) < 2:  # noqa: PLR2004
         return corners
     shares = np.linspace(0, 1, 40)[:, None]
@@ -284,28 +294,24 @@ def _pixels(ax: Axes, line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _place_labels(
     ax: Axes,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    dots: float,
+    points: NDArray[np.float64],
     texts: Sequence[str],
     obstacles: Sequence[NDArray[np.float64]],
     transforms: Sequence[Transform],
     grey: Sequence[bool] | None = None,
 ) -> None:
-    """Writes a text beside each point, where it covers no mark, line, band or other text, as near as can be.
+    """Writes a text beside each point, (k, 2), where it covers no mark, obstacle or other text, as near as can be.
 
     Every text tries the directions around its point at growing distances; what it would cover is counted and the least is
-    taken. A text that ends up far from its point gets a thin line to it.
+    taken. A text that ends up far from its point gets a thin line to it. `dots` are the pixels of a point of type, and
+    `obstacles` are pixels as well, each (k, 2).
     """
-    figure = ax.get_figure()
-    if isinstance(figure, Figure):
-        figure.draw_without_rendering()  # settles limits and layout, which the pixels depend on
-    dots = figure.dpi / 72 if figure else 1.0
-    marks = np.array([transform.transform((a, b)) for a, b, transform in zip(x, y, transforms, strict=True)])
-    ring = (
-        4 * dots * np.array([[np.cos(angle), np.sin(angle)] for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False)])
-    )
-    taken = np.concatenate([(marks[:, None] + ring).reshape(-1, 2), *(_pixels(ax, line) for line in obstacles)])
-    frame, legend = np.array(ax.get_window_extent().extents), ax.get_legend()
+    marks = np.array([transform.transform(point) for point, transform in zip(points, transforms, strict=True)])
+    turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    ring = 4 * dots * np.column_stack([np.cos(turns), np.sin(turns)])
+    taken = np.concatenate([(marks[:, None] + ring).reshape(-1, 2), *obstacles])
+    frame, legend = np.array(ax.get_window_extent().padded(-3 * dots).extents), ax.get_legend()
     boxes = [] if legend is None else [np.array(legend.get_window_extent().extents)]
     angles = np.radians([90, 270, 0, 180, 45, 135, 225, 315])
     ways = [(radius, np.cos(angle), np.sin(angle)) for radius in (6, 9, 13, 18, 25, 33) for angle in angles]
@@ -313,7 +319,7 @@ def _place_labels(
         if not text:
             continue
         # A hidden copy tells the size of the text.
-        probe = ax.text(0, 0, text, fontsize=9, parse_math=False)
+        probe = ax.text(0, 0, text, fontsize=LABEL_SIZE, parse_math=False)
         size = np.array([probe.get_window_extent().width, probe.get_window_extent().height])
         probe.remove()
         offsets = np.array(
@@ -330,13 +336,13 @@ def _place_labels(
         far = ways[best][0] > 9  # noqa: PLR2004
         ax.annotate(
             text,
-            xy=(x[index], y[index]),
+            xy=(points[index, 0], points[index, 1]),
             xycoords=transforms[index],
             xytext=tuple(offsets[best] / dots),
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=9,
+            fontsize=LABEL_SIZE,
             color=GREY if grey is not None and grey[index] else INK,
             parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
@@ -356,11 +362,8 @@ def _end_labels(
     ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...]]
 ) -> None:
     """Writes a text behind the end of each line, moved up or down until none covers another."""
-    figure = ax.get_figure()
     ax.margins(x=0.02)
-    if isinstance(figure, Figure):
-        figure.draw_without_rendering()
-    dots = figure.dpi / 72 if figure else 1.0
+    dots = _settle(ax)
     heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
     order = np.argsort(heights, kind="stable")
     area = ax.get_window_extent()
@@ -372,7 +375,7 @@ def _end_labels(
             xytext=(8, height - heights[index]),
             textcoords="offset points",
             va="center",
-            fontsize=9,
+            fontsize=LABEL_SIZE,
             color=INK,
             parse_math=False,
             annotation_clip=False,

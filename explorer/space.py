@@ -30,7 +30,10 @@ class Anchor:
 
 
 class Space(BaseModel):
-    """One design point of a family; subclasses declare the metaparameters as fields and build the network in `expand`."""
+    """One design point of a family; subclasses declare the metaparameters as fields and build the network in `expand`.
+
+    A field's `examples` are small values that its cost is tested on; choices and yes-or-no need none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 

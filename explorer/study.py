@@ -176,7 +176,8 @@ def _read(path: Path) -> Study:
 
 
 def _mistake(path: Path, error: ValidationError) -> ExplorerError:
-    details = error.errors()[0]
+    # A misspelt key shows as two mistakes, of which the missing key says less.
+    details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
         *parents, key = details["loc"]

@@ -1,6 +1,7 @@
 """Synthetic study records: real points with real costs, and runs drawn from a model of images and seeds."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -67,9 +68,14 @@ def make_record(
     )
 
 
+@cache
+def _template():
+    return make_record(images=2, seeds=1)
+
+
 def record_of_bits(bits: dict[int, np.ndarray]) -> StudyRecord:
     """A record with just what the statistics read: the bits of each point, (seeds, images)."""
-    record = make_record(images=2, seeds=1)
+    record = _template()
     runs = [
         {"point": point, "seed": seed, "state": "done", "reason": "", "accuracy": row.mean(), "correct": row}
         for point, rows in bits.items()

@@ -25,31 +25,37 @@ Share = Annotated[Float, Field(ge=0, le=1)]
 class SqueezeNet(Space):
     """A design point of the SqueezeNet family. Layers are numbered as in the paper: conv1, fire2, fire3, ..."""
 
-    base_e: Count = Field(128, description="expand filters of the first fire module")
+    base_e: Count = Field(128, description="expand filters of the first fire module", examples=[8, 17, 32])
     incr_e: Annotated[Int, Field(ge=0, le=1_000_000)] = Field(
-        128, description="expand filters added after every `freq` modules"
+        128, description="expand filters added after every `freq` modules", examples=[0, 5, 32]
     )
-    freq: Count = Field(2, description="fire modules between two increases")
+    freq: Count = Field(2, description="fire modules between two increases", examples=[1, 2, 3])
     squeeze_ratio: Annotated[Float, Field(gt=0, le=1)] = Field(
-        0.125, description="squeeze filters for each expand filter"
+        0.125, description="squeeze filters for each expand filter", examples=[0.01, 0.125, 0.3, 0.5, 1.0]
     )
-    pct3x3: Share = Field(0.5, description="share of the expand filters that are 3x3")
-    fires: Annotated[Int, Field(ge=1, le=1000)] = Field(8, description="fire modules")
+    pct3x3: Share = Field(
+        0.5, description="share of the expand filters that are 3x3", examples=[0.0, 0.01, 0.3, 0.5, 0.99, 1.0]
+    )
+    fires: Annotated[Int, Field(ge=1, le=1000)] = Field(8, description="fire modules", examples=[1, 3, 8])
     pools: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(strict=False)] = Field(
-        (1, 4, 8), description="numbers of the layers that a max-pool follows; 1 is conv1, 2 the first fire module"
+        (1, 4, 8),
+        description="numbers of the layers that a max-pool follows; 1 is conv1, 2 the first fire module",
+        examples=[(), (1, 2), (1, 4), (1, 3, 5), (1, 4, 8)],
     )
-    stem_width: Count = Field(96, description="filters of conv1")
-    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="filter size of conv1")
-    stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(2, description="stride of conv1")
-    stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(0, description="padding of conv1")
+    stem_width: Count = Field(96, description="filters of conv1", examples=[8, 24])
+    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="filter size of conv1", examples=[1, 3, 7])
+    stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(2, description="stride of conv1", examples=[1, 2, 3])
+    stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(0, description="padding of conv1", examples=[0, 1, 3])
     bypass: Literal["none", "simple", "complex"] = Field(
         "none", description="connections around fire modules, as in figure 2 of the paper"
     )
     batch_norm: bool = Field(default=False, description="batch norm after every convolution but the last")
-    dropout: Annotated[Float, Field(ge=0, lt=1)] = Field(0.5, description="share dropped before the last convolution")
+    dropout: Annotated[Float, Field(ge=0, lt=1)] = Field(
+        0.5, description="share dropped before the last convolution", examples=[0.0, 0.5]
+    )
     classifier_relu: bool = Field(default=True, description="a rectifier after the last convolution, as published")
-    classes: Annotated[Int, Field(ge=2, le=1_000_000)] = Field(1000, description="number of classes")
-    input_size: Count = Field(224, description="height and width of the images, in pixels")
+    classes: Annotated[Int, Field(ge=2, le=1_000_000)] = Field(1000, description="number of classes", examples=[2, 10])
+    input_size: Count = Field(224, description="height and width of the images, in pixels", examples=[17, 32, 40])
 
     name: ClassVar[str] = "squeezenet"
     source: ClassVar[str] = "Iandola et al. 2016, arXiv:1602.07360"

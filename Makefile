@@ -1,0 +1,30 @@
+# `make sweep` answers the first question; `make test` is what CI runs; `make verify` adds the slow checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: sweep test verify bench clean
+
+sweep: $(READY)
+	$(BIN)/python -m explorer sweep squeeze_ratio
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+verify: $(READY)
+	$(BIN)/pytest -m "slow or not slow"
+
+bench: $(READY)
+	$(BIN)/python benchmarks/start_up.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,228 @@
+"""What is computed from stored rows: summaries, intervals and their coverage, fronts, published curves."""
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import World, broken, make_record, record_of_bits
+
+from explorer import analysis
+from explorer.errors import ExplorerError
+from explorer.study import Range, load_study
+
+
+@pytest.fixture(scope="module")
+def record():
+    return make_record(images=400)
+
+
+def many_states():
+    """A record with points that are over budget and merged, beside planned ones."""
+    study = load_study("squeeze_ratio")
+    vary = {"squeeze_ratio": [0.125, 0.126, 0.5, 1.0]}
+    return make_record(
+        study.model_copy(update={"vary": vary, "constraints": {"params": Range(max=300_000)}}), images=200
+    )
+
+
+def test_a_summary_has_one_row_a_point_and_keeps_its_columns(record):
+    summary = analysis.summarise(record)
+    pd.testing.assert_frame_equal(
+        summary[record.points.columns].drop(columns=["state"]), record.points.drop(columns=["state"])
+    )
+    assert (summary["state"] == "done").all()
+    assert (summary["runs"] == 3).all()
+    first = record.runs[record.runs["point"] == 0]["accuracy"]
+    assert summary["accuracy"][0] == pytest.approx(first.mean())
+    assert summary["spread"][0] == pytest.approx(first.std(ddof=1))
+    assert ((summary["low"] < summary["accuracy"]) & (summary["accuracy"] < summary["high"])).all()
+    assert (record.points["state"] == "planned").all(), "the record itself is left as it was"
+
+
+def test_states_after_measuring():
+    record = broken(make_record(images=100), 0, (1,))
+    record = broken(record, 1, (0, 1, 2), reason="the loss is not finite")
+    record = broken(record, 2, (0, 1, 2), "crashed", "the worker died")
+    record = broken(record, 3, (2,), "missing", "")
+    record = broken(record, 4, (0, 1, 2), "missing", "")
+    summary = analysis.summarise(record).set_index("point")
+    assert summary["state"].head(6).tolist() == ["partly done", "failed", "failed", "partly done", "planned", "done"]
+    assert summary["runs"].head(6).tolist() == [2, 0, 0, 2, 0, 3]
+    assert summary["reason"][0] == "1 of 3 runs failed: the loss is not finite"
+    assert summary["reason"][2] == "3 of 3 runs failed: the worker died"
+    assert summary["reason"][3] == "1 of 3 runs are missing"
+    assert summary["reason"][4] == ""
+    assert summary.loc[[1, 2, 4], ["accuracy", "spread", "low", "high"]].isna().all(axis=None)
+
+
+def test_a_merged_point_shows_the_measurements_of_its_twin_and_an_excluded_one_shows_none():
+    summary = analysis.summarise(many_states())
+    assert summary["state"].tolist() == ["done", "merged", "done", "over budget"]
+    assert summary["accuracy"][1] == summary["accuracy"][0]
+    assert summary["high"][1] == summary["high"][0]
+    assert math.isnan(summary["accuracy"][3])
+    assert summary["reason"][3].startswith("params = ")
+
+
+def test_the_interval_is_the_stated_formula():
+    bits = {0: np.random.default_rng(0).random((3, 50)) < 0.6, 1: np.random.default_rng(1).random((3, 50)) < 0.4}
+    summary = analysis.summarise(record_of_bits(bits))
+    y = bits[0].astype(float)
+    seeds = (y.mean(axis=1).var(ddof=1) + bits[1].mean(axis=1).var(ddof=1)) / 2 / 3
+    rest = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
+    images = max(0, y.mean(axis=0).var(ddof=1) - (rest**2).sum() / (2 * 49) / 3) / 50
+    freedom = (seeds + images) ** 2 / (seeds**2 / 4 + images**2 / 49)
+    from scipy.stats import t
+
+    half = t.ppf(0.975, freedom) * math.sqrt(seeds + images)
+    assert summary["high"][0] - summary["accuracy"][0] == pytest.approx(half)
+    assert summary["accuracy"][0] - summary["low"][0] == pytest.approx(half)
+
+
+def test_one_seed_gives_the_interval_of_the_images_alone():
+    record = make_record(seeds=1, images=400)
+    summary = analysis.summarise(record)
+    assert summary["spread"].isna().all()
+    p = summary["accuracy"][0]
+    assert summary["high"][0] - p == pytest.approx(1.966 * math.sqrt(p * (1 - p) / 399), rel=1e-3)
+    assert math.isnan(analysis.seed_variance(record).deviation)
+    assert not analysis.difference(record, 0, 7).separated
+
+
+def test_a_point_with_one_seed_borrows_the_spread_of_the_others(record):
+    less = analysis.summarise(broken(record, 3, (0, 1), "missing", ""))
+    full = analysis.summarise(record)
+    assert less["high"][3] - less["low"][3] > full["high"][3] - full["low"][3]
+
+
+def test_without_stored_bits_there_is_a_mean_and_no_interval(record):
+    runs = record.runs.assign(correct=None)
+    summary = analysis.summarise(replace(record, runs=runs))
+    assert summary["accuracy"].notna().all()
+    assert summary[["low", "high"]].isna().all(axis=None)
+
+
+def test_intervals_stay_between_0_and_1():
+    bits = {0: np.array([[True] * 19 + [False]] * 2), 1: np.array([[False] * 19 + [True]] * 2)}
+    summary = analysis.summarise(record_of_bits(bits))
+    assert summary["high"][0] == 1
+    assert summary["low"][1] == 0
+
+
+@pytest.mark.parametrize(("luck", "points"), [(0.0, 8), (0.15, 8), (0.05, 3)])
+def test_simulated_coverage_at_three_seeds_is_at_least_92_percent(luck, points):
+    world = World(seed=luck)
+    random = np.random.default_rng(2)
+    abilities = np.linspace(-0.4, 0.6, points)
+    truth = world.accuracy(abilities)
+    covered, told_apart = [], []
+    for _ in range(300):
+        images = world.images(random, 300)
+        record = record_of_bits({point: world.draw(random, abilities[point], 3, images) for point in range(points)})
+        summary = analysis.summarise(record)
+        covered.extend((summary["low"] <= truth) & (truth <= summary["high"]))
+        interval = analysis.difference(record, points - 1, points - 2)
+        told_apart.append(interval.low <= truth[-1] - truth[-2] <= interval.high)
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert 0.92 <= np.mean(told_apart) <= 0.99
+
+
+def test_a_difference_pairs_the_images():
+    world, random = World(difficulty=4, seed=0, pair=0.3), np.random.default_rng(0)
+    images = world.images(random, 500)
+    record = record_of_bits({point: world.draw(random, ability, 3, images) for point, ability in enumerate((0, 0.5))})
+    summary, difference = analysis.summarise(record), analysis.difference(record, 1, 0)
+    assert difference.estimate == pytest.approx(summary["accuracy"][1] - summary["accuracy"][0])
+    assert summary["low"][1] < summary["high"][0], "the intervals overlap"
+    assert difference.separated
+    assert analysis.difference(record, 0, 1).high == pytest.approx(-difference.low)
+
+
+def test_a_difference_with_an_unmeasured_point_is_not_known(record):
+    assert math.isnan(analysis.difference(broken(record, 0, (0, 1, 2)), 0, 1).low)
+
+
+def test_the_front_is_the_brute_force_one():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"params": random.integers(1, 12, 60), "accuracy": random.integers(1, 12, 60) / 20})
+    frame.loc[[3, 17], "accuracy"] = math.nan
+    frame["params"] = frame["params"].astype("Int64")
+    frame.loc[5, "params"] = pd.NA
+    frame.index = frame.index + 100
+
+    def beaten(row):
+        better = (frame["params"] <= row["params"]) & (frame["accuracy"] >= row["accuracy"])
+        return (better & ((frame["params"] < row["params"]) | (frame["accuracy"] > row["accuracy"]))).any()
+
+    known = frame.notna().all(axis=1)
+    expected = [bool(known[index]) and not beaten(row) for index, row in frame.iterrows()]
+    front = analysis.pareto_front(frame, "params")
+    assert front.tolist() == expected
+    assert front.index.equals(frame.index)
+    assert front.dtype == bool
+
+
+def test_equal_rows_are_on_the_front_together_and_unmeasured_ones_never():
+    frame = pd.DataFrame({"macs": [1, 1, 2, 2, 1], "accuracy": [0.5, 0.5, 0.6, 0.5, math.nan]})
+    assert analysis.pareto_front(frame, "macs").tolist() == [True, True, True, False, False]
+    assert not analysis.pareto_front(frame.assign(accuracy=math.nan), "macs").any()
+    assert analysis.pareto_front(frame.head(0), "macs").empty
+
+
+def test_at_equal_cost_the_front_is_the_best_point():
+    summary = analysis.summarise(make_record("delayed_downsampling", images=300))
+    front = summary[analysis.pareto_front(summary, "params")]
+    assert front["accuracy"].tolist() == [summary["accuracy"].max()]
+
+
+def test_published_curves():
+    frame = analysis.published("squeezenet_fig3", "squeeze_ratio")
+    assert frame["value"].tolist() == [0.125, 0.25, 0.5, 0.75, 1.0]
+    assert frame["label"].tolist() == ["0.125", "0.25", "0.5", "0.75", "1.0"]
+    assert frame["model_mib"].tolist() == [4.8, 7.6, 13, 19, 24]
+    assert frame["accuracy"].max() == 0.86
+    assert frame["printed"].tolist() == [True, False, True, True, False]
+    assert analysis.published("squeezenet_table3", "bypass")["value"].tolist() == ["none", "simple", "complex"]
+    assert analysis.published("squeezenet_fig3", "pools") is None
+    assert "arXiv:1602.07360v4" in analysis.published_source("squeezenet_fig3")
+
+
+@pytest.mark.parametrize("name", ["squeezenet_fig4", "../squeezenet_fig3"])
+def test_an_unknown_published_curve_names_the_nearest(name):
+    with pytest.raises(ExplorerError, match=r"unknown published curve .* did you mean 'squeezenet_fig3'"):
+        analysis.published(name, "squeeze_ratio")
+
+
+def test_tables_for_files_have_plain_values(tmp_path):
+    record = broken(make_record("delayed_downsampling", images=100), 0, (0,))
+    points, runs = analysis.points_table(record), analysis.runs_table(record)
+    assert points["pools"].tolist()[:2] == ["1-2-3", "1-2-4"]
+    assert points["on_params_front"].sum() == 1
+    assert analysis.metaparameters(points) == ["pools"]
+    assert not {"correct", "top_probability"} & set(runs)
+    assert runs["label"][0] == "1-2-3"
+    assert runs["accuracies"][0] is None
+    assert runs["accuracies"][1] == record.runs["accuracies"][1]
+    for name, table in (("points", points), ("runs", runs)):
+        table.to_parquet(tmp_path / name)
+        assert len(pd.read_parquet(tmp_path / name)) == len(table)
+
+
+def test_only_numbers_are_ordered():
+    assert analysis.is_ordered([1, 2.5, np.float64(3)])
+    assert not analysis.is_ordered([True, False])
+    assert not analysis.is_ordered(["1", "2"])
+    assert not analysis.is_ordered([(1, 2), (1, 3)])
+
+
+@pytest.mark.parametrize("module", ["analysis", "plots", "report"])
+def test_neither_torch_nor_optuna_nor_dask_is_imported(module):
+    code = (
+        f"import sys, explorer.{module}; found = {{'torch', 'optuna', 'distributed', 'dask'}} & set(sys.modules); "
+        "sys.exit(str(found) if found else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,103 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from explorer.__main__ import main
+from explorer.spaces import all_spaces
+from explorer.study import builtin_studies
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_describe_is_table_1_of_the_paper(capsys):
+    code, out, _ = run(capsys, "describe", "squeezenet", "preset=v1_0")
+    assert code == 0
+    assert re.search(r"conv1 +7x7/2 96 +109x109x96 +14,208 +167,664,672", out)
+    assert re.search(r"fire2 +1x1 16 > \[1x1 64 \| 3x3 64\] +54x54x128 +11,920", out)
+    assert re.search(r"total +1x1x1000 +1,248,424 +818,924,576", out)
+    assert "4.76 MiB (4,993,696 bytes" in out
+
+
+def test_describe_takes_metaparameters_of_every_kind(capsys):
+    settings = ["preset=cifar", "squeeze_ratio=1", "bypass=complex", "batch_norm=false", "pools=[1,3,5]"]
+    code, out, _ = run(capsys, "describe", "squeezenet", *settings, "--depth", "3")
+    assert code == 0
+    assert "fire2.shortcut.conv" in out
+    assert "norm" not in out
+
+
+def test_lists(capsys):
+    code, out, _ = run(capsys, "spaces")
+    assert code == 0
+    for space in all_spaces().values():
+        assert space.name in out
+        for name in space.model_fields:
+            assert name in out
+    code, out, _ = run(capsys, "studies", "--storage", "none.db")
+    assert code == 0
+    for name in builtin_studies():
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("sweep squeze_ratio", "unknown study 'squeze_ratio'; did you mean 'squeeze_ratio'?"),
+        ("sweep nothing.toml", "nothing.toml: cannot be read: No such file or directory"),
+        ("sweep squeeze_ratio --data cifar11", "unknown data set 'cifar11'; did you mean 'cifar10'?"),
+        ("sweep squeeze_ratio --seeds 0", "seeds = 0: should be greater than or equal to 1"),
+        ("sweep squeeze_ratio --epochs x", "Invalid value for '--epochs'"),
+        ("sweep squeeze_ratio --workers 0", "Invalid value for '--workers'"),
+        ("sweep squeeze_ratio --images 1000000", "budget.images = 1000000: at most"),
+        ("sweep squeeze_ratio --data cifar10 --data-dir .", "cifar-10-batches-bin"),
+        ("sweep squeeze_ratio --quick --storage no/where.db", "storage no/where.db: the folder no does not exist"),
+        ("sweep squeeze_ratio --epoch 3", "No such option: --epoch"),
+        ("sweep", "Missing argument"),
+        ("swep squeeze_ratio", "No such command 'swep'. Did you mean 'sweep'?"),
+        ("report squeeze_ratio --storage none.db", "storage none.db: there is no such file"),
+        ("dashboard --storage none.db", "storage none.db: there is no such file"),
+        ("describe squeezenett", "unknown space 'squeezenett'; did you mean 'squeezenet'?"),
+        ("describe squeezenet preset=v1", "unknown preset of squeezenet 'v1'; did you mean 'v1_1'?"),
+        ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),
+        ("describe squeezenet squeeze_ratio=0", "squeeze_ratio = 0: should be greater than 0"),
+        ("describe squeezenet squeez_ratio=0.5", "did you mean 'squeeze_ratio'?"),
+        ("describe squeezenet input_size=8", "pool1: max-pool 3x3/2: the feature map would shrink below one pixel"),
+        ("describe squeezenet pools=[1,12]", "pools: a pool after layer 12, but the last fire module is layer 9"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments.split())
+    assert code == 2
+    assert message in err
+    assert err.startswith("explorer: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(capsys):
+    from explorer.errors import ExplorerError
+
+    with pytest.raises(ExplorerError):
+        main(["describe", "squeezenett", "--debug"])
+    assert capsys.readouterr().err == ""
+
+
+def test_help_names_every_command_and_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from explorer.__main__ import main\n"
+        "main(['--help'])\n"
+        "heavy = {'torch', 'optuna', 'distributed', 'pandas', 'numpy', 'matplotlib', 'sqlalchemy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    for command in ("sweep", "report", "dashboard", "studies", "spaces", "describe"):
+        assert command in shown

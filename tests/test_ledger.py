@@ -1,0 +1,157 @@
+import multiprocessing
+import sqlite3
+
+import numpy as np
+import pytest
+
+from explorer.errors import ExplorerError
+from explorer.ledger import Ledger, Provenance, pack, storage_url
+from explorer.plan import plan
+from explorer.study import load_study
+
+PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"})
+
+
+def run_row(key, **changes):
+    row = {
+        "key": key,
+        "network": "n",
+        "data_fingerprint": "f",
+        "settings": {},
+        "seed": 0,
+        "state": "done",
+        "reason": "",
+        "accuracy": 0.5,
+        "accuracies": [0.4, 0.5],
+        "train_losses": [2.0, 1.5],
+        "seconds": 1.0,
+        "images_per_second": 100.0,
+        "peak_memory_bytes": 1 << 33,
+        "finished": "2026-01-01T00:00:00+00:00",
+        "host": {"name": "here"},
+    }
+    return row | pack(np.array([True, False, True] * 5), np.linspace(0, 1, 15, dtype=np.float32)) | changes
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "runs.db", create=True)
+
+
+def save(ledger, study, fingerprint="f"):
+    points = plan(study, 10)
+    keys = {(point.number, seed): f"{point.number}-{seed}" for point in points for seed in range(study.seeds)}
+    ledger.save_study(study, fingerprint, points, keys, PROVENANCE)
+    return points
+
+
+def test_what_is_stored_comes_back(ledger):
+    study = load_study("delayed_downsampling")
+    points = save(ledger, study)
+    ledger.record(run_row("2-1"))
+    ledger.record(run_row("2-2", state="failed", reason="the loss", accuracy=None))
+    record = Ledger(ledger.url.database).load(study.name)
+    assert record.study == study
+    assert (record.command, record.versions, record.machine) == ("the command", {"python": "3"}, {"cores": "2"})
+    assert record.points["pools"].tolist() == [point.metaparameters["pools"] for point in points]
+    assert record.points["macs"].tolist() == [point.cost.macs for point in points]
+    assert len(record.runs) == 21
+    runs = record.runs.set_index(["point", "seed"])
+    assert runs["state"].value_counts().to_dict() == {"missing": 19, "done": 1, "failed": 1}
+    done = runs.loc[(2, 1)]
+    assert done["accuracies"] == [0.4, 0.5]
+    assert done["correct"].tolist() == [True, False, True] * 5
+    assert np.allclose(done["top_probability"], np.linspace(0, 1, 15), atol=1e-3)
+    assert done["peak_memory_bytes"] == 1 << 33
+    assert runs.loc[(2, 2), "reason"] == "the loss"
+
+
+def test_runs_are_shared_between_studies(ledger):
+    first, second = load_study("squeeze_ratio"), load_study("pct3x3")
+    save(ledger, first)
+    save(ledger, second)
+    ledger.record(run_row("0-0"))
+    assert ledger.load(first.name).runs["state"].eq("done").sum() == 1
+    assert ledger.load(second.name).runs["state"].eq("done").sum() == 1
+    assert ledger.results(["0-0", "0-1"])["0-0"].accuracy == 0.5
+
+
+def test_a_crash_is_replaced_and_is_not_final(ledger):
+    ledger.record(run_row("k", state="crashed", reason="killed"))
+    assert not ledger.results(["k"])["k"].final
+    ledger.record(run_row("k"))
+    assert ledger.results(["k"])["k"].final
+
+
+def test_a_name_stands_for_one_study_and_one_data_set(ledger):
+    study = load_study("squeeze_ratio")
+    save(ledger, study)
+    assert ledger.claim(study, "f").name == "squeeze_ratio"
+    other_data = ledger.claim(study, "g")
+    assert other_data.name.startswith("squeeze_ratio~")
+    changed = study.model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
+    changed = ledger.claim(type(study).model_validate(changed.model_dump()), "f")
+    assert changed.name.startswith("squeeze_ratio~")
+    assert changed.name != other_data.name
+    save(ledger, other_data, "g")
+    assert ledger.claim(study, "g").name == other_data.name
+
+
+def test_an_unknown_study_names_the_nearest(ledger):
+    save(ledger, load_study("squeeze_ratio"))
+    with pytest.raises(ExplorerError, match="unknown study in .* 'squeze_ratio'; did you mean 'squeeze_ratio'"):
+        ledger.load("squeze_ratio")
+
+
+def test_storages_that_cannot_be_opened(tmp_path):
+    def refused(storage, **options):
+        with pytest.raises(ExplorerError) as error:
+            Ledger(storage, **options)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "the folder" in refused(tmp_path / "no" / "x.db", create=True)
+    assert "there is no such file" in refused(tmp_path / "x.db")
+    assert not (tmp_path / "x.db").exists()
+    (tmp_path / "text.db").write_text("this is no database" * 100)
+    assert "file is not a database" in refused(tmp_path / "text.db", create=True)
+    assert "cannot be opened" in refused("oracle+nothing://host/db")
+    assert "cannot be opened" in refused("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    sqlite3.connect(tmp_path / "other.db").execute("create table t (x)")
+    assert "holds no studies" in refused(tmp_path / "other.db")
+    assert "not a database URL" in refused("://")
+
+
+def test_another_schema_is_refused(ledger):
+    with sqlite3.connect(ledger.url.database) as connection:
+        connection.execute("update ledger_version set schema = 99")
+    with pytest.raises(ExplorerError, match="its schema is version 99"):
+        Ledger(ledger.url.database)
+
+
+def _hold(path, held, release):
+    with Ledger(path, create=True).writing():
+        held.set()
+        release.wait(30)
+
+
+def test_one_process_at_a_time_writes(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "runs.db", held, release))
+    other.start()
+    assert held.wait(30)
+    ledger = Ledger(tmp_path / "runs.db")
+    with pytest.raises(ExplorerError, match="another sweep is writing to it"), ledger.writing():
+        pass
+    other.kill()  # the lock of a killed process is free
+    other.join()
+    with ledger.writing():
+        pass
+
+
+def test_passwords_are_not_shown():
+    url = storage_url("postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    with pytest.raises(ExplorerError) as error:
+        Ledger(url.render_as_string(hide_password=False))
+    assert "secret" not in str(error.value)

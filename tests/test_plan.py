@@ -1,0 +1,90 @@
+import pytest
+
+from explorer.errors import ExplorerError
+from explorer.plan import plan, points_frame, quick
+from explorer.study import Range, Study, builtin_studies, load_study
+
+
+def study(**changes):
+    values = {
+        "name": "s",
+        "title": "t",
+        "space": "squeezenet",
+        "preset": "cifar",
+        "vary": {"squeeze_ratio": [0.25, 0.5]},
+    }
+    return Study.model_validate(values | changes)
+
+
+def test_points_are_in_grid_order_with_exact_costs():
+    points = plan(study(vary={"squeeze_ratio": [0.25, 0.5], "pct3x3": [0.25, 0.5]}), 10)
+    assert [point.label for point in points] == ["0.25, 0.25", "0.25, 0.5", "0.5, 0.25", "0.5, 0.5"]
+    assert points[3].cost.params == 183_490
+    assert {point.state for point in points} == {"planned"}
+
+
+def test_points_with_one_network_are_merged_into_the_first():
+    # With 32 expand filters more at every step, 0.5 and 0.501 round to the same numbers of filters.
+    points = plan(study(vary={"squeeze_ratio": [0.5, 0.501, 0.25]}), 10)
+    assert [(point.state, point.same_as) for point in points] == [("planned", None), ("merged", 0), ("planned", None)]
+    assert points[1].reason == "the same network as 0.5"
+
+
+def test_infeasible_points_are_kept_with_the_reason():
+    points = plan(study(vary={"pools": [(1, 4, 8), (1, 4, 12)]}), 10)
+    assert points[1].state == "infeasible"
+    assert "layer 12" in points[1].reason
+
+
+def test_limits_of_cost_are_inclusive():
+    def states(**limits):
+        return [point.state for point in plan(study(constraints={"params": Range(**limits)}), 10)]
+
+    assert states(max=183_490) == ["planned", "planned"]
+    assert states(max=183_489) == ["planned", "over budget"]
+    assert states(min=93_379) == ["over budget", "planned"]
+
+
+def test_a_study_without_a_point_to_train_says_why():
+    with pytest.raises(
+        ExplorerError, match="none of its 2 points can be trained; 0.25 is over budget: params = 93,378: at most 1,000"
+    ):
+        plan(study(constraints={"params": Range(max=1_000)}), 10)
+
+
+def test_the_number_of_classes_is_that_of_the_data():
+    assert plan(study(), 3)[0].network.trace.output.channels == 3
+    with pytest.raises(ExplorerError, match="fixed.classes = 7: proxy has 10 classes"):
+        plan(study(fixed={"classes": 7}), 10)
+
+
+def test_the_frame_holds_every_point():
+    frame = points_frame(
+        study(vary={"pools": [(1, 4, 8), (1, 4, 12)]}), plan(study(vary={"pools": [(1, 4, 8), (1, 4, 12)]}), 10)
+    )
+    assert frame["label"].tolist() == ["1-4-8", "1-4-12"]
+    assert frame["params"].isna().tolist() == [False, True]
+    assert frame["pools"].tolist() == [(1, 4, 8), (1, 4, 12)]
+
+
+@pytest.mark.parametrize("name", builtin_studies())
+def test_every_built_in_study_can_be_planned(name):
+    chosen = load_study(name)
+    assert {point.state for point in plan(chosen, 10)} == {"planned"}
+
+
+def test_delayed_downsampling_is_at_equal_params():
+    points = plan(load_study("delayed_downsampling"), 10)
+    assert len({point.cost.params for point in points}) == 1
+    assert len({point.cost.macs for point in points}) == len(points)
+
+
+def test_quick_bounds_points_images_and_work():
+    small = quick(load_study("squeeze_ratio"), 10)
+    assert small.name == "squeeze_ratio@quick"
+    assert (small.grid_size, small.seeds, small.budget.epochs, small.budget.images) == (8, 1, 1, 1_000)
+    wide = quick(study(vary={"squeeze_ratio": [n / 100 for n in range(1, 101)], "pct3x3": [0.25, 0.5, 0.75]}), 10)
+    assert wide.grid_size <= 24
+    large = quick(study(preset="v1_0"), 1000)
+    assert large.budget.images * sum(point.cost.macs for point in plan(large, 1000)) <= 2e11
+    assert quick(load_study("squeeze_ratio").override(data="cifar10"), 10).name == "squeeze_ratio@cifar10-quick"

@@ -1,0 +1,271 @@
+"""What is drawn: coordinates, labels and marks, not pixels."""
+
+import itertools
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from records import World, broken, make_record
+
+from explorer import analysis, plots
+from explorer.study import load_study
+
+
+@pytest.fixture
+def ax():
+    with plots.style():
+        figure = Figure(figsize=(4.2, 3.3))
+        yield figure.subplots()
+
+
+@pytest.fixture(scope="module")
+def summaries():
+    names = ("squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling")
+    return {name: analysis.summarise(make_record(name, images=800)) for name in names}
+
+
+def marks(ax):
+    return [line for line in ax.lines if line.get_label() == "point"]
+
+
+def positions(ax):
+    return np.array([(line.get_xdata()[0], line.get_ydata()[0]) for line in marks(ax)])
+
+
+def intervals(ax):
+    return [line for line in ax.lines if line.get_label() == "interval"]
+
+
+def texts(ax):
+    return [text for text in ax.texts if isinstance(text, Annotation)]
+
+
+def labels(ax):
+    return [text.get_text() for text in texts(ax)]
+
+
+def hollow(ax):
+    return [to_hex(line.get_markerfacecolor()) == "#ffffff" for line in marks(ax)]
+
+
+def joined(ax):
+    """The lines that join points: neither marks nor intervals."""
+    return [line for line in ax.lines if line.get_label() not in {"point", "interval"}]
+
+
+def test_a_numeric_metaparameter_is_a_labelled_line_with_a_band(ax, summaries):
+    summary = summaries["squeeze_ratio"]
+    plots.curve(summary, ax)
+    expected = np.column_stack([summary["params"].astype(float) / 1e3, 100 * summary["accuracy"]])
+    assert positions(ax) == pytest.approx(expected)
+    (line,) = joined(ax)
+    assert np.column_stack([line.get_xdata(), line.get_ydata()]) == pytest.approx(expected)
+    assert labels(ax) == [str(ratio) for ratio in load_study("squeeze_ratio").vary["squeeze_ratio"]]
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(100 * summary["low"].min())
+    assert corners[:, 1].max() == pytest.approx(100 * summary["high"].max())
+    assert ax.get_xlabel() == "Params (k)"
+    assert ax.get_ylabel() == "Validation accuracy (%)"
+
+
+def test_the_line_follows_the_metaparameter_and_not_the_rows(ax, summaries):
+    plots.curve(summaries["squeeze_ratio"].sample(frac=1, random_state=1), ax)
+    assert (np.diff(joined(ax)[0].get_xdata()) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["bypass", "delayed_downsampling"])
+def test_what_has_no_order_is_points_with_bars(ax, summaries, name):
+    summary = summaries[name]
+    plots.curve(summary, ax, load_study(name).plot.against)
+    assert joined(ax) == []
+    assert not ax.collections
+    assert [line.get_ydata() for line in intervals(ax)] == [
+        pytest.approx([100 * low, 100 * high]) for low, high in zip(summary["low"], summary["high"], strict=True)
+    ]
+    assert labels(ax) == summary["label"].tolist()
+
+
+def test_against_multiply_adds(ax, summaries):
+    plots.curve(summaries["delayed_downsampling"], ax, "macs")
+    assert ax.get_xlabel() == "FLOPs (multiply-adds, M)"
+    assert positions(ax)[0, 0] == pytest.approx(1.102848)
+
+
+def test_two_metaparameters_are_points_without_a_line(ax):
+    study = load_study("squeeze_ratio").model_copy(
+        update={"fixed": {}, "vary": {"squeeze_ratio": [0.25, 0.5], "pct3x3": [0.25, 0.75]}}
+    )
+    plots.curve(analysis.summarise(make_record(study, images=100)), ax)
+    assert joined(ax) == []
+    assert labels(ax) == ["0.25, 0.25", "0.25, 0.75", "0.5, 0.25", "0.5, 0.75"]
+
+
+def test_unmeasured_points_are_not_drawn_and_unfinished_ones_are_hollow(ax):
+    record = broken(broken(make_record(images=100), 2, (0, 1, 2)), 4, (1,))
+    plots.curve(analysis.summarise(record), ax)
+    assert len(marks(ax)) == 7
+    assert "0.375" not in labels(ax)
+    assert [label for label, empty in zip(labels(ax), hollow(ax), strict=True) if empty] == ["0.625"]
+
+
+def test_one_network_is_one_mark_with_all_its_labels(ax):
+    study = load_study("squeeze_ratio").model_copy(update={"vary": {"squeeze_ratio": [0.125, 0.126, 0.5]}})
+    plots.curve(analysis.summarise(make_record(study, images=100)), ax)
+    assert labels(ax) == ["0.125 = 0.126", "0.5"]
+
+
+def test_points_of_equal_cost_are_moved_apart_and_keep_their_coordinates(ax, summaries):
+    plots.curve(summaries["bypass"], ax)
+    none, simple, _ = marks(ax)
+    assert none.get_xdata() == simple.get_xdata()
+    ax.figure.draw_without_rendering()
+    ends = [line.get_transform().transform((line.get_xdata()[0], 0))[0] for line in (none, simple)]
+    assert ends[1] - ends[0] == pytest.approx(7 * ax.figure.dpi / 72)
+
+
+def test_the_front_is_filled_and_joined_by_a_staircase(ax, summaries):
+    summary = summaries["bypass"]
+    plots.front(summary, ax, "params")
+    front = analysis.pareto_front(summary, "params").tolist()
+    assert [not empty for empty in hollow(ax)] == front
+    (line,) = joined(ax)
+    chosen = summary[front].sort_values("params")
+    assert line.get_drawstyle() == "steps-post"
+    assert line.get_ydata()[:-1] == pytest.approx(100 * chosen["accuracy"])
+    assert line.get_xdata()[:-1] == pytest.approx(chosen["params"].astype(float) / 1e3)
+
+
+def test_at_equal_cost_the_points_stand_side_by_side_under_their_names(ax, summaries):
+    summary = summaries["delayed_downsampling"]
+    plots.front(summary, ax, "params")
+    assert positions(ax)[:, 0].tolist() == list(range(7))
+    assert [text.get_text() for text in ax.get_xticklabels()] == summary["label"].tolist()
+    assert hollow(ax).count(False) == 1
+    assert ax.get_xlabel() == "pools; Params (k): 183 at every point"
+    assert joined(ax) == []
+
+
+def test_many_points_have_labels_on_the_front_only(ax):
+    study = load_study("pct3x3").model_copy(
+        update={"fixed": {}, "vary": {"squeeze_ratio": [0.2, 0.4, 0.6, 0.8], "pct3x3": [0.1, 0.3, 0.5, 0.7, 0.9]}}
+    )
+    summary = analysis.summarise(make_record(study, images=300))
+    plots.front(summary, ax, "macs")
+    assert len(marks(ax)) == 20
+    assert labels(ax) == summary[analysis.pareto_front(summary, "macs")]["label"].tolist()
+
+
+def test_the_published_curve_has_an_axis_of_its_own(ax):
+    plots.published_curve(analysis.published("squeezenet_fig3", "squeeze_ratio"), ax)
+    line, printed, read_off = ax.lines
+    assert line.get_xdata().tolist() == [4.8, 7.6, 13, 19, 24]
+    assert line.get_ydata() == pytest.approx([80.3, 83.3, 85.3, 86, 86])
+    assert (len(printed.get_xdata()), len(read_off.get_xdata())) == (3, 2)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["printed", "read off the figure"]
+    assert ax.get_ylabel() == "ImageNet top-5 accuracy (%)"
+    assert labels(ax) == ["0.125", "0.25", "0.5", "0.75", "1.0"]
+
+
+def test_published_names_are_not_joined(ax):
+    plots.published_curve(analysis.published("squeezenet_table3", "bypass"), ax)
+    assert len(ax.lines) == 1
+    assert ax.get_legend() is None
+
+
+def test_learning_curves_have_a_line_a_run_and_one_a_point(ax):
+    runs = analysis.runs_table(broken(make_record(images=100), 0, (1,)))
+    plots.learning_curves(runs, ax)
+    assert len(ax.lines) == 23 + 8
+    means = [line for line in ax.lines if line.get_marker() == "o"]
+    table = np.array(runs[runs["point"] == 1]["accuracies"].tolist())
+    assert means[1].get_ydata() == pytest.approx(100 * table.mean(axis=0))
+    assert means[1].get_xdata().tolist() == [1, 2, 3, 4]
+    assert sorted(labels(ax)) == sorted(runs["label"].unique())
+
+
+@pytest.mark.parametrize("name", ["squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling"])
+@pytest.mark.parametrize("kind", ["curve", "params", "macs", "published", "learning"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_labels_cover_neither_each_other_nor_marks_and_stay_inside(ax, name, kind, seed):
+    record = make_record(name, images=2000, world=World(seed=0.03), random=seed)
+    summary = analysis.summarise(record)
+    if kind == "curve":
+        plots.curve(summary, ax, record.study.plot.against)
+    elif kind == "learning":
+        plots.learning_curves(analysis.runs_table(record), ax)
+    elif kind != "published":
+        plots.front(summary, ax, kind)
+    elif record.study.plot.published:
+        plots.published_curve(analysis.published(record.study.plot.published, record.metaparameters[0]), ax)
+    ax.figure.draw_without_rendering()
+    # Without the line to the point, which an annotation's own extent includes.
+    boxes = [super(Annotation, text).get_window_extent() for text in texts(ax)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(-1).overlaps(other.padded(-1))
+    whole = ax.figure.bbox
+    assert all(whole.x0 <= box.x0 and box.y0 >= whole.y0 and box.y1 <= whole.y1 for box in boxes)
+    if kind == "curve":
+        for box, line in itertools.product(boxes, marks(ax)):
+            x, y = line.get_transform().transform((line.get_xdata()[0], line.get_ydata()[0]))
+            assert not box.contains(x, y)
+        for box, band in itertools.product(boxes, ax.collections):
+            assert not band.get_paths()[0].contains_point(
+                ax.transData.inverted().transform(box.get_points().mean(axis=0))
+            )
+
+
+def test_without_a_measured_point_it_says_so(ax):
+    record = make_record(images=10)
+    for point in range(8):
+        record = broken(record, point, (0, 1, 2), "missing", "")
+    plots.curve(analysis.summarise(record), ax)
+    assert [text.get_text() for text in ax.texts] == ["no run is done yet"]
+
+
+def test_a_dollar_is_not_mathematics(ax, summaries):
+    summary = summaries["bypass"].assign(label=["$a", r"$\frac{", "b$c$"])
+    plots.curve(summary, ax)
+    ax.figure.draw_without_rendering()
+    assert labels(ax) == summary["label"].tolist()
+
+
+def test_a_long_label_is_cut(ax, summaries):
+    plots.curve(summaries["bypass"].assign(label=["a" * 30, "b" * 31, "c"]), ax)
+    assert labels(ax) == ["a" * 30, "b" * 29 + "\N{HORIZONTAL ELLIPSIS}", "c"]
+
+
+def test_points_without_an_interval_are_drawn(ax, summaries):
+    plots.curve(summaries["squeeze_ratio"].assign(low=math.nan, high=math.nan), ax)
+    assert len(labels(ax)) == 8
+
+
+def test_a_single_point(ax, summaries):
+    plots.curve(summaries["squeeze_ratio"].head(1), ax)
+    assert len(marks(ax)) == len(labels(ax)) == 1
+
+
+@pytest.mark.parametrize(
+    ("quantity", "largest", "scale", "name"),
+    [
+        ("params", 363_714, 1e3, "Params (k)"),
+        ("params", 1_248_424, 1e6, "Params (M)"),
+        ("macs", 818_924_576, 1e6, "FLOPs (multiply-adds, M)"),
+        ("macs", 8.1e9, 1e9, "FLOPs (multiply-adds, G)"),
+        ("activations", 900, 1, "Activations"),
+        ("model_bytes", 5_000_000, 2**20, "Model size (MiB)"),
+    ],
+)
+def test_units(quantity, largest, scale, name):
+    assert plots.unit(quantity, largest) == (scale, name)
+
+
+def test_the_style_outlives_nothing():
+    before = dict(mpl.rcParams)
+    with plots.style():
+        assert mpl.rcParams["svg.fonttype"] == "none"
+    assert dict(mpl.rcParams) == before

@@ -1,0 +1,183 @@
+"""What every design space must keep. A space put into explorer/spaces/ is tested here without being named."""
+
+import numpy as np
+import pytest
+import torch
+
+from explorer.arrays import Disagreement
+from explorer.errors import ExplorerError, Infeasible
+from explorer.pricing import price
+from explorer.spaces import all_spaces, find_space
+from explorer.verification import CostMismatch, fvcore_macs, verify
+
+SPACES = list(all_spaces().values())
+ANCHORS = [(space, anchor) for space in SPACES for anchor in space.anchors]
+PRESETS = [(space, preset) for space in SPACES for preset in space.presets]
+
+
+def choices(space):
+    """Small values for each metaparameter, from its schema."""
+    schema = space.model_json_schema()["properties"]
+    kinds = {"boolean": [False, True]}
+    return {
+        name: field.get("enum") or kinds.get(field["type"]) or space.model_fields[name].examples
+        for name, field in schema.items()
+    }
+
+
+def random_points(space, count, seed=0):
+    """Feasible design points drawn over all metaparameters at once."""
+    rng = np.random.default_rng(seed)
+    found = []
+    while len(found) < count:
+        values = {name: values[rng.integers(len(values))] for name, values in choices(space).items()}
+        point = space.point(**values)
+        try:
+            point.expand()
+            _ = point.expand().cost
+        except Infeasible:
+            continue
+        found.append((values, point.expand()))
+    return found
+
+
+@pytest.mark.parametrize(("space", "anchor"), ANCHORS, ids=lambda value: getattr(value, "name", None))
+def test_published_networks_are_met_exactly(space, anchor):
+    cost = space.point(anchor.preset, **anchor.metaparameters).expand().cost
+    assert cost.params == anchor.params, anchor.source
+    if anchor.macs is not None:
+        assert cost.macs == anchor.macs, anchor.source
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_metaparameter_is_described_and_has_examples(space):
+    assert space.anchors
+    assert space.source
+    for name, values in choices(space).items():
+        assert space.model_fields[name].description, name
+        assert len(values) > 1, name
+
+
+@pytest.mark.parametrize(("space", "preset"), PRESETS)
+def test_presets_build_and_classify(space, preset):
+    network = space.point(preset).expand()
+    module = network.build().eval()
+    images = torch.zeros(2, network.input.channels, network.input.size, network.input.size)
+    assert module(images).shape == (2, network.trace.output.channels)
+
+
+def check_against_fvcore(space, count, seed):
+    for values, network in random_points(space, count, seed):
+        module = network.build()
+        assert network.cost.params == sum(parameter.numel() for parameter in module.parameters()), values
+        assert network.cost.macs == fvcore_macs(module, network.input), values
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_cost_is_what_fvcore_and_torch_count(space):
+    check_against_fvcore(space, 8, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES)
+def test_cost_is_what_fvcore_and_torch_count_on_many_points(space):
+    check_against_fvcore(space, 100, seed=2)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_output_shapes_are_the_module_s(space):
+    for values, network in random_points(space, 4, seed=3):
+        seen = []
+        module = network.build().eval()
+        leaves = [node for _, node in network.rows(99)]
+        modules = [part for part in module.body.modules() if not list(part.children())]
+        modules = [part for part in modules if not isinstance(part, torch.nn.Identity)]
+        for part in modules:
+            part.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape[1:])))
+        module(torch.zeros(1, network.input.channels, network.input.size, network.input.size))
+        assert seen == [(node.output.channels, node.output.size, node.output.size) for node in leaves], values
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_arrays_price_what_single_points_cost(space):
+    rng = np.random.default_rng(4)
+    columns = {
+        name: [values[i] for i in rng.integers(len(values), size=500)] for name, values in choices(space).items()
+    }
+    frame = price(space.name, **columns)
+    assert frame["infeasible"].ne("").any()
+    for place in range(500):
+        point = space.point(**{name: column[place] for name, column in columns.items()})
+        row = frame.iloc[place]
+        try:
+            cost = point.expand().cost
+        except Infeasible as reason:
+            assert row["infeasible"] == str(reason)
+            assert row[["params", "macs", "activations", "model_bytes"]].isna().all()
+            continue
+        assert (row["params"], row["macs"], row["activations"]) == (cost.params, cost.macs, cost.activations)
+        assert row["model_bytes"] == 4 * cost.params
+
+
+def test_a_wrong_count_is_found():
+    network = find_space("squeezenet").point("cifar").expand()
+    verify(network)
+    vars(network)["trace"] = find_space("squeezenet").point("cifar", squeeze_ratio=0.25).expand().trace
+    module = find_space("squeezenet").point("cifar").expand().build()
+    assert fvcore_macs(module, network.input) != network.cost.macs
+
+
+def test_an_operator_that_nobody_counts_is_an_error():
+    from explorer.layers import Shape
+
+    class Odd(torch.nn.Module):
+        def forward(self, images):
+            return images.cumsum(dim=1)
+
+    with pytest.raises(CostMismatch, match="cumsum"):
+        fvcore_macs(Odd(), Shape(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"squeez_ratio": 1}, "unknown metaparameter of squeezenet 'squeez_ratio'; did you mean 'squeeze_ratio'?"),
+        ({"squeeze_ratio": 1.5}, "squeezenet: squeeze_ratio = 1.5: should be less than or equal to 1"),
+        ({"squeeze_ratio": "wide"}, "squeezenet: squeeze_ratio = wide: should be a valid number"),
+        ({"base_e": 1.5}, "squeezenet: base_e = 1.5: should be a valid integer"),
+        ({"base_e": True}, "squeezenet: base_e = yes: should be a valid integer"),
+        ({"bypass": "both"}, "squeezenet: bypass = both: should be 'none', 'simple' or 'complex'"),
+        ({"preset": "cifr"}, "unknown preset of squeezenet 'cifr'; did you mean 'cifar'?"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    with pytest.raises(ExplorerError) as error:
+        find_space("squeezenet").point(**settings)
+    assert str(error.value) == message
+
+
+def test_columns_are_held_to_the_rules():
+    with pytest.raises(ExplorerError, match=r"squeeze_ratio = 1\.5: should be less than or equal to 1"):
+        price("squeezenet", squeeze_ratio=[0.5, 1.5, 0.25])
+    with pytest.raises(ExplorerError, match=r"base_e = 0: should be greater than or equal to 1"):
+        price("squeezenet", base_e=np.array([4, 0, 9]))
+    with pytest.raises(ExplorerError, match="sequences of unequal length"):
+        price("squeezenet", base_e=[1, 2], freq=[1, 2, 3])
+    with pytest.raises(ExplorerError, match="at least one value"):
+        price("squeezenet", base_e=[])
+
+
+def test_unknown_space():
+    with pytest.raises(ExplorerError, match="did you mean 'squeezenet'"):
+        find_space("SqueezNet")
+
+
+def test_chunks_disagree_about_structure_only():
+    from explorer.arrays import same, uniform
+
+    assert uniform(np.array([True, True]))
+    assert not uniform(np.array([False, False]))
+    assert same(np.array([3, 3])) == 3
+    with pytest.raises(Disagreement) as disagreement:
+        uniform(np.array([True, False, True]))
+    assert disagreement.value.mask.tolist() == [True, False, True]

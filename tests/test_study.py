@@ -1,0 +1,128 @@
+import pytest
+
+from explorer.errors import ExplorerError
+from explorer.study import Study, builtin_studies, load_study, thinned
+
+GOOD = """
+title = "A question"
+space = "squeezenet"
+preset = "cifar"
+[vary]
+squeeze_ratio = [0.25, 0.5]
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return load_study(path)
+
+
+def test_built_in_studies_have_the_header_that_says_what_they_are():
+    assert set(builtin_studies()) >= {"squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling"}
+    for name, path in builtin_studies().items():
+        study = load_study(name)
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("# ")
+        for field in ("Source:", "Cost:", "Expected:", "Command:"):
+            assert any(line.startswith(f"# {field}") for line in lines), (name, field)
+        assert f"# Command:  python -m explorer sweep {name}" in lines
+        points, runs = study.grid_size, study.grid_size * study.seeds
+        assert any(f"{points} points, {runs} runs" in line for line in lines), name
+
+
+def test_the_studies_ask_what_the_paper_asked():
+    assert load_study("squeeze_ratio").vary == {"squeeze_ratio": [step / 8 for step in range(1, 9)]}
+    assert load_study("pct3x3").vary == {"pct3x3": [0.01, *(step / 8 for step in range(1, 8)), 0.99]}
+    assert load_study("bypass").vary == {"bypass": ["none", "simple", "complex"]}
+
+
+def test_a_file_is_a_study_named_after_it(tmp_path):
+    study = read(tmp_path, GOOD)
+    assert (study.name, study.seeds, study.budget.epochs) == ("mine", 3, 4)
+    assert study.text == GOOD
+    assert [point["squeeze_ratio"] for point in study.grid()] == [0.25, 0.5]
+
+
+def test_a_study_survives_storage(tmp_path):
+    for study in [read(tmp_path, GOOD), *map(load_study, builtin_studies())]:
+        assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("squeezenet", "squeezent"), "unknown space 'squeezent'; did you mean 'squeezenet'?"),
+        (('"cifar"', '"cifr"'), "unknown preset of squeezenet 'cifr'; did you mean 'cifar'?"),
+        (("title", "titel"), "unknown key 'titel'; did you mean 'title'?"),
+        (('title = "A question"', ""), "title: this key is required"),
+        (
+            ("squeeze_ratio =", "squeeze_rato ="),
+            "unknown metaparameter of squeezenet 'squeeze_rato'; did you mean 'squeeze_ratio'?",
+        ),
+        (("0.25", "1.25"), "squeezenet: squeeze_ratio = 1.25: should be less than or equal to 1"),
+        (("0.25", '"a"'), "squeezenet: squeeze_ratio = a: should be a valid number"),
+        (("[0.25, 0.5]", "[]"), "vary.squeeze_ratio = : list should have at least 1 item after validation, not 0"),
+        (("[0.25, 0.5]", "0.5"), "vary.squeeze_ratio = 0.5: should be a valid list"),
+        (("0.25", "0.5"), "vary.squeeze_ratio = ['0.5', '0.5']: a value stands there twice"),
+        (("[vary]", "seeds = 0\n[vary]"), "seeds = 0: should be greater than or equal to 1"),
+        (("[vary]", 'seeds = "3"\n[vary]'), "seeds = 3: should be a valid integer"),
+        (("[vary]", "[budget]\nepoch = 2\n[vary]"), "unknown key 'epoch'; did you mean 'epochs'?"),
+        (
+            ("[vary]", "[recipe]\nlearning_rat = 2.0\n[vary]"),
+            "unknown key 'learning_rat'; did you mean 'learning_rate'?",
+        ),
+        (("[vary]", "[recipe]\nlearning_rate = -2\n[vary]"), "recipe.learning_rate = -2: should be greater than 0"),
+        (("[vary]", "[constraints]\nparam = {max = 3}\n[vary]"), "constraints.param"),
+        (("[vary]", "[constraints]\nparams = {mx = 3}\n[vary]"), "unknown key 'mx'; did you mean 'max'?"),
+        (("[vary]", "[fixed]\nsqueeze_ratio = 0.5\n[vary]"), "vary.squeeze_ratio: stands under [fixed] as well"),
+        (("[vary]", 'name = "x"\n[vary]'), "name: not a key of a study file"),
+        (("[vary]", "[vary"), "not valid TOML"),
+    ],
+)
+def test_mistakes_name_file_key_value_and_rule(tmp_path, change, message):
+    with pytest.raises(ExplorerError) as error:
+        read(tmp_path, GOOD.replace(*change))
+    assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_and_unreadable_studies(tmp_path):
+    with pytest.raises(ExplorerError, match="unknown study 'squeze_ratio'; did you mean 'squeeze_ratio'"):
+        load_study("squeze_ratio")
+    with pytest.raises(ExplorerError, match="cannot be read: No such file"):
+        load_study(tmp_path / "none.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ExplorerError, match="cannot be read"):
+        load_study(tmp_path / "bytes.toml")
+
+
+def test_what_an_override_changes_is_another_study():
+    study = load_study("squeeze_ratio")
+    assert study.override(data="proxy", seeds=3) == study
+    other = study.override(data="cifar10", seeds=5, epochs=8, images=2_000)
+    assert other.name == "squeeze_ratio@cifar10-images2000-epochs8-seeds5"
+    assert (other.data, other.seeds, other.budget.epochs, other.budget.images) == ("cifar10", 5, 8, 2_000)
+    assert study.override(data="/some/where/my photos/").name == "squeeze_ratio@my_photos"
+    digests = [study.override(**change).digest for change in ({}, {"seeds": 5}, {"epochs": 8}, {"images": 100})]
+    assert len(set(digests)) == 4
+
+
+def test_the_digest_is_of_what_decides_results(tmp_path):
+    study = read(tmp_path, GOOD)
+    assert read(tmp_path, "# comment\n" + GOOD.replace("A question", "Another")).digest == study.digest
+    assert read(tmp_path, GOOD.replace("0.25", "0.125")).digest != study.digest
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 0}, {"images": 1}])
+def test_overrides_are_held_to_the_rules(wrong):
+    with pytest.raises(ExplorerError, match=f"{next(iter(wrong))} = {next(iter(wrong.values()))}: should be greater"):
+        load_study("squeeze_ratio").override(**wrong)
+
+
+def test_thinning_keeps_the_ends_and_spreads_evenly():
+    assert thinned({"a": list(range(9))}, 5) == {"a": [0, 2, 4, 6, 8]}
+    assert thinned({"a": list(range(9)), "b": [1, 2]}, 6) == {"a": [0, 4, 8], "b": [1, 2]}
+    assert thinned({"a": [1, 2]}, 24) == {"a": [1, 2]}
+    assert thinned({"a": [1, 2, 3]}, 1) == {"a": [1]}

@@ -1,0 +1,200 @@
+"""Whole sweeps as a user starts them, left alone and killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import psutil
+import pytest
+
+from explorer.analysis import summarise
+from explorer.ledger import Ledger
+
+STUDY = """
+title = "Stripes"
+space = "squeezenet"
+preset = "cifar"
+data = "{data}"
+seeds = 2
+
+[fixed]
+base_e = 8
+incr_e = 8
+fires = 3
+pools = [1]
+
+[vary]
+squeeze_ratio = [0.125, 0.25, 0.251, 0.5, 1.0]
+
+[budget]
+images = 192
+epochs = {epochs}
+validation = 60
+
+[recipe]
+batch_size = 32
+warmup_images = 64
+"""
+
+# What a measurement says, as against when and how fast it was taken.
+MEASURED = ["point", "seed", "key", "state", "reason", "accuracy", "accuracies", "train_losses"]
+
+
+@pytest.fixture
+def study(tmp_path, image_folder):
+    (tmp_path / "stripes.toml").write_text(STUDY.format(data=image_folder, epochs=6))
+    return tmp_path
+
+
+def command(folder, *arguments):
+    return [sys.executable, "-m", "explorer", *arguments], {
+        "cwd": folder,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+
+
+def explorer(folder, *arguments):
+    arguments, options = command(folder, *arguments)
+    return subprocess.run(arguments, check=False, timeout=120, **options)
+
+
+def stored(folder, name="stripes", storage="explorer.db"):
+    try:
+        return Ledger(folder / storage).load(name)
+    except Exception:  # noqa: BLE001 (not there yet)
+        return None
+
+
+def count_done(folder):
+    record = stored(folder)
+    return 0 if record is None else int(record.runs["state"].eq("done").sum())
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def same_rows(first, second):
+    assert first.runs[MEASURED].to_dict("records") == second.runs[MEASURED].to_dict("records")
+    assert [bits.tolist() for bits in first.runs["correct"]] == [bits.tolist() for bits in second.runs["correct"]]
+    first, second = summarise(first), summarise(second)
+    assert first.to_json() == second.to_json()
+
+
+def trials(folder, name="stripes"):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'explorer.db'}")
+    found = optuna.load_study(study_name=name, storage=storage).get_trials()
+    storage.remove_session()
+    storage.engine.dispose()
+    return sorted((trial.user_attrs["point"], trial.value, trial.params["squeeze_ratio"]) for trial in found)
+
+
+def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(study):
+    undisturbed = explorer(study, "sweep", "stripes.toml", "--storage", "calm.db", "--reports", "calm")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    expected = stored(study, storage="calm.db")
+    assert expected.runs["state"].eq("done").all()
+
+    arguments, options = command(study, "sweep", "stripes.toml")
+    process = subprocess.Popen(arguments, **options)
+    wait_until(lambda: count_done(study) >= 1)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    wait_until(lambda: count_done(study) >= 3)
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.kill()
+    process.communicate()
+    before = count_done(study)
+    assert 3 <= before < len(expected.runs)
+    psutil.wait_procs(everyone, timeout=20)
+    assert not [left for left in everyone if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
+
+    again = explorer(study, "sweep", "stripes.toml")
+    assert again.returncode == 0, again.stderr
+    assert f"{len(expected.runs) - before} runs to train, {before} stored already" in again.stdout
+    same_rows(stored(study), expected)
+    assert len(trials(study)) == 5  # four networks, and the point that one of them is merged with
+    assert (study / "reports" / "stripes" / "report.html").is_file()
+
+
+def test_ctrl_c_keeps_what_is_done(study):
+    arguments, options = command(study, "sweep", "stripes.toml")
+    process = subprocess.Popen(arguments, start_new_session=True, **options)
+    wait_until(lambda: count_done(study) >= 1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "every finished run is stored, and the same command goes on from there" in out
+    assert "Traceback" not in err
+    assert count_done(study) >= 1
+
+
+def test_the_same_command_again_trains_nothing_and_others_share(study):
+    first = explorer(study, "sweep", "stripes.toml")
+    assert first.returncode == 0, first.stderr
+    assert "8 runs to train" in first.stdout
+    second = explorer(study, "sweep", "stripes.toml")
+    assert "0 runs to train, 8 stored already" in second.stdout
+    # Another study with some of the same runs takes them from the ledger.
+    text = (study / "stripes.toml").read_text().replace("[0.125, 0.25, 0.251, 0.5, 1.0]", "[0.5, 0.75]")
+    (study / "others.toml").write_text(text)
+    third = explorer(study, "sweep", "others.toml")
+    assert "2 runs to train, 2 stored already" in third.stdout
+    # More seeds make another study, which shares the runs of the first.
+    fourth = explorer(study, "sweep", "stripes.toml", "--seeds", "3")
+    assert "stripes@seeds3: 4 runs to train, 8 stored already" in fourth.stdout
+    assert {path.name for path in (study / "reports").iterdir()} == {"stripes", "others", "stripes@seeds3"}
+    # The same name for other settings leaves what is there alone.
+    (study / "stripes.toml").write_text(text)
+    fifth = explorer(study, "sweep", "stripes.toml")
+    assert "stripes~" in fifth.stdout
+    assert "0 runs to train" in fifth.stdout
+    assert len(stored(study).runs) == 8
+    assert [(point, ratio) for point, _, ratio in trials(study)] == list(enumerate([0.125, 0.25, 0.251, 0.5, 1.0]))
+
+
+def test_a_failed_run_is_in_the_report_and_is_not_tried_again(study):
+    text = (study / "stripes.toml").read_text().replace("[recipe]", "[recipe]\nlearning_rate = 1e25")
+    (study / "wild.toml").write_text(
+        text.replace("0.125, 0.25, 0.251, 0.5, 1.0", "0.5").replace("seeds = 2", "seeds = 1")
+    )
+    first = explorer(study, "sweep", "wild.toml")
+    assert first.returncode == 1
+    assert "not finite" in first.stdout
+    assert "not finite" in (study / "reports" / "wild" / "report.html").read_text()
+    assert "0 runs to train, 1 stored already" in explorer(study, "sweep", "wild.toml").stdout
+
+
+def test_quick_and_dry_run(study):
+    quick = explorer(study, "sweep", "stripes.toml", "--quick", "--workers", "1")
+    assert quick.returncode == 0, quick.stderr
+    assert "stripes@quick: 4 runs to train" in quick.stdout
+    dry = explorer(study, "sweep", "stripes.toml", "--dry-run", "--storage", "none.db")
+    assert dry.returncode == 0, dry.stderr
+    assert "5 points (4 planned, 1 merged), 4 distinct networks, 8 runs of 6 x 192 images" in dry.stdout
+    assert "multiply-adds in all" in dry.stdout
+    assert " on 2 workers" in dry.stdout or " on 1 workers" in dry.stdout
+    assert not (study / "none.db").exists()
+
+
+def test_the_same_from_python(study, monkeypatch):
+    import explorer as package
+
+    monkeypatch.chdir(study)
+    frame = package.sweep("stripes.toml", workers=1, storage=study / "python.db")
+    assert frame["runs"].tolist() == [2, 2, 2, 2, 2]
+    assert frame["accuracy"].between(0.2, 1).all()
+    assert package.load_study("stripes.toml").name == "stripes"

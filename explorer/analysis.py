@@ -29,7 +29,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import moocore
 import numpy as np
@@ -193,6 +193,11 @@ def runs_table(record: StudyRecord) -> pd.DataFrame:
     return table
 
 
+def validation_images(record: StudyRecord) -> int:
+    """How many validation images the runs were measured on; 0 where no run says."""
+    return next((len(bits) for bits in record.runs["correct"] if _known(bits)), 0)
+
+
 def metaparameters(frame: pd.DataFrame) -> list[str]:
     """The columns of a frame of points that are metaparameters."""
     return [column for column in frame.columns if column not in _COLUMNS]
@@ -238,10 +243,15 @@ def _accuracy_interval(done: pd.DataFrame, pooled: SeedVariance) -> Interval:
 
 def _bits(done: pd.DataFrame) -> NDArray[np.float64] | None:
     """Which images each seed got right, (seeds, images), or None where that is not stored or no run is done."""
-    stored = [entry for entry in done["correct"] if entry is not None and np.ndim(entry) == 1]
+    stored = [entry for entry in done["correct"] if _known(entry)]
     if not stored or len(stored) < len(done) or len({len(entry) for entry in stored}) > 1 or len(stored[0]) < 2:  # noqa: PLR2004
         return None
     return np.stack(stored).astype(float)
+
+
+def _known(entries: object) -> TypeGuard[Sequence[float]]:
+    """Whether a row holds entries; what is not known is None or NaN."""
+    return np.ndim(entries) == 1  # type: ignore[arg-type]
 
 
 def _noise(bits: NDArray[np.float64]) -> float:
@@ -283,7 +293,7 @@ def _state(runs: pd.DataFrame) -> tuple[str, str]:
 
 
 def _floats(entries: Sequence[float] | None) -> list[float] | None:
-    return None if entries is None or np.ndim(entries) == 0 else [float(entry) for entry in entries]
+    return [float(entry) for entry in entries] if _known(entries) else None
 
 
 def _published_file(name: str) -> Path:

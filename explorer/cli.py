@@ -71,7 +71,8 @@ def sweep(
 
     chosen = load_study(study).override(data=data, seeds=seeds, epochs=epochs, images=images)
     source = find_source(chosen.data, data_dir)
-    chosen = quickened(chosen, source.class_count) if quick else chosen
+    if quick:
+        chosen = quickened(chosen, source.class_count, len(source.prepare().split().train))
     count = workers or default_workers()
     console = _console()
     if dry_run:

@@ -70,12 +70,15 @@ def plan(study: Study, classes: int) -> list[Point]:
     return points
 
 
-def quick(study: Study, classes: int) -> Study:
-    """The study cut down to less than a minute: fewer points and images, one epoch, one seed. It shows that all works."""
+def quick(study: Study, classes: int, available: int) -> Study:
+    """The study cut down to less than a minute: fewer points and images, one epoch, one seed. It shows that all works.
+
+    `available` is the number of training images that the data has.
+    """
     thin = study.model_copy(update={"vary": thinned(study.vary, QUICK_POINTS)})
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
-    images = max(least, min(most, int(QUICK_WORK / work)))
+    images = max(least, min(most, available, int(QUICK_WORK / work)))
     budget = Budget(images=images, epochs=1, validation=max(least, images // 2))
     return thin.model_copy(update={"budget": budget, "seeds": 1}).renamed(["quick"])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -167,7 +168,7 @@ def progress(record: StudyRecord) -> tuple[bool, str]:
 def interval_note(record: StudyRecord) -> str:
     """How the intervals come about, with the numbers behind them."""
     seeds = analysis.seed_variance(record)
-    images = next((len(bits) for bits in record.runs["correct"] if bits is not None), 0)
+    images = analysis.validation_images(record)
     if not images:
         return ""
     start = f"The intervals are 95 % intervals. The {images:,} validation images are a sample"
@@ -242,7 +243,9 @@ def _front(summary: pd.DataFrame, cost: str) -> Panel:
 
 def _panel(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> Panel:
     buffer = io.StringIO()
-    with plots.style(), mpl.rc_context({"svg.hashsalt": name}):
+    with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # The text stays text, and whoever shows it has fonts of their own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=PANEL_INCHES)
         figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
         draw(figure.subplots())
@@ -312,7 +315,7 @@ def _runs(runs: pd.DataFrame) -> Table:
 
 def _how_measured(record: StudyRecord) -> dict[str, str]:
     study = record.study
-    images = next((len(bits) for bits in record.runs["correct"] if bits is not None), None)
+    images = analysis.validation_images(record)
     fixed = "; ".join(f"{key} = {label(value)}" for key, value in study.fixed.items())
     limits = "; ".join(
         f"{quantity} {word} {limit:,.0f}"
@@ -327,9 +330,7 @@ def _how_measured(record: StudyRecord) -> dict[str, str]:
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
-        f"{'at most' if images is None else ''} {images or study.budget.validation:,} validation images".replace(
-            "  ", " "
-        ),
+        + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),
         "Recipe": "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
         + "; ".join(f"{key} = {label(value)}" for key, value in study.recipe.model_dump().items()),

@@ -23,7 +23,7 @@ LAYERS = [
     ["space"],
     ["network"],
     ["layers", "modules"],
-    ["arrays", "errors"],
+    ["arrays", "errors", "labels"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

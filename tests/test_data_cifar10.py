@@ -284,7 +284,7 @@ def md5(path):
 
 def test_a_download_is_made_once_and_checked(archives, official, serve, capfd):
     url, requests = serve(archives)
-    source = Cifar10Source(None, False, Download(url, md5(archives / "cifar-10-binary.tar.gz")))  # noqa: FBT003
+    source = Cifar10Source(None, False, Download(url, md5(archives / "cifar-10-binary.tar.gz")))
     assert source.prepare().fingerprint == prepare(official).fingerprint
     assert len(requests) == 1
     source.prepare()
@@ -296,14 +296,14 @@ def test_a_download_is_made_once_and_checked(archives, official, serve, capfd):
 
 def test_a_download_shows_its_progress(archives, serve, capfd):
     url, _ = serve(archives)
-    Cifar10Source(None, True, Download(url, md5(archives / "cifar-10-binary.tar.gz"))).prepare()  # noqa: FBT003
+    Cifar10Source(None, True, Download(url, md5(archives / "cifar-10-binary.tar.gz"))).prepare()
     assert "100%" in capfd.readouterr().err
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(archives, serve):
     url, _ = serve(archives)
     with pytest.raises(ExplorerError, match="--data-dir"):
-        Cifar10Source(None, False, Download(url, "md5:" + 32 * "0")).prepare()  # noqa: FBT003
+        Cifar10Source(None, False, Download(url, "md5:" + 32 * "0")).prepare()
     assert leftovers() == []
 
 
@@ -312,7 +312,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, serve):
     closed = "http://127.0.0.1:9/cifar-10-binary.tar.gz"
     for address in (url, closed):
         with pytest.raises(ExplorerError, match="--data-dir") as caught:
-            Cifar10Source(None, False, Download(address)).prepare()  # noqa: FBT003
+            Cifar10Source(None, False, Download(address)).prepare()
         assert "\n" not in str(caught.value)
     assert leftovers() == []
 
@@ -321,7 +321,7 @@ def test_an_unwritable_cache_is_not_taken_for_a_network_error(tmp_path, monkeypa
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ExplorerError, match="XDG_CACHE_HOME"):
-        Cifar10Source(None, False, Download("http://127.0.0.1:9/x")).prepare()  # noqa: FBT003
+        Cifar10Source(None, False, Download("http://127.0.0.1:9/x")).prepare()
 
 
 def test_finding_the_source_downloads_nothing():

@@ -99,7 +99,7 @@ def test_a_name_stands_for_one_study_and_one_data_set(ledger):
 
 def test_an_unknown_study_names_the_nearest(ledger):
     save(ledger, load_study("squeeze_ratio"))
-    with pytest.raises(ExplorerError, match="unknown study in .* 'squeze_ratio'; did you mean 'squeeze_ratio'"):
+    with pytest.raises(ExplorerError, match=r"unknown study in .* 'squeze_ratio'; did you mean 'squeeze_ratio'"):
         ledger.load("squeze_ratio")
 
 

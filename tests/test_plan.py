@@ -47,14 +47,14 @@ def test_limits_of_cost_are_inclusive():
 
 def test_a_study_without_a_point_to_train_says_why():
     with pytest.raises(
-        ExplorerError, match="none of its 2 points can be trained; 0.25 is over budget: params = 93,378: at most 1,000"
+        ExplorerError, match=r"none of its 2 points can be trained; 0.25 is over budget: params = 93,378: at most 1,000"
     ):
         plan(study(constraints={"params": Range(max=1_000)}), 10)
 
 
 def test_the_number_of_classes_is_that_of_the_data():
     assert plan(study(), 3)[0].network.trace.output.channels == 3
-    with pytest.raises(ExplorerError, match="fixed.classes = 7: proxy has 10 classes"):
+    with pytest.raises(ExplorerError, match=r"fixed.classes = 7: proxy has 10 classes"):
         plan(study(fixed={"classes": 7}), 10)
 
 
@@ -80,11 +80,14 @@ def test_delayed_downsampling_is_at_equal_params():
 
 
 def test_quick_bounds_points_images_and_work():
-    small = quick(load_study("squeeze_ratio"), 10)
+    small = quick(load_study("squeeze_ratio"), 10, 15_000)
     assert small.name == "squeeze_ratio@quick"
     assert (small.grid_size, small.seeds, small.budget.epochs, small.budget.images) == (8, 1, 1, 1_000)
-    wide = quick(study(vary={"squeeze_ratio": [n / 100 for n in range(1, 101)], "pct3x3": [0.25, 0.5, 0.75]}), 10)
+    wide = quick(
+        study(vary={"squeeze_ratio": [n / 100 for n in range(1, 101)], "pct3x3": [0.25, 0.5, 0.75]}), 10, 15_000
+    )
     assert wide.grid_size <= 24
-    large = quick(study(preset="v1_0"), 1000)
+    large = quick(study(preset="v1_0"), 1000, 15_000)
     assert large.budget.images * sum(point.cost.macs for point in plan(large, 1000)) <= 2e11
-    assert quick(load_study("squeeze_ratio").override(data="cifar10"), 10).name == "squeeze_ratio@cifar10-quick"
+    little = quick(load_study("squeeze_ratio").override(data="cifar10"), 10, 400)
+    assert (little.name, little.budget.images) == ("squeeze_ratio@cifar10-quick", 400)

@@ -147,6 +147,13 @@ def test_hostile_texts_are_text(record, tmp_path):
         ParserCreate().Parse(path.read_bytes(), True)
 
 
+def test_labels_in_any_script(tmp_path):
+    record = make_record("bypass", images=50)
+    labels = ["\u6f22\u5b57", "\N{LATIN SMALL LETTER SHARP S}\N{RIGHTWARDS ARROW}", "tab\there"]
+    page_of(replace(record, points=record.points.assign(label=labels)), tmp_path)
+    assert labels[0] in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+
+
 def test_what_failed_or_is_missing_is_said_in_words(tmp_path):
     record = broken(make_record(images=200), 2, (1,), "failed", "the loss is not finite")
     record = broken(record, 4, (0, 1, 2), "crashed", "the worker died")

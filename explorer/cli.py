@@ -107,19 +107,15 @@ def report(
 @app.command()
 def dashboard(
     storage: Storage = "explorer.db",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
 ) -> int:
     """Show the stored studies in the Optuna dashboard, on this machine only."""
-    from optuna_dashboard import run_server
-
+    from explorer.dashboard import HOST, dashboard_server
     from explorer.ledger import Ledger
 
-    url = Ledger(storage).url
-    _console().print(f"dashboard on http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
-    try:
-        run_server(url.render_as_string(hide_password=False), host="127.0.0.1", port=port)
-    except OSError as error:
-        raise ExplorerError(f"--port {port}: cannot be used: {error.strerror}; choose another") from None
+    with dashboard_server(Ledger(storage).url, port) as server:
+        _console().print(f"dashboard on http://{HOST}:{server.server_port} (Ctrl-C ends it)", highlight=False)
+        server.serve_forever()
     return 0
 
 

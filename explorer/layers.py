@@ -101,7 +101,7 @@ class Conv(Layer):
     def output(self, shape: Shape) -> Shape:
         """One map for each filter."""
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
-        return Shape(self.channels, _at_least_one_pixel(size, self.notation))
+        return Shape(self.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape) -> Cost:
         """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
@@ -163,7 +163,7 @@ class MaxPool(Layer):
     def output(self, shape: Shape) -> Shape:
         """The size is rounded up."""
         size = ceil_div(shape.size - self.kernel, self.stride) + 1
-        return Shape(shape.channels, _at_least_one_pixel(size, self.notation))
+        return Shape(shape.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape) -> Cost:
         """Writes its output."""
@@ -216,7 +216,7 @@ class Dropout(Layer):
         return nn.Dropout(self.rate)
 
 
-def _at_least_one_pixel(size: Int, notation: str) -> Int:
+def _at_least_one_pixel(size: Int) -> Int:
     if uniform(size < 1):
-        raise Infeasible(f"{notation}: the feature map would shrink below one pixel")
+        raise Infeasible("the feature map would shrink below one pixel")
     return size

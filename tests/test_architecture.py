@@ -15,7 +15,7 @@ LAYERS = [
     ["cli"],
     ["api", "progress", "estimate"],
     ["report", "sweep"],
-    ["plots", "engine", "publish"],
+    ["plots", "engine", "publish", "dashboard"],
     ["analysis", "ledger"],
     ["record", "plan", "pricing", "training", "verification"],
     ["study", "run", "batches", "memory"],

@@ -1,0 +1,82 @@
+"""Documentation that cannot drift: its commands exist, its files are there, its Python runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from explorer.study import builtin_studies
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def commands():
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:3] == ["python", "-m", "explorer"]:
+                    yield words[3:]
+
+
+def test_every_command_is_in_the_readme_and_every_option_exists():
+    from typer.main import get_command
+
+    from explorer.cli import app
+
+    known = get_command(app).commands
+    shown = list(commands())
+    assert {words[0] for words in shown} == known.keys()
+    for words in shown:
+        options = {option for parameter in known[words[0]].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, words
+        if words[0] == "sweep":
+            assert words[1] in builtin_studies() or words[1] == "mine.toml"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_s_python_runs(monkeypatch):
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    import explorer
+
+    (code,) = blocks(ROOT / "README.md", "python")
+    swept = []
+    points = pd.read_parquet(ROOT / "reports" / "squeeze_ratio@cifar10" / "points.parquet")
+    monkeypatch.setattr(explorer, "sweep", lambda name: swept.append(name) or points, raising=False)
+    with mpl.rc_context({"backend": "agg"}):
+        exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+        (axes,) = plt.gcf().axes
+        assert len([text for text in axes.texts if text.get_text()]) == len(points)
+        plt.close("all")
+    assert swept == ["squeeze_ratio"]
+
+
+def test_the_study_file_of_the_docs_is_valid(tmp_path):
+    from explorer.study import load_study
+
+    (text,) = blocks(ROOT / "docs" / "architecture.md", "toml")
+    (tmp_path / "mine.toml").write_text(text)
+    assert load_study(tmp_path / "mine.toml").grid_size == 4
+
+
+def test_nothing_names_a_machine():
+    """Committed reports and documents hold no absolute path of the computer that they were made on."""
+    pages = [*PAGES, *(ROOT / "reports").rglob("*.html"), *(ROOT / "reports").rglob("*.csv")]
+    for page in pages:
+        found = re.findall(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|var)/\S+", page.read_text())
+        assert not found, (page, found)

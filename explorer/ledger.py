@@ -137,7 +137,7 @@ class Ledger:
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
         self._require_file(create)
         try:
-            self.engine = sa.create_engine(self.url, **engine_options(self.url))
+            self.engine = sa.create_engine(self.url, poolclass=sa.NullPool, **engine_options(self.url))
             if self.url.get_backend_name() == "sqlite":
                 sa.event.listen(self.engine, "connect", _prepare_sqlite)
             self._check_tables(create)

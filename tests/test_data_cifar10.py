@@ -26,6 +26,8 @@ BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    shutil.rmtree(tmp_path)  # 150 MB for each data set, which pytest would keep for three sessions
 
 
 def batch(number):

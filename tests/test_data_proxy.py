@@ -1,6 +1,7 @@
 """The procedural data set: reproducible, balanced, and not to be told by colour."""
 
 import hashlib
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -46,6 +47,7 @@ def test_the_pool_is_made_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("explorer.data.proxy.make_block", None)
     assert find_source("proxy", progress=False).prepare().fingerprint == dataset.fingerprint
     assert capfd.readouterr() == ("", "")
+    shutil.rmtree(tmp_path / "cnn-design-explorer")  # 61 MB, which pytest would keep for three sessions
 
 
 def test_making_it_takes_little_memory():

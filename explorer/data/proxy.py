@@ -37,7 +37,7 @@ TEXTURES = ("level", "upright")
 CLASSES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
 _LOBES = np.float32(0.35)  # their height by the mean radius: lower is harder
 # Radius of the disc that has the area of an outline of mean radius 1.
-_SHRINK = np.sqrt(np.array([1] + 4 * [1 + _LOBES * _LOBES / 2], np.float32))
+_SHRINK: NDArray[np.float32] = np.sqrt(np.array([1] + 4 * [1 + _LOBES * _LOBES / 2], np.float32))
 _BLOCK = 500  # images made at a time, with some 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -152,8 +152,8 @@ def _cover(u: Plane, v: Plane, outline: Classes) -> Plane:
     cosine3 = 2 * cosine * cosine2 - cosine
     cosine4 = 2 * cosine2 * cosine2 - 1
     cosine5 = 2 * cosine * cosine4 - cosine3
-    wave = np.choose(outline[:, None, None], [np.zeros_like(cosine), cosine2, cosine3, cosine4, cosine5])
-    edge: Plane = (1 + _LOBES * wave) / _SHRINK[outline][:, None, None]
+    wave: Plane = np.choose(outline[:, None, None], [np.zeros_like(cosine), cosine2, cosine3, cosine4, cosine5])
+    edge = (1 + _LOBES * wave) / _SHRINK[outline][:, None, None]
     return _clip((edge - radius) * np.float32(6) + np.float32(0.5))
 
 

@@ -1,0 +1,60 @@
+"""A whole sweep on a real PostgreSQL server, where one is installed."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.ledger import Ledger
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server (Debian's postgresql)"),
+]
+
+
+@pytest.fixture
+def url(tmp_path):
+    pytest.importorskip("psycopg", reason="needs the extra `postgresql`")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = tmp_path / "data"
+    as_root = os.geteuid() == 0  # initdb refuses to run as root
+    if as_root:
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+        shutil.chown(tmp_path, "postgres")
+
+    def server(*arguments):
+        user = ["runuser", "-u", "postgres", "--"] if as_root else []
+        subprocess.run([*user, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+
+    control = BINARIES[-1] / "pg_ctl"
+    server(BINARIES[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
+    server(control, "-D", data, "-w", "-l", tmp_path / "log", "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        server(control, "-D", data, "-w", "-m", "immediate", "stop")
+
+
+def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
+    work = tmp_path / "work"
+    work.mkdir()
+    arguments = ["sweep", "bypass", "--data", str(image_folder), "--quick", "--storage", url]
+    for _ in range(2):
+        shown = subprocess.run(
+            [sys.executable, "-m", "explorer", *arguments], check=True, cwd=work, capture_output=True, text=True
+        ).stdout
+    assert "0 runs to train, 3 stored already" in shown
+    record = Ledger(url).load("bypass@stripes-quick")
+    assert record.runs["state"].eq("done").all()
+    assert (work / "reports" / "bypass@stripes-quick" / "report.html").is_file()

@@ -31,7 +31,9 @@ def main() -> None:
     bare = statistics.median(times["python -c pass"])
     for name, found in times.items():
         middle = statistics.median(found)
-        print(f"{name:30} {middle:.3f} s ({min(found):.3f} to {max(found):.3f}, n = {RUNS}), {middle / bare:.1f} times bare")
+        print(
+            f"{name:30} {middle:.3f} s ({min(found):.3f} to {max(found):.3f}, n = {RUNS}), {middle / bare:.1f} times bare"
+        )
 
 
 if __name__ == "__main__":

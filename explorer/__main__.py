@@ -1,4 +1,4 @@
-"""The command line's way in: turns every mistake of a user into one line on standard error and exit code 2."""
+"""The way in of `python -m explorer` and of the `explorer` command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0, 1 where runs failed, 2 for a user's mistake, 130 when interrupted."""
+    """Runs a command; returns 0, 1 where runs of a sweep are not done, 2 for a user's mistake, 130 when interrupted."""
     from explorer.cli import run
 
     return run(sys.argv[1:] if arguments is None else arguments)

@@ -28,7 +28,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import moocore
@@ -37,10 +36,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer.errors import unknown
 from explorer.record import StudyRecord
 from explorer.space import label
-from explorer.study import studies_folder
+from explorer.study import published_curve_file
 
 CONFIDENCE = 0.95
 FRONTS = {"params": "on_params_front", "macs": "on_macs_front"}
@@ -152,7 +150,7 @@ def published(name: str, metaparameter: str) -> pd.DataFrame | None:
     Columns: `value` (numbers where all are), `label`, `model_mib` (MiB), `accuracy` (a fraction), `metric` (text), `printed` (False
     where it is read off a figure). An unknown name is an error that says the nearest.
     """
-    frame = pd.read_csv(_published_file(name), comment="#", dtype={"value": str, "metric": str})
+    frame = pd.read_csv(published_curve_file(name), comment="#", dtype={"value": str, "metric": str})
     frame = frame[frame["metaparameter"] == metaparameter].drop(columns="metaparameter").reset_index(drop=True)
     if frame.empty:
         return None
@@ -165,7 +163,7 @@ def published(name: str, metaparameter: str) -> pd.DataFrame | None:
 
 def published_source(name: str) -> str:
     """What the published curve's file says of itself: the comment that it opens with."""
-    lines = _published_file(name).read_text(encoding="utf-8").splitlines()
+    lines = published_curve_file(name).read_text(encoding="utf-8").splitlines()
     return " ".join(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
 
 
@@ -294,10 +292,3 @@ def _state(runs: pd.DataFrame) -> tuple[str, str]:
 
 def _floats(entries: Sequence[float] | None) -> list[float] | None:
     return [float(entry) for entry in entries] if _known(entries) else None
-
-
-def _published_file(name: str) -> Path:
-    files = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
-    if name not in files:
-        raise unknown("published curve", name, files)
-    return files[name]

@@ -9,7 +9,7 @@ import pandas as pd
 from explorer.analysis import summarise
 from explorer.ledger import DEFAULT_STORAGE
 from explorer.study import Study, load_study
-from explorer.sweep import run_study
+from explorer.sweeping import run_study
 
 
 def sweep(

@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class Disagreement(Exception):  # noqa: N818 (control flow between description and pricing, never an error of a user)
-    """The points of a chunk need different structures: those where `mask` holds, and the others."""
+    """The points of a chunk need different structures: points of one group, an entry for each, agree."""
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
+    def __init__(self, groups: NDArray[Any]) -> None:
         super().__init__("the points of a chunk disagree about structure")
-        self.mask = mask
+        self.groups = groups
 
 
 def uniform(condition: Mask) -> bool:
@@ -42,9 +42,9 @@ def uniform(condition: Mask) -> bool:
 def same(value: T) -> T:
     """The one value that all points of a chunk share; raises `Disagreement` where they differ."""
     if isinstance(value, np.ndarray):
-        first: T = value.flat[0].item()
-        if not uniform(value == first):
-            raise AssertionError("a chunk holds its own first value")
+        first: T = value[0].item()
+        if (np.asarray(value) != first).any():
+            raise Disagreement(value)
         return first
     return value
 

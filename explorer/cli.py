@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ def common(
 
 @app.command()
 def sweep(
+    context: typer.Context,
     study: Annotated[str, typer.Argument(help="Name of a built-in study (see `explorer studies`), or a file.")],
     data: Annotated[
         str | None, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")
@@ -66,19 +68,22 @@ def sweep(
     from explorer.plan import plan
     from explorer.plan import quick as quickened
     from explorer.progress import Display
+    from explorer.report import check_folder
     from explorer.study import load_study
-    from explorer.sweep import default_workers, run_study
+    from explorer.sweeping import default_workers, run_study
 
-    chosen = load_study(study).override(data=data, seeds=seeds, epochs=epochs, images=images)
+    chosen = load_study(study).override(data=data)
     source = find_source(chosen.data, data_dir)
     if quick:
         chosen = quickened(chosen, source.class_count, len(source.prepare().split().train))
+    chosen = chosen.override(seeds=seeds, epochs=epochs, images=images)
     count = workers or default_workers()
     console = _console()
     if dry_run:
         _dry_run(console, chosen, plan(chosen, source.class_count), count)
         return 0
-    command = f"python -m explorer {shlex.join(_arguments())}"
+    check_folder(reports)
+    command = f"python -m explorer {shlex.join(context.obj)}"
     try:
         with Display(console, count) as display:
             record = run_study(
@@ -133,7 +138,7 @@ def studies(storage: Storage = "explorer.db") -> int:
     _print_table(console, ("built-in study", "question", "space", "points", "runs"), rows, right=2)
     if Path(storage).is_file() or "://" in storage:
         ledger = Ledger(storage)
-        stored = [(name, _progress(ledger.load(name))) for name in ledger.study_names()]
+        stored = [(name, "{} of {}".format(*ledger.progress(name))) for name in ledger.study_names()]
         _print_table(console, (f"stored in {ledger.shown}", "runs done"), stored, right=1)
     return 0
 
@@ -146,9 +151,8 @@ def spaces() -> int:
 
     console = _console()
     for space in all_spaces().values():
-        console.print(
-            f"[bold]{space.name}[/bold]  {space.source}; presets: {', '.join(space.presets)}", highlight=False
-        )
+        console.print(space.name, style="bold", end="")
+        console.print(f": {space.source}; presets: {', '.join(space.presets)}", highlight=False)
         rows = [
             (name, label(field.get("default")), _rule(field), str(field.get("description", "")))
             for name, field in space.model_json_schema()["properties"].items()
@@ -169,7 +173,7 @@ def describe(
 
     family = find_space(space)
     values = dict(_setting(text) for text in settings or [])
-    preset = values.pop("preset", None)
+    preset = str(values.pop("preset")) if "preset" in values else None
     network = family.point(preset, **values).expand()
     table = layer_table(network, depth)
     console = _console()
@@ -187,28 +191,26 @@ def describe(
 def run(arguments: list[str]) -> int:
     """Runs the command line; returns the exit code."""
     debug = "--debug" in arguments
-    sys.argv = [sys.argv[0], *(argument for argument in arguments if argument != "--debug")]
+    rest = [argument for argument in arguments if argument != "--debug"]
     try:
-        return app(_arguments(), prog_name="explorer", standalone_mode=False) or 0
+        return app(rest, prog_name="explorer", standalone_mode=False, obj=rest) or 0
     except (ExplorerError, TyperException) as error:
         if debug:
             raise
         message = error.format_message() if isinstance(error, TyperException) else str(error)
-        print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (the one line that is owed)
+        if message:  # there is none where no command was given, which shows the help
+            print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (the one line that is owed)
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def _arguments() -> list[str]:
-    return sys.argv[1:]
 
 
 def _console() -> Console:
     from rich.console import Console
 
     # Where there is no terminal, rich would fold tables to 80 columns.
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    # Nor are names and messages markup, whatever brackets they hold.
+    return Console(markup=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _print_table(
@@ -239,21 +241,14 @@ def _dry_run(console: Console, study: Study, points: list[Point], workers: int) 
     from explorer.estimate import estimate_seconds
     from explorer.plan import points_frame
     from explorer.progress import duration
-    from explorer.run import Run
-    from explorer.training import numerics
+    from explorer.sweeping import runs_of
 
     rows = [
         (row["label"], row["state"], _count(row["params"]), _count(row["macs"]), row["reason"])
         for row in points_frame(study, points).to_dict(orient="records")
     ]
     _print_table(console, (", ".join(study.vary), "state", "params", "FLOPs (multiply-adds)", "reason"), rows)
-    using = numerics()
-    runs = [
-        Run(point.network, "", study.recipe, study.budget, seed, using)
-        for point in points
-        if point.network is not None and point.state == "planned"
-        for seed in range(study.seeds)
-    ]
+    runs = list(runs_of(study, points, data_fingerprint="").values())
     states = ", ".join(f"{count} {state}" for state, count in Counter(point.state for point in points).items())
     distinct = len({point.network.digest for point in points if point.network})
     images = study.budget.images * study.budget.epochs
@@ -265,7 +260,10 @@ def _dry_run(console: Console, study: Study, points: list[Point], workers: int) 
     )
     console.print(f"training takes {macs:.2e} multiply-adds in all (forward and backward)", highlight=False)
     seconds = estimate_seconds(runs, workers)
-    console.print(f"about {duration(seconds)} on {workers} workers, if none of it is stored yet", highlight=False)
+    if math.isnan(seconds):
+        console.print("time unknown: one of the networks could not be trained to be timed")
+    else:
+        console.print(f"about {duration(seconds)} on {workers} workers, if none of it is stored yet", highlight=False)
 
 
 def _write_report(console: Console, record: StudyRecord, reports: Path) -> None:
@@ -287,10 +285,6 @@ def _print_summary(console: Console, summary: pd.DataFrame) -> None:
         )
     header = ("point", "params", "FLOPs", "accuracy", "95 % interval", "state", "reason")
     _print_table(console, header, rows)
-
-
-def _progress(record: StudyRecord) -> str:
-    return f"{(record.runs['state'] == 'done').sum()} of {len(record.runs)}"
 
 
 def _count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 from sqlalchemy.engine import URL
 
 from explorer.errors import ExplorerError
-from explorer.ledger import engine_options
+from explorer.publish import optuna_storage
 
 HOST = "127.0.0.1"
 
@@ -23,8 +22,8 @@ class _Quiet(WSGIRequestHandler):
 
 def dashboard_server(url: URL, port: int) -> WSGIServer:
     """A server of the dashboard on 127.0.0.1, listening but not serving yet; a port in use is an `ExplorerError`."""
-    storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options(url))
+    application = wsgi(optuna_storage(url))
     try:
-        return make_server(HOST, port, wsgi(storage), handler_class=_Quiet)
+        return make_server(HOST, port, application, handler_class=_Quiet)
     except OSError as error:
         raise ExplorerError(f"--port {port}: cannot be used: {error.strerror}; choose another") from None

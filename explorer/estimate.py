@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,18 @@ EVALUATION_SHARE = 1 / 3  # of the work of a training step: its forward pass
 
 
 def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) -> float:
-    """Seconds that the runs will take together; times at most four of their networks, from the cheapest to the dearest."""
+    """Seconds that the runs will take together; NaN where a network could not be trained to be timed.
+
+    At most four of their networks are timed, from the cheapest to the dearest.
+    """
     by_effort = sorted({run.network.digest: run for run in runs}.values(), key=lambda run: run.effort)
     places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
     timed = [by_effort[place] for place in places]
     with cluster(min(workers, len(timed))) as client:
         futures = [client.submit(_images_per_second, run, image_size, pure=False) for run in timed]
-        speeds = np.array(client.gather(futures))
+        speeds = np.array(client.gather(futures, errors="skip"))
+    if len(speeds) < len(timed):
+        return math.nan
     work = np.array([_images(run) for run in timed])
     seconds = np.interp([run.effort for run in runs], [run.effort for run in timed], work / speeds)
     return START_SECONDS + float(seconds.sum()) / min(workers, len(runs))

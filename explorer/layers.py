@@ -9,11 +9,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from explorer.arrays import Int, ceil_div, uniform
+from explorer.arrays import Float, Int, ceil_div, uniform
 from explorer.errors import Infeasible
 
 if TYPE_CHECKING:
     from torch import nn
+
+QUANTITIES = ("params", "macs", "activations", "model_bytes")
+"""What a network costs, by the names of the attributes of `Cost`."""
 
 BYTES_PER_PARAM = 4  # float32, as the papers store their models
 
@@ -155,6 +158,11 @@ class MaxPool(Layer):
     stride: Int = 2
     kind: ClassVar[str] = "max_pool"
 
+    def __post_init__(self) -> None:
+        """Windows that leave gaps would follow another rule at the edge."""
+        if uniform(self.kernel < self.stride):
+            raise ValueError(f"max-pool: stride {self.stride}: at most the window, {self.kernel}")
+
     @property
     def notation(self) -> str:
         """Window and stride."""
@@ -206,7 +214,7 @@ class GlobalAveragePool(Layer):
 class Dropout(Layer):
     """Drops elements with probability `rate` during training."""
 
-    rate: float
+    rate: Float
     kind: ClassVar[str] = "dropout"
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002

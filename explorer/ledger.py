@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import URL, make_url
 
 from explorer.errors import ExplorerError, unknown
+from explorer.layers import QUANTITIES
 from explorer.plan import Point, points_frame
 from explorer.record import StudyRecord
 from explorer.study import Study
 
 SCHEMA = 1
+ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, to be unlike the numbers of others
 DEFAULT_STORAGE = "explorer.db"
 
 # The names keep clear of Optuna's tables in the same database.
@@ -129,67 +132,106 @@ class Ledger:
     """The tables in one database."""
 
     def __init__(self, storage: str | Path = DEFAULT_STORAGE, *, create: bool = False) -> None:
-        """Opens the ledger of a storage, or with `create` makes it where there is none.
+        """Opens the ledger of a storage; with `create`, `writing` makes it where there is none yet.
 
         Raises `ExplorerError` where the storage cannot be opened or is of another version.
         """
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
-        self._require_file(create)
+        self.file = self._sqlite_file(create)
         try:
             self.engine = sa.create_engine(self.url, poolclass=sa.NullPool, **engine_options(self.url))
-            if self.url.get_backend_name() == "sqlite":
-                sa.event.listen(self.engine, "connect", _prepare_sqlite)
-            self._check_tables(create)
         except (sa.exc.SQLAlchemyError, ImportError) as error:
-            cause = getattr(error, "orig", None) or error
-            raise ExplorerError(f"storage {self.shown}: cannot be opened: {str(cause).splitlines()[0]}") from None
+            raise self._refusal(error) from None
+        if self.file is not None:
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+        if self.file is None or self.file.exists():
+            schema = self._schema()
+            if schema is None and not create:
+                raise ExplorerError(
+                    f"storage {self.shown}: holds no studies of the explorer; `explorer sweep` adds them"
+                )
+            if schema not in {None, SCHEMA}:
+                raise ExplorerError(
+                    f"storage {self.shown}: its schema is version {schema}; this explorer reads version {SCHEMA}"
+                )
 
-    def _require_file(self, create: bool) -> None:
-        if self.url.get_backend_name() != "sqlite" or not self.url.database:
-            return
+    def _sqlite_file(self, create: bool) -> Path | None:
+        if self.url.get_backend_name() != "sqlite":
+            return None
+        if not self.url.database or self.url.database == ":memory:":
+            raise ExplorerError(f"storage {self.shown}: names no file, and memory keeps nothing")
         path = Path(self.url.database)
         if not path.parent.is_dir():
             raise ExplorerError(f"storage {self.shown}: the folder {path.parent} does not exist")
         if not create and not path.is_file():
             raise ExplorerError(f"storage {self.shown}: there is no such file; `explorer sweep` makes it")
+        if create and not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ExplorerError(f"storage {self.shown}: cannot be written: Permission denied")
+        return path
 
-    def _check_tables(self, create: bool) -> None:
-        found = sa.inspect(self.engine).has_table(version.name)
-        if not found and not create:
-            raise ExplorerError(f"storage {self.shown}: holds no studies of the explorer; `explorer sweep` adds them")
-        with self.engine.begin() as connection:
-            if not found:
-                metadata.create_all(connection)
-                connection.execute(version.insert().values(schema=SCHEMA))
-            schema = connection.execute(sa.select(version.c.schema)).scalar_one()
-        if schema != SCHEMA:
-            raise ExplorerError(
-                f"storage {self.shown}: its schema is version {schema}; this explorer reads version {SCHEMA}"
-            )
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """A connection whose changes are kept together or not at all; what the database refuses is one line."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: Exception) -> ExplorerError:
+        cause = getattr(error, "orig", None) or error
+        return ExplorerError(f"storage {self.shown}: cannot be opened: {str(cause).splitlines()[0]}")
+
+    def _schema(self) -> int | None:
+        """The version of the tables, or None where they are not there, or not completely."""
+        with self._transaction() as connection:
+            if not sa.inspect(connection).has_table(version.name):
+                return None
+            return connection.execute(sa.select(version.c.schema)).scalar_one_or_none()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keeps a second process from running studies on the same SQLite file, until this one ends in any way."""
-        if self.url.get_backend_name() != "sqlite" or not self.url.database:
+        """Keeps a second process from running studies on the same storage, until this one ends in any way.
+
+        Makes the tables where there are none.
+        """
+        with self._only_writer():
+            if self._schema() is None:
+                with self._transaction() as connection:
+                    metadata.create_all(connection)
+                    connection.execute(version.insert().values(schema=SCHEMA))
             yield
-            return
-        lock = FileLock(f"{self.url.database}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        busy = ExplorerError(f"storage {self.shown}: another sweep is writing to it; wait, or use another --storage")
+        if self.file is not None:
+            lock = FileLock(f"{self.file}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise busy from None
+            try:
+                yield
+            finally:
+                lock.release()
+        elif self.url.get_backend_name() == "postgresql":
+            # A lock of the session: the server frees it when the connection ends, however that happens.
+            with self.engine.connect() as connection:
+                if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
+                    raise busy
+                connection.commit()
+                yield
+        else:
             raise ExplorerError(
-                f"storage {self.shown}: another sweep is writing to it; wait, or use another --storage"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+                f"storage {self.shown}: SQLite and PostgreSQL are the databases that the explorer knows"
+            )
 
     def claim(self, study: Study, data_fingerprint: str) -> Study:
         """The study under a name of its own: its own name, unless that already stands for other settings or data."""
         identity = (study.digest, data_fingerprint)
-        with self.engine.connect() as connection:
+        with self._transaction() as connection:
             for name in (study.name, f"{study.name}~{_short(*identity)}"):
                 held = connection.execute(
                     sa.select(studies.c.digest, studies.c.data_fingerprint).where(studies.c.name == name)
@@ -222,7 +264,7 @@ class Ledger:
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
         ]
-        with self.engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(members.delete().where(members.c.study == study.name))
             connection.execute(studies.delete().where(studies.c.name == study.name))
             connection.execute(studies.insert().values(row))
@@ -230,14 +272,14 @@ class Ledger:
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Stores a run, in place of an earlier crash of it."""
-        with self.engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(runs.delete().where(runs.c.key == row["key"]))
             connection.execute(runs.insert().values(row))
 
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
         """How those of the runs ended that are stored, by key."""
         found: dict[str, Result] = {}
-        with self.engine.connect() as connection:
+        with self._transaction() as connection:
             for start in range(0, len(keys), 500):
                 chosen = sa.select(runs.c.key, runs.c.state, runs.c.reason, runs.c.accuracy)
                 for row in connection.execute(chosen.where(runs.c.key.in_(keys[start : start + 500]))):
@@ -246,12 +288,20 @@ class Ledger:
 
     def study_names(self) -> list[str]:
         """The names of all stored studies."""
-        with self.engine.connect() as connection:
+        with self._transaction() as connection:
             return list(connection.execute(sa.select(studies.c.name).order_by(studies.c.name)).scalars())
+
+    def progress(self, name: str) -> tuple[int, int]:
+        """How many of a study's runs are done, and how many it has."""
+        done = sa.func.sum(sa.case((runs.c.state == "done", 1), else_=0))
+        statement = sa.select(done, sa.func.count()).select_from(members.outerjoin(runs, runs.c.key == members.c.key))
+        with self._transaction() as connection:
+            found, total = connection.execute(statement.where(members.c.study == name)).one()
+        return int(found or 0), int(total)
 
     def load(self, name: str) -> StudyRecord:
         """All that is stored of a study; an unknown name is an error that says the nearest."""
-        with self.engine.connect() as connection:
+        with self._transaction() as connection:
             row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
             if row is None:
                 raise unknown(f"study in {self.shown}", name, self.study_names())
@@ -312,8 +362,7 @@ def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     # JSON has neither tuples nor whole numbers that may be missing; the study's own values are the typed ones.
     for key in study.vary:
         frame[key] = pd.Series([point[key] for point in study.grid()], index=frame.index)
-    whole = ("same_as", "params", "macs", "activations", "model_bytes")
-    return frame.astype(dict.fromkeys(whole, "Int64"))
+    return frame.astype(dict.fromkeys(("same_as", *QUANTITIES), "Int64"))
 
 
 def _short(*identity: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
+
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+RESET_PEAK = "5"  # proc(5): resets the peak resident set size
 
 
 class PeakMemory:
@@ -25,8 +29,9 @@ class PeakMemory:
     def __enter__(self) -> Self:
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        elif sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident set size
+        else:
+            with suppress(OSError):  # other systems, and kernels that do not let a process do this
+                CLEAR_REFS.write_text(RESET_PEAK)
         return self
 
     def __exit__(
@@ -34,8 +39,15 @@ class PeakMemory:
     ) -> None:
         if self.device == "cuda":
             self.bytes = torch.cuda.max_memory_allocated()
-        elif sys.platform == "linux":
-            status = Path("/proc/self/status").read_text()
-            self.bytes = next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         else:
-            self.bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.bytes = _linux_peak() or (peak if sys.platform == "darwin" else 1024 * peak)
+
+
+def _linux_peak() -> int | None:
+    """The peak since it was reset, or None where the system does not tell."""
+    with suppress(OSError):
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return None

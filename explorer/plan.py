@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from explorer.errors import ExplorerError, Infeasible
-from explorer.layers import Cost
+from explorer.layers import QUANTITIES, Cost
 from explorer.network import Network
 from explorer.recipe import Budget
 from explorer.space import label
@@ -78,7 +78,7 @@ def quick(study: Study, classes: int, available: int) -> Study:
     thin = study.model_copy(update={"vary": thinned(study.vary, QUICK_POINTS)})
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
-    images = max(least, min(most, available, int(QUICK_WORK / work)))
+    images = min(available, max(least, min(most, int(QUICK_WORK / work))))
     budget = Budget(images=images, epochs=1, validation=max(least, images // 2))
     return thin.model_copy(update={"budget": budget, "seeds": 1}).renamed(["quick"])
 
@@ -94,7 +94,7 @@ def points_frame(study: Study, points: list[Point]) -> pd.DataFrame:
     columns["reason"] = [point.reason for point in points]
     columns["network"] = [point.network.digest if point.network else None for point in points]
     columns["same_as"] = pd.array([point.same_as for point in points], dtype="Int64")
-    for quantity in ("params", "macs", "activations", "model_bytes"):
+    for quantity in QUANTITIES:
         columns[quantity] = pd.Series([getattr(cost, quantity, None) for cost in costs], dtype="Int64")
     return pd.DataFrame(columns)
 
@@ -109,7 +109,7 @@ def _with_classes(study: Study, classes: int) -> dict[str, Any]:
 
 def _point(study: Study, settings: dict[str, Any], number: int, varied: dict[str, Any]) -> Point:
     try:
-        network = study.design_space.point(study.preset, **settings, **varied).expand()
+        network = study.design_space.point(study.preset, **settings | varied).expand()
         cost = network.cost
     except Infeasible as error:
         return Point(number, varied, "infeasible", str(error))

@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 
 from explorer.arrays import Disagreement
 from explorer.errors import ExplorerError, Infeasible
-from explorer.layers import Cost
+from explorer.layers import QUANTITIES, Cost
 from explorer.network import Network
 from explorer.space import Space, label
 from explorer.spaces import find_space
 
 CHUNK = 16_384  # points whose arrays fit the processor's caches together
-QUANTITIES = ("params", "macs", "activations", "model_bytes")
 
 Places = NDArray[np.int64]
 
 
-def describe(space: str, preset: str | None = None, *, depth: int = 1, **metaparameters: Any) -> pd.DataFrame:  # noqa: ANN401
+def describe(space: str, preset: str | None = None, /, *, depth: int = 1, **metaparameters: Any) -> pd.DataFrame:  # noqa: ANN401
     """The layer table of a design point, one row a layer, `depth` levels down, with a row of totals at the end.
 
     Columns: `layer`, `makes` (filters, as `3x3/2 64`), `output` (height x width x channels), `params`, `macs`,
@@ -40,7 +39,7 @@ def layer_table(network: Network, depth: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "makes", "output", "params", "macs", "activations"])
 
 
-def price(space: str, preset: str | None = None, **metaparameters: Any) -> pd.DataFrame:  # noqa: ANN401
+def price(space: str, preset: str | None = None, /, **metaparameters: Any) -> pd.DataFrame:  # noqa: ANN401
     """The exact cost of design points: a value, or a sequence with one value for each point, for any metaparameter.
 
     Returns one row a point: the given metaparameters, `params`, `macs`, `activations`, `model_bytes` (Int64, missing where
@@ -80,9 +79,11 @@ def price(space: str, preset: str | None = None, **metaparameters: Any) -> pd.Da
 
 
 def _numeric(column: list[Any] | NDArray[Any] | pd.Series[Any]) -> NDArray[Any] | None:
-    """The column as an array of numbers, or None where it holds something else."""
+    """The column as 64-bit numbers, which no count overflows, or None where it holds something else."""
     array = np.asarray(column if isinstance(column, np.ndarray) else pd.Series(column))
-    return array if array.dtype.kind in "if" else None
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    return array.astype(np.float64) if array.dtype.kind == "f" else None
 
 
 def _chunks(others: dict[str, list[Any]], count: int) -> Iterator[tuple[dict[str, Any], Places]]:
@@ -100,14 +101,16 @@ def _prices(
     family: type[Space], preset: str | None, alike: dict[str, Any], numbers: dict[str, NDArray[Any]], places: Places
 ) -> Iterator[tuple[Places, Cost | Infeasible]]:
     """The cost of a chunk's points, split wherever their structures differ."""
-    point = family.points(preset, **alike, **{key: column[places] for key, column in numbers.items()})
-    try:
-        yield places, point.expand().cost
-    except Infeasible as error:
-        yield places, error
-    except Disagreement as disagreement:
-        for half in (places[disagreement.mask], places[~disagreement.mask]):
-            yield from _prices(family, preset, alike, numbers, half)
+    pending = [places]
+    while pending:
+        part = pending.pop()
+        point = family.points(preset, **alike, **{key: column[part] for key, column in numbers.items()})
+        try:
+            yield part, point.expand().cost
+        except Infeasible as error:
+            yield part, error
+        except Disagreement as disagreement:
+            pending += [part[disagreement.groups == group] for group in np.unique(disagreement.groups)]
 
 
 def _counts(cost: Cost) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from explorer.engine import Outcome
+from explorer.ledger import Result
 from explorer.run import Run
 from explorer.study import Study
 
@@ -37,12 +38,14 @@ class Display:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin(self, study: Study, runs: Sequence[Run], done: int) -> None:
-        """The runs that are to be trained now, and how many of the study's are stored already."""
-        self.ahead, self.before, self.total = runs, done, done + len(runs)
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result]) -> None:
+        """The runs that are to be trained now, and the results of the study's that are stored already."""
+        self.ahead, self.before, self.total = runs, len(stored), len(stored) + len(runs)
+        self.failed = sum(result.state != "done" for result in stored)
+        self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
         self.started = time.monotonic()
-        stored = f", {done} stored already" if done else ""
-        self.console.print(f"{study.name}: {len(runs)} runs to train{stored}", highlight=False)
+        before = f", {len(stored)} stored already" if stored else ""
+        self.console.print(f"{study.name}: {len(runs)} runs to train{before}", highlight=False)
         if runs and self.console.is_terminal:
             columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
             self.bar = Progress(*columns, console=self.console)

@@ -15,10 +15,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL
 
+from explorer.errors import ExplorerError
 from explorer.ledger import Result, engine_options
 from explorer.plan import Point
 from explorer.space import label
 from explorer.study import Study
+
+
+def optuna_storage(url: URL) -> optuna.storages.RDBStorage:
+    """Optuna's own tables in the database; tables of another version of Optuna are an `ExplorerError`."""
+    try:
+        return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options(url))
+    except RuntimeError as error:
+        raise ExplorerError(f"storage {url}: Optuna refuses it: {str(error).splitlines()[0]}") from None
 
 
 class View:
@@ -27,9 +36,7 @@ class View:
     def __init__(self, url: URL, study: Study) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = study
-        self.storage = optuna.storages.RDBStorage(
-            url.render_as_string(hide_password=False), engine_kwargs=engine_options(url)
-        )
+        self.storage = optuna_storage(url)
         self.distributions = {key: _distribution(values) for key, values in study.vary.items()}
         self.optuna_study = self._open()
 
@@ -65,6 +72,8 @@ class View:
         accuracies = [result.accuracy for result in results if result.accuracy is not None]
         reason = next((result.reason for result in results if result.reason), point.reason)
         attributes: dict[str, Any] = {"point": point.number, "label": point.label, "state": point.state}
+        if results:
+            attributes["state"] = "done" if accuracies else "failed"
         if point.network is not None:
             cost = point.cost
             attributes |= {"params": cost.params, "macs": cost.macs, "network": point.network.digest[:12]}

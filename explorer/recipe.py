@@ -17,7 +17,7 @@ class Recipe(BaseModel):
     of any budget ends annealed, which short runs need to rank networks as long ones do.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     learning_rate: Annotated[float, Field(gt=0)] = 0.12
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -40,7 +40,7 @@ class Recipe(BaseModel):
 class Budget(BaseModel):
     """How long a run is: `epochs` passes over `images` training images, measured on at most `validation` other images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     images: Annotated[int, Field(ge=2)] = 10_000
     epochs: Annotated[int, Field(ge=1)] = 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from explorer import analysis, plots
+from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
 from explorer.space import label
 
@@ -69,18 +71,29 @@ def write_report(record: StudyRecord, folder: Path) -> Path:
 
     All of it is made before the first file is replaced, so that a failure leaves the report as it was.
     """
+    check_folder(folder)
     files = report_files(record)
-    folder.mkdir(parents=True, exist_ok=True)
     drafts = {name: folder / f".{name}.partial" for name in files}
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             drafts[name].write_bytes(content)
         for name, draft in drafts.items():
             draft.replace(folder / name)
+    except OSError as error:
+        raise ExplorerError(f"report {folder}: cannot be written: {error.strerror}") from None
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
     return folder / "report.html"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `ExplorerError` where no report could be written to the folder, before anything is trained for one."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        reason = "Permission denied" if nearest.is_dir() else "Not a directory"
+        raise ExplorerError(f"report {folder}: cannot be written: {reason}: {nearest}")
 
 
 def report_files(record: StudyRecord) -> dict[str, bytes]:

@@ -55,7 +55,7 @@ class Space(BaseModel):
         return dict(cls.presets[name])
 
     @classmethod
-    def point(cls, preset: str | None = None, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
+    def point(cls, preset: str | None = None, /, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
         """The design point of a preset with some metaparameters replaced; errors name key, value and rule."""
         try:
             return cls.model_validate(cls.preset(preset) | metaparameters)
@@ -63,7 +63,7 @@ class Space(BaseModel):
             raise cls.mistake(error.errors()[0]) from None
 
     @classmethod
-    def points(cls, preset: str | None = None, **columns: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
+    def points(cls, preset: str | None = None, /, **columns: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
         """A chunk of design points: NumPy arrays of equal length stand for metaparameters, beside plain values.
 
         The rules of numbers are ranges, so a column keeps them when its extremes do.

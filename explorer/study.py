@@ -9,7 +9,6 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -35,7 +34,7 @@ Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_p
 class Model(BaseModel):
     """What all parts of a study file share: frozen, and no key that is not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Range(Model):
@@ -74,10 +73,10 @@ class Study(Model):
         """The space that the study explores."""
         return find_space(self.space)
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides the study's results; name, title and plot are not part of it."""
-        settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "text"})
+        """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
+        settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "text", "data"})
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -142,6 +141,14 @@ def builtin_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
 
 
+def published_curve_file(name: str) -> Path:
+    """The file of a published curve, `studies/published/NAME.csv`; an unknown name is an error that says the nearest."""
+    found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
+    if name not in found:
+        raise unknown("published curve", name, found)
+    return found[name]
+
+
 def load_study(name_or_path: str | Path) -> Study:
     """The study of a built-in name or of a file; errors name the file, the key, the value and the rule."""
     name = str(name_or_path)
@@ -192,13 +199,17 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
 def _check_space(study: Study) -> None:
     """Every metaparameter must exist in the space, and every value keep its rule."""
     space = study.design_space
+    if study.plot.published is not None:
+        published_curve_file(study.plot.published)
     twice = study.fixed.keys() & study.vary.keys()
     if twice:
         raise ExplorerError(f"vary.{min(twice)}: stands under [fixed] as well")
     space.point(study.preset, **study.fixed)
+    if "classes" in study.vary:
+        raise ExplorerError("vary.classes: the number of classes is that of the data")
     for key, values in study.vary.items():
         for value in values:
-            space.point(study.preset, **study.fixed, **{key: value})
+            space.point(study.preset, **study.fixed | {key: value})
         if len(set(map(label, values))) < len(values):
             raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
 

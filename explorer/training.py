@@ -62,7 +62,8 @@ def numerics() -> Numerics:
     if device == "cuda":
         fast_bfloat16 = torch.cuda.is_bf16_supported()
     else:
-        fast_bfloat16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 (it has no public name)
+        # The question has no public name.
+        fast_bfloat16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
     return Numerics(
         training_version=VERSION,
         torch=torch.__version__.partition("+")[0],
@@ -103,6 +104,8 @@ def measure(
             losses.append(trainer.epoch(training, epoch))
             training_seconds += time.perf_counter() - epoch_started
             correct, top_probability = trainer.evaluate(validation)
+            if not np.isfinite(top_probability).all():
+                raise RunFailed(f"the probabilities are not finite after epoch {epoch + 1}")
             accuracies.append(float(correct.mean()))
     return Measurement(
         accuracies=tuple(accuracies),

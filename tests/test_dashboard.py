@@ -22,7 +22,8 @@ def storage(tmp_path):
     study = load_study("squeeze_ratio")
     points = plan(study, 10)
     ledger = Ledger(tmp_path / "explorer.db", create=True)
-    ledger.save_study(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}))
+    with ledger.writing():
+        ledger.save_study(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}))
     view = View(ledger.url, study)
     view.sync({point.number: (point, [Result("done", "", 0.5), Result("done", "", 0.6)]) for point in points})
     view.close()

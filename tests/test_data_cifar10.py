@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import struct
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -296,7 +297,8 @@ def test_a_download_is_made_once_and_checked(archives, official, serve, capfd):
     assert find_source("cifar10", progress=False).prepare().fingerprint == prepare(official).fingerprint
 
 
-def test_a_download_shows_its_progress(archives, serve, capfd):
+def test_a_download_shows_its_progress(archives, serve, capfd, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     url, _ = serve(archives)
     Cifar10Source(None, True, Download(url, md5(archives / "cifar-10-binary.tar.gz"))).prepare()
     assert "100%" in capfd.readouterr().err

@@ -170,3 +170,29 @@ def test_a_size_of_nothing_is_refused(root):
     fill(root)
     with pytest.raises(ExplorerError, match="not 0"):
         find_source(str(root), size=0)
+
+
+def test_photos_lie_as_they_were_held_and_sixteen_bits_keep_their_greys(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.png")
+    sideways = np.zeros((8, 8, 3), np.uint8)
+    sideways[:, :4] = 200  # left half bright; the tag says that the left edge is the top
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(sideways).save(tmp_path / "a" / "0.png", exif=tag)
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "a" / "1.png")
+    images = find_source(str(tmp_path), size=8).prepare().images
+    assert any(np.array_equal(image[..., 0], ramp >> 8) for image in images)
+    assert any((image[:4] == 200).all() and (image[4:] == 0).all() for image in images)
+
+
+def test_a_broken_link_is_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(ExplorerError, match=r"gone\.png is not: No such file"):
+        find_source(str(tmp_path)).prepare()

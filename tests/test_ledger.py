@@ -35,7 +35,9 @@ def run_row(key, **changes):
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "runs.db", create=True)
+    opened = Ledger(tmp_path / "runs.db", create=True)
+    with opened.writing():
+        yield opened
 
 
 def save(ledger, study, fingerprint="f"):
@@ -120,6 +122,19 @@ def test_storages_that_cannot_be_opened(tmp_path):
     sqlite3.connect(tmp_path / "other.db").execute("create table t (x)")
     assert "holds no studies" in refused(tmp_path / "other.db")
     assert "not a database URL" in refused("://")
+    assert "names no file" in refused("sqlite://", create=True)
+
+
+def test_half_made_tables_are_made_anew(tmp_path):
+    """As a kill between the tables and their version number leaves them."""
+    sqlite3.connect(tmp_path / "half.db").execute("create table ledger_version (schema integer primary key)")
+    with pytest.raises(ExplorerError, match="holds no studies"):
+        Ledger(tmp_path / "half.db")
+    half = Ledger(tmp_path / "half.db", create=True)
+    with half.writing():
+        save(half, load_study("bypass"))
+    assert half.study_names() == ["bypass"]
+    assert half.progress("bypass") == (0, 9)
 
 
 def test_another_schema_is_refused(ledger):

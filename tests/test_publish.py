@@ -44,6 +44,7 @@ def test_settled_points_are_trials_with_cost_and_spread_as_columns(url):
     assert first.value == pytest.approx(0.45)
     assert first.user_attrs["spread"] == pytest.approx(0.0707, abs=1e-4)
     assert (second.user_attrs["params"], second.user_attrs["macs"]) == (183_490, 3_283_968)
+    assert second.user_attrs["state"] == "done"
     assert (second.user_attrs["accuracy"], second.user_attrs["seeds"]) == (0.6, 2)
 
 

@@ -76,6 +76,13 @@ def test_a_study_survives_storage(tmp_path):
         (("[vary]", "[constraints]\nparam = {max = 3}\n[vary]"), "constraints.param"),
         (("[vary]", "[constraints]\nparams = {mx = 3}\n[vary]"), "unknown key 'mx'; did you mean 'max'?"),
         (("[vary]", "[fixed]\nsqueeze_ratio = 0.5\n[vary]"), "vary.squeeze_ratio: stands under [fixed] as well"),
+        (("[vary]", '[plot]\npublished = "squeezenet_fig"\n[vary]'), "did you mean 'squeezenet_fig3'?"),
+        (("[vary]", "[recipe]\nlearning_rate = inf\n[vary]"), "recipe.learning_rate = inf: should be a finite number"),
+        (
+            ("squeeze_ratio = [0.25, 0.5]", "classes = [3, 4]"),
+            "vary.classes: the number of classes is that of the data",
+        ),
+        (("squeeze_ratio = [0.25, 0.5]", 'preset = ["v1_0"]'), "unknown metaparameter of squeezenet 'preset'"),
         (("[vary]", 'name = "x"\n[vary]'), "name: not a key of a study file"),
         (("[vary]", "[vary"), "not valid TOML"),
     ],

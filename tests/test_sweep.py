@@ -18,7 +18,7 @@ title = "Stripes"
 space = "squeezenet"
 preset = "cifar"
 data = "{data}"
-seeds = 2
+seeds = 3
 
 [fixed]
 base_e = 8
@@ -194,7 +194,8 @@ def test_the_same_from_python(study, monkeypatch):
     import explorer as package
 
     monkeypatch.chdir(study)
-    frame = package.sweep("stripes.toml", workers=1, storage=study / "python.db")
+    for _ in range(2):  # the module of the engine must not take the function's place
+        frame = package.sweep("stripes.toml", workers=1, storage=study / "python.db")
     assert frame["runs"].tolist() == [2, 2, 2, 2, 2]
     assert frame["accuracy"].between(0.2, 1).all()
     assert package.load_study("stripes.toml").name == "stripes"

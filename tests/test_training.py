@@ -136,6 +136,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(network, stripes):
         measure(network, stripes, recipe, Budget(images=300, epochs=3), seed=0)
 
 
+def test_a_last_step_that_diverges_is_a_failure_too(network, stripes):
+    recipe = Recipe(batch_size=32, learning_rate=1e25, warmup_images=0)
+    with pytest.raises(RunFailed, match="not finite after epoch 1"):  # the one step's loss was finite before it
+        measure(network, stripes, recipe, Budget(images=32, epochs=1), seed=0)
+
+
 def test_more_images_than_there_are_is_a_mistake(network, stripes):
     with pytest.raises(ExplorerError, match="budget: images = 9999: stripes has"):
         measure(network, stripes, Recipe(), Budget(images=9_999, epochs=1), seed=0)
@@ -152,4 +158,4 @@ def test_results_change_only_with_the_version_number(network, stripes):
     assert measured.train_losses == pytest.approx(GOLDEN, abs=5e-3)
 
 
-GOLDEN = [0.0]
+GOLDEN = [1.1335, 0.7122, 0.4627, 0.3268, 0.3238]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import pickle
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -156,7 +157,9 @@ class Cifar10Source:
 
     def _store(self, key: str, files: Files) -> Dataset:
         files.check()
-        bar = tqdm(total=BATCHES, desc="reading cifar10", unit="batch", disable=not self.progress, leave=False)
+        bar = tqdm(
+            total=BATCHES, desc="reading cifar10", unit="batch", disable=None if self.progress else True, leave=False
+        )
         with bar:
             return store(key, self.name, CLASSES, (BATCHES * RECORDS, SIZE), self._checked(files, bar))
 
@@ -236,7 +239,7 @@ def _fetch(download: Download, *, progress: bool) -> Files:
             known_hash=download.checksum,
             fname="cifar-10-binary.tar.gz",
             path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=progress),
+            downloader=pooch.HTTPDownloader(progressbar=progress and sys.stderr.isatty()),
         )
     except PermissionError as error:
         raise unwritable(error) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from explorer.data.dataset import Block, Dataset, Pixels, recall, store
@@ -19,7 +19,7 @@ SMALLEST_POOL = 4
 """Images that a training pool needs: below, a quarter for validation would be none."""
 _BLOCK_BYTES = 32_000_000
 # Counts up when the same files give other pixels or another selection, so that stored copies are made anew.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,11 @@ class FolderSource:
     def _blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[Block]:
         step = max(1, _BLOCK_BYTES // (3 * self.size * self.size))
         with tqdm(
-            total=len(files), desc=f"reading {self.name}", unit="image", disable=not self.progress, leave=False
+            total=len(files),
+            desc=f"reading {self.name}",
+            unit="image",
+            disable=None if self.progress else True,
+            leave=False,
         ) as bar:
             for start in range(0, len(files), step):
                 part = files[start : start + step]
@@ -124,20 +128,34 @@ def _pool(root: Path, paths: Sequence[Path]) -> list[Path]:
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Returns size and time of change, which stand for the content of a file."""
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ExplorerError(
+            f"every image must be readable, but {path} is not: {error.strerror}; mend or remove it"
+        ) from None
     return stat.st_size, stat.st_mtime_ns
 
 
 def _read(path: Path, size: int) -> Pixels:
     """Returns one image (size, size, 3): RGB, the central square, averaged when it shrinks and bicubic when it grows."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as stored:
+            image = _upright_rgb(stored)
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             filter_ = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
-            square = image.convert("RGB").crop((left, top, left + side, top + side))
+            square = image.crop((left, top, left + side, top + side))
             return np.asarray(square.resize((size, size), filter_), np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ExplorerError(
             f"every image must be readable, but {path} is not ({error}); replace or remove it"
         ) from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Returns the image as a camera's tag says that it is held, in 8 bits a channel; sixteen bits keep the upper eight."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    return upright.convert("RGB")

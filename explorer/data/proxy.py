@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from explorer.data.dataset import Block, Dataset, recall, store
 
-VERSION = 1
+VERSION = 2
 """Counts up whenever a byte of the images changes: they are made anew, and the fingerprint keeps the runs apart."""
 COUNT = 20_000
 SIZE = 32
@@ -35,9 +35,6 @@ OUTLINES = ("disc", "peanut", "trefoil", "clover", "star")
 TEXTURES = ("level", "upright")
 """Stripes along the object and across it."""
 CLASSES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
-_LOBES = np.float32(0.35)  # their height by the mean radius: lower is harder
-# Radius of the disc that has the area of an outline of mean radius 1.
-_SHRINK: NDArray[np.float32] = np.sqrt(np.array([1] + 4 * [1 + _LOBES * _LOBES / 2], np.float32))
 _BLOCK = 500  # images made at a time, with some 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -66,7 +63,9 @@ class ProxySource:
         return recall(key) or store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks())
 
     def _blocks(self) -> Iterator[Block]:
-        with tqdm(total=COUNT, desc="making proxy", unit="image", disable=not self.progress, leave=False) as bar:
+        with tqdm(
+            total=COUNT, desc="making proxy", unit="image", disable=None if self.progress else True, leave=False
+        ) as bar:
             for number in range(COUNT // _BLOCK):
                 yield make_block(number)
                 bar.update(_BLOCK)
@@ -79,11 +78,12 @@ def make_block(number: int) -> Block:
     u, v = _place(draws, scale=(0.8, 1.2), reach=1.0)
     canvas = _colour(draws, _texture(draws, u, v, draws.classes() % 2), base=(0.1, 0.6))
     for _ in range(2):  # clutter behind the object, which is the largest and most central
-        _paint(draws, canvas, draws.classes(), scale=(0.2, 0.35), reach=0.9)
+        _paint(draws, canvas, draws.classes(), scale=(0.2, 0.35), reach=0.9, opacity=draws.chance(0.4))
     # In a sixth of the images the object is missing. Accuracy can reach 0.85, and differences show well below that.
-    present = (draws.uniform(0, 6) < 5).astype(np.float32)  # noqa: PLR2004 -- five in six
-    _paint(draws, canvas, labels, scale=(0.5, 0.8), reach=0.3, opacity=present)
-    _paint(draws, canvas, draws.classes(), scale=(0.15, 0.4), reach=0.7)  # in front: may hide it
+    _paint(draws, canvas, labels, scale=(0.6, 0.95), reach=0.2, opacity=draws.chance(0.84))
+    _paint(
+        draws, canvas, draws.classes(), scale=(0.15, 0.4), reach=0.7, opacity=draws.chance(0.4)
+    )  # in front: may hide it
     return _expose(draws, canvas), labels
 
 
@@ -103,6 +103,10 @@ class _Draws:
         """Returns (n,) classes, each equally often."""
         return np.argsort(self._bits.random_raw(_BLOCK), kind="stable") % len(CLASSES)
 
+    def chance(self, share: float) -> Plane:
+        """Returns (n, 1, 1) ones with this probability, else zeros."""
+        return (self.uniform(0, 1) < np.float32(share)).astype(np.float32)
+
     def noise(self, shape: tuple[int, ...]) -> Plane:
         """Returns numbers in [-1, 1], most near 0: the difference of two random bytes each."""
         raw = self._bits.random_raw(2 * math.prod(shape) // 8).astype("<u8").view(np.uint8).reshape(2, *shape)
@@ -120,7 +124,7 @@ def _paint(
 ) -> None:
     """Paints an object on each image of the canvas (n, 32, 32, 3), in place. Lengths are in half widths of the image."""
     u, v = _place(draws, scale, reach)
-    cover = _cover(u, v, classes // 2) * opacity
+    cover = _cover(u, v, classes // 2, draws.uniform(0.25, 0.65)) * opacity
     colours = _colour(draws, _texture(draws, u, v, classes % 2), base=(0.4, 0.9))
     canvas += cover[..., None] * (colours - canvas)
 
@@ -141,10 +145,11 @@ def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Pla
     return cosine * x + sine * y, cosine * y - sine * x
 
 
-def _cover(u: Plane, v: Plane, outline: Classes) -> Plane:
+def _cover(u: Plane, v: Plane, outline: Classes, lobes: Plane) -> Plane:
     """Returns how much of each pixel the object covers, in [0, 1].
 
-    Its outline in polar form is r(angle) = 1 + lobes cos(k angle), for the disc without lobes, scaled to equal area.
+    Its outline in polar form is r(angle) = 1 + lobes cos(k angle), for the disc without lobes, scaled to equal area. How high
+    the lobes are, (n, 1, 1), differs from image to image: some are told at a glance, some hardly.
     """
     radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
     cosine = u / radius
@@ -153,13 +158,14 @@ def _cover(u: Plane, v: Plane, outline: Classes) -> Plane:
     cosine4 = 2 * cosine2 * cosine2 - 1
     cosine5 = 2 * cosine * cosine4 - cosine3
     wave: Plane = np.choose(outline[:, None, None], [np.zeros_like(cosine), cosine2, cosine3, cosine4, cosine5])
-    edge = (1 + _LOBES * wave) / _SHRINK[outline][:, None, None]
+    lobes = np.where(outline[:, None, None] == 0, np.zeros_like(lobes), lobes)
+    edge = (1 + lobes * wave) / np.sqrt(1 + lobes * lobes / 2)
     return _clip((edge - radius) * np.float32(6) + np.float32(0.5))
 
 
 def _texture(draws: _Draws, u: Plane, v: Plane, upright: Classes) -> NDArray[np.bool_]:
     """Returns which of its two colours each pixel of an object has, in stripes along it or across it."""
-    turns = np.where(upright[:, None, None] == 1, u, v) * draws.uniform(1.4, 2.2) + draws.uniform(0, 1)
+    turns = np.where(upright[:, None, None] == 1, u, v) * draws.uniform(1.8, 3.0) + draws.uniform(0, 1)
     first_half: NDArray[np.bool_] = turns - np.floor(turns) < 0.5  # noqa: PLR2004 -- of each period
     return first_half
 
@@ -167,14 +173,14 @@ def _texture(draws: _Draws, u: Plane, v: Plane, upright: Classes) -> NDArray[np.
 def _colour(draws: _Draws, pattern: NDArray[np.bool_], base: tuple[float, float]) -> Plane:
     """Returns a canvas (n, 32, 32, 3) in two random colours, their middle in the range `base`."""
     middle = draws.uniform(*base, channels=3)
-    step = draws.uniform(-0.25, 0.25, channels=3)
+    step = draws.uniform(0.1, 0.35)[..., None] + draws.uniform(-0.15, 0.15, channels=3)
     return np.where(pattern[..., None], middle + step, middle - step)
 
 
 def _expose(draws: _Draws, canvas: Plane) -> NDArray[np.uint8]:
     """Returns the canvas as pixels, lit from one side and with noise."""
-    light = 1 + draws.uniform(-0.3, 0.3) * _axis() + draws.uniform(-0.3, 0.3) * _axis()[:, None]
-    canvas = canvas * light[..., None] + draws.noise(canvas.shape) * draws.uniform(0.05, 0.2)[..., None]
+    light: Plane = 1 + draws.uniform(-0.3, 0.3) * _axis() + draws.uniform(-0.3, 0.3) * _axis()[:, None]
+    canvas = canvas * light[..., None] + draws.noise(canvas.shape) * draws.uniform(0.02, 0.15)[..., None]
     return (_clip(canvas) * 255 + 0.5).astype(np.uint8)
 
 

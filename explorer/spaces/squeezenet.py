@@ -104,9 +104,8 @@ class SqueezeNet(Space):
                 channels = expand_filters
             if number in self.pools:
                 layers[f"pool{number}"] = MaxPool(kernel=3, stride=2)
-        rate = same(self.dropout)
-        if rate > 0:
-            layers["dropout"] = Dropout(rate)
+        if uniform(self.dropout > 0):
+            layers["dropout"] = Dropout(self.dropout)
         classifier: dict[str, Layer] = {"conv": Conv(self.classes, kernel=1)}
         if self.classifier_relu:
             classifier["relu"] = ReLU()

@@ -26,8 +26,8 @@ PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matp
 class Watcher(Protocol):
     """What is told of a sweep's progress."""
 
-    def begin(self, study: Study, runs: Sequence[Run], done: int) -> None:
-        """The runs that are to be trained now, and how many of the study's are stored already."""
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result]) -> None:
+        """The runs that are to be trained now, and the results of the study's that are stored already."""
 
     def ended(self, outcome: Outcome) -> None:
         """One of the runs has ended and is stored."""
@@ -58,17 +58,18 @@ def run_study(
     """
     source = find_source(study.data, data_dir)
     points = plan(study, source.class_count)
-    dataset = source.prepare()
-    runs = runs_of(study, points, dataset)
-    keys = {place: run.key for place, run in runs.items()}
     ledger = Ledger(storage, create=True)
+    dataset = source.prepare()
+    check_budget(study, dataset)
+    runs = runs_of(study, points, dataset.fingerprint)
+    keys = {place: run.key for place, run in runs.items()}
     with ledger.writing():
         study = ledger.claim(study, dataset.fingerprint)
         ledger.save_study(study, dataset.fingerprint, points, keys, provenance(command))
         results = ledger.results(list(keys.values()))
         missing = [run for run in _in_order(runs) if run.key not in results or not results[run.key].final]
         if watcher is not None:
-            watcher.begin(study, missing, len(runs) - len(missing))
+            watcher.begin(study, missing, [result for result in results.values() if result.final])
         with closing(View(ledger.url, study)) as view:
             standing = _Standing(points, runs, results)
             view.sync(standing.settled())
@@ -81,18 +82,23 @@ def run_study(
     return ledger.load(study.name)
 
 
-def runs_of(study: Study, points: Sequence[Point], dataset: Dataset) -> dict[tuple[int, int], Run]:
+def check_budget(study: Study, dataset: Dataset) -> None:
+    """Raises `ExplorerError` where the study asks for more training images than there are."""
+    available = len(dataset.split().train)
+    if study.budget.images > available:
+        raise ExplorerError(
+            f"{study.name}: budget.images = {study.budget.images}: {dataset.name} has {available} training images; "
+            f"give --images {available} or less"
+        )
+
+
+def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
     """The runs of a study by (number of the point, seed)."""
     from explorer.training import numerics
 
     using = numerics()
-    available = len(dataset.split().train)
-    if study.budget.images > available:
-        raise ExplorerError(
-            f"{study.name}: budget.images = {study.budget.images}: at most {available}, the training images of {dataset.name}"
-        )
     return {
-        (point.number, seed): Run(point.network, dataset.fingerprint, study.recipe, study.budget, seed, using)
+        (point.number, seed): Run(point.network, data_fingerprint, study.recipe, study.budget, seed, using)
         for point in points
         if point.state == "planned" and point.network is not None
         for seed in range(study.seeds)

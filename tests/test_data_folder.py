@@ -192,7 +192,8 @@ def test_photos_lie_as_they_were_held_and_sixteen_bits_keep_their_greys(tmp_path
 def test_a_broken_link_is_named(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.png")
+        for number in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.png")
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(ExplorerError, match=r"gone\.png is not: No such file"):
         find_source(str(tmp_path)).prepare()

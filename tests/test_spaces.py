@@ -186,7 +186,7 @@ def test_an_operator_that_nobody_counts_is_an_error():
         ({"base_e": 1.5}, "squeezenet: base_e = 1.5: should be a valid integer"),
         ({"base_e": True}, "squeezenet: base_e = yes: should be a valid integer"),
         ({"bypass": "both"}, "squeezenet: bypass = both: should be 'none', 'simple' or 'complex'"),
-        ({"preset": "cifar"}, "unknown metaparameter of squeezenet 'preset'; did you mean 'freq'?"),
+        ({"preset": "cifar"}, "unknown metaparameter of squeezenet 'preset'; did you mean 'fires'?"),
     ],
 )
 def test_mistakes_are_named(settings, message):

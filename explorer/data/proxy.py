@@ -159,7 +159,8 @@ def _cover(u: Plane, v: Plane, outline: Classes, lobes: Plane) -> Plane:
     cosine5 = 2 * cosine * cosine4 - cosine3
     wave: Plane = np.choose(outline[:, None, None], [np.zeros_like(cosine), cosine2, cosine3, cosine4, cosine5])
     lobes = np.where(outline[:, None, None] == 0, np.zeros_like(lobes), lobes)
-    edge = (1 + lobes * wave) / np.sqrt(1 + lobes * lobes / 2)
+    shrink: Plane = np.sqrt(1 + lobes * lobes / 2)
+    edge: Plane = (1 + lobes * wave) / shrink
     return _clip((edge - radius) * np.float32(6) + np.float32(0.5))
 
 

@@ -52,6 +52,9 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.params + other.params, self.macs + other.macs, self.activations + other.activations)
 
+    def __mul__(self, times: Int) -> Cost:
+        return Cost(self.params * times, self.macs * times, self.activations * times)
+
     @property
     def model_bytes(self) -> Int:
         """Size of the model in bytes: its params as float32."""
@@ -208,6 +211,32 @@ class GlobalAveragePool(Layer):
         from torch import nn
 
         return nn.AdaptiveAvgPool2d(1)
+
+
+@dataclass(frozen=True)
+class Slice(Layer):
+    """The channels from `start` up to `stop`, and nothing of the others."""
+
+    start: Int
+    stop: Int
+    kind: ClassVar[str] = "slice"
+
+    @property
+    def notation(self) -> str:
+        """Its range of channels."""
+        return f"channels {self.start} to {self.stop}"
+
+    def output(self, shape: Shape) -> Shape:
+        """As many maps as the range holds."""
+        if not uniform((self.start >= 0) & (self.start < self.stop) & (self.stop <= shape.channels)):
+            raise ValueError(f"slice: {self.notation} of {shape.channels}")
+        return Shape(self.stop - self.start, shape.size)
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """A view of the channels; nothing is copied."""
+        from explorer.modules import Sliced
+
+        return Sliced(self.start, self.stop)
 
 
 @dataclass(frozen=True)

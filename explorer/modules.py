@@ -1,4 +1,4 @@
-"""Torch modules of the combinators that torch has none for."""
+"""Torch modules of the layers and combinators that torch has none for."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ class Summed(nn.Module):
         """(N, C, H, W) to (N, C', H', W')."""
         total: Tensor = self.body(images) + self.shortcut(images)
         return total
+
+
+class Sliced(nn.Module):
+    """Some consecutive channels of (N, C, H, W)."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, stop - start, H, W)."""
+        return images[:, self.start : self.stop]

@@ -11,11 +11,13 @@ import json
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
-from explorer.arrays import uniform
+import numpy as np
+
+from explorer.arrays import Int, uniform
 from explorer.errors import Infeasible
 from explorer.layers import Cost, Layer, Shape
 
@@ -32,12 +34,13 @@ class Node:
     input: Shape
     output: Shape
     parts: tuple[Node, ...] = ()
+    times: Int = 1
 
     @cached_property
     def cost(self) -> Cost:
-        """The layer's own cost, or the sum over its parts."""
+        """The layer's own cost, or the sum over its parts, which stand `times` times."""
         if isinstance(self.layer, Combinator):
-            return reduce(Cost.__add__, (part.cost for part in self.parts), Cost())
+            return reduce(Cost.__add__, (part.cost for part in self.parts), Cost()) * self.times
         return self.layer.cost(self.input)
 
     def build(self) -> nn.Module:
@@ -201,6 +204,44 @@ class Residual(Combinator):
         from explorer.modules import Summed
 
         return Summed(modules)
+
+
+@dataclass(frozen=True)
+class Repeat(Combinator):
+    """A block that keeps its shape, several times in a row; how often may be an array.
+
+    For a single number it is the chain of that many blocks, and has that chain's canonical form.
+    """
+
+    block: Layer
+    times: Int
+    kind = "repeat"
+
+    @property
+    def notation(self) -> str:
+        """How often, and what."""
+        return f"{self.times} x ({self.block.notation})"
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """The block."""
+        return (("block", self.block),)
+
+    def trace(self, name: str, shape: Shape) -> Node:
+        """A node for each time; for an array of numbers, one node that stands for all."""
+        block = _trace("0", self.block, shape)
+        if not uniform((block.output.channels == shape.channels) & (block.output.size == shape.size)):
+            raise ValueError(f"repeat: the block makes {block.output} of {shape}")
+        if isinstance(self.times, np.ndarray):
+            return Node(name, self, shape, shape, (block,), self.times)
+        return Node(name, self, shape, shape, tuple(replace(block, name=str(place)) for place in range(self.times)))
+
+    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
+        """`torch.nn.Sequential`."""
+        return Chain(()).join(modules)
+
+    def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
+        """That of a chain of the blocks."""
+        return Chain(()).canonical_form(parts)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from explorer.errors import Infeasible
-from explorer.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape
-from explorer.network import Network, Residual, chain, concat
+from explorer.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
+from explorer.network import Network, Repeat, Residual, chain, concat
 
 
 def network(body, size=16):
@@ -107,3 +108,40 @@ def test_rows_go_as_deep_as_asked_and_always_sum_to_the_total():
     for depth in (1, 2, 3):
         assert sum((node.cost for _, node in built.rows(depth)), Cost()) == built.cost
     assert built.rows(1)[1][1].layer.notation == "[1x1 2 | 1x1 3]"
+
+
+def test_a_repeat_is_the_chain_of_its_blocks():
+    block = chain(conv=Conv(4, 3, padding=1), relu=ReLU())
+    repeated = network(chain(stem=Conv(4, 1), blocks=Repeat(block, 3)))
+    unrolled = network(chain(stem=Conv(4, 1), a=block, b=block, c=block))
+    assert repeated.digest == unrolled.digest
+    assert repeated.cost == unrolled.cost
+    assert [name for name, _ in repeated.rows(2)] == ["stem", "blocks.0", "blocks.1", "blocks.2"]
+    module = repeated.build()
+    assert sum(parameter.numel() for parameter in module.parameters()) == repeated.cost.params
+    assert network(chain(stem=Conv(4, 1), blocks=Repeat(block, 0))).digest == network(chain(stem=Conv(4, 1))).digest
+
+
+def test_a_repeat_takes_an_array_of_times():
+    block = Residual(Conv(4, 3, padding=1))
+    many = network(chain(stem=Conv(4, 1), blocks=Repeat(block, np.array([0, 1, 5])))).cost
+    single = [network(chain(stem=Conv(4, 1), blocks=Repeat(block, times))).cost for times in (0, 1, 5)]
+    assert many.params.tolist() == [cost.params for cost in single]
+    assert many.macs.tolist() == [cost.macs for cost in single]
+
+
+def test_a_repeated_block_keeps_its_shape():
+    with pytest.raises(ValueError, match="repeat: the block makes 16x16x4 of 16x16x3"):
+        _ = network(chain(blocks=Repeat(Conv(4, 1), 2))).cost
+
+
+def test_slices_take_their_channels():
+    halves = concat(kept=Slice(0, 2), worked=chain(half=Slice(2, 6), conv=Conv(3, 1)))
+    split = network(chain(stem=Conv(6, 1), halves=halves, average=GlobalAveragePool()))
+    module = split.build().eval()
+    images = torch.randn(1, 3, 16, 16)
+    stem = module.body.stem(images)
+    worked = module.body.halves.worked.conv(stem[:, 2:])
+    assert torch.allclose(module(images), torch.cat([stem[:, :2], worked], dim=1).mean(dim=(2, 3)), atol=1e-6)
+    with pytest.raises(ValueError, match="slice: channels 2 to 7 of 6"):
+        _ = network(chain(stem=Conv(6, 1), part=Slice(2, 7))).cost

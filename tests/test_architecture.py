@@ -9,7 +9,7 @@ import explorer
 
 PACKAGE = Path(explorer.__file__).parent
 
-# From the top; a module may import from lower layers, and from those that its own layer names before it.
+# From the top; a module imports from lower layers only.
 LAYERS = [
     ["__main__"],
     ["cli"],

@@ -136,7 +136,7 @@ def test_a_repeated_block_keeps_its_shape():
 
 
 def test_slices_take_their_channels():
-    halves = concat(kept=Slice(0, 2), worked=chain(half=Slice(2, 6), conv=Conv(3, 1)))
+    halves = concat(kept=Slice(0, 2), worked=chain(part=Slice(2, 6), conv=Conv(3, 1)))
     split = network(chain(stem=Conv(6, 1), halves=halves, average=GlobalAveragePool()))
     module = split.build().eval()
     images = torch.randn(1, 3, 16, 16)

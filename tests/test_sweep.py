@@ -145,31 +145,31 @@ def test_ctrl_c_keeps_what_is_done(study):
 def test_the_same_command_again_trains_nothing_and_others_share(study):
     first = explorer(study, "sweep", "stripes.toml")
     assert first.returncode == 0, first.stderr
-    assert "8 runs to train" in first.stdout
+    assert "12 runs to train" in first.stdout
     second = explorer(study, "sweep", "stripes.toml")
-    assert "0 runs to train, 8 stored already" in second.stdout
+    assert "0 runs to train, 12 stored already" in second.stdout
     # Another study with some of the same runs takes them from the ledger.
     text = (study / "stripes.toml").read_text().replace("[0.125, 0.25, 0.251, 0.5, 1.0]", "[0.5, 0.75]")
     (study / "others.toml").write_text(text)
     third = explorer(study, "sweep", "others.toml")
-    assert "2 runs to train, 2 stored already" in third.stdout
+    assert "3 runs to train, 3 stored already" in third.stdout
     # More seeds make another study, which shares the runs of the first.
-    fourth = explorer(study, "sweep", "stripes.toml", "--seeds", "3")
-    assert "stripes@seeds3: 4 runs to train, 8 stored already" in fourth.stdout
-    assert {path.name for path in (study / "reports").iterdir()} == {"stripes", "others", "stripes@seeds3"}
+    fourth = explorer(study, "sweep", "stripes.toml", "--seeds", "4")
+    assert "stripes@seeds4: 4 runs to train, 12 stored already" in fourth.stdout
+    assert {path.name for path in (study / "reports").iterdir()} == {"stripes", "others", "stripes@seeds4"}
     # The same name for other settings leaves what is there alone.
     (study / "stripes.toml").write_text(text)
     fifth = explorer(study, "sweep", "stripes.toml")
     assert "stripes~" in fifth.stdout
     assert "0 runs to train" in fifth.stdout
-    assert len(stored(study).runs) == 8
+    assert len(stored(study).runs) == 12
     assert [(point, ratio) for point, _, ratio in trials(study)] == list(enumerate([0.125, 0.25, 0.251, 0.5, 1.0]))
 
 
 def test_a_failed_run_is_in_the_report_and_is_not_tried_again(study):
     text = (study / "stripes.toml").read_text().replace("[recipe]", "[recipe]\nlearning_rate = 1e25")
     (study / "wild.toml").write_text(
-        text.replace("0.125, 0.25, 0.251, 0.5, 1.0", "0.5").replace("seeds = 2", "seeds = 1")
+        text.replace("0.125, 0.25, 0.251, 0.5, 1.0", "0.5").replace("seeds = 3", "seeds = 1")
     )
     first = explorer(study, "sweep", "wild.toml")
     assert first.returncode == 1
@@ -184,7 +184,7 @@ def test_quick_and_dry_run(study):
     assert "stripes@quick: 4 runs to train" in quick.stdout
     dry = explorer(study, "sweep", "stripes.toml", "--dry-run", "--storage", "none.db")
     assert dry.returncode == 0, dry.stderr
-    assert "5 points (4 planned, 1 merged), 4 distinct networks, 8 runs of 6 x 192 images" in dry.stdout
+    assert "5 points (4 planned, 1 merged), 4 distinct networks, 12 runs of 6 x 192 images" in dry.stdout
     assert "multiply-adds in all" in dry.stdout
     assert " on 2 workers" in dry.stdout or " on 1 workers" in dry.stdout
     assert not (study / "none.db").exists()
@@ -196,6 +196,6 @@ def test_the_same_from_python(study, monkeypatch):
     monkeypatch.chdir(study)
     for _ in range(2):  # the module of the engine must not take the function's place
         frame = package.sweep("stripes.toml", workers=1, storage=study / "python.db")
-    assert frame["runs"].tolist() == [2, 2, 2, 2, 2]
+    assert frame["runs"].tolist() == [3, 3, 3, 3, 3]
     assert frame["accuracy"].between(0.2, 1).all()
     assert package.load_study("stripes.toml").name == "stripes"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -81,6 +81,8 @@ class Space(BaseModel):
         key = str(details["loc"][0])
         if details["type"] == "extra_forbidden":
             return unknown(f"metaparameter of {cls.name}", key, cls.model_fields)
+        if details["type"] == "literal_error":
+            return unknown(f"{key} of {cls.name}", label(details["input"]), get_args(cls.model_fields[key].annotation))
         return ExplorerError(f"{cls.name}: {key} = {label(details['input'])}: {rule(details)}")
 
 

@@ -185,7 +185,8 @@ def test_an_operator_that_nobody_counts_is_an_error():
         ({"squeeze_ratio": "wide"}, "squeezenet: squeeze_ratio = wide: should be a valid number"),
         ({"base_e": 1.5}, "squeezenet: base_e = 1.5: should be a valid integer"),
         ({"base_e": True}, "squeezenet: base_e = yes: should be a valid integer"),
-        ({"bypass": "both"}, "squeezenet: bypass = both: should be 'none', 'simple' or 'complex'"),
+        ({"bypass": "simpel"}, "unknown bypass of squeezenet 'simpel'; did you mean 'simple'?"),
+        ({"bypass": "both"}, "unknown bypass of squeezenet 'both'; choose one of: complex, none, simple"),
         ({"preset": "cifar"}, "unknown metaparameter of squeezenet 'preset'; did you mean 'fires'?"),
     ],
 )

@@ -1,0 +1,42 @@
+"""The installed package, away from the clone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.study import builtin_studies
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_an_installation_brings_its_studies_and_templates(tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--target", tmp_path / "site", ROOT], check=True)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def run(*arguments):
+        command = [tmp_path / "site" / "bin" / "explorer", *arguments]
+        return subprocess.run(command, check=True, cwd=work, env=environment, capture_output=True, text=True).stdout
+
+    shown = run("studies")
+    for name in builtin_studies():
+        assert name in shown
+    where = subprocess.run(
+        [sys.executable, "-c", "import explorer; print(explorer.__file__)"],
+        check=True,
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert str(tmp_path / "site") in where
+    run("sweep", "bypass", "--quick")
+    page = (work / "reports" / "bypass@quick" / "report.html").read_text()
+    assert "Do connections around the fire modules help?" in page
+    assert "ImageNet top-5" in page  # the published curve travels too

@@ -27,56 +27,11 @@ from explorer.layers import QUANTITIES
 from explorer.plan import Point, points_frame
 from explorer.record import StudyRecord
 from explorer.study import Study
+from explorer.tables import members, metadata, runs, studies, version
 
 SCHEMA = 1
 ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, to be unlike the numbers of others
 DEFAULT_STORAGE = "explorer.db"
-
-# The names keep clear of Optuna's tables in the same database.
-metadata = sa.MetaData()
-version = sa.Table("ledger_version", metadata, sa.Column("schema", sa.Integer, primary_key=True))
-runs = sa.Table(
-    "ledger_runs",
-    metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("network", sa.String(64), nullable=False, index=True),
-    sa.Column("data_fingerprint", sa.String(64), nullable=False),
-    sa.Column("settings", sa.JSON, nullable=False),
-    sa.Column("seed", sa.Integer, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("accuracy", sa.Float),
-    sa.Column("accuracies", sa.JSON),
-    sa.Column("train_losses", sa.JSON),
-    sa.Column("validation_images", sa.Integer),
-    sa.Column("correct", sa.LargeBinary),
-    sa.Column("top_probability", sa.LargeBinary),
-    sa.Column("seconds", sa.Float),
-    sa.Column("images_per_second", sa.Float),
-    sa.Column("peak_memory_bytes", sa.BigInteger),
-    sa.Column("finished", sa.String(32), nullable=False),
-    sa.Column("host", sa.JSON, nullable=False),
-)
-studies = sa.Table(
-    "ledger_studies",
-    metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("data_fingerprint", sa.String(64), nullable=False),
-    sa.Column("study", sa.Text, nullable=False),
-    sa.Column("command", sa.Text, nullable=False),
-    sa.Column("versions", sa.JSON, nullable=False),
-    sa.Column("machine", sa.JSON, nullable=False),
-    sa.Column("points", sa.JSON, nullable=False),
-)
-members = sa.Table(
-    "ledger_members",
-    metadata,
-    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
-    sa.Column("point", sa.Integer, primary_key=True),
-    sa.Column("seed", sa.Integer, primary_key=True),
-    sa.Column("key", sa.String(64), nullable=False),
-)
 
 RUN_COLUMNS = (
     "state",

@@ -23,7 +23,7 @@ LAYERS = [
     ["space"],
     ["network"],
     ["layers", "modules"],
-    ["arrays", "errors", "labels"],
+    ["arrays", "errors", "labels", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

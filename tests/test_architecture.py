@@ -22,8 +22,8 @@ LAYERS = [
     ["recipe", "data", "spaces"],
     ["space"],
     ["network"],
-    ["layers", "modules"],
-    ["arrays", "errors", "labels", "tables"],
+    ["layers"],
+    ["arrays", "errors", "labels", "modules", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

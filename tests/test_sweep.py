@@ -60,7 +60,7 @@ def command(folder, *arguments):
 
 def explorer(folder, *arguments):
     arguments, options = command(folder, *arguments)
-    return subprocess.run(arguments, check=False, timeout=120, **options)
+    return subprocess.run(arguments, check=False, timeout=300, **options)
 
 
 def stored(folder, name="stripes", storage="explorer.db"):
@@ -75,7 +75,7 @@ def count_done(folder):
     return 0 if record is None else int(record.runs["state"].eq("done").sum())
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_is_done(study):
     process = subprocess.Popen(arguments, start_new_session=True, **options)
     wait_until(lambda: count_done(study) >= 1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "every finished run is stored, and the same command goes on from there" in out
     assert "Traceback" not in err

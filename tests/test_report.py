@@ -1,5 +1,6 @@
 """The report's files and what its page says."""
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from records import broken, make_record
 
 from explorer import report
+from explorer.errors import ExplorerError
 from explorer.study import Range, load_study
 
 STUDIES = ("squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling")
@@ -223,14 +225,14 @@ def test_a_failure_leaves_the_old_report_as_it_was(record, tmp_path, monkeypatch
     other = replace(record, command="another command")
 
     def full(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(report, "render", full)
     with pytest.raises(OSError, match="no space"):
         report.write_report(other, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ExplorerError, match="cannot be written: no space"):
         report.write_report(other, tmp_path)
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from explorer.errors import ExplorerError, unknown
+from explorer.layers import QUANTITIES
 from explorer.recipe import Budget, Recipe
 from explorer.space import Space, label, rule
 from explorer.spaces import find_space
@@ -193,6 +194,10 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
         return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
     if details["type"] == "missing":
         return ExplorerError(f"{path}: {where}: this key is required")
+    if details["loc"][-1] == "[key]":
+        return ExplorerError(f"{path}: {unknown(f'key of {details["loc"][0]}', str(details['input']), QUANTITIES)}")
+    if details["type"] in {"model_type", "dict_type"}:
+        return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
     return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
 
 

@@ -73,7 +73,11 @@ def test_a_study_survives_storage(tmp_path):
             "unknown key 'learning_rat'; did you mean 'learning_rate'?",
         ),
         (("[vary]", "[recipe]\nlearning_rate = -2\n[vary]"), "recipe.learning_rate = -2: should be greater than 0"),
-        (("[vary]", "[constraints]\nparam = {max = 3}\n[vary]"), "constraints.param"),
+        (
+            ("[vary]", "[constraints]\nparam = {max = 3}\n[vary]"),
+            "unknown key of constraints 'param'; did you mean 'params'?",
+        ),
+        (("[vary]", "[constraints]\nmacs = 6\n[vary]"), "constraints.macs = 6: should be a table, { key = value }"),
         (("[vary]", "[constraints]\nparams = {mx = 3}\n[vary]"), "unknown key 'mx'; did you mean 'max'?"),
         (("[vary]", "[fixed]\nsqueeze_ratio = 0.5\n[vary]"), "vary.squeeze_ratio: stands under [fixed] as well"),
         (("[vary]", '[plot]\npublished = "squeezenet_fig"\n[vary]'), "did you mean 'squeezenet_fig3'?"),

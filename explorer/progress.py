@@ -47,9 +47,9 @@ class Display:
         before = f", {len(stored)} stored already" if stored else ""
         self.console.print(f"{study.name}: {len(runs)} runs to train{before}", highlight=False)
         if runs and self.console.is_terminal:
-            columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            columns = (BarColumn(), TextColumn("{task.description}, elapsed"), TimeElapsedColumn())
             self.bar = Progress(*columns, console=self.console)
-            self.bar.add_task(self._line(), total=sum(run.effort for run in runs))
+            self.bar.add_task(self._line(), total=self.total, completed=self.before)
             self.bar.start()
 
     def ended(self, outcome: Outcome) -> None:
@@ -66,7 +66,7 @@ class Display:
                 highlight=False,
             )
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=self.effort_done, description=self._line())
+            self.bar.update(self.bar.task_ids[0], completed=self.before + self.ended_now, description=self._line())
         else:
             self.console.print(self._line(), highlight=False)
 
@@ -77,8 +77,10 @@ class Display:
         return f"{done}/{self.total} done, {running} running, {self.failed} failed, {best}, {self._left()}"
 
     def _left(self) -> str:
+        if self.ended_now < self.workers and self.ended_now < len(self.ahead):
+            return "time left -"  # the first run alone says too much: the workers start in its time
         if not self.effort_done:
-            return "time left -"
+            return "nothing left"
         elapsed = time.monotonic() - self.started
         remaining = sum(run.effort for run in self.ahead) - self.effort_done
         return f"{duration(elapsed / self.effort_done * remaining)} left"

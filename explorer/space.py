@@ -97,5 +97,7 @@ def label(value: object) -> str:
 
 def rule(details: ErrorDetails) -> str:
     """What pydantic says of a value, as the end of a sentence."""
+    if details["type"] == "tuple_type":
+        return "should be a list, such as [1,4,8]"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return message[:1].lower() + message[1:]

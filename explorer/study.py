@@ -195,7 +195,8 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
     if details["type"] == "missing":
         return ExplorerError(f"{path}: {where}: this key is required")
     if details["loc"][-1] == "[key]":
-        return ExplorerError(f"{path}: {unknown(f'key of {details["loc"][0]}', str(details['input']), QUANTITIES)}")
+        table = details["loc"][0]
+        return ExplorerError(f"{path}: {unknown(f'key of {table}', str(details['input']), QUANTITIES)}")
     if details["type"] in {"model_type", "dict_type"}:
         return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
     return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")

@@ -199,3 +199,11 @@ def test_the_same_from_python(study, monkeypatch):
     assert frame["runs"].tolist() == [3, 3, 3, 3, 3]
     assert frame["accuracy"].between(0.2, 1).all()
     assert package.load_study("stripes.toml").name == "stripes"
+
+
+def test_a_script_without_a_guard_is_told_so(study):
+    (study / "script.py").write_text("import explorer\nexplorer.sweep('stripes.toml', workers=1)\n")
+    _arguments, options = command(study)
+    ended = subprocess.run([sys.executable, "script.py"], check=False, timeout=300, **options)
+    assert ended.returncode != 0
+    assert 'must call it under `if __name__ == "__main__":`' in ended.stderr

@@ -79,8 +79,6 @@ class Display:
     def _left(self) -> str:
         if self.ended_now < self.workers and self.ended_now < len(self.ahead):
             return "time left -"  # the first run alone says too much: the workers start in its time
-        if not self.effort_done:
-            return "nothing left"
         elapsed = time.monotonic() - self.started
         remaining = sum(run.effort for run in self.ahead) - self.effort_done
         return f"{duration(elapsed / self.effort_done * remaining)} left"

@@ -71,7 +71,8 @@ class SqueezeNet(Space):
             "stem_padding": 1,
             "batch_norm": True,
             "dropout": 0.0,
-            # In a short run a rectified classifier leaves the weak networks short of training, by 5 to 7 points.
+            # In a short run a rectified classifier leaves weak networks short of training: at squeeze ratio 0.125, 4 epochs of
+            # 10,000 CIFAR-10 images gave 35.1 % with the rectifier and 42.2 % without it (one seed).
             "classifier_relu": False,
             "classes": 10,
             "input_size": 32,

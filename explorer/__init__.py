@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from explorer.api import sweep
     from explorer.errors import ExplorerError, Infeasible
     from explorer.pricing import describe, price
-    from explorer.study import load_study
+    from explorer.study_files import load_study
 
 __all__ = ["ExplorerError", "Infeasible", "describe", "load_study", "plots", "price", "sweep"]
 

@@ -38,16 +38,32 @@ from scipy import stats
 
 from explorer.record import StudyRecord
 from explorer.space import label
-from explorer.study import published_curve_file
+from explorer.spaces import all_spaces
+from explorer.study_files import published_curve_file
 
 CONFIDENCE = 0.95
 FRONTS = {"params": "on_params_front", "macs": "on_macs_front"}
 
 # The columns of `summarise` that are no metaparameters; see StudyRecord.
 _COLUMNS = {
-    *("point", "label", "state", "reason", "network", "same_as", "params", "macs", "activations", "model_bytes"),
+    *(
+        "point",
+        "label",
+        "series",
+        "input_size",
+        "image_size",
+        "state",
+        "reason",
+        "network",
+        "same_as",
+        "params",
+        "macs",
+        "activations",
+        "model_bytes",
+    ),
     *("runs", "accuracy", "spread", "low", "high"),
     *FRONTS.values(),
+    *(name for space in all_spaces().values() for name in space.derived),
 }
 
 

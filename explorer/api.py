@@ -10,7 +10,8 @@ import pandas as pd
 from explorer.analysis import summarise
 from explorer.errors import ExplorerError
 from explorer.ledger import DEFAULT_STORAGE
-from explorer.study import Study, load_study
+from explorer.study import Study
+from explorer.study_files import load_study
 from explorer.sweeping import run_study
 
 

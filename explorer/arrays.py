@@ -7,6 +7,7 @@ serve a chunk whose points disagree: `uniform` and `same` raise `Disagreement`, 
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -49,6 +50,16 @@ def same(value: T) -> T:
     return value
 
 
+def equal(value: Int, other: Int) -> bool:
+    """Whether two values are equal, for every point of a chunk alike; raises `Disagreement` where they differ."""
+    return value is other or uniform(value == other)
+
+
+def largest(value: Int) -> int:
+    """The largest value among the points of a chunk."""
+    return int(value.max()) if isinstance(value, np.ndarray) else value
+
+
 def nearest(value: Float) -> Int:
     """The nearest whole number, halves to the even one: the rounding rule of all design spaces.
 
@@ -62,10 +73,37 @@ def at_least(minimum: int, value: Int) -> Int:
     return _whole(np.maximum(minimum, value)) if isinstance(value, np.ndarray) else max(minimum, value)
 
 
+def whole(value: Float) -> Int:
+    """The whole part: what is behind the point is dropped, as by `int`."""
+    return _whole(value) if isinstance(value, np.ndarray) else int(value)
+
+
+def round_up(value: Float) -> Int:
+    """The smallest whole number that is not below the value."""
+    return _whole(np.ceil(value)) if isinstance(value, np.ndarray) else math.ceil(value)
+
+
+def where(condition: Mask, value: Int, other: Int) -> Int:
+    """The value where the condition holds, and the other where it does not."""
+    if isinstance(condition, np.ndarray):
+        return _whole(np.where(condition, value, other))
+    return value if condition else other
+
+
+def power(base: Float, exponent: Float) -> Float:
+    """The base to the exponent, to nine decimals.
+
+    So the fifth power of 2 ** (1/5) is 2 and not the next float above it, which would round up to another layer; and the last bit
+    does not depend on whether one number or an array is raised, for which processors have different instructions.
+    """
+    powers = np.round(np.power(base, exponent, dtype=np.float64), 9)
+    return powers if isinstance(powers, np.ndarray) and powers.ndim else float(powers)
+
+
 def ceil_div(value: Int, divisor: Int) -> Int:
     """The quotient rounded up, in exact whole-number arithmetic."""
     return -(-value // divisor)
 
 
 def _whole(values: NDArray[Any]) -> Any:  # noqa: ANN401 (an array in the place of an Int)
-    return values.astype(np.int64)
+    return values.astype(np.int64, copy=False)

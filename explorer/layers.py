@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from explorer.arrays import Float, Int, ceil_div, uniform
+from explorer.arrays import Float, Int, ceil_div, largest, uniform
 from explorer.errors import Infeasible
 
 if TYPE_CHECKING:
     from torch import nn
 
-QUANTITIES = ("params", "macs", "activations", "model_bytes")
+Quantity = Literal["params", "macs", "activations", "model_bytes"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 """What a network costs, by the names of the attributes of `Cost`."""
 
 BYTES_PER_PARAM = 4  # float32, as the papers store their models
+MOST_MACS = 10**12  # beyond is a mistake, and far beyond whole numbers of 64 bits would overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,14 @@ class Shape:
     size: Int
 
     @property
+    def pixels(self) -> Int:
+        """Number of positions of a map."""
+        return self.size * self.size
+
+    @property
     def elements(self) -> Int:
         """Number of elements of the feature map."""
-        return self.channels * self.size * self.size
+        return self.channels * self.pixels
 
     def __str__(self) -> str:
         return f"{self.size}x{self.size}x{self.channels}"
@@ -50,6 +57,8 @@ class Cost:
     activations: Int = 0
 
     def __add__(self, other: Cost) -> Cost:
+        if other is FREE or self is FREE:
+            return self if other is FREE else other
         return Cost(self.params + other.params, self.macs + other.macs, self.activations + other.activations)
 
     def __mul__(self, times: Int) -> Cost:
@@ -59,6 +68,10 @@ class Cost:
     def model_bytes(self) -> Int:
         """Size of the model in bytes: its params as float32."""
         return self.params * BYTES_PER_PARAM
+
+
+FREE = Cost()
+"""The cost of what costs nothing; adding it is skipped, which counts where costs are long arrays."""
 
 
 class Layer(ABC):
@@ -78,9 +91,13 @@ class Layer(ABC):
         """The shape that comes out when `shape` goes in; raises `Infeasible` where nothing would."""
         return shape
 
-    def cost(self, shape: Shape) -> Cost:  # noqa: ARG002 (costs nothing unless a kind says otherwise)
-        """The cost of the layer for an input of `shape`."""
-        return Cost()
+    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (costs nothing unless a kind says otherwise)
+        """The cost of the layer for an input of `shape`, which makes `out` of it."""
+        return FREE
+
+    def at(self, place: int) -> Layer:  # noqa: ARG002 (alike at every place unless a kind says otherwise)
+        """The layer as it stands `place` blocks behind its first occurrence in a repeat."""
+        return self
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
@@ -109,12 +126,9 @@ class Conv(Layer):
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
         return Shape(self.channels, _at_least_one_pixel(size))
 
-    def cost(self, shape: Shape) -> Cost:
+    def cost(self, shape: Shape, out: Shape) -> Cost:
         """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
-        out = self.output(shape)
-        weights = shape.channels * self.channels * self.kernel * self.kernel
-        biases = self.channels if self.bias else 0
-        return Cost(weights + biases, weights * out.size * out.size, out.elements)
+        return _convolution(shape.channels * (self.channels * self.kernel**2), out, bias=self.bias)
 
     def build(self, shape: Shape) -> nn.Module:
         """`torch.nn.Conv2d`."""
@@ -124,12 +138,46 @@ class Conv(Layer):
 
 
 @dataclass(frozen=True)
+class DepthwiseConv(Layer):
+    """A convolution with one square filter for each channel, without bias, padded so that stride 1 keeps the size."""
+
+    kernel: Int
+    stride: Int = 1
+    kind: ClassVar[str] = "depthwise_conv"
+
+    def __post_init__(self) -> None:
+        """Only an odd filter has a middle."""
+        if uniform(self.kernel % 2 == 0):
+            raise ValueError(f"depthwise convolution: kernel {self.kernel}: should be odd")
+
+    @property
+    def notation(self) -> str:
+        """Filter size and, where it is not 1, stride."""
+        return f"{self.kernel}x{self.kernel}{'' if self.stride == 1 else f'/{self.stride}'} depthwise"
+
+    def output(self, shape: Shape) -> Shape:
+        """As many maps; their size divided by the stride, rounded up."""
+        return Shape(shape.channels, ceil_div(shape.size, self.stride))
+
+    def cost(self, shape: Shape, out: Shape) -> Cost:
+        """One multiply-add for each weight at each position."""
+        return _convolution(shape.channels * self.kernel**2, out, bias=False)
+
+    def build(self, shape: Shape) -> nn.Module:
+        """A `torch.nn.Conv2d` with as many groups as channels."""
+        from explorer.modules import Depthwise
+
+        padding, channels = self.kernel // 2, shape.channels
+        return Depthwise(channels, channels, self.kernel, self.stride, padding, groups=channels, bias=False)
+
+
+@dataclass(frozen=True)
 class BatchNorm(Layer):
     """Batch normalisation with a learnt scale and shift for each channel."""
 
     kind: ClassVar[str] = "batch_norm"
 
-    def cost(self, shape: Shape) -> Cost:
+    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
         """Scale and shift; the running statistics are not learnt."""
         return Cost(params=2 * shape.channels)
 
@@ -151,6 +199,32 @@ class ReLU(Layer):
         from torch import nn
 
         return nn.ReLU(inplace=True)
+
+
+@dataclass(frozen=True)
+class SiLU(Layer):
+    """The sigmoid-weighted linear unit x * sigmoid(x), which EfficientNet's paper calls swish."""
+
+    kind: ClassVar[str] = "silu"
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.SiLU`, in place to spare memory."""
+        from torch import nn
+
+        return nn.SiLU(inplace=True)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Layer):
+    """The logistic function."""
+
+    kind: ClassVar[str] = "sigmoid"
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """`torch.nn.Sigmoid`."""
+        from torch import nn
+
+        return nn.Sigmoid()
 
 
 @dataclass(frozen=True)
@@ -176,9 +250,9 @@ class MaxPool(Layer):
         size = ceil_div(shape.size - self.kernel, self.stride) + 1
         return Shape(shape.channels, _at_least_one_pixel(size))
 
-    def cost(self, shape: Shape) -> Cost:
+    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
         """Writes its output."""
-        return Cost(activations=self.output(shape).elements)
+        return Cost(activations=out.elements)
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.MaxPool2d` with `ceil_mode`."""
@@ -202,9 +276,9 @@ class GlobalAveragePool(Layer):
         """One pixel a channel."""
         return Shape(shape.channels, 1)
 
-    def cost(self, shape: Shape) -> Cost:
+    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
         """Writes its output."""
-        return Cost(activations=self.output(shape).elements)
+        return Cost(activations=out.elements)
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.AdaptiveAvgPool2d(1)`."""
@@ -251,6 +325,35 @@ class Dropout(Layer):
         from torch import nn
 
         return nn.Dropout(self.rate)
+
+
+@dataclass(frozen=True)
+class DropConnect(Layer):
+    """Drops whole images from a residual's body with probability `rate` during training, and scales the others up.
+
+    In a repeat, every block has a rate that is larger by `growth` than that of the block before it.
+    """
+
+    rate: Float
+    growth: Float = 0.0
+    kind: ClassVar[str] = "drop_connect"
+
+    def at(self, place: int) -> DropConnect:
+        """The rate of that block."""
+        return DropConnect(self.rate + place * self.growth)
+
+    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+        """Our own module; torch has none."""
+        from explorer.modules import Dropped
+
+        return Dropped(self.rate)
+
+
+def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:
+    """The cost of so many weights at each position of the output."""
+    if largest(weights) * largest(out.pixels) > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
+        raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
+    return Cost(weights + out.channels if bias else weights, weights * out.pixels, out.elements)
 
 
 def _at_least_one_pixel(size: Int) -> Int:

@@ -70,6 +70,7 @@ class Provenance:
     command: str
     versions: Mapping[str, str]
     machine: Mapping[str, str]
+    image_size: int | None = None  # of the data, in pixels
 
 
 def storage_url(storage: str | Path) -> URL:
@@ -81,6 +82,9 @@ def storage_url(storage: str | Path) -> URL:
         raise ExplorerError(
             f"storage {text!r}: not a database URL; such as sqlite:///FILE or postgresql+psycopg://..."
         ) from None
+
+
+WHOLE = ("same_as", "input_size", "image_size", *QUANTITIES)  # columns of points that are whole numbers or NA
 
 
 class Ledger:
@@ -214,7 +218,7 @@ class Ledger:
             "command": provenance.command,
             "versions": dict(provenance.versions),
             "machine": dict(provenance.machine),
-            "points": json.loads(points_frame(study, points).to_json(orient="records")),
+            "points": json.loads(points_frame(study, points, provenance.image_size).to_json(orient="records")),
         }
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
@@ -315,9 +319,19 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
 def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     # JSON has neither tuples nor whole numbers that may be missing; the study's own values are the typed ones.
-    for key in study.vary:
-        frame[key] = pd.Series([point[key] for point in study.grid()], index=frame.index)
-    return frame.astype(dict.fromkeys(("same_as", *QUANTITIES), "Int64"))
+    grid = list(study.grid())
+    for key in study.varied:
+        frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=_dtype(grid, key))
+    # Studies that were stored by an earlier version know fewer columns.
+    for column, nothing in ({"series": ""} | dict.fromkeys(WHOLE, pd.NA)).items():
+        if column not in frame:
+            frame[column] = nothing
+    return frame.astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def _dtype(grid: list[dict[str, Any]], key: str) -> str | None:
+    """Left to pandas, None among numbers would become NaN."""
+    return None if all(key in point for point in grid) else "object"
 
 
 def _short(*identity: str) -> str:

@@ -45,3 +45,46 @@ class Sliced(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, stop - start, H, W)."""
         return images[:, self.start : self.stop]
+
+
+class Gated(nn.Module):
+    """Multiplies its input, (N, C, H, W), by what the gate makes of it, (N, C, 1, 1)."""
+
+    def __init__(self, parts: OrderedDict[str, nn.Module]) -> None:
+        super().__init__()
+        self.gate = parts["gate"]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        scaled: Tensor = images * self.gate(images)
+        return scaled
+
+
+class Dropped(nn.Module):
+    """In training, zeroes whole images of (N, C, H, W) with probability `rate` and scales the others by 1 / (1 - rate)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if not self.training or self.rate == 0:
+            return images
+        kept = torch.rand(len(images), 1, 1, 1, device=images.device) >= self.rate
+        return images * (kept / (1 - self.rate)).to(images.dtype)
+
+
+class Depthwise(nn.Conv2d):
+    """A convolution with one filter for each channel; on a CPU it computes in float32 under autocast too.
+
+    The bfloat16 kernels of torch 2.13 took 13 to 20 times as long there with stride 2 and 5 times with 5x5 filters (forward and
+    backward, channels last); 3x3 with stride 1 was equal. docs/measurements.md has the figures.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H', W') in the same arithmetic."""
+        if images.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(images)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(images.float()).to(images.dtype)

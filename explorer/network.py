@@ -11,15 +11,15 @@ import json
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explorer.arrays import Int, uniform
+from explorer.arrays import Int, equal, largest, uniform
 from explorer.errors import Infeasible
-from explorer.layers import Cost, Layer, Shape
+from explorer.layers import FREE, MOST_MACS, Cost, Layer, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,9 +39,13 @@ class Node:
     @cached_property
     def cost(self) -> Cost:
         """The layer's own cost, or the sum over its parts, which stand `times` times."""
-        if isinstance(self.layer, Combinator):
-            return reduce(Cost.__add__, (part.cost for part in self.parts), Cost()) * self.times
-        return self.layer.cost(self.input)
+        try:
+            if not isinstance(self.layer, Combinator):
+                return self.layer.cost(self.input, self.output)
+            total = reduce(Cost.__add__, (part.cost for part in self.parts), FREE)
+        except Infeasible as error:
+            raise Infeasible(_named(self.name, self.layer, error)) from None
+        return total * self.times if isinstance(self.times, np.ndarray) else total
 
     def build(self) -> nn.Module:
         """The torch module of this layer with all its parts; parameter names are the names of the nodes."""
@@ -88,7 +92,7 @@ class Combinator(Layer):
         """The shape that comes out when `shape` goes in."""
         return self.trace("", shape).output
 
-    def cost(self, shape: Shape) -> Cost:
+    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (the trace makes it anew)
         """The sum over the parts."""
         return self.trace("", shape).cost
 
@@ -121,7 +125,7 @@ class Chain(Combinator):
         nodes = []
         current = shape
         for part_name, part in self.named:
-            nodes.append(_trace(part_name, part, current))
+            nodes.append(trace(part_name, part, current))
             current = nodes[-1].output
         return Node(name, self, shape, current, tuple(nodes))
 
@@ -130,6 +134,10 @@ class Chain(Combinator):
         from torch import nn
 
         return nn.Sequential(modules)
+
+    def at(self, place: int) -> Chain:
+        """The chain of the parts as they stand there."""
+        return Chain(tuple((name, part.at(place)) for name, part in self.named))
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """Chains within chains are one chain, and a chain of one is that one."""
@@ -155,10 +163,10 @@ class Concat(Combinator):
 
     def trace(self, name: str, shape: Shape) -> Node:
         """Every part takes the same input; their outputs must agree in size."""
-        nodes = tuple(_trace(part_name, part, shape) for part_name, part in self.named)
+        nodes = tuple(trace(part_name, part, shape) for part_name, part in self.named)
         size = nodes[0].output.size
         for node in nodes[1:]:
-            if not uniform(node.output.size == size):
+            if not equal(node.output.size, size):
                 raise ValueError(f"concat: {node.name} gives {node.output}, beside maps of size {size}")
         channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
         return Node(name, self, shape, Shape(channels, size), nodes)
@@ -193,11 +201,15 @@ class Residual(Combinator):
 
     def trace(self, name: str, shape: Shape) -> Node:
         """Body and shortcut take the same input and must give the same shape."""
-        nodes = tuple(_trace(part_name, part, shape) for part_name, part in self.parts())
+        nodes = tuple(trace(part_name, part, shape) for part_name, part in self.parts())
         body, other = nodes[0].output, nodes[1].output if self.shortcut else shape
-        if not uniform((body.channels == other.channels) & (body.size == other.size)):
+        if not (equal(body.channels, other.channels) and equal(body.size, other.size)):
             raise ValueError(f"residual: the body gives {body}, the shortcut {other}")
         return Node(name, self, shape, body, nodes)
+
+    def at(self, place: int) -> Residual:
+        """The sum of body and shortcut as they stand there."""
+        return Residual(self.body.at(place), self.shortcut and self.shortcut.at(place))
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """Calls both on the input and adds."""
@@ -228,12 +240,13 @@ class Repeat(Combinator):
 
     def trace(self, name: str, shape: Shape) -> Node:
         """A node for each time; for an array of numbers, one node that stands for all."""
-        block = _trace("0", self.block, shape)
-        if not uniform((block.output.channels == shape.channels) & (block.output.size == shape.size)):
+        block = trace("0", self.block, shape)
+        if not (equal(block.output.channels, shape.channels) and equal(block.output.size, shape.size)):
             raise ValueError(f"repeat: the block makes {block.output} of {shape}")
         if isinstance(self.times, np.ndarray):
             return Node(name, self, shape, shape, (block,), self.times)
-        return Node(name, self, shape, shape, tuple(replace(block, name=str(place)) for place in range(self.times)))
+        blocks = tuple(trace(str(place), self.block.at(place), shape) for place in range(self.times))
+        return Node(name, self, shape, shape, blocks)
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """`torch.nn.Sequential`."""
@@ -258,8 +271,11 @@ class Network:
 
     @property
     def cost(self) -> Cost:
-        """Exact cost of one image."""
-        return self.trace.cost
+        """Exact cost of one image; raises `Infeasible` where it is absurd, more than 1e12 multiply-adds."""
+        cost = self.trace.cost
+        if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
+            raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
+        return cost
 
     def build(self) -> nn.Module:
         """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
@@ -293,10 +309,18 @@ def concat(**parts: Layer) -> Concat:
     return Concat(tuple(parts.items()))
 
 
-def _trace(name: str, layer: Layer, shape: Shape) -> Node:
+def trace(name: str, layer: Layer, shape: Shape) -> Node:
+    """The node of a layer for an input of `shape`, with its name before the reason where it is infeasible."""
     try:
         if isinstance(layer, Combinator):
             return layer.trace(name, shape)
         return Node(name, layer, shape, layer.output(shape))
     except Infeasible as error:
-        raise Infeasible(f"{name}.{error}" if isinstance(layer, Combinator) else f"{name}: {error}") from None
+        raise Infeasible(_named(name, layer, error)) from None
+
+
+def _named(name: str, layer: Layer, error: Infeasible) -> str:
+    """The reason with the dotted path of the layer before it, a name for each level that it passes."""
+    if not name:
+        return str(error)
+    return f"{name}.{error}" if isinstance(layer, Combinator) else f"{name}: {error}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,7 +11,6 @@ from explorer.errors import ExplorerError, Infeasible
 from explorer.layers import QUANTITIES, Cost
 from explorer.network import Network
 from explorer.recipe import Budget
-from explorer.space import label
 from explorer.study import Range, Study, thinned
 
 QUICK_POINTS = 24
@@ -23,20 +22,18 @@ QUICK_IMAGES = (16, 1_000)
 class Point:
     """A design point of a study: what it realises and what becomes of it.
 
-    `network` is None where the point is infeasible. `same_as` is the number of the first point with the same network.
+    `network` is None where the point is infeasible, and `derived`, the quantities that the space derives, is then empty. `same_as` is the number of the first point with the same network.
     """
 
     number: int
     metaparameters: dict[str, Any]
+    label: str
+    series: str
     state: Literal["planned", "infeasible", "over budget", "merged"]
     reason: str = ""
     network: Network | None = None
+    derived: dict[str, Any] = field(default_factory=dict)
     same_as: int | None = None
-
-    @property
-    def label(self) -> str:
-        """The varied values as text."""
-        return ", ".join(label(value) for value in self.metaparameters.values())
 
     @property
     def cost(self) -> Cost:
@@ -54,19 +51,15 @@ def plan(study: Study, classes: int) -> list[Point]:
     settings = _with_classes(study, classes)
     first: dict[str, int] = {}
     points: list[Point] = []
-    for number, varied in enumerate(study.grid()):
-        point = _point(study, settings, number, varied)
+    for number, (varied, (series, text)) in enumerate(zip(study.grid(), study.labels(), strict=True)):
+        point = _point(study, settings, Point(number, varied, text, series, "planned"))
         if point.state == "planned" and point.network is not None:
             twin = first.setdefault(point.network.digest, number)
             if twin != number:
-                reason = f"the same network as {points[twin].label}"
-                point = Point(number, varied, "merged", reason, point.network, same_as=twin)
+                point = replace(point, state="merged", reason=f"the same network as {points[twin].label}", same_as=twin)
         points.append(point)
     if not first:
-        raise ExplorerError(
-            f"{study.name}: none of its {len(points)} points can be trained; {points[0].label} is {points[0].state}: "
-            f"{points[0].reason}"
-        )
+        raise ExplorerError(f"{study.name}: none of its {len(points)} points can be trained; {_nearest(study, points)}")
     return points
 
 
@@ -75,7 +68,7 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
     `available` is the number of training images that the data has.
     """
-    thin = study.model_copy(update={"vary": thinned(study.vary, QUICK_POINTS)})
+    thin = thinned(study, QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
     images = min(available, max(least, min(most, int(QUICK_WORK / work))))
@@ -83,13 +76,19 @@ def quick(study: Study, classes: int, available: int) -> Study:
     return thin.model_copy(update={"budget": budget, "seeds": 1}).renamed(["quick"])
 
 
-def points_frame(study: Study, points: list[Point]) -> pd.DataFrame:
-    """The points as `StudyRecord.points` describes them."""
+def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:
+    """The points as `StudyRecord.points` describes them; `image_size` is that of the data, in pixels."""
     costs = [point.cost if point.network else None for point in points]
     columns: dict[str, Any] = {"point": [point.number for point in points]}
-    for key in study.vary:
-        columns[key] = [point.metaparameters[key] for point in points]
+    for key in study.varied:
+        columns[key] = [point.metaparameters.get(key) for point in points]
     columns["label"] = [point.label for point in points]
+    columns["series"] = [point.series for point in points]
+    for name in study.design_space.derived:
+        columns[name] = [point.derived.get(name) for point in points]
+    sizes = [point.network.input.size if point.network else None for point in points]
+    columns["input_size"] = pd.array(sizes, dtype="Int64")
+    columns["image_size"] = pd.array([image_size] * len(points), dtype="Int64")
     columns["state"] = [point.state for point in points]
     columns["reason"] = [point.reason for point in points]
     columns["network"] = [point.network.digest if point.network else None for point in points]
@@ -107,22 +106,50 @@ def _with_classes(study: Study, classes: int) -> dict[str, Any]:
     return study.fixed | {"classes": classes}
 
 
-def _point(study: Study, settings: dict[str, Any], number: int, varied: dict[str, Any]) -> Point:
+def _point(study: Study, settings: dict[str, Any], point: Point) -> Point:
     try:
-        network = study.design_space.point(study.preset, **settings | varied).expand()
-        cost = network.cost
+        design = study.design_space.point(study.preset, **settings | point.metaparameters)
+        network = design.expand()
+        derived = design.derive(network.cost)
     except Infeasible as error:
-        return Point(number, varied, "infeasible", str(error))
-    for quantity, limits in study.constraints.items():
-        excess = _excess(quantity, getattr(cost, quantity), limits)
+        return replace(point, state="infeasible", reason=str(error))
+    point = replace(point, network=network, derived=derived)
+    for key, limits in study.constraints.items():
+        excess = _excess(key, _amount(point, key), limits)
         if excess:
-            return Point(number, varied, "over budget", excess, network)
-    return Point(number, varied, "planned", "", network)
+            return replace(point, state="over budget", reason=excess)
+    return point
 
 
-def _excess(quantity: str, value: int, limits: Range) -> str:
+def _amount(point: Point, key: str) -> float:
+    """A cost or a derived quantity of a feasible point."""
+    amount: float = point.derived[key] if key in point.derived else getattr(point.cost, key)
+    return amount
+
+
+def _excess(key: str, value: float, limits: Range) -> str:
     if limits.max is not None and value > limits.max:
-        return f"{quantity} = {value:,}: at most {limits.max:,.0f}"
+        return f"{key} = {_number(value)}: at most {_number(limits.max)}"
     if limits.min is not None and value < limits.min:
-        return f"{quantity} = {value:,}: at least {limits.min:,.0f}"
+        return f"{key} = {_number(value)}: at least {_number(limits.min)}"
     return ""
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 (from here on, whole numbers)
+
+
+def _nearest(study: Study, points: list[Point]) -> str:
+    """Why no point can be trained; of a limit that none meets, the value that comes nearest to it."""
+    feasible = [point for point in points if point.network]
+    for key, limits in study.constraints.items():
+        if feasible and all(_excess(key, _amount(point, key), limits) for point in feasible):
+            best = min(feasible, key=lambda point: _distance(_amount(point, key), limits))
+            return f"the nearest to the limits of {key} is {best.label}: {best.reason}"
+    return f"{points[0].label} is {points[0].state}: {points[0].reason}"
+
+
+def _distance(value: float, limits: Range) -> float:
+    above = value - limits.max if limits.max is not None else 0.0
+    below = limits.min - value if limits.min is not None else 0.0
+    return max(above, below)

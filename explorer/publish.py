@@ -37,7 +37,7 @@ class View:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = study
         self.storage = optuna_storage(url)
-        self.distributions = {key: _distribution(values) for key, values in study.vary.items()}
+        self.distributions = {key: _distribution(values) for key, values in study.varied.items()}
         self.optuna_study = self._open()
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
@@ -76,7 +76,11 @@ class View:
             attributes["state"] = "done" if accuracies else "failed"
         if point.network is not None:
             cost = point.cost
-            attributes |= {"params": cost.params, "macs": cost.macs, "network": point.network.digest[:12]}
+            attributes |= {
+                "params": cost.params,
+                "macs": cost.macs,
+                "network": point.network.digest[:12],
+            } | point.derived
         if accuracies:
             attributes |= {"accuracy": mean(accuracies), "seeds": len(accuracies)}
         if len(accuracies) > 1:
@@ -87,8 +91,10 @@ class View:
             state=TrialState.COMPLETE if accuracies else TrialState.FAIL,
             value=mean(accuracies) if accuracies else None,
             params={
-                key: label(value) if isinstance(self.distributions[key], CategoricalDistribution) else value
-                for key, value in point.metaparameters.items()
+                key: label(point.metaparameters.get(key))
+                if isinstance(distribution, CategoricalDistribution)
+                else point.metaparameters[key]
+                for key, distribution in self.distributions.items()
             },
             distributions=self.distributions,
             user_attrs=attributes,

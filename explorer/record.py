@@ -14,7 +14,9 @@ class StudyRecord:
     """A study with its points and runs, as read from the ledger.
 
     `points` has one row for each point of the grid, in grid order: `point` (its number), a column for each varied
-    metaparameter (typed values), `label` (these as text), `state` (`planned`, `infeasible`, `over budget` or `merged`),
+    metaparameter (typed values, None where a listed point leaves it to the preset), `label` (these as text), `series` (text, empty
+    where there is none), a column for each quantity that the space derives, `input_size` and `image_size` (pixels: of the network's
+    input and of the data; NA where it is not known), `state` (`planned`, `infeasible`, `over budget` or `merged`),
     `reason` (text, empty when planned), `network` (digest), `same_as` (number of the point that it is merged into, or NA),
     and `params`, `macs`, `activations`, `model_bytes` (Int64, NA when infeasible).
 
@@ -35,4 +37,9 @@ class StudyRecord:
     @property
     def metaparameters(self) -> list[str]:
         """Names of the varied metaparameters, which are columns of `points`."""
-        return list(self.study.vary)
+        return list(self.study.varied)
+
+    @property
+    def derived(self) -> list[str]:
+        """Names of the quantities that the space derives, which are columns of `points`."""
+        return [name for name in self.study.design_space.derived if name in self.points]

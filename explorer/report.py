@@ -339,7 +339,7 @@ def _how_measured(record: StudyRecord) -> dict[str, str]:
     seconds = float(analysis.runs_table(record)["seconds"].sum())
     return {
         "Space": f"{study.space}, preset {study.preset}" + (f", with {fixed}" if fixed else ""),
-        "Varied": "; ".join(f"{key}: {', '.join(map(label, values))}" for key, values in study.vary.items()),
+        "Varied": "; ".join(f"{key}: {', '.join(map(label, values))}" for key, values in study.varied.items()),
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "

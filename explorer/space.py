@@ -14,8 +14,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from explorer.arrays import Float
 from explorer.errors import ExplorerError, unknown
+from explorer.layers import Cost
 from explorer.network import Network
+from explorer.simplex import Simplex
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Anchor:
 class Space(BaseModel):
     """One design point of a family; subclasses declare the metaparameters as fields and build the network in `expand`.
 
-    A field's `examples` are small values that its cost is tested on; choices and yes-or-no need none.
+    A field's `examples` are small values that its cost is tested on; choices and yes-or-no need none. `derived` names what
+    `derive` computes, each with its meaning. `simplex` holds the metaparameters whose product may be held, where there are such.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -41,10 +45,16 @@ class Space(BaseModel):
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     anchors: ClassVar[tuple[Anchor, ...]] = ()
+    derived: ClassVar[Mapping[str, str]] = {}
+    simplex: ClassVar[Simplex | None] = None
 
     def expand(self) -> Network:
         """The network description of the point; raises `Infeasible` where no network realises it."""
         raise TypeError(f"{type(self).__name__} does not say how it expands")
+
+    def derive(self, cost: Cost) -> dict[str, Float]:  # noqa: ARG002 (nothing unless a space says otherwise)
+        """The quantities that `derived` names, for the point and the cost of its network."""
+        return {}
 
     @classmethod
     def preset(cls, name: str | None = None) -> dict[str, Any]:
@@ -78,6 +88,8 @@ class Space(BaseModel):
     @classmethod
     def mistake(cls, details: ErrorDetails) -> ExplorerError:
         """The one-line error for what pydantic found wrong with a metaparameter."""
+        if not details["loc"]:
+            return ExplorerError(f"{cls.name}: {rule(details)}")
         key = str(details["loc"][0])
         if details["type"] == "extra_forbidden":
             return unknown(f"metaparameter of {cls.name}", key, cls.model_fields)
@@ -87,7 +99,11 @@ class Space(BaseModel):
 
 
 def label(value: object) -> str:
-    """A metaparameter's value as tables, plots and messages show it: `0.125`, `simple`, `1-4-8`, `yes`."""
+    """A metaparameter's value as tables, plots and messages show it: `0.125`, `1.1487`, `simple`, `1-4-8`, `yes`."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and len(str(value)) > 8:  # noqa: PLR2004 (characters: longer ones are computed, not chosen)
+        return f"{value:.6g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -7,21 +7,20 @@ import itertools
 import json
 import math
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from explorer.errors import ExplorerError, unknown
-from explorer.layers import QUANTITIES
+from explorer.errors import ExplorerError
+from explorer.layers import Quantity
 from explorer.recipe import Budget, Recipe
+from explorer.simplex import Simplex
 from explorer.space import Space, label, rule
 from explorer.spaces import find_space
-
-Quantity = Literal["params", "macs", "activations", "model_bytes"]
 
 
 def _plain(value: object) -> object:
@@ -39,10 +38,44 @@ class Model(BaseModel):
 
 
 class Range(Model):
-    """Limits of a cost; what lies outside is over budget and not trained."""
+    """Limits of a cost or ratio; what lies outside is over budget and not trained.
+
+    In a file, `{ target = 2, tolerance = 0.05 }` stands for 1.9 to 2.1.
+    """
 
     min: float | None = None
     max: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _around(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
+        if not isinstance(given, dict) or not given.keys() & {"target", "tolerance"}:
+            return given
+        target, tolerance = given.get("target"), given.get("tolerance")
+        if len(given) == 2 and isinstance(target, int | float) and isinstance(tolerance, int | float):  # noqa: PLR2004
+            return {"min": target * (1 - tolerance), "max": target * (1 + tolerance)}
+        raise ValueError("should have min, max or both, or a target with a tolerance, such as 0.05 for 5 %")
+
+
+class Triangle(Model):
+    """Points on the simplex of a space, such as alpha * beta ** 2 * gamma ** 2 = 2: a lattice, or drawn evenly at random."""
+
+    ratio: Annotated[float, Field(gt=0)] = 2.0
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    draw: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.steps is None) == (self.draw is None):
+            raise ValueError("should have either steps, for a lattice, or draw, for random points")
+        return self
+
+    def shares(self, simplex: Simplex) -> NDArray[np.float64]:
+        """The share of each factor in the ratio, (points, factors)."""
+        if self.steps is not None:
+            return simplex.lattice(self.steps)
+        return simplex.draw(self.draw or 0, np.random.default_rng(self.seed))
 
 
 class Plot(Model):
@@ -60,8 +93,10 @@ class Study(Model):
     space: str
     preset: str
     fixed: dict[str, Value] = {}
-    vary: Annotated[dict[str, Annotated[list[Value], Field(min_length=1)]], Field(min_length=1)]
-    constraints: dict[Quantity, Range] = {}
+    vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
+    simplex: Triangle | None = None
+    points: list[dict[str, Value]] = []
+    constraints: dict[str, Range] = {}
     data: str = "proxy"
     recipe: Recipe = Recipe()
     budget: Budget = Budget()
@@ -78,17 +113,61 @@ class Study(Model):
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
         settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "text", "data"})
+        # These came later: where they are not used, the study is the one that it was before.
+        settings = {key: value for key, value in settings.items() if value or key not in {"simplex", "points"}}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def varied(self) -> Mapping[str, Sequence[Value | None]]:
+        """The metaparameters that differ between points, each with its distinct values in the order of their first use.
+
+        A value is None where a point leaves the metaparameter to the preset.
+        """
+        if not (self.points or self.simplex):
+            return self.vary
+        rows = list(self.grid())
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys}
 
     @property
     def grid_size(self) -> int:
         """Number of design points before any is dropped."""
-        return math.prod(map(len, self.vary.values()))
+        return math.prod(map(len, self.vary.values())) * len(self.listed())
 
     def grid(self) -> Iterator[dict[str, Value]]:
-        """The varied metaparameters of each design point, the last one changing fastest."""
-        for values in itertools.product(*self.vary.values()):
-            yield dict(zip(self.vary, values, strict=True))
+        """The varied metaparameters of each design point: listed points or those of the simplex, and for each the grid of `vary`."""
+        for listed in self.listed():
+            for values in itertools.product(*self.vary.values()):
+                yield listed | dict(zip(self.vary, values, strict=True))
+
+    def labels(self) -> Iterator[tuple[str, str]]:
+        """The series and the label of each design point, in the order of `grid`."""
+        names = [(str(point.get("series", "")), _listed_label(point)) for point in self.points]
+        if self.simplex:
+            names = [
+                ("", "-".join(f"{100 * share:.3g}" for share in row)) for row in self.simplex.shares(self.product_held)
+            ]
+        for series, name in names or [("", "")]:
+            for values in itertools.product(*self.vary.values()):
+                yield series, ", ".join([*([name] if name else []), *map(label, values)])
+
+    @property
+    def product_held(self) -> Simplex:
+        """The metaparameters whose product the simplex of the study holds; an error where the space has none."""
+        simplex = self.design_space.simplex
+        if simplex is None:
+            raise ExplorerError(f"simplex: {self.space} has no metaparameters whose product is held")
+        return simplex
+
+    def listed(self) -> list[dict[str, Value]]:
+        """What `points` lists or the simplex holds, each to be combined with the grid of `vary`; one empty point without them."""
+        if self.simplex is None:
+            return [{key: value for key, value in point.items() if key != "series"} for point in self.points] or [{}]
+        factors = self.product_held.factors(self.simplex.shares(self.product_held), self.simplex.ratio)
+        return [
+            dict(zip(factors, row, strict=True))
+            for row in zip(*(values.tolist() for values in factors.values()), strict=True)
+        ]
 
     def override(
         self,
@@ -130,104 +209,34 @@ def data_label(data: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "_", Path(data).name).strip("._") or "data"
 
 
-def studies_folder() -> Path:
-    """The built-in studies: inside the installed package, or beside it in a clone."""
-    package = Path(str(files("explorer")))
-    inside, beside = package / "studies", package.parent / "studies"
-    return inside if inside.is_dir() else beside
+def _listed_label(point: Mapping[str, Value]) -> str:
+    """How a listed point is called: its values by name, or its series where it leaves all to the preset."""
+    values = " ".join(f"{key} {label(value)}" for key, value in point.items() if key != "series")
+    return values or str(point.get("series", ""))
 
 
-def builtin_studies() -> dict[str, Path]:
-    """The files of the built-in studies by name."""
-    return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
-
-
-def published_curve_file(name: str) -> Path:
-    """The file of a published curve, `studies/published/NAME.csv`; an unknown name is an error that says the nearest."""
-    found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
-    if name not in found:
-        raise unknown("published curve", name, found)
-    return found[name]
-
-
-def load_study(name_or_path: str | Path) -> Study:
-    """The study of a built-in name or of a file; errors name the file, the key, the value and the rule."""
-    name = str(name_or_path)
-    builtin = builtin_studies()
-    if name in builtin:
-        return _read(builtin[name])
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        return _read(path)
-    raise unknown("study", name, builtin)
-
-
-def _read(path: Path) -> Study:
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExplorerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ExplorerError(f"{path}: not valid TOML: {error}") from None
-    for key in ("name", "text"):
-        if key in values:
-            raise ExplorerError(f"{path}: {key}: not a key of a study file; the file's own name is the study's name")
-    try:
-        study = Study.model_validate({**values, "name": path.stem, "text": text})
-        _check_space(study)
-    except ValidationError as error:
-        raise _mistake(path, error) from None
-    except ExplorerError as error:
-        raise ExplorerError(f"{path}: {error}") from None
-    return study
-
-
-def _mistake(path: Path, error: ValidationError) -> ExplorerError:
-    # A misspelt key shows as two mistakes, of which the missing key says less.
-    details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in details["loc"])
-    if details["type"] == "extra_forbidden":
-        *parents, key = details["loc"]
-        models: dict[tuple[Any, ...], type[BaseModel]] = {("recipe",): Recipe, ("budget",): Budget, ("plot",): Plot}
-        fields = set(models.get(tuple(parents), Range if parents else Study).model_fields) - {"name", "text"}
-        return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
-    if details["type"] == "missing":
-        return ExplorerError(f"{path}: {where}: this key is required")
-    if details["loc"][-1] == "[key]":
-        table = details["loc"][0]
-        return ExplorerError(f"{path}: {unknown(f'key of {table}', str(details['input']), QUANTITIES)}")
-    if details["type"] in {"model_type", "dict_type"}:
-        return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
-    return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
-
-
-def _check_space(study: Study) -> None:
-    """Every metaparameter must exist in the space, and every value keep its rule."""
-    space = study.design_space
-    if study.plot.published is not None:
-        published_curve_file(study.plot.published)
-    twice = study.fixed.keys() & study.vary.keys()
-    if twice:
-        raise ExplorerError(f"vary.{min(twice)}: stands under [fixed] as well")
-    space.point(study.preset, **study.fixed)
-    if "classes" in study.vary:
-        raise ExplorerError("vary.classes: the number of classes is that of the data")
-    for key, values in study.vary.items():
-        for value in values:
-            space.point(study.preset, **study.fixed | {key: value})
-        if len(set(map(label, values))) < len(values):
-            raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
-
-
-def thinned(vary: Mapping[str, list[Value]], most: int) -> dict[str, list[Value]]:
-    """The grid with at most `most` points: the longest lists are shortened first, and what stays is evenly spread."""
-    lengths = {key: len(values) for key, values in vary.items()}
-    while math.prod(lengths.values()) > most:
+def thinned(study: Study, most: int) -> Study:
+    """The study with at most `most` points, evenly spread; of lists to combine, the longest are shortened first."""
+    changes: dict[str, Any] = {"points": [study.points[place] for place in _evenly(len(study.points), most)]}
+    if study.simplex and study.simplex.draw:
+        changes["simplex"] = study.simplex.model_copy(update={"draw": min(most, study.simplex.draw)})
+    elif study.simplex and study.simplex.steps:
+        steps = next(
+            n for n in range(study.simplex.steps, 0, -1) if len(study.product_held.lattice(n)) <= most or n == 1
+        )
+        changes["simplex"] = study.simplex.model_copy(update={"steps": steps})
+    thin = study.model_copy(update=changes)
+    lengths = {key: len(values) for key, values in study.vary.items()}
+    while math.prod(lengths.values()) * len(thin.listed()) > most and max(lengths.values(), default=1) > 1:
         lengths[max(lengths, key=lambda key: lengths[key])] -= 1
-    return {key: [vary[key][place] for place in _evenly(len(vary[key]), length)] for key, length in lengths.items()}
+    kept = {
+        key: [study.vary[key][place] for place in _evenly(len(study.vary[key]), length)]
+        for key, length in lengths.items()
+    }
+    return thin.model_copy(update={"vary": kept})
 
 
-def _evenly(count: int, chosen: int) -> list[int]:
-    """`chosen` places out of `count`, with both ends where there are two or more."""
+def _evenly(count: int, most: int) -> list[int]:
+    """At most so many places out of `count`, with both ends where there are two or more."""
+    chosen = min(count, most)
     return [round(step * (count - 1) / max(1, chosen - 1)) for step in range(chosen)]

@@ -65,7 +65,7 @@ def run_study(
     keys = {place: run.key for place, run in runs.items()}
     with ledger.writing():
         study = ledger.claim(study, dataset.fingerprint)
-        ledger.save_study(study, dataset.fingerprint, points, keys, provenance(command))
+        ledger.save_study(study, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
         results = ledger.results(list(keys.values()))
         missing = [run for run in _in_order(runs) if run.key not in results or not results[run.key].final]
         if watcher is not None:
@@ -105,8 +105,8 @@ def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dic
     }
 
 
-def provenance(command: str) -> Provenance:
-    """The command, the versions of python and the packages that results depend on, and this machine."""
+def provenance(command: str, image_size: int) -> Provenance:
+    """The command, the versions of python and the packages that results depend on, this machine, the size of the images."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "python": platform.python_version()}
@@ -116,6 +116,7 @@ def provenance(command: str) -> Provenance:
             "processor": _processor(),
             "cores": str(os.cpu_count()),
         },
+        image_size=image_size,
     )
 
 

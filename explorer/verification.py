@@ -11,7 +11,10 @@ from explorer.layers import Shape
 from explorer.network import Network
 
 # Operators that fvcore has no count for and that are neither a convolution, a linear layer nor a matrix product.
-UNCOUNTED = {"aten::max_pool2d", "aten::add", "aten::add_", "aten::relu_", "aten::dropout", "aten::dropout_"}
+UNCOUNTED = {
+    f"aten::{operator}"
+    for operator in ("max_pool2d", "add", "add_", "mul", "relu_", "silu_", "sigmoid", "dropout", "dropout_")
+}
 COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum")
 
 

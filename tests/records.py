@@ -8,7 +8,8 @@ import pandas as pd
 
 from explorer.plan import plan, points_frame
 from explorer.record import StudyRecord
-from explorer.study import Study, load_study
+from explorer.study import Study
+from explorer.study_files import load_study
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from records import World, broken, make_record, record_of_bits
 
 from explorer import analysis
 from explorer.errors import ExplorerError
-from explorer.study import Range, load_study
+from explorer.study import Range
+from explorer.study_files import load_study
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,19 @@ PACKAGE = Path(explorer.__file__).parent
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["api", "progress", "estimate"],
+    ["commands"],
+    ["api", "progress", "estimate", "console"],
     ["report", "sweeping", "dashboard"],
     ["plots", "engine", "publish"],
     ["analysis", "ledger"],
     ["record", "plan", "pricing", "training", "verification"],
-    ["study", "run", "batches", "memory"],
+    ["study_files", "run", "batches", "memory"],
+    ["study"],
     ["recipe", "data", "spaces"],
     ["space"],
     ["network"],
     ["layers"],
+    ["simplex"],
     ["arrays", "errors", "labels", "modules", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -6,7 +6,7 @@ import pytest
 
 from explorer.__main__ import main
 from explorer.spaces import all_spaces
-from explorer.study import builtin_studies
+from explorer.study_files import builtin_studies
 
 
 def run(capsys, *arguments):

@@ -14,7 +14,7 @@ import pytest
 from explorer.ledger import Ledger, Provenance, Result
 from explorer.plan import plan
 from explorer.publish import View
-from explorer.study import load_study
+from explorer.study_files import load_study
 
 
 @pytest.fixture

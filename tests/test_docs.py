@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.study import builtin_studies
+from explorer.study_files import builtin_studies
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,7 +67,7 @@ def test_the_readme_s_python_runs(monkeypatch):
 
 
 def test_the_study_file_of_the_docs_is_valid(tmp_path):
-    from explorer.study import load_study
+    from explorer.study_files import load_study
 
     (text,) = blocks(ROOT / "docs" / "architecture.md", "toml")
     (tmp_path / "mine.toml").write_text(text)

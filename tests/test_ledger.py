@@ -7,7 +7,7 @@ import pytest
 from explorer.errors import ExplorerError
 from explorer.ledger import Ledger, Provenance, pack, storage_url
 from explorer.plan import plan
-from explorer.study import load_study
+from explorer.study_files import load_study
 
 PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"})
 

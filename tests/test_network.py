@@ -13,7 +13,7 @@ def network(body, size=16):
 
 def test_cost_of_a_convolution_by_hand():
     # 5 filters of 3x3x3 weights and a bias each, at 8x8 positions of a 16-pixel image with stride 2 and padding 1
-    cost = Conv(5, kernel=3, stride=2, padding=1).cost(Shape(3, 16))
+    cost = Conv(5, kernel=3, stride=2, padding=1).cost(Shape(3, 16), Shape(5, 8))
     assert cost == Cost(params=5 * 27 + 5, macs=5 * 27 * 64, activations=5 * 64)
 
 

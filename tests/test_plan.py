@@ -2,7 +2,8 @@ import pytest
 
 from explorer.errors import ExplorerError
 from explorer.plan import plan, points_frame, quick
-from explorer.study import Range, Study, builtin_studies, load_study
+from explorer.study import Range, Study
+from explorer.study_files import builtin_studies, load_study
 
 
 def study(**changes):
@@ -47,7 +48,8 @@ def test_limits_of_cost_are_inclusive():
 
 def test_a_study_without_a_point_to_train_says_why():
     with pytest.raises(
-        ExplorerError, match=r"none of its 2 points can be trained; 0.25 is over budget: params = 93,378: at most 1,000"
+        ExplorerError,
+        match=r"none of its 2 points can be trained; the nearest to the limits of params is 0.25: params = 93,378: at most 1,000",
     ):
         plan(study(constraints={"params": Range(max=1_000)}), 10)
 
@@ -70,7 +72,7 @@ def test_the_frame_holds_every_point():
 @pytest.mark.parametrize("name", builtin_studies())
 def test_every_built_in_study_can_be_planned(name):
     chosen = load_study(name)
-    assert {point.state for point in plan(chosen, 10)} == {"planned"}
+    assert {point.state for point in plan(chosen, 10)} <= {"planned", "merged"}
 
 
 def test_delayed_downsampling_is_at_equal_params():

@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 from records import World, broken, make_record
 
 from explorer import analysis, plots
-from explorer.study import load_study
+from explorer.study_files import load_study
 
 
 @pytest.fixture

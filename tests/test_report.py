@@ -14,7 +14,8 @@ from records import broken, make_record
 
 from explorer import report
 from explorer.errors import ExplorerError
-from explorer.study import Range, load_study
+from explorer.study import Range
+from explorer.study_files import load_study
 
 STUDIES = ("squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling")
 HOSTILE = '<script>alert("1")</script> & $x^{ "quoted" \'also\' --> ]]>'

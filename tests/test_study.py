@@ -1,7 +1,8 @@
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.study import Study, builtin_studies, load_study, thinned
+from explorer.study import Study, thinned
+from explorer.study_files import builtin_studies, load_study
 
 GOOD = """
 title = "A question"
@@ -133,7 +134,23 @@ def test_overrides_are_held_to_the_rules(wrong):
 
 
 def test_thinning_keeps_the_ends_and_spreads_evenly():
-    assert thinned({"a": list(range(9))}, 5) == {"a": [0, 2, 4, 6, 8]}
-    assert thinned({"a": list(range(9)), "b": [1, 2]}, 6) == {"a": [0, 4, 8], "b": [1, 2]}
-    assert thinned({"a": [1, 2]}, 24) == {"a": [1, 2]}
-    assert thinned({"a": [1, 2, 3]}, 1) == {"a": [1]}
+    study = load_study("squeeze_ratio")
+
+    def thin(vary, most):
+        return thinned(study.model_copy(update={"vary": vary}), most).vary
+
+    assert thin({"a": list(range(9))}, 5) == {"a": [0, 2, 4, 6, 8]}
+    assert thin({"a": list(range(9)), "b": [1, 2]}, 6) == {"a": [0, 4, 8], "b": [1, 2]}
+    assert thin({"a": [1, 2]}, 24) == {"a": [1, 2]}
+    assert thin({"a": [1, 2, 3]}, 1) == {"a": [1]}
+
+
+def test_thinning_a_lattice_and_listed_points():
+    assert thinned(load_study("compound_grid"), 24) == load_study("compound_grid")
+    assert thinned(load_study("compound_grid"), 14).simplex.steps == 3  # 10 points; 4 steps would be 15
+    assert [point["series"] for point in thinned(load_study("compound_scaling"), 4).points] == [
+        "depth only",
+        "width only",
+        "resolution only",
+        "compound",
+    ]

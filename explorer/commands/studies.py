@@ -1,0 +1,173 @@
+"""Commands about studies: train them, report them, show them, list them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explorer.console import console, count, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from explorer.plan import Point
+    from explorer.record import StudyRecord
+    from explorer.study import Study
+
+Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that holds studies and runs.")]
+Reports = Annotated[Path, typer.Option(help="Folder that the report's folder is made in.")]
+
+
+def sweep(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="Name of a built-in study (see `explorer studies`), or a file.")],
+    data: Annotated[
+        str | None, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trainings of every point.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    images: Annotated[int | None, typer.Option(help="Training images.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Try the whole chain in under a minute.")] = False,
+) -> int:
+    """Train what a study asks for, and write its report.
+
+    Running the same command again trains only what is missing. What changes results makes another study with its own name.
+    """
+    from explorer.data import find_source
+    from explorer.plan import plan
+    from explorer.plan import quick as quickened
+    from explorer.progress import Display
+    from explorer.report import check_folder
+    from explorer.study_files import load_study
+    from explorer.sweeping import default_workers, run_study
+
+    chosen = load_study(study).override(data=data)
+    source = find_source(chosen.data, data_dir)
+    if quick:
+        chosen = quickened(chosen, source.class_count, len(source.prepare().split().train))
+    chosen = chosen.override(seeds=seeds, epochs=epochs, images=images)
+    processes = workers or default_workers()
+    screen = console()
+    if dry_run:
+        _dry_run(screen, chosen, plan(chosen, source.class_count), processes)
+        return 0
+    check_folder(reports)
+    command = f"python -m explorer {shlex.join(context.obj)}"
+    try:
+        with Display(screen, processes) as display:
+            record = run_study(
+                chosen, storage=storage, data_dir=data_dir, workers=processes, command=command, watcher=display
+            )
+    except KeyboardInterrupt:
+        screen.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+        return 130
+    _write_report(screen, record, reports)
+    return int((record.runs["state"] != "done").any())
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+) -> int:
+    """Make a study's report again from its stored rows."""
+    from explorer.ledger import Ledger
+
+    _write_report(console(), Ledger(storage).load(name), reports)
+    return 0
+
+
+def dashboard(
+    storage: Storage = "explorer.db",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+) -> int:
+    """Show the stored studies in the Optuna dashboard, on this machine only."""
+    from explorer.dashboard import HOST, dashboard_server
+    from explorer.ledger import Ledger
+
+    with dashboard_server(Ledger(storage).url, port) as server:
+        console().print(f"dashboard on http://{HOST}:{server.server_port} (Ctrl-C ends it)", highlight=False)
+        server.serve_forever()
+    return 0
+
+
+def studies(storage: Storage = "explorer.db") -> int:
+    """List the built-in studies, and those that the storage holds."""
+    from explorer.ledger import Ledger
+    from explorer.study_files import builtin_studies, load_study
+
+    rows = [
+        (study.name, study.title, study.space, str(study.grid_size), str(study.grid_size * study.seeds))
+        for study in map(load_study, builtin_studies())
+    ]
+    screen = console()
+    print_table(screen, ("built-in study", "question", "space", "points", "runs"), rows, right=2)
+    if Path(storage).is_file() or "://" in storage:
+        ledger = Ledger(storage)
+        stored = [(name, "{} of {}".format(*ledger.progress(name))) for name in ledger.study_names()]
+        print_table(screen, (f"stored in {ledger.shown}", "runs done"), stored, right=1)
+    return 0
+
+
+def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -> None:
+    from collections import Counter
+
+    from explorer.estimate import estimate_seconds
+    from explorer.plan import points_frame
+    from explorer.progress import duration
+    from explorer.sweeping import runs_of
+
+    rows = [
+        (row["label"], row["state"], count(row["params"]), count(row["macs"]), row["reason"])
+        for row in points_frame(study, points).to_dict(orient="records")
+    ]
+    print_table(screen, (", ".join(study.varied), "state", "params", "FLOPs (multiply-adds)", "reason"), rows)
+    runs = list(runs_of(study, points, data_fingerprint="").values())
+    states = ", ".join(f"{number} {state}" for state, number in Counter(point.state for point in points).items())
+    distinct = len({point.network.digest for point in points if point.network})
+    images = study.budget.images * study.budget.epochs
+    macs = 3 * images * sum(run.network.cost.macs for run in runs)
+    screen.print(
+        f"{study.name}: {len(points)} points ({states}), {distinct} distinct networks, {len(runs)} runs of "
+        f"{study.budget.epochs} x {study.budget.images:,} images on {study.data}",
+        highlight=False,
+    )
+    screen.print(f"training takes {macs:.2e} multiply-adds in all (forward and backward)", highlight=False)
+    seconds = estimate_seconds(runs, workers)
+    if math.isnan(seconds):
+        screen.print("time unknown: one of the networks could not be trained to be timed")
+    else:
+        screen.print(f"about {duration(seconds)} on {workers} workers, if none of it is stored yet", highlight=False)
+
+
+def _write_report(screen: Console, record: StudyRecord, reports: Path) -> None:
+    from explorer.analysis import summarise
+    from explorer.report import write_report
+
+    summary = summarise(record)
+    _print_summary(screen, summary)
+    screen.print(f"report: {write_report(record, reports / record.study.name)}", highlight=False, soft_wrap=True)
+
+
+def _print_summary(screen: Console, summary: pd.DataFrame) -> None:
+    rows = []
+    for row in summary.to_dict(orient="records"):
+        accuracy = f"{row['accuracy']:.1%}" if row["runs"] else "-"
+        interval = f"{row['low']:.1%} to {row['high']:.1%}" if row["runs"] else "-"
+        rows.append(
+            (row["label"], count(row["params"]), count(row["macs"]), accuracy, interval, row["state"], row["reason"])
+        )
+    header = ("point", "params", "FLOPs", "accuracy", "95 % interval", "state", "reason")
+    print_table(screen, header, rows)

@@ -1,0 +1,48 @@
+"""What the commands print: tables and whole numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """Where a command prints."""
+    from rich.console import Console
+
+    # Where there is no terminal, rich would fold tables to 80 columns.
+    # Nor are names and messages markup, whatever brackets they hold.
+    return Console(markup=False, width=None if sys.stdout.isatty() else 200)
+
+
+def print_table(
+    console: Console,
+    header: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    right: int = 0,
+    *,
+    total: bool = False,
+) -> None:
+    """Prints rows under a header, the last `right` columns aligned to the right, the last row set off as a total."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, show_footer=total)
+    for place, name in enumerate(header):
+        footer = rows[-1][place] if total else ""
+        table.add_column(name, justify="right" if place >= len(header) - right else "left", footer=Text(footer))
+    for row in rows[:-1] if total else rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
+    """A whole number with its thousands set off; a dash where there is none."""
+    import pandas as pd
+
+    return "-" if pd.isna(value) else f"{value:,}"

@@ -1,0 +1,127 @@
+"""The files of studies: where they are, and what is wrong with one."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from explorer.errors import ExplorerError, unknown
+from explorer.layers import QUANTITIES
+from explorer.recipe import Budget, Recipe
+from explorer.space import label, rule
+from explorer.study import Plot, Range, Study, Triangle
+
+
+def studies_folder() -> Path:
+    """The built-in studies: inside the installed package, or beside it in a clone."""
+    package = Path(str(files("explorer")))
+    inside, beside = package / "studies", package.parent / "studies"
+    return inside if inside.is_dir() else beside
+
+
+def builtin_studies() -> dict[str, Path]:
+    """The files of the built-in studies by name."""
+    return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
+
+
+def published_curve_file(name: str) -> Path:
+    """The file of a published curve, `studies/published/NAME.csv`; an unknown name is an error that says the nearest."""
+    found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
+    if name not in found:
+        raise unknown("published curve", name, found)
+    return found[name]
+
+
+def load_study(name_or_path: str | Path) -> Study:
+    """The study of a built-in name or of a file; errors name the file, the key, the value and the rule."""
+    name = str(name_or_path)
+    builtin = builtin_studies()
+    if name in builtin:
+        return _read(builtin[name])
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return _read(path)
+    raise unknown("study", name, builtin)
+
+
+def _read(path: Path) -> Study:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExplorerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ExplorerError(f"{path}: not valid TOML: {error}") from None
+    for key in ("name", "text"):
+        if key in values:
+            raise ExplorerError(f"{path}: {key}: not a key of a study file; the file's own name is the study's name")
+    try:
+        study = Study.model_validate({**values, "name": path.stem, "text": text})
+        _check_space(study)
+    except ValidationError as error:
+        raise _mistake(path, error) from None
+    except ExplorerError as error:
+        raise ExplorerError(f"{path}: {error}") from None
+    return study
+
+
+def _mistake(path: Path, error: ValidationError) -> ExplorerError:
+    # A misspelt key shows as two mistakes, of which the missing key says less.
+    details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        *parents, key = details["loc"]
+        models: dict[tuple[Any, ...], type[BaseModel]] = {
+            ("recipe",): Recipe,
+            ("budget",): Budget,
+            ("plot",): Plot,
+            ("simplex",): Triangle,
+        }
+        fields = set(models.get(tuple(parents), Range if parents else Study).model_fields) - {"name", "text"}
+        return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
+    if details["type"] == "missing":
+        return ExplorerError(f"{path}: {where}: this key is required")
+    if details["type"] in {"model_type", "dict_type"}:
+        return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
+    return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
+
+
+def _check_space(study: Study) -> None:
+    """Every metaparameter must exist in the space, and every value keep its rule."""
+    space = study.design_space
+    if study.plot.published is not None:
+        published_curve_file(study.plot.published)
+    limits = (*QUANTITIES, *space.derived)
+    for key in study.constraints:
+        if key not in limits:
+            raise unknown("key of constraints", key, limits)
+    _check_keys(study)
+    space.point(study.preset, **study.fixed)
+    for listed in study.listed():
+        space.point(study.preset, **study.fixed | listed)
+    first = study.listed()[0]
+    for key, values in study.vary.items():
+        for value in values:
+            space.point(study.preset, **study.fixed | first | {key: value})
+        if len(set(map(label, values))) < len(values):
+            raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
+
+
+def _check_keys(study: Study) -> None:
+    """Something must vary, each metaparameter in one table only, and never the number of classes."""
+    if not (study.vary or study.points or study.simplex):
+        raise ExplorerError("nothing varies: [vary], [[points]] or [simplex] is required")
+    if study.points and study.simplex:
+        raise ExplorerError("[[points]] and [simplex] cannot stand together")
+    given = {"fixed": set(study.fixed), "vary": set(study.vary)}
+    given["simplex" if study.simplex else "points"] = {key for point in study.listed() for key in point}
+    for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
+        if keys & others:
+            raise ExplorerError(f"{other}.{min(keys & others)}: stands under [{name}] as well")
+    if "classes" in study.varied:
+        raise ExplorerError("vary.classes: the number of classes is that of the data")

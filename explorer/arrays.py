@@ -50,6 +50,20 @@ def same(value: T) -> T:
     return value
 
 
+def plus(value: Int, other: Int) -> Int:
+    """The sum; adding the number 0 to a long array does not copy it."""
+    if isinstance(other, int) and not other:
+        return value
+    return other if isinstance(value, int) and not value else value + other
+
+
+def times(value: Int, other: Int) -> Int:
+    """The product; multiplying a long array by the number 1 does not copy it."""
+    if isinstance(other, int) and other == 1:
+        return value
+    return other if isinstance(value, int) and value == 1 else value * other
+
+
 def equal(value: Int, other: Int) -> bool:
     """Whether two values are equal, for every point of a chunk alike; raises `Disagreement` where they differ."""
     return value is other or uniform(value == other)
@@ -68,9 +82,11 @@ def nearest(value: Float) -> Int:
     return _whole(np.rint(value)) if isinstance(value, np.ndarray) else round(value)
 
 
-def at_least(minimum: int, value: Int) -> Int:
-    """The value, or the minimum where the value is smaller."""
-    return _whole(np.maximum(minimum, value)) if isinstance(value, np.ndarray) else max(minimum, value)
+def maximum(value: Int, other: Int) -> Int:
+    """The larger of two values."""
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return _whole(np.maximum(value, other))
+    return max(value, other)
 
 
 def whole(value: Float) -> Int:

@@ -7,38 +7,50 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from explorer.arrays import Float, Int, ceil_div, largest, uniform
+from explorer.arrays import Float, Int, ceil_div, largest, plus, times, uniform
 from explorer.errors import Infeasible
 
 if TYPE_CHECKING:
     from torch import nn
 
-Quantity = Literal["params", "macs", "activations", "model_bytes"]
+Quantity = Literal["params", "macs", "activations", "model_bytes", "memory_access_bytes", "peak_activation_bytes"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-"""What a network costs, by the names of the attributes of `Cost`."""
+"""What a network costs, as `Network.amount` gives it."""
 
-BYTES_PER_PARAM = 4  # float32, as the papers store their models
+BYTES = 4  # of a param, as the papers store their models, and of an element of a feature map: float32
 MOST_MACS = 10**12  # beyond is a mistake, and far beyond whole numbers of 64 bits would overflow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """A square feature map of one image: `channels` maps of `size` x `size` elements."""
 
     channels: Int
     size: Int
 
-    @property
+    @cached_property
     def pixels(self) -> Int:
         """Number of positions of a map."""
         return self.size * self.size
 
-    @property
+    @cached_property
+    def most_pixels(self) -> int:
+        """The largest number of positions among the points of a chunk."""
+        return largest(self.pixels)
+
+    @cached_property
     def elements(self) -> Int:
         """Number of elements of the feature map."""
-        return self.channels * self.pixels
+        return times(self.channels, self.pixels)
+
+    def of(self, channels: Int) -> Shape:
+        """As many maps of the same size; what is known of the size is not computed again."""
+        shape = Shape(channels, self.size)
+        vars(shape).update(pixels=self.pixels, most_pixels=self.most_pixels)
+        return shape
 
     def __str__(self) -> str:
         return f"{self.size}x{self.size}x{self.channels}"
@@ -57,9 +69,9 @@ class Cost:
     activations: Int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        if other is FREE or self is FREE:
-            return self if other is FREE else other
-        return Cost(self.params + other.params, self.macs + other.macs, self.activations + other.activations)
+        return Cost(
+            plus(self.params, other.params), plus(self.macs, other.macs), plus(self.activations, other.activations)
+        )
 
     def __mul__(self, times: Int) -> Cost:
         return Cost(self.params * times, self.macs * times, self.activations * times)
@@ -67,20 +79,18 @@ class Cost:
     @property
     def model_bytes(self) -> Int:
         """Size of the model in bytes: its params as float32."""
-        return self.params * BYTES_PER_PARAM
-
-
-FREE = Cost()
-"""The cost of what costs nothing; adding it is skipped, which counts where costs are long arrays."""
+        return self.params * BYTES
 
 
 class Layer(ABC):
     """A layer kind: what comes out of it, what it costs, and the torch module that computes it.
 
-    `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out.
+    `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out. A layer
+    that works `in_place` may write its output over its input, where nothing else needs that.
     """
 
     kind: ClassVar[str]
+    in_place: ClassVar[bool] = False
 
     @property
     def notation(self) -> str:
@@ -93,7 +103,11 @@ class Layer(ABC):
 
     def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (costs nothing unless a kind says otherwise)
         """The cost of the layer for an input of `shape`, which makes `out` of it."""
-        return FREE
+        return Cost()
+
+    def accessed(self, shape: Shape, out: Shape) -> Int:
+        """Elements read and written for one image: input, params and output (Ma et al. 2018, ShuffleNet V2, section 2)."""
+        return shape.elements + out.elements + self.cost(shape, out).params
 
     def at(self, place: int) -> Layer:  # noqa: ARG002 (alike at every place unless a kind says otherwise)
         """The layer as it stands `place` blocks behind its first occurrence in a repeat."""
@@ -123,12 +137,14 @@ class Conv(Layer):
 
     def output(self, shape: Shape) -> Shape:
         """One map for each filter."""
+        if isinstance(self.kernel, int) and self.stride == 1 and 2 * self.padding == self.kernel - 1:
+            return shape.of(self.channels)
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
         return Shape(self.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
-        return _convolution(shape.channels * (self.channels * self.kernel**2), out, bias=self.bias)
+        return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
 
     def build(self, shape: Shape) -> nn.Module:
         """`torch.nn.Conv2d`."""
@@ -157,7 +173,7 @@ class DepthwiseConv(Layer):
 
     def output(self, shape: Shape) -> Shape:
         """As many maps; their size divided by the stride, rounded up."""
-        return Shape(shape.channels, ceil_div(shape.size, self.stride))
+        return shape if self.stride == 1 else Shape(shape.channels, ceil_div(shape.size, self.stride))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         """One multiply-add for each weight at each position."""
@@ -176,6 +192,7 @@ class BatchNorm(Layer):
     """Batch normalisation with a learnt scale and shift for each channel."""
 
     kind: ClassVar[str] = "batch_norm"
+    in_place: ClassVar[bool] = True
 
     def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
         """Scale and shift; the running statistics are not learnt."""
@@ -193,6 +210,7 @@ class ReLU(Layer):
     """The rectifier."""
 
     kind: ClassVar[str] = "relu"
+    in_place: ClassVar[bool] = True
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.ReLU`, in place to spare memory."""
@@ -206,6 +224,7 @@ class SiLU(Layer):
     """The sigmoid-weighted linear unit x * sigmoid(x), which EfficientNet's paper calls swish."""
 
     kind: ClassVar[str] = "silu"
+    in_place: ClassVar[bool] = True
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.SiLU`, in place to spare memory."""
@@ -219,6 +238,7 @@ class Sigmoid(Layer):
     """The logistic function."""
 
     kind: ClassVar[str] = "sigmoid"
+    in_place: ClassVar[bool] = True
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.Sigmoid`."""
@@ -306,6 +326,10 @@ class Slice(Layer):
             raise ValueError(f"slice: {self.notation} of {shape.channels}")
         return Shape(self.stop - self.start, shape.size)
 
+    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
+        """Nothing: it is a view of its input."""
+        return 0
+
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """A view of the channels; nothing is copied."""
         from explorer.modules import Sliced
@@ -319,6 +343,11 @@ class Dropout(Layer):
 
     rate: Float
     kind: ClassVar[str] = "dropout"
+    in_place: ClassVar[bool] = True
+
+    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
+        """Nothing: it does nothing outside of training."""
+        return 0
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
         """`torch.nn.Dropout`."""
@@ -337,6 +366,11 @@ class DropConnect(Layer):
     rate: Float
     growth: Float = 0.0
     kind: ClassVar[str] = "drop_connect"
+    in_place: ClassVar[bool] = True
+
+    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
+        """Nothing: it does nothing outside of training."""
+        return 0
 
     def at(self, place: int) -> DropConnect:
         """The rate of that block."""
@@ -351,9 +385,9 @@ class DropConnect(Layer):
 
 def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:
     """The cost of so many weights at each position of the output."""
-    if largest(weights) * largest(out.pixels) > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
+    if largest(weights) * out.most_pixels > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
         raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
-    return Cost(weights + out.channels if bias else weights, weights * out.pixels, out.elements)
+    return Cost(weights + out.channels if bias else weights, times(weights, out.pixels), out.elements)
 
 
 def _at_least_one_pixel(size: Int) -> Int:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explorer.arrays import Int, equal, largest, uniform
+from explorer.arrays import Int, equal, largest, maximum, uniform, where
 from explorer.errors import Infeasible
-from explorer.layers import FREE, MOST_MACS, Cost, Layer, Shape
+from explorer.layers import BYTES, MOST_MACS, Cost, Layer, Quantity, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,10 +42,29 @@ class Node:
         try:
             if not isinstance(self.layer, Combinator):
                 return self.layer.cost(self.input, self.output)
-            total = reduce(Cost.__add__, (part.cost for part in self.parts), FREE)
+            total = reduce(Cost.__add__, (part.cost for part in self.parts), Cost())
         except Infeasible as error:
             raise Infeasible(_named(self.name, self.layer, error)) from None
         return total * self.times if isinstance(self.times, np.ndarray) else total
+
+    @property
+    def accessed(self) -> Int:
+        """Elements read and written by the layer, or by its parts and by joining them."""
+        if not isinstance(self.layer, Combinator):
+            return self.layer.accessed(self.input, self.output)
+        parts = sum((part.accessed for part in self.parts), start=self.layer.joining(self))
+        return parts * self.times if isinstance(self.times, np.ndarray) else parts
+
+    def live(self, *, keep: bool = False) -> Int:
+        """The most elements of feature maps that must be held at once while the layer runs, its input among them.
+
+        `keep` says that something else needs the input afterwards, so that it can be neither freed nor written over.
+        """
+        if isinstance(self.layer, Combinator):
+            return self.layer.live(self, keep=keep)
+        if self.layer.in_place and not keep:
+            return self.output.elements
+        return self.input.elements + self.output.elements
 
     def build(self) -> nn.Module:
         """The torch module of this layer with all its parts; parameter names are the names of the nodes."""
@@ -83,6 +102,14 @@ class Combinator(Layer):
     @abstractmethod
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """The torch module that joins those of the parts."""
+
+    @abstractmethod
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """The most elements held at once while the parts run in order; see `Node.live`."""
+
+    def joining(self, node: Node) -> Int:  # noqa: ARG002 (nothing unless a combinator says otherwise)
+        """Elements read and written where the outputs of the parts are joined."""
+        return 0
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """The canonical form, given those of the parts."""
@@ -135,6 +162,14 @@ class Chain(Combinator):
 
         return nn.Sequential(modules)
 
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """Each part holds its input, and from the second part on there is also that of the chain where it is kept."""
+        most, waiting = node.input.elements, 0
+        for part in node.parts:
+            most = maximum(most, part.live(keep=keep and part is node.parts[0]) + waiting)
+            waiting = node.input.elements if keep else 0
+        return most
+
     def at(self, place: int) -> Chain:
         """The chain of the parts as they stand there."""
         return Chain(tuple((name, part.at(place)) for name, part in self.named))
@@ -171,6 +206,19 @@ class Concat(Combinator):
         channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
         return Node(name, self, shape, Shape(channels, size), nodes)
 
+    def joining(self, node: Node) -> Int:
+        """Every output is copied."""
+        return 2 * node.output.elements
+
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """The parts run in order; the input waits for the last one, and the outputs for being copied."""
+        waiting: Int = 0
+        most = 2 * node.output.elements + (node.input.elements if keep else 0)
+        for part in node.parts:
+            most = maximum(most, waiting + part.live(keep=keep or part is not node.parts[-1]))
+            waiting = waiting + part.output.elements
+        return most
+
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """Calls each part on the input and concatenates along the channels."""
         from explorer.modules import Concatenated
@@ -206,6 +254,18 @@ class Residual(Combinator):
         if not (equal(body.channels, other.channels) and equal(body.size, other.size)):
             raise ValueError(f"residual: the body gives {body}, the shortcut {other}")
         return Node(name, self, shape, body, nodes)
+
+    def joining(self, node: Node) -> Int:
+        """The sum reads both sides and writes one map."""
+        return 3 * node.output.elements
+
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """The input waits for the shortcut, and the body's output for the sum, which is written over it."""
+        body = node.parts[0].live(keep=True)
+        if self.shortcut is None:
+            return maximum(body, node.input.elements + node.output.elements)
+        shortcut = node.output.elements + node.parts[1].live(keep=keep)
+        return maximum(maximum(body, shortcut), 2 * node.output.elements + (node.input.elements if keep else 0))
 
     def at(self, place: int) -> Residual:
         """The sum of body and shortcut as they stand there."""
@@ -248,6 +308,16 @@ class Repeat(Combinator):
         blocks = tuple(trace(str(place), self.block.at(place), shape) for place in range(self.times))
         return Node(name, self, shape, shape, blocks)
 
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """As of a chain of the blocks."""
+        if not isinstance(node.times, np.ndarray):
+            return Chain(()).live(node, keep=keep)
+        (block,) = node.parts
+        first = block.live(keep=keep)
+        later = block.live() + (node.input.elements if keep else 0)
+        once = where(node.times > 0, first, node.input.elements)
+        return where(node.times > 1, maximum(first, later), once)
+
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """`torch.nn.Sequential`."""
         return Chain(()).join(modules)
@@ -276,6 +346,24 @@ class Network:
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
         return cost
+
+    @property
+    def memory_access_bytes(self) -> Int:
+        """Bytes read and written for one image in float32, layer by layer: ShuffleNet V2's memory access cost."""
+        return BYTES * self.trace.accessed
+
+    @property
+    def peak_activation_bytes(self) -> Int:
+        """The most bytes of feature maps held at once for one image in float32, where layers run one by one.
+
+        A map is freed when nothing needs it any more, and batch norm and what is elementwise work in place where they can.
+        """
+        return BYTES * self.trace.live()
+
+    def amount(self, quantity: Quantity) -> Int:
+        """What one image costs of a quantity."""
+        amount: Int = getattr(self.cost if hasattr(Cost, quantity) else self, quantity)
+        return amount
 
     def build(self) -> nn.Module:
         """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""

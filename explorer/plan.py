@@ -78,7 +78,6 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:
     """The points as `StudyRecord.points` describes them; `image_size` is that of the data, in pixels."""
-    costs = [point.cost if point.network else None for point in points]
     columns: dict[str, Any] = {"point": [point.number for point in points]}
     for key in study.varied:
         columns[key] = [point.metaparameters.get(key) for point in points]
@@ -94,7 +93,8 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     columns["network"] = [point.network.digest if point.network else None for point in points]
     columns["same_as"] = pd.array([point.same_as for point in points], dtype="Int64")
     for quantity in QUANTITIES:
-        columns[quantity] = pd.Series([getattr(cost, quantity, None) for cost in costs], dtype="Int64")
+        amounts = [point.network.amount(quantity) if point.network else None for point in points]
+        columns[quantity] = pd.Series(amounts, dtype="Int64")
     return pd.DataFrame(columns)
 
 
@@ -123,8 +123,11 @@ def _point(study: Study, settings: dict[str, Any], point: Point) -> Point:
 
 def _amount(point: Point, key: str) -> float:
     """A cost or a derived quantity of a feasible point."""
-    amount: float = point.derived[key] if key in point.derived else getattr(point.cost, key)
-    return amount
+    if key in point.derived:
+        derived: float = point.derived[key]
+        return derived
+    assert point.network is not None
+    return point.network.amount(key)  # type: ignore[arg-type]  # the study file was checked for it
 
 
 def _excess(key: str, value: float, limits: Range) -> str:

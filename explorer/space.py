@@ -56,6 +56,14 @@ class Space(BaseModel):
         """The quantities that `derived` names, for the point and the cost of its network."""
         return {}
 
+    def notes(self, cost: Cost) -> tuple[str, ...]:  # noqa: ARG002 (nothing unless a space says otherwise)
+        """What there is to say of the point beside its layers, a line each, given the cost of its network."""
+        return ()
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Where to look for networks around this point: lowest and highest value of what is worth varying, whole where both are."""
+        return {}
+
     @classmethod
     def preset(cls, name: str | None = None) -> dict[str, Any]:
         """The metaparameters that a preset sets; the space's first preset where no name is given."""
@@ -95,7 +103,8 @@ class Space(BaseModel):
             return unknown(f"metaparameter of {cls.name}", key, cls.model_fields)
         if details["type"] == "literal_error":
             return unknown(f"{key} of {cls.name}", label(details["input"]), get_args(cls.model_fields[key].annotation))
-        return ExplorerError(f"{cls.name}: {key} = {label(details['input'])}: {rule(details)}")
+        path = ".".join(map(str, details["loc"]))
+        return ExplorerError(f"{cls.name}: {path} = {label(details['input'])}: {rule(details)}")
 
 
 def label(value: object) -> str:

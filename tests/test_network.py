@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+import torch.fx.passes.shape_prop
 
 from explorer.errors import Infeasible
 from explorer.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
+from explorer.modules import Depthwise, Dropped
 from explorer.network import Network, Repeat, Residual, chain, concat
+from explorer.spaces import find_space
 
 
 def network(body, size=16):
@@ -145,3 +148,79 @@ def test_slices_take_their_channels():
     assert torch.allclose(module(images), torch.cat([stem[:, :2], worked], dim=1).mean(dim=(2, 3)), atol=1e-6)
     with pytest.raises(ValueError, match="slice: channels 2 to 7 of 6"):
         _ = network(chain(stem=Conv(6, 1), part=Slice(2, 7))).cost
+
+
+def test_memory_access_by_hand():
+    # ShuffleNet V2, section 2: a 1x1 convolution accesses hw(c1 + c2) + c1 c2 elements.
+    conv = network(chain(conv=Conv(5, 1, bias=False)), size=8)
+    assert conv.memory_access_bytes == 4 * (64 * (3 + 5) + 3 * 5)
+    same = Conv(3, 3, padding=1, bias=False)
+    weights, maps = 3 * 3 * 9, 2 * 3 * 64
+    assert network(chain(sum=Residual(same)), size=8).memory_access_bytes == 4 * (weights + maps + 3 * 3 * 64)
+    assert network(chain(two=Repeat(same, 2)), size=8).memory_access_bytes == 4 * 2 * (weights + maps)
+    assert network(chain(both=concat(a=same, b=same)), size=8).memory_access_bytes == 4 * (
+        2 * (weights + maps) + 2 * 6 * 64
+    )
+
+
+class Leaves(torch.fx.Tracer):
+    """Traces down to single operators, and takes our own elementary modules for such."""
+
+    def is_leaf_module(self, module, name):
+        return isinstance(module, Depthwise | Dropped) or super().is_leaf_module(module, name)
+
+
+IN_PLACE = (torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.SiLU, torch.nn.Sigmoid, torch.nn.Dropout, Dropped)
+
+
+def held_at_most(built):
+    """The peak of live elements, by brute force: torch's own graph of the module, run in order with every map freed after its last use."""
+    module = built.build().eval().body
+    traced = torch.fx.GraphModule(module, Leaves().trace(module))
+    torch.fx.passes.shape_prop.ShapeProp(traced).propagate(torch.zeros(1, 3, built.input.size, built.input.size))
+    nodes = [node for node in traced.graph.nodes if node.op != "output"]
+    sizes = {node: node.meta["tensor_meta"].shape.numel() for node in nodes}
+    place = {node: number for number, node in enumerate(traced.graph.nodes)}
+    last = {node: max((place[user] for user in node.users), default=place[node]) for node in nodes}
+    most = 0
+    for node in nodes:
+        now = place[node]
+        before = [other for other in nodes if place[other] < now and last[other] >= now]
+        written_over = [other for other in before if last[other] == now and sizes[other] == sizes[node]]
+        elementwise = node.op == "call_function" and node.target is not torch.cat
+        elementwise |= node.op == "call_module" and isinstance(traced.get_submodule(node.target), IN_PLACE)
+        held = sum(sizes[other] for other in before)
+        most = max(most, held + (0 if elementwise and written_over else sizes[node]))
+    return most
+
+
+SMALL = {
+    "squeezenet": [{}, {"bypass": "simple"}, {"bypass": "complex", "pct3x3": 1.0}, {"batch_norm": True, "incr_e": 0}],
+    "efficientnet": [{"preset": "b0", "resolution": 64}, {"preset": "cifar"}, {"preset": "cifar", "depth": 1.6}],
+}
+
+
+@pytest.mark.parametrize(("space", "settings"), [(space, point) for space, points in SMALL.items() for point in points])
+def test_peak_activation_memory_is_that_of_torch_s_graph(space, settings):
+    settings = dict(settings)
+    built = find_space(space).point(settings.pop("preset", None), **settings).expand()
+    assert built.peak_activation_bytes == 4 * held_at_most(built)
+
+
+def test_peak_of_combinators_by_hand():
+    wide, back = Conv(12, 1), Conv(3, 1)
+    # The input waits for the sum: 3 + 12 + 3 maps of 64 pixels while the second convolution runs.
+    assert network(chain(sum=Residual(chain(a=wide, b=back))), 8).peak_activation_bytes == 4 * 64 * (3 + 12 + 3)
+    assert network(chain(a=wide, b=ReLU(), c=back), 8).peak_activation_bytes == 4 * 64 * (12 + 3)
+    # Both sides stand beside what they are copied to, and the input is gone by then.
+    assert network(chain(both=concat(a=wide, b=wide)), 8).peak_activation_bytes == 4 * 64 * 48
+
+
+def test_memory_of_arrays_is_that_of_single_networks():
+    block = Residual(chain(a=Conv(8, 1), b=BatchNorm(), c=Conv(4, 1)))
+    times = np.array([0, 1, 2, 5])
+    many = network(chain(stem=Conv(4, 1), blocks=Repeat(block, times)))
+    for place, count in enumerate(times.tolist()):
+        single = network(chain(stem=Conv(4, 1), blocks=Repeat(block, count)))
+        assert many.memory_access_bytes[place] == single.memory_access_bytes
+        assert np.broadcast_to(many.peak_activation_bytes, 4)[place] == single.peak_activation_bytes

@@ -2,7 +2,7 @@ import pytest
 
 from explorer.errors import ExplorerError
 from explorer.plan import plan, points_frame, quick
-from explorer.study import Range, Study
+from explorer.study import Range, Study, Triangle
 from explorer.study_files import builtin_studies, load_study
 
 
@@ -93,3 +93,69 @@ def test_quick_bounds_points_images_and_work():
     assert large.budget.images * sum(point.cost.macs for point in plan(large, 1000)) <= 2e11
     little = quick(load_study("squeeze_ratio").override(data="cifar10"), 10, 400)
     assert (little.name, little.budget.images) == ("squeeze_ratio@cifar10-quick", 400)
+
+
+SCALED = Study(name="s", title="t", space="efficientnet", preset="cifar", fixed={"phi": 1.0}, simplex=Triangle(steps=5))
+
+
+def test_a_lattice_says_what_is_realised():
+    frame = points_frame(SCALED, plan(SCALED, 10), image_size=32)
+    base = SCALED.design_space.point("cifar").expand().cost.macs
+    assert frame["nominal_ratio"].tolist() == pytest.approx([2] * 21)
+    assert frame["actual_ratio"].tolist() == pytest.approx([macs / base for macs in frame["macs"]])
+    assert frame["pixels"].tolist() == frame["input_size"].tolist()
+    assert frame.loc[frame["label"] == "0-0-100", "input_size"].item() == round(20 * 2**0.5)
+    assert frame["image_size"].eq(32).all()
+
+
+def test_a_derived_ratio_may_be_limited():
+    limited = SCALED.model_copy(update={"constraints": {"actual_ratio": Range(min=1.9, max=2.1)}})
+    points = plan(limited, 10)
+    kept = [point.derived["actual_ratio"] for point in points if point.state == "planned"]
+    assert kept
+    assert all(1.9 <= ratio <= 2.1 for ratio in kept)
+    dropped = next(point for point in points if point.label == "20-20-60")
+    assert dropped.state == "over budget"
+    assert dropped.reason == f"actual_ratio = {dropped.derived['actual_ratio']:.4g}: at most 2.1"
+
+
+def test_a_limit_that_no_point_meets_says_the_nearest():
+    limited = SCALED.model_copy(update={"constraints": {"actual_ratio": Range(max=1.5)}})
+    with pytest.raises(ExplorerError) as error:
+        plan(limited, 10)
+    nearest = min(point.derived["actual_ratio"] for point in plan(SCALED, 10))
+    assert f"the nearest to the limits of actual_ratio is 0-100-0: actual_ratio = {nearest:.4g}: at most 1.5" in str(
+        error.value
+    )
+
+
+def test_a_free_grid_with_a_tolerance():
+    steps = [1.0, 1.1, 1.2, 1.3, 1.4]
+    free = SCALED.model_copy(
+        update={
+            "simplex": None,
+            "vary": {"alpha": steps, "beta": steps, "gamma": steps},
+            "constraints": {"nominal_ratio": Range(min=1.9, max=2.1)},
+        }
+    )
+    points = plan(free, 10)
+    meant = [
+        p
+        for p in points
+        if 1.9 <= p.metaparameters["alpha"] * p.metaparameters["beta"] ** 2 * p.metaparameters["gamma"] ** 2 <= 2.1
+    ]
+    assert [point.number for point in points if point.state != "over budget"] == [point.number for point in meant]
+    assert len({point.network.digest for point in meant}) == sum(point.state == "planned" for point in points)
+
+
+def test_listed_points_share_a_base_network():
+    points = plan(load_study("compound_scaling"), 10)
+    assert [point.same_as for point in points if point.state == "merged"] == [0, 0, 0]
+    assert {point.series for point in points} == {"depth only", "width only", "resolution only", "compound"}
+    # Equal FLOPs is the question: what is realised at each of the three sizes differs by at most 6 %.
+    by_series = [
+        [p.derived["actual_ratio"] for p in points if p.series == name]
+        for name in dict.fromkeys(p.series for p in points)
+    ]
+    for ratios in list(zip(*by_series, strict=True))[1:]:
+        assert max(ratios) / min(ratios) < 1.06

@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import pytest
 
 from explorer.errors import ExplorerError
@@ -154,3 +157,73 @@ def test_thinning_a_lattice_and_listed_points():
         "resolution only",
         "compound",
     ]
+
+
+SCALED = """
+title = "A question"
+space = "efficientnet"
+preset = "cifar"
+"""
+
+
+def test_a_simplex_is_a_lattice_or_drawn(tmp_path):
+    lattice = read(tmp_path, SCALED + "fixed = { phi = 1.0 }\n[simplex]\nsteps = 5\n")
+    assert lattice.grid_size == len(list(lattice.grid())) == 21
+    assert list(lattice.varied) == ["alpha", "beta", "gamma"]
+    assert next(lattice.grid()) == {"alpha": 2.0, "beta": 1.0, "gamma": 1.0}
+    assert [text for _, text in lattice.labels()][:3] == ["100-0-0", "80-20-0", "80-0-20"]
+    drawn = read(tmp_path, SCALED + "[simplex]\ndraw = 7\nratio = 4\nseed = 3\n[vary]\nphi = [0.5, 1.0]\n")
+    points = list(drawn.grid())
+    assert len(points) == drawn.grid_size == len(list(drawn.labels())) == 14
+    for point in points:
+        assert point["alpha"] * point["beta"] ** 2 * point["gamma"] ** 2 == pytest.approx(4, rel=1e-13)
+    assert [point["phi"] for point in points] == [0.5, 1.0] * 7
+
+
+def test_listed_points_leave_the_rest_to_the_preset(tmp_path):
+    study = read(
+        tmp_path, SCALED + '[[points]]\nseries = "a"\ndepth = 2.0\n[[points]]\nseries = "b"\nwidth = 1.5\nphi = 1.0\n'
+    )
+    assert list(study.grid()) == [{"depth": 2.0}, {"width": 1.5, "phi": 1.0}]
+    assert study.varied == {"depth": [2.0, None], "width": [None, 1.5], "phi": [None, 1.0]}
+    assert list(study.labels()) == [("a", "depth 2.0"), ("b", "width 1.5 phi 1.0")]
+
+
+def test_what_is_not_used_leaves_the_identity_as_it_was():
+    # The digest under which earlier versions stored this study.
+    settings = load_study("squeeze_ratio").model_dump(mode="json", exclude={"name", "title", "plot", "text", "data"})
+    without = {key: value for key, value in settings.items() if key not in {"simplex", "points"}}
+    expected = hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()
+    assert load_study("squeeze_ratio").digest == expected
+
+
+def test_a_target_with_a_tolerance_is_a_range(tmp_path):
+    text = SCALED + "[vary]\nphi = [1.0]\n[constraints]\nactual_ratio = { target = 2, tolerance = 0.1 }\n"
+    limits = read(tmp_path, text).constraints["actual_ratio"]
+    assert (limits.min, limits.max) == pytest.approx((1.8, 2.2))
+    with pytest.raises(ExplorerError, match=r"should have min, max or both, or a target with a tolerance"):
+        read(tmp_path, text.replace(", tolerance = 0.1", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "nothing varies: [vary], [[points]] or [simplex] is required"),
+        ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "[[points]] and [simplex] cannot stand together"),
+        ("[simplex]\nratio = 2.0\n", "should have either steps, for a lattice, or draw, for random points"),
+        ("[simplex]\nstep = 5\n", "did you mean 'steps'?"),
+        ("[simplex]\nsteps = 5\n[vary]\nalpha = [1.1]\n", "simplex.alpha: stands under [vary] as well"),
+        ("[[points]]\nwidht = 1.0\n", "unknown metaparameter of efficientnet 'widht'; did you mean 'width'?"),
+        ("[[points]]\nclasses = 10\n", "the number of classes is that of the data"),
+        ("[vary]\nphi = [1.0]\n[constraints]\nactual_ration = { max = 1 }\n", "did you mean 'actual_ratio'?"),
+    ],
+)
+def test_mistakes_in_points_are_named(tmp_path, text, message):
+    with pytest.raises(ExplorerError) as error:
+        read(tmp_path, SCALED + text)
+    assert message in str(error.value)
+
+
+def test_only_a_space_with_factors_has_a_simplex(tmp_path):
+    with pytest.raises(ExplorerError, match="simplex: squeezenet has no metaparameters whose product is held"):
+        read(tmp_path, SCALED.replace("efficientnet", "squeezenet") + "[simplex]\nsteps = 5\n")

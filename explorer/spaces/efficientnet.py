@@ -9,13 +9,14 @@ neither changes a count.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from explorer.arrays import Float, Int, at_least, equal, nearest, power, round_up, uniform, where, whole
+from explorer.arrays import Float, Int, equal, maximum, nearest, power, round_up, uniform, where, whole
 from explorer.layers import (
     BatchNorm,
     Conv,
@@ -40,15 +41,21 @@ Positive = Annotated[Float, Field(gt=0, le=100)]
 Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 
 
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("the kernel should be odd, so that it has a middle")
+    return kernel
+
+
 class Stage(NamedTuple):
     """A stage of the base network: inverted bottlenecks, of which only the first has the stride."""
 
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-    repeats: int
-    squeeze_excite: float
+    kernel: Annotated[int, Field(ge=1, le=99), AfterValidator(_odd)]
+    stride: Annotated[int, Field(ge=1, le=99)]
+    expansion: Annotated[int, Field(ge=1, le=1000)]
+    channels: Annotated[int, Field(ge=1, le=100_000)]
+    repeats: Annotated[int, Field(ge=1, le=1000)]
+    squeeze_excite: Annotated[float, Field(ge=0, le=10)]
 
 
 RELEASED = (
@@ -84,6 +91,15 @@ class Gate(Combinator):
         if not (equal(gate.output.channels, shape.channels) and equal(gate.output.size, 1)):
             raise ValueError(f"gate: {gate.output} for an input of {shape}")
         return Node(name, self, shape, shape, (gate,))
+
+    def joining(self, node: Node) -> Int:
+        """The product reads the input and the factors and writes a map."""
+        return 2 * node.input.elements + node.input.channels
+
+    def live(self, node: Node, *, keep: bool) -> Int:
+        """The input waits for the factors, and the product is written over it."""
+        product = node.input.elements * (2 if keep else 1) + node.input.channels
+        return maximum(node.parts[0].live(keep=True), product)
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """Multiplies."""
@@ -206,6 +222,11 @@ class EfficientNet(Space):
             nearest(self.base_resolution * power(self.gamma, self.phi)) if self.resolution is None else self.resolution
         )
 
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """A quarter to three times the base network's filters and repeats, and from half to three times its resolution."""
+        base = self.base_resolution
+        return {"depth": (0.25, 3.0), "width": (0.25, 3.0), "resolution": (max(1, base // 2), 3 * base)}
+
     def base(self) -> Self:
         """The base network, which this point is scaled from."""
         return self.model_copy(update={"phi": 0.0, "depth": None, "width": None, "resolution": None})
@@ -220,6 +241,26 @@ class EfficientNet(Space):
             "nominal_ratio": depth * width**2 * resolution**2,
             "actual_ratio": cost.macs / self.base().expand().cost.macs,
         }
+
+    def notes(self, cost: Cost) -> tuple[str, ...]:
+        """How far the three scalings are from powers of one phi, and the realised ratio from the nominal one."""
+        scales = {
+            "depth": (self.depth_scale(), self.alpha),
+            "width": (self.width_scale(), self.beta),
+            "resolution": (self.resolution_scale(), self.gamma),
+        }
+        phis = {axis: math.log(scale) / math.log(base) for axis, (scale, base) in scales.items() if base > 1}
+        powers = {axis: f" = {scales[axis][1]:g} ** {phi:.2f}" for axis, phi in phis.items()}
+        scaling = "; ".join(f"{axis} x {scale:.4g}{powers.get(axis, '')}" for axis, (scale, _) in scales.items())
+        if max(phis.values(), default=0) - min(phis.values(), default=0) > 0.01:  # noqa: PLR2004 (as many digits as are shown)
+            scaling += ": no single phi gives all of them"
+        derived = self.derive(cost)
+        product = self.simplex.product({"alpha": self.alpha, "beta": self.beta, "gamma": self.gamma})
+        ratios = f"nominal {derived['nominal_ratio']:.3g}, actual {derived['actual_ratio']:.3g}"
+        return (
+            f"scaling: {scaling}",
+            f"alpha * beta^2 * gamma^2 = {product:.4g}; FLOPs over the base network's: {ratios}",
+        )
 
     def expand(self) -> Network:
         """A stem, the stages of inverted bottlenecks, a head, global pooling and the classifier.
@@ -249,7 +290,7 @@ class EfficientNet(Space):
     def _filters(self, filters: Int, width: Float) -> Int:
         """`round_filters` of the released code: to a multiple of the divisor, but not more than a tenth below."""
         exact = filters * width
-        rounded = at_least(self.divisor, whole(exact + self.divisor / 2) // self.divisor * self.divisor)
+        rounded = maximum(self.divisor, whole(exact + self.divisor / 2) // self.divisor * self.divisor)
         return where(rounded < 0.9 * exact, rounded + self.divisor, rounded)
 
     def _drop(self, growth: Float, block: Int) -> dict[str, Layer]:
@@ -277,7 +318,7 @@ def _bottleneck(stage: Stage, channels: Int, filters: Int, stride: int, drop: di
         body["expand"] = _conv(expanded)
     body["depthwise"] = chain(conv=DepthwiseConv(stage.kernel, stride), norm=BatchNorm(), swish=SiLU())
     if stage.squeeze_excite > 0:
-        body["excite"] = _squeeze_excite(expanded, at_least(1, whole(channels * stage.squeeze_excite)))
+        body["excite"] = _squeeze_excite(expanded, maximum(1, whole(channels * stage.squeeze_excite)))
     body["project"] = chain(conv=Conv(filters, kernel=1, bias=False), norm=BatchNorm())
     if stride == 1 and equal(channels, filters):
         return Residual(chain(**body, **drop))

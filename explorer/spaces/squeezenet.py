@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
-from explorer.arrays import Float, Int, at_least, nearest, same, uniform
+from explorer.arrays import Float, Int, maximum, nearest, same, uniform
 from explorer.errors import Infeasible
 from explorer.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
 from explorer.network import Chain, Network, Residual, chain, concat
@@ -87,6 +87,16 @@ class SqueezeNet(Space):
         Anchor("v1_0", 1_589_672, "figure 2 of the paper, computed by hand", metaparameters={"bypass": "complex"}),
     )
 
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Up to twice the preset's expand filters, and all shares."""
+        return {
+            "base_e": (8, 2 * self.base_e),
+            "incr_e": (0, 2 * self.incr_e),
+            "freq": (1, 4),
+            "squeeze_ratio": (0.05, 1.0),
+            "pct3x3": (0.0, 1.0),
+        }
+
     def expand(self) -> Network:
         """conv1, the fire modules with their pools and bypasses, and a convolution with global pooling as classifier."""
         fires = same(self.fires)
@@ -115,7 +125,7 @@ class SqueezeNet(Space):
         return Network(Shape(3, self.input_size), chain(**layers))
 
     def _fire(self, expand_filters: Int) -> Chain:
-        squeeze = at_least(1, nearest(self.squeeze_ratio * expand_filters))
+        squeeze = maximum(1, nearest(self.squeeze_ratio * expand_filters))
         side3x3 = nearest(self.pct3x3 * expand_filters)
         side1x1 = expand_filters - side3x3
         sides: dict[str, Layer] = {}

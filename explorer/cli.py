@@ -8,10 +8,18 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import networks, studies
+from explorer.commands import latencies, networks, studies
 from explorer.errors import ExplorerError
 
-COMMANDS = (studies.sweep, studies.report, studies.dashboard, studies.studies, networks.spaces, networks.describe)
+COMMANDS = (
+    studies.sweep,
+    studies.report,
+    studies.dashboard,
+    studies.studies,
+    networks.spaces,
+    networks.describe,
+    latencies.latency,
+)
 
 app = typer.Typer(
     name="explorer",

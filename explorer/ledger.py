@@ -27,7 +27,7 @@ from explorer.layers import QUANTITIES
 from explorer.plan import Point, points_frame
 from explorer.record import StudyRecord
 from explorer.study import Study
-from explorer.tables import members, metadata, runs, studies, version
+from explorer.tables import latencies, members, metadata, runs, studies, version
 
 SCHEMA = 1
 ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, to be unlike the numbers of others
@@ -153,24 +153,30 @@ class Ledger:
     def writing(self) -> Iterator[None]:
         """Keeps a second process from running studies on the same storage, until this one ends in any way.
 
-        Makes the tables where there are none.
+        Makes the tables that are not there: all of a new storage, those that came later of an older one.
         """
         with self._only_writer():
-            if self._schema() is None:
-                with self._transaction() as connection:
-                    metadata.create_all(connection)
+            new = self._schema() is None
+            with self._transaction() as connection:
+                metadata.create_all(connection)
+                if new:
                     connection.execute(version.insert().values(schema=SCHEMA))
             yield
 
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
-        busy = ExplorerError(f"storage {self.shown}: another sweep is writing to it; wait, or use another --storage")
+        busy = ExplorerError(
+            f"storage {self.shown}: another sweep is writing to it, or latencies are measured; "
+            "wait, or use another --storage"
+        )
         if self.file is not None:
             lock = FileLock(f"{self.file}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise busy from None
+            except OSError as error:
+                raise ExplorerError(f"storage {self.shown}: cannot be written: {error.strerror}") from None
             try:
                 yield
             finally:
@@ -245,6 +251,32 @@ class Ledger:
                     found[row.key] = Result(row.state, row.reason, row.accuracy)
         return found
 
+    def record_latencies(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Stores measured latencies, in place of earlier ones of the same network, machine, batch and threads."""
+        key = [column.name for column in latencies.primary_key]
+        with self._transaction() as connection:
+            for row in rows:
+                connection.execute(latencies.delete().where(*(latencies.c[name] == row[name] for name in key)))
+                connection.execute(latencies.insert().values(row))
+
+    def latencies(self, name: str) -> pd.DataFrame:
+        """Measured latencies of a study's networks, one row for each network, machine, batch and number of threads.
+
+        Columns: `network` (digest, as in `StudyRecord.points`), `processor`, `torch` (version) and `dtype`, which together are the
+        machine, `batch` (images), `threads`, `median_seconds`, `lower_seconds` and `upper_seconds` (median and quartiles of the
+        time of a batch), `repeats`, `load` (load average for each core before the measuring began; NaN where the system
+        tells none), `finished` (UTC, ISO 8601). Without rows where nothing was measured; an unknown name is an error that says
+        the nearest.
+        """
+        columns = [column.name for column in latencies.columns]
+        with self._transaction() as connection:
+            networks = {point.get("network") for point in self._study(connection, name)["points"]}
+            found: list[Mapping[Any, Any]] = []
+            if sa.inspect(connection).has_table(latencies.name):
+                found = list(connection.execute(sa.select(latencies)).mappings())
+        rows = [row for row in found if row["network"] in networks]
+        return pd.DataFrame(rows, columns=columns).sort_values(columns[:6], ignore_index=True)
+
     def study_names(self) -> list[str]:
         """The names of all stored studies."""
         with self._transaction() as connection:
@@ -261,9 +293,7 @@ class Ledger:
     def load(self, name: str) -> StudyRecord:
         """All that is stored of a study; an unknown name is an error that says the nearest."""
         with self._transaction() as connection:
-            row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
-            if row is None:
-                raise unknown(f"study in {self.shown}", name, self.study_names())
+            row = self._study(connection, name)
             chosen = [runs.c[column] for column in (*RUN_COLUMNS, "validation_images")]
             statement = (
                 sa.select(members.c.point, members.c.seed, members.c.key, *chosen)
@@ -282,6 +312,13 @@ class Ledger:
             points=_points(study, row["points"]),
             runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
         )
+
+    def _study(self, connection: sa.Connection, name: str) -> Mapping[Any, Any]:
+        """The stored row of a study."""
+        row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+        if row is None:
+            raise unknown(f"study in {self.shown}", name, self.study_names())
+        return row
 
 
 def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from explorer.data import Dataset, find_source
 from explorer.engine import Outcome, execute
 from explorer.errors import ExplorerError
 from explorer.ledger import DEFAULT_STORAGE, Ledger, Provenance, Result
+from explorer.machine import processor
 from explorer.plan import Point, plan
 from explorer.publish import View
 from explorer.record import StudyRecord
@@ -113,20 +114,11 @@ def provenance(command: str, image_size: int) -> Provenance:
         | {package: version(package) for package in PACKAGES},
         machine={
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
+            "processor": processor(),
             "cores": str(os.cpu_count()),
         },
         image_size=image_size,
     )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def _in_order(runs: Mapping[tuple[int, int], Run]) -> list[Run]:

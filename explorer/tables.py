@@ -1,4 +1,4 @@
-"""The tables of the ledger. What is changed here raises `SCHEMA` in `explorer.ledger`."""
+"""The tables of the ledger. What is changed here raises `SCHEMA` in `explorer.ledger`; a table that is added does not."""
 
 from __future__ import annotations
 
@@ -48,4 +48,20 @@ members = sa.Table(
     sa.Column("point", sa.Integer, primary_key=True),
     sa.Column("seed", sa.Integer, primary_key=True),
     sa.Column("key", sa.String(64), nullable=False),
+)
+latencies = sa.Table(  # newer than the others: a storage may be without it
+    "ledger_latencies",
+    metadata,
+    sa.Column("network", sa.String(64), primary_key=True),
+    sa.Column("processor", sa.String(255), primary_key=True),
+    sa.Column("torch", sa.String(32), primary_key=True),
+    sa.Column("dtype", sa.String(16), primary_key=True),
+    sa.Column("batch", sa.Integer, primary_key=True),
+    sa.Column("threads", sa.Integer, primary_key=True),
+    sa.Column("median_seconds", sa.Float, nullable=False),
+    sa.Column("lower_seconds", sa.Float, nullable=False),
+    sa.Column("upper_seconds", sa.Float, nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False),
+    sa.Column("load", sa.Float),
+    sa.Column("finished", sa.String(32), nullable=False),
 )

@@ -16,8 +16,8 @@ LAYERS = [
     ["commands"],
     ["api", "progress", "estimate", "console"],
     ["report", "sweeping", "dashboard"],
-    ["plots", "engine", "publish"],
-    ["analysis", "ledger"],
+    ["plots", "maps", "engine", "publish", "latency"],
+    ["analysis", "ledger", "export"],
     ["record", "plan", "pricing", "training", "verification"],
     ["study_files", "run", "batches", "memory"],
     ["study"],
@@ -26,7 +26,7 @@ LAYERS = [
     ["network"],
     ["layers"],
     ["simplex"],
-    ["arrays", "errors", "labels", "modules", "tables"],
+    ["arrays", "errors", "labels", "machine", "modules", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,14 @@ def test_describe_is_table_1_of_the_paper(capsys):
     assert re.search(r"fire2 +1x1 16 > \[1x1 64 \| 3x3 64\] +54x54x128 +11,920", out)
     assert re.search(r"total +1x1x1000 +1,248,424 +818,924,576", out)
     assert "4.76 MiB (4,993,696 bytes" in out
+    assert re.search(
+        r"one image as float32: [\d.]+ MiB of memory access, at most [\d.]+ MiB of feature maps at once", out
+    )
+
+
+def test_describe_says_what_the_space_has_to_say(capsys):
+    _, out, _ = run(capsys, "describe", "efficientnet", "preset=cifar", "phi=1")
+    assert "alpha * beta^2 * gamma^2 = 1.92; FLOPs over the base network's: nominal 1.92, actual" in out
 
 
 def test_describe_takes_metaparameters_of_every_kind(capsys):
@@ -30,6 +39,57 @@ def test_describe_takes_metaparameters_of_every_kind(capsys):
     assert code == 0
     assert "fire2.shortcut.conv" in out
     assert "norm" not in out
+
+
+def test_describe_shows_fvcore_s_counts_beside_ours(capsys):
+    code, out, _ = run(capsys, "describe", "efficientnet", "preset=cifar", "--verify", "--depth", "2")
+    assert code == 0
+    assert re.search(r"stage2\.others .* 706,944 +23,200 +706,944", out)
+    assert re.search(r"total +1x1x10 +46,245 +1,096,680 +41,065 +1,096,680", out)
+    assert re.search(r"conv +- +1,096,680 +1,096,680 +0", out)
+    assert re.search(r"batch_norm +fvcore counts batch norm; .* 0 +80,000 +80,000", out)
+    assert re.search(r"silu_ +no weights .* 19 +- +- +-", out)
+    assert "params: 46,245 ours, 46,245 by torch" in out
+    assert "are equal" in out
+
+
+def test_describe_fails_where_fvcore_counts_something_else(capsys, monkeypatch):
+    from explorer import verification
+
+    counted = verification.fvcore_count
+    wrong = {"conv": 1}
+    monkeypatch.setattr(
+        verification, "fvcore_count", lambda *what: replace(counted(*what), operators=wrong, modules={"": wrong})
+    )
+    code, out, _ = run(capsys, "describe", "efficientnet", "preset=cifar", "--verify")
+    assert code == 1
+    assert "differs: FLOPs: the description has 1,096,680, fvcore counts 1" in out
+    assert "are equal" not in out
+
+
+def test_describe_measures(capsys, monkeypatch):
+    from explorer import latency
+
+    found = [latency.Latency(1, 2, 0.0015, 0.00125, 0.0175, 9), latency.Latency(64, 2, 0.128, 0.1, 1.5, 8)]
+    monkeypatch.setattr(latency, "measure", lambda _, threads: found[: threads + 1])
+    monkeypatch.setattr(latency, "load_average", lambda: 0.5)
+    code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
+    assert code == 0
+    assert "warning: this machine is busy (load average 0.50 a core)" in out
+    assert re.search(r"1 +2 +1\.500 +1\.250 to 17\.500 +667 +9", out)
+    assert re.search(r"64 +2 +128\.000 +100\.000 to 1,500\.000 +500 +8", out)
+    assert f"{latency.this_machine()}, channels last, eager, untrained weights" in out
+
+
+def test_describe_exports(capsys, tmp_path):
+    pytest.importorskip("onnxscript")
+    onnx, program = tmp_path / "x.onnx", tmp_path / "x.pt2"
+    code, out, err = run(capsys, "describe", "squeezenet", "preset=cifar", "--onnx", str(onnx), "--torch", str(program))
+    assert (code, err) == (0, "")
+    assert f"wrote {onnx}: untrained, as seed 0 initialises it" in out
+    assert f"wrote {program}: untrained, as seed 0 initialises it" in out
+    assert onnx.stat().st_size > 4 * 183_490  # its params
+    assert program.stat().st_size > 4 * 183_490
 
 
 def test_lists(capsys):
@@ -73,6 +133,13 @@ def test_lists(capsys):
         ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),
         ("describe squeezenet squeeze_ratio=0", "squeeze_ratio = 0: should be greater than 0"),
         ("describe squeezenet squeez_ratio=0.5", "did you mean 'squeeze_ratio'?"),
+        ("describe squeezenet --threads 2", "--threads 2 says how --latency measures: give both"),
+        ("describe squeezenet --latency --threads 10000", "threads = 10000: at most "),
+        ("describe squeezenet --torch no/x.pt2", "no/x.pt2: cannot be written: no is no folder that exists"),
+        ("describe squeezenet --torch .", "cannot be written: it is a folder; name a file in it"),
+        ("describe squeezenet --onnx /dev/null/x", "/dev/null/x: cannot be written"),
+        ("latency x --storage none.db", "storage none.db: there is no such file"),
+        ("latency", "Missing argument"),
         ("describe squeezenet input_size=8", "pool1: the feature map would shrink below one pixel"),
         ("describe squeezenet pools=[1,12]", "pools: a pool after layer 12, but the last fire module is layer 9"),
     ],
@@ -105,5 +172,5 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    for command in ("sweep", "report", "dashboard", "studies", "spaces", "describe"):
+    for command in ("sweep", "report", "dashboard", "studies", "spaces", "describe", "latency"):
         assert command in shown

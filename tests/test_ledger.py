@@ -144,6 +144,63 @@ def test_another_schema_is_refused(ledger):
         Ledger(ledger.url.database)
 
 
+def latency_row(network, **changes):
+    row = {
+        "network": network,
+        "processor": "p",
+        "torch": "2",
+        "dtype": "float32",
+        "batch": 1,
+        "threads": 1,
+        "median_seconds": 0.5,
+        "lower_seconds": 0.4,
+        "upper_seconds": 0.7,
+        "repeats": 9,
+        "load": None,
+        "finished": "2026-01-01T00:00:00+00:00",
+    }
+    return row | changes
+
+
+def test_latencies_are_those_of_the_study_s_networks(ledger):
+    first, second = save(ledger, load_study("squeeze_ratio"))[:2]
+    save(ledger, load_study("compound_grid"))
+    row = latency_row(second.network.digest)
+    ledger.record_latencies([row, row | {"batch": 64}, latency_row(first.network.digest), latency_row("another")])
+    found = ledger.latencies("squeeze_ratio")
+    assert list(found.columns) == list(row)
+    assert len(found) == 3
+    assert found["load"].isna().all()
+    assert ledger.latencies("compound_grid").empty
+    ledger.record_latencies([row | {"median_seconds": 0.25, "load": 0.1}])
+    found = ledger.latencies("squeeze_ratio").set_index(["network", "batch"])
+    assert found["median_seconds"].to_dict() == {
+        (first.network.digest, 1): 0.5,
+        (second.network.digest, 1): 0.25,
+        (second.network.digest, 64): 0.5,
+    }
+    with pytest.raises(ExplorerError, match="did you mean 'squeeze_ratio'"):
+        ledger.latencies("squeze_ratio")
+
+
+def test_a_storage_from_before_latencies_is_read_and_written(tmp_path):
+    study = load_study("squeeze_ratio")
+    made = Ledger(tmp_path / "runs.db", create=True)
+    with made.writing():
+        first = save(made, study)[0]
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute("drop table ledger_latencies")
+    connection.close()
+    old = Ledger(tmp_path / "runs.db")
+    assert old.load(study.name).study == study
+    assert old.latencies(study.name).empty
+    assert list(old.latencies(study.name).columns) == list(latency_row(""))
+    with old.writing():
+        old.record(run_row("0-0"))
+        old.record_latencies([latency_row(first.network.digest)])
+    assert len(Ledger(tmp_path / "runs.db").latencies(study.name)) == 1
+
+
 def _hold(path, held, release):
     with Ledger(path, create=True).writing():
         held.set()

@@ -1,13 +1,20 @@
-"""Commands about networks: list the design spaces, show the layers of a design point."""
+"""Commands about networks: list the design spaces; show, check, measure and export a design point."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from explorer.network import Network
+    from explorer.verification import Comparison
 
 
 def spaces() -> int:
@@ -31,26 +38,135 @@ def describe(
     space: Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")],
     settings: Annotated[list[str] | None, typer.Argument(help="preset=NAME, and metaparameters as key=value.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Levels of the network that are shown.")] = 1,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Show fvcore's counts beside ours; exit code 1 where they differ.")
+    ] = False,
+    latency: Annotated[bool, typer.Option("--latency", help="Measure the time of 1 and of 64 images.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads that --latency measures on; 1 by default.")
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the network, untrained, to an ONNX file.")
+    ] = None,
+    torch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it, untrained, to a .pt2 file for torch.export.load.")
+    ] = None,
 ) -> int:
-    """Show the layers of a design point with their output shapes and exact costs."""
-    from explorer.pricing import layer_table
+    """Show the layers of a design point with their output shapes and exact costs; check, measure and export the network."""
     from explorer.spaces import find_space
 
     family = find_space(space)
     values = dict(_setting(text) for text in settings or [])
     preset = str(values.pop("preset")) if "preset" in values else None
-    network = family.point(preset, **values).expand()
-    table = layer_table(network, depth)
+    design = family.point(preset, **values)
+    network = design.expand()
+    _check_options(network, latency, threads, onnx, torch)
     screen = console()
-    rows = [
+    comparison = _comparison(network) if verify else None
+    _print_layers(screen, network, depth, comparison)
+    for note in design.notes(network.cost):
+        screen.print(note, highlight=False)
+    if comparison:
+        _print_comparison(screen, comparison)
+    if latency:
+        _print_latency(screen, network, threads or 1)
+    if onnx or torch:
+        _export(screen, network, onnx, torch)
+    return int(comparison is not None and bool(comparison.mismatches))
+
+
+def _check_options(network: Network, latency: bool, threads: int | None, onnx: Path | None, torch: Path | None) -> None:
+    """Raises `ExplorerError` for what could not be done, before anything is printed or computed."""
+    if threads is not None and not latency:
+        raise ExplorerError(f"--threads {threads} says how --latency measures: give both")
+    if threads is not None:
+        from explorer.latency import check_threads
+
+        check_threads(threads)
+    if onnx or torch:
+        from explorer.export import check_file, check_onnx
+
+        if onnx:
+            check_onnx(onnx, network)
+        if torch:
+            check_file(torch)
+
+
+def _comparison(network: Network) -> Comparison:
+    from explorer.verification import compare
+
+    return compare(network)
+
+
+def _print_layers(screen: Console, network: Network, depth: int, comparison: Comparison | None) -> None:
+    """The layer table, with a column of fvcore's counts where they are known."""
+    from explorer.pricing import layer_table
+
+    table = layer_table(network, depth)
+    rows: list[tuple[str, ...]] = [
         (str(row.layer), str(row.makes), str(row.output), *map(count, (row.params, row.macs, row.activations)))
         for row in table.itertuples()
     ]
-    header = ("layer", "filters", "output", "params", "FLOPs (multiply-adds)", "activations")
-    print_table(screen, header, rows, right=4, total=True)
+    header: tuple[str, ...] = ("layer", "filters", "output", "params", "FLOPs (multiply-adds)", "activations")
+    if comparison:
+        by_fvcore = [comparison.layers.get(name, 0) for name, *_ in rows[:-1]] + [comparison.layers[""]]
+        rows = [(*row, count(macs)) for row, macs in zip(rows, by_fvcore, strict=True)]
+        header = (*header, "FLOPs by fvcore")
+    print_table(screen, header, rows, right=len(header) - 2, total=True)
     size = f"{network.cost.model_bytes / 2**20:.2f} MiB ({network.cost.model_bytes:,} bytes as float32)"
     screen.print(f"model size {size}; network {network.digest[:12]}", highlight=False)
-    return 0
+    access, peak = (
+        f"{amount / 2**20:.2f} MiB" for amount in (network.memory_access_bytes, network.peak_activation_bytes)
+    )
+    screen.print(
+        f"one image as float32: {access} of memory access, at most {peak} of feature maps at once", highlight=False
+    )
+
+
+def _print_comparison(screen: Console, comparison: Comparison) -> None:
+    """The counts by operator, params, and what should agree and does not."""
+    rows = [
+        (*map(count, (row.calls, row.ours, row.fvcore, row.difference)), str(row.operator), str(row.note))
+        for row in comparison.operators.itertuples()
+    ]
+    rows = [(operator, note, *counts) for *counts, operator, note in rows]
+    header = ("operator", "why", "calls not counted", "FLOPs, ours", "by fvcore", "difference")
+    print_table(screen, header, rows, right=4)
+    screen.print(f"params: {comparison.params:,} ours, {comparison.torch_params:,} by torch", highlight=False)
+    for mismatch in comparison.mismatches:
+        screen.print(f"differs: {mismatch}", style="red", highlight=False)
+    if not comparison.mismatches:
+        screen.print("params, and the FLOPs of every convolution and linear layer, are equal", highlight=False)
+
+
+def _print_latency(screen: Console, network: Network, threads: int) -> None:
+    from explorer.latency import busy, load_average, measure, this_machine
+
+    warning = busy(load_average())
+    if warning:
+        screen.print(warning, style="yellow", highlight=False)
+    rows = [
+        (
+            *map(count, (found.batch, found.threads)),
+            f"{1e3 * found.median_seconds:,.3f}",
+            f"{1e3 * found.lower_seconds:,.3f} to {1e3 * found.upper_seconds:,.3f}",
+            *map(count, (round(found.images_per_second), found.repeats)),
+        )
+        for found in measure(network, threads)
+    ]
+    header = ("batch", "threads", "median, ms", "quartiles, ms", "images/s", "repeats")
+    print_table(screen, header, rows, right=len(header))
+    screen.print(f"{this_machine()}, channels last, eager, untrained weights", highlight=False)
+
+
+def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | None) -> None:
+    from explorer.export import save_onnx, save_torch, untrained
+
+    module = untrained(network)
+    for path, save in ((onnx, save_onnx), (torch, save_torch)):
+        if path:
+            save(module, network.input, path)
+            screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -70,7 +186,10 @@ def _rule(schema: dict[str, Any]) -> str:
     """The values that a metaparameter takes, from its JSON schema."""
     if "enum" in schema:
         return " | ".join(schema["enum"])
-    kind = {"integer": "whole number", "number": "number", "boolean": "yes | no", "array": "list"}[schema["type"]]
+    if "anyOf" in schema:
+        return " | ".join(map(_rule, schema["anyOf"]))
+    kinds = {"integer": "whole number", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
+    kind = kinds[schema["type"]]
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
     return " ".join([kind, ", ".join(limits)]).strip()

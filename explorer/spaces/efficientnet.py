@@ -120,13 +120,13 @@ class EfficientNet(Space):
         1.15, description="resolution for each phi", examples=[1.0, 1.15, 1.4]
     )
     depth: Positive | None = Field(
-        None, description="repeats, relative to the base network, in place of alpha ** phi", examples=[None, 0.5, 1.4]
+        None, description="repeats, relative to the base network, in place of alpha ** phi", examples=[0.5, 1.4]
     )
     width: Positive | None = Field(
-        None, description="filters, relative to the base network, in place of beta ** phi", examples=[None, 0.3, 1.3]
+        None, description="filters, relative to the base network, in place of beta ** phi", examples=[0.3, 1.3]
     )
     resolution: Pixels | None = Field(
-        None, description="height and width of the images in pixels, in place of gamma ** phi", examples=[None, 17, 32]
+        None, description="height and width of the images in pixels, in place of gamma ** phi", examples=[17, 32]
     )
     base_resolution: Pixels = Field(224, description="resolution of the base network in pixels", examples=[20, 32, 33])
     stages: Annotated[tuple[Stage, ...], Strict(strict=False), Field(min_length=1)] = Field(

@@ -1,0 +1,94 @@
+"""The command that measures how long the networks of a study take on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explorer.commands.studies import Storage
+from explorer.console import console, count, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from explorer.ledger import Ledger
+    from explorer.record import StudyRecord
+
+
+def latency(
+    name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
+    storage: Storage = "explorer.db",
+    threads: Annotated[int, typer.Option(min=1, help="Threads that a network runs on.")] = 1,
+    again: Annotated[bool, typer.Option("--again", help="Measure those that are measured already, too.")] = False,
+) -> int:
+    """Measure and store how long each network of a study takes on this machine, for one image and for 64.
+
+    Takes about five seconds a network. Those measured before on this machine are skipped; no sweep runs on the storage meanwhile.
+    """
+    from explorer.latency import check_threads, here, this_machine
+    from explorer.ledger import Ledger
+
+    check_threads(threads)
+    screen = console()
+    ledger = Ledger(storage)
+    record = ledger.load(name)
+    try:
+        _measure(screen, ledger, record, threads, again)
+    except KeyboardInterrupt:
+        screen.print("stopped; every network that was measured is stored, and the same command goes on from there")
+        return 130
+    machine = this_machine()
+    _print_latencies(screen, record, here(ledger, record, machine, threads))
+    plural = "s" if threads > 1 else ""
+    screen.print(f"median over repeats; {machine}, channels last, eager, {threads} thread{plural}", highlight=False)
+    return 0
+
+
+def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int, again: bool) -> None:
+    """Measures what is missing, and stores each network as soon as it is measured."""
+    from rich.progress import track
+
+    from explorer.latency import (
+        BATCHES,
+        SECONDS,
+        WARM_UP_SECONDS,
+        busy,
+        load_average,
+        measure,
+        stored_rows,
+        this_machine,
+        unmeasured,
+    )
+    from explorer.progress import duration
+
+    with ledger.writing():
+        machine = this_machine()
+        missing = unmeasured(ledger, record, machine, threads, again=again)
+        about = duration(len(missing) * len(BATCHES) * (SECONDS + WARM_UP_SECONDS))
+        screen.print(f"{record.study.name}: {len(missing)} networks to measure, about {about}", highlight=False)
+        load = load_average()
+        if missing and busy(load):
+            screen.print(busy(load), style="yellow", highlight=False)
+        for network in track(missing, console=screen, transient=True, disable=not screen.is_terminal):
+            ledger.record_latencies(stored_rows(network, measure(network, threads), machine, load))
+
+
+def _print_latencies(screen: Console, record: StudyRecord, latencies: pd.DataFrame) -> None:
+    """One row for each distinct network, the cheapest first."""
+    from explorer.latency import BATCHES
+
+    median = latencies.pivot_table(index="network", columns="batch", values="median_seconds")
+    planned = record.points[record.points["state"] == "planned"].sort_values(["macs", "params"])
+    rows = [
+        (
+            row["label"],
+            *map(count, (row["params"], row["macs"])),
+            *(f"{1e3 * median.loc[row['network'], batch]:,.2f}" for batch in BATCHES),
+        )
+        for row in planned.to_dict(orient="records")
+    ]
+    times = (f"batch {batch}, ms" for batch in BATCHES)
+    header = (", ".join(record.metaparameters), "params", "FLOPs (multiply-adds)", *times)
+    print_table(screen, header, rows, right=4)

@@ -1,0 +1,213 @@
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from explorer import latency
+from explorer.__main__ import main
+from explorer.errors import ExplorerError
+from explorer.latency import BATCHES, Latency, Machine, busy, measure, stored_rows, study_networks, unmeasured
+from explorer.ledger import Ledger, Provenance
+from explorer.plan import plan
+from explorer.spaces import find_space
+from explorer.study import Study
+from explorer.study_files import load_study
+
+SMALL = find_space("efficientnet").point("cifar").expand()
+MACHINE = Machine("a processor", "2.13.0")
+MEASURED = [Latency(batch, 1, 0.5, 0.4, 0.6, 7) for batch in BATCHES]
+
+
+def small_study(**changes):
+    values = {
+        "name": "small",
+        "title": "t",
+        "space": "squeezenet",
+        "preset": "cifar",
+        # 0.501 makes the network of 0.5, and a limit keeps the largest from being trained.
+        "vary": {"squeeze_ratio": [0.5, 0.501, 0.25, 1.0], "pools": [(1, 4), (1, 12)]},
+        "constraints": {"params": {"max": 250_000}},
+    }
+    return Study.model_validate(values | changes)
+
+
+def save(path, study, classes=10):
+    ledger = Ledger(path, create=True)
+    points = plan(study, classes)
+    keys = {(point.number, 0): str(point.number) for point in points if point.state == "planned"}
+    with ledger.writing():
+        ledger.save_study(study, "f", points, keys, Provenance("", {}, {}))
+    return ledger
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    """Measures with the fewest repeats; the digests of what was measured are noted."""
+    seen = []
+
+    def quick(network, threads):
+        seen.append((network.digest, threads))
+        return measure(network, threads, seconds=0.0)
+
+    monkeypatch.setattr(latency, "measure", quick)
+    return seen
+
+
+def test_a_network_is_measured():
+    before = torch.get_num_threads()
+    one, many = measure(SMALL, threads=1, batches=(1, 16), seconds=0.05)
+    assert (one.batch, many.batch, one.threads) == (1, 16, 1)
+    for found in (one, many):
+        assert 0 < found.lower_seconds <= found.median_seconds <= found.upper_seconds
+        assert found.repeats >= latency.FEWEST
+        assert found.images_per_second == found.batch / found.median_seconds
+    assert many.median_seconds > one.median_seconds
+    assert torch.get_num_threads() == before
+
+
+def test_repeats_fill_the_time_after_a_warm_up(monkeypatch):
+    looks = iter(range(1000))
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(looks) / 100)
+    (found,) = measure(SMALL, batches=(1,), seconds=0.6)
+    # Looking at the clock takes 10 ms and is done three times a repeat, but for the first few, of which there are always five.
+    assert found.repeats == 22
+    assert found.lower_seconds == found.median_seconds == pytest.approx(0.01)
+
+
+def test_a_busy_machine_is_told():
+    assert busy(0.1) == busy(None) == ""
+    assert "load average 1.25 a core" in busy(1.25)
+
+
+def test_a_system_may_tell_no_load(monkeypatch):
+    def untold():
+        raise OSError
+
+    assert latency.load_average() >= 0
+    monkeypatch.setattr("os.getloadavg", untold)
+    assert latency.load_average() is None
+
+
+def test_networks_are_made_again_from_what_is_stored(tmp_path):
+    record = save(tmp_path / "x.db", small_study(), classes=7).load("small")
+    expected = {point.network.digest for point in plan(small_study(), 7) if point.state == "planned"}
+    networks = study_networks(record)
+    assert networks.keys() == expected == set(record.points.query("state == 'planned'")["network"])
+    assert {network.trace.output.channels for network in networks.values()} == {7}
+    assert len(networks) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fixed": {"classes": 5}},
+        {"vary": {"classes": [5, 6]}},
+        {"space": "efficientnet", "vary": {}, "points": [{"depth": 1.0}, {"width": 1.0}, {"depth": 2.0}]},
+    ],
+)
+def test_the_number_of_classes_is_found(tmp_path, changes):
+    record = save(tmp_path / "x.db", small_study(**changes), classes=5).load("small")
+    assert study_networks(record).keys() == set(record.points.query("state == 'planned'")["network"])
+
+
+@pytest.mark.parametrize("change", [{"params": 183_491}, {"params": 5}, {"network": "0" * 64}])
+def test_networks_that_the_space_no_longer_makes_are_refused(tmp_path, change):
+    record = save(tmp_path / "x.db", small_study()).load("small")
+    with pytest.raises(ExplorerError, match="small: squeezenet makes other networks than those that are stored"):
+        study_networks(replace(record, points=record.points.assign(**change)))
+
+
+def test_only_what_is_not_measured_here_is_measured(tmp_path):
+    ledger = save(tmp_path / "x.db", small_study())
+    record = ledger.load("small")
+    first, second = study_networks(record).values()
+
+    def missing(machine=MACHINE, threads=1, **options):
+        return [network.digest for network in unmeasured(ledger, record, machine, threads, **options)]
+
+    assert missing() == [first.digest, second.digest]
+    with ledger.writing():
+        ledger.record_latencies(stored_rows(first, MEASURED, MACHINE, load=0.1))
+        ledger.record_latencies(stored_rows(second, MEASURED[:1], MACHINE, load=0.1))
+    assert missing() == [second.digest]
+    assert len(missing(again=True)) == 2
+    assert len(missing(threads=2)) == 2
+    assert len(missing(replace(MACHINE, torch="2.14.0"))) == 2
+    assert len(missing(replace(MACHINE, processor="another"))) == 2
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, quickly):
+    ledger = save(tmp_path / "x.db", small_study())
+    command = ("latency", "small", "--storage", str(tmp_path / "x.db"))
+    code, out, err = run(capsys, *command)
+    assert (code, err) == (0, "")
+    assert "small: 2 networks to measure, about 9 s" in out
+    lines = [line for line in out.splitlines() if re.search(r"1-4 +[\d,]+ +[\d,]+ +[\d,.]+ +[\d,.]+ *$", line)]
+    assert [line.split(",")[0].strip() for line in lines] == ["0.25", "0.5"]  # the cheapest first
+    assert str(latency.this_machine()) in out
+    assert len(quickly) == 2
+    stored = ledger.latencies("small")
+    assert stored["batch"].tolist() == [1, 64] * 2
+    assert stored["finished"].str.endswith("+00:00").all()
+
+    assert "0 networks to measure" in run(capsys, *command)[1]
+    assert len(quickly) == 2
+    assert "2 networks to measure" in run(capsys, *command, "--again")[1]
+    assert len(quickly) == 4
+    assert len(ledger.latencies("small")) == 4
+
+
+def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly, monkeypatch):
+    quick = latency.measure
+
+    def interrupted(*what):
+        if quickly:
+            raise KeyboardInterrupt
+        return quick(*what)
+
+    monkeypatch.setattr(latency, "measure", interrupted)
+    ledger = save(tmp_path / "x.db", small_study())
+    code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
+    assert code == 130
+    assert "stopped; every network that was measured is stored" in out
+    assert len(ledger.latencies("small")) == len(BATCHES)
+
+
+def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypatch):
+    monkeypatch.setattr(latency, "load_average", lambda: 0.875)
+    ledger = save(tmp_path / "x.db", small_study())
+    code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
+    assert code == 0
+    assert "warning: this machine is busy (load average 0.88 a core)" in out
+    assert ledger.latencies("small")["load"].eq(0.875).all()
+    assert quickly
+
+
+def test_nothing_is_measured_while_a_sweep_runs(tmp_path, capsys, quickly):
+    with save(tmp_path / "x.db", load_study("bypass")).writing():
+        code, out, err = run(capsys, "latency", "bypass", "--storage", str(tmp_path / "x.db"))
+    assert (code, out, quickly) == (2, "", [])
+    assert "another sweep is writing to it" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["smal"], "'smal'; did you mean 'small'?"),
+        (["small", "--threads", "0"], "Invalid value for '--threads'"),
+        (["small", "--threads", "10000"], "threads = 10000: at most "),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, arguments, message):
+    save(tmp_path / "x.db", small_study())
+    code, out, err = run(capsys, "latency", *arguments, "--storage", str(tmp_path / "x.db"))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1

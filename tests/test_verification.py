@@ -1,0 +1,93 @@
+from dataclasses import dataclass
+
+import pytest
+from torch import nn
+
+from explorer.layers import Conv, Cost, Layer, Shape
+from explorer.network import Network, chain
+from explorer.spaces import find_space
+from explorer.verification import CostMismatch, compare, verify
+
+
+@dataclass(frozen=True)
+class Wrong(Layer):
+    """A convolution of 2 filters that says it costs something else."""
+
+    says: Cost
+    kind = "wrong"
+
+    def output(self, shape):
+        return Shape(2, shape.size)
+
+    def cost(self, shape, out):  # noqa: ARG002
+        return self.says
+
+    def build(self, shape):
+        return nn.Conv2d(shape.channels, 2, 1, bias=False)
+
+
+class Softmax(Layer):
+    kind = "softmax"
+
+    def build(self, shape):  # noqa: ARG002
+        return nn.Softmax(dim=1)
+
+
+def network(*layers):
+    return Network(Shape(3, 4), chain(**{f"layer{number}": layer for number, layer in enumerate(layers)}))
+
+
+def operators(comparison):
+    return comparison.operators.set_index("operator")
+
+
+def test_our_counts_and_fvcore_s_stand_side_by_side():
+    efficientnet = find_space("efficientnet").point("cifar", drop_connect=0.2).expand()
+    comparison = compare(efficientnet)
+    table = operators(comparison)
+    assert table.index.tolist() == ["conv", "batch_norm", "adaptive_avg_pool2d", "add", "mul", "sigmoid", "silu_"]
+    assert table.loc["conv", ["ours", "fvcore", "difference"]].tolist() == [efficientnet.cost.macs] * 2 + [0]
+    assert table.loc["batch_norm", "ours"] == 0
+    assert table.loc["batch_norm", "difference"] == table.loc["batch_norm", "fvcore"] > 0
+    assert table.loc["batch_norm", "note"] == "fvcore counts batch norm; the papers' FLOPs do not"
+    assert table.loc["add", "calls"] == 4  # the residuals of the second stage
+    assert table.loc[["add", "silu_"], ["ours", "fvcore", "difference"]].isna().all(axis=None)
+    assert table.loc["silu_", "note"].startswith("no weights to multiply by")
+    assert comparison.params == comparison.torch_params == efficientnet.cost.params
+    assert comparison.mismatches == ()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 9])
+@pytest.mark.parametrize(
+    ("space", "settings"), [("efficientnet", {}), ("squeezenet", {"bypass": "complex", "squeeze_ratio": 0.5})]
+)
+def test_layers_are_found_at_every_depth(space, settings, depth):
+    described = find_space(space).point("cifar", **settings).expand()
+    layers = compare(described).layers
+    rows = described.rows(depth)
+    assert [layers.get(path, 0) for path, _ in rows] == [node.cost.macs for _, node in rows]
+    assert layers[""] == described.cost.macs
+
+
+def test_what_should_be_equal_and_is_not_is_said():
+    right = Cost(params=6, macs=96)
+    assert compare(network(Wrong(right))).mismatches == ()
+    (params,) = compare(network(Wrong(Cost(params=7, macs=96)))).mismatches
+    assert params == "params: the description has 7, the module 6"
+    total, layer = compare(network(Conv(3, 1), Wrong(Cost(params=6, macs=95)))).mismatches
+    assert total == "FLOPs: the description has 239, fvcore counts 240"
+    assert layer == "layer1: the description has 95 FLOPs, fvcore counts 96"
+
+
+def test_mistakes_that_cancel_in_the_sum_are_found():
+    pair = network(Conv(3, 1), Wrong(Cost(params=6, macs=95)), Wrong(Cost(params=4, macs=65)))
+    verify(pair)
+    assert len(compare(pair).mismatches) == 2
+
+
+def test_an_operator_that_nobody_knows_is_a_mismatch():
+    strange = network(Conv(2, 1), Softmax())
+    with pytest.raises(CostMismatch, match=r"nor the explorer knows: aten::softmax"):
+        verify(strange)
+    comparison = compare(strange)
+    assert operators(comparison).loc["softmax", "note"] in comparison.mismatches[0]

@@ -41,7 +41,7 @@ class Shape:
         """The largest number of positions among the points of a chunk."""
         return largest(self.pixels)
 
-    @cached_property
+    @property
     def elements(self) -> Int:
         """Number of elements of the feature map."""
         return times(self.channels, self.pixels)

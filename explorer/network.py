@@ -36,9 +36,12 @@ class Node:
     parts: tuple[Node, ...] = ()
     times: Int = 1
 
-    @cached_property
+    @property
     def cost(self) -> Cost:
-        """The layer's own cost, or the sum over its parts, which stand `times` times."""
+        """The layer's own cost, or the sum over its parts, which stand `times` times.
+
+        It is not kept: of a chunk of points, the arrays of all nodes together would not fit a processor's caches.
+        """
         try:
             if not isinstance(self.layer, Combinator):
                 return self.layer.cost(self.input, self.output)
@@ -291,7 +294,9 @@ class Repeat(Combinator):
 
     @property
     def notation(self) -> str:
-        """How often, and what."""
+        """How often, and what; nothing where it is not there at all."""
+        if isinstance(self.times, int) and not self.times:
+            return ""
         return f"{self.times} x ({self.block.notation})"
 
     def parts(self) -> tuple[tuple[str, Layer], ...]:
@@ -339,7 +344,7 @@ class Network:
         """The tree of nodes that all readings share."""
         return self.body.trace("", self.input)
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """Exact cost of one image; raises `Infeasible` where it is absurd, more than 1e12 multiply-adds."""
         cost = self.trace.cost

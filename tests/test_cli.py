@@ -24,7 +24,7 @@ def test_describe_is_table_1_of_the_paper(capsys):
     assert re.search(r"total +1x1x1000 +1,248,424 +818,924,576", out)
     assert "4.76 MiB (4,993,696 bytes" in out
     assert re.search(
-        r"one image as float32: [\d.]+ MiB of memory access, at most [\d.]+ MiB of feature maps at once", out
+        r"one image as float32: [\d,]+ bytes read and written, at most [\d,]+ bytes of feature maps at once", out
     )
 
 

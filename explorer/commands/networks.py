@@ -115,11 +115,10 @@ def _print_layers(screen: Console, network: Network, depth: int, comparison: Com
     print_table(screen, header, rows, right=len(header) - 2, total=True)
     size = f"{network.cost.model_bytes / 2**20:.2f} MiB ({network.cost.model_bytes:,} bytes as float32)"
     screen.print(f"model size {size}; network {network.digest[:12]}", highlight=False)
-    access, peak = (
-        f"{amount / 2**20:.2f} MiB" for amount in (network.memory_access_bytes, network.peak_activation_bytes)
-    )
+    access, peak = count(network.memory_access_bytes), count(network.peak_activation_bytes)
     screen.print(
-        f"one image as float32: {access} of memory access, at most {peak} of feature maps at once", highlight=False
+        f"one image as float32: {access} bytes read and written, at most {peak} bytes of feature maps at once",
+        highlight=False,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from explorer.arrays import Float, Int, equal, maximum, nearest, power, round_up, uniform, where, whole
+from explorer.arrays import Float, Int, equal, maximum, nearest, power, round_up, uniform, whole
 from explorer.layers import (
     BatchNorm,
     Conv,
@@ -291,7 +291,7 @@ class EfficientNet(Space):
         """`round_filters` of the released code: to a multiple of the divisor, but not more than a tenth below."""
         exact = filters * width
         rounded = maximum(self.divisor, whole(exact + self.divisor / 2) // self.divisor * self.divisor)
-        return where(rounded < 0.9 * exact, rounded + self.divisor, rounded)
+        return rounded + self.divisor * (rounded < 0.9 * exact)
 
     def _drop(self, growth: Float, block: Int) -> dict[str, Layer]:
         """What drops the body of the block of that number, counted from 0."""

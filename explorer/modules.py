@@ -78,8 +78,8 @@ class Dropped(nn.Module):
 class Depthwise(nn.Conv2d):
     """A convolution with one filter for each channel; on a CPU it computes in float32 under autocast too.
 
-    The bfloat16 kernels of torch 2.13 took 13 to 20 times as long there with stride 2 and 5 times with 5x5 filters (forward and
-    backward, channels last); 3x3 with stride 1 was equal. docs/measurements.md has the figures.
+    The bfloat16 kernels of torch 2.13 took 5 to 16 times as long there with stride 2 and 5 times with 5x5 filters, forward and
+    backward; 3x3 with stride 1 was equal (`benchmarks/depthwise.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:

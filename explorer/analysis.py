@@ -28,7 +28,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeGuard
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import moocore
 import numpy as np
@@ -36,13 +37,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from explorer.layers import QUANTITIES
+from explorer.pricing import price
 from explorer.record import StudyRecord
 from explorer.space import label
 from explorer.spaces import all_spaces
+from explorer.study import Value
 from explorer.study_files import published_curve_file
 
 CONFIDENCE = 0.95
 FRONTS = {"params": "on_params_front", "macs": "on_macs_front"}
+SHARE = "share_"  # what the columns of `triangle` begin with
+_CORNERS = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
+_FINE = 12  # steps between two values of a plane, for its lines of equal params
+_NEAR = 1.15  # costs up to so many times the least of a group are near to it
+
+Shape = Literal["triangle", "series", "plane", "points"]
 
 # The columns of `summarise` that are no metaparameters; see StudyRecord.
 _COLUMNS = {
@@ -50,18 +60,15 @@ _COLUMNS = {
         "point",
         "label",
         "series",
-        "input_size",
-        "image_size",
+        "input_pixels",
+        "image_pixels",
         "state",
         "reason",
         "network",
         "same_as",
-        "params",
-        "macs",
-        "activations",
-        "model_bytes",
     ),
-    *("runs", "accuracy", "spread", "low", "high"),
+    *QUANTITIES,
+    *("runs", "accuracy", "spread", "low", "high", "standing"),
     *FRONTS.values(),
     *(name for space in all_spaces().values() for name in space.derived),
 }
@@ -146,6 +153,117 @@ def difference(record: StudyRecord, point: int, other: int) -> Interval:
     return _interval(float(first["accuracy"].mean() - second["accuracy"].mean()), images, seeds, pooled.freedom)
 
 
+def shape(record: StudyRecord) -> Shape:
+    """What the points of a study form, which decides how they are drawn first.
+
+    A triangle: three factors share a product, and nothing else varies. Series: listed points that belong to lines. A plane: a grid
+    over two metaparameters that are numbers. Points: all else.
+    """
+    study = record.study
+    if study.simplex:
+        whole = len(study.product_held.exponents) == 3 and not study.vary and study.simplex.ratio != 1  # noqa: PLR2004
+        return "triangle" if whole else "points"
+    if (record.points["series"] != "").any():
+        return "series"
+    sides = list(study.vary.values())
+    numeric = all(len(side) > 1 and is_ordered(side) for side in sides)
+    return "plane" if len(sides) == 2 and numeric and not study.points else "points"  # noqa: PLR2004
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points of `summarise` that have an accuracy; those merged into one network are one row with all their labels."""
+    known = frame[frame["accuracy"].notna()].copy()
+    twins = known[known["same_as"].notna()]
+    names = {
+        point: [label, *twins.loc[twins["same_as"] == point, "label"]]
+        for point, label in zip(known["point"], known["label"], strict=True)
+    }
+    known["label"] = [
+        " = ".join(names[point]) if len(names[point]) <= 2 else f"{names[point][0]} and {len(names[point]) - 1} more"  # noqa: PLR2004
+        for point in known["point"]
+    ]
+    return known[known["same_as"].isna()]
+
+
+def ranked(record: StudyRecord) -> pd.DataFrame:
+    """`summarise` with the column `standing`: `best`, and `separated` or `not separated` from the best point.
+
+    Empty where a point is not measured, and for all but the best where no point has two seeds, which alone tell points apart.
+    """
+    summary = summarise(record)
+    known = measured(summary)
+    standing = dict.fromkeys(known["point"], "")
+    if len(known):
+        best = int(known["point"].iloc[known["accuracy"].argmax()])
+        if seed_variance(record).freedom:
+            for point in known["point"]:
+                apart = difference(record, best, int(point)).separated
+                standing[point] = "separated" if apart else "not separated"
+        standing[best] = "best"
+    sources = summary["same_as"].fillna(summary["point"])
+    return summary.assign(standing=[standing.get(source, "") for source in sources])
+
+
+def triangle(record: StudyRecord) -> pd.DataFrame:
+    """`ranked` with a column for each factor of the study's simplex: its share in the product, such as `share_depth`, in [0, 1]."""
+    frame, simplex = ranked(record), record.study.product_held
+    # The factors may be arrays, with an entry for each point.
+    factors: dict[str, Any] = {key: frame[key].to_numpy(dtype=float) for key in simplex.exponents}
+    for key, shares in zip(factors, simplex.shares(factors), strict=True):
+        frame[SHARE + _CORNERS.get(key, key)] = shares
+    return frame
+
+
+def share_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame of `triangle` that are shares, in the order of the factors."""
+    return [column for column in frame.columns if column.startswith(SHARE)]
+
+
+def plane_params(record: StudyRecord) -> pd.DataFrame:
+    """Exact params all over the plane of a study, to draw lines of equal params: its two metaparameters and `params` (Int64).
+
+    The rows are a grid: all values of the study, and several between each two of them.
+    """
+    study = record.study
+    (across, up), axes = study.vary, [_between(values) for values in study.vary.values()]
+    grid = [axis.ravel() for axis in np.meshgrid(*axes)]
+    frame = price(study.space, study.preset, **_fixed(record) | {across: grid[0], up: grid[1]})
+    return frame[[across, up, "params"]]
+
+
+def _between(values: Sequence[Any]) -> NDArray[Any]:
+    """Numbers with others between each two of them, rising; whole ones between whole ones."""
+    lines = [np.linspace(low, high, _FINE + 1) for low, high in pairwise(sorted(values))]
+    numbers = np.concatenate(lines)
+    return np.unique(np.round(numbers).astype(np.int64) if all(isinstance(v, int) for v in values) else numbers)
+
+
+def _fixed(record: StudyRecord) -> dict[str, Value]:
+    """The fixed metaparameters with the number of classes, which is that of the data: params grow evenly with it."""
+    study = record.study
+    known = record.points[record.points["params"].notna()]
+    if "classes" in study.fixed or known.empty:
+        return study.fixed
+    first = known.iloc[0]
+    at = {key: first[key].item() if isinstance(first[key], np.generic) else first[key] for key in study.vary}
+    two, three = price(study.space, study.preset, **study.fixed | at, classes=[2, 3])["params"]
+    return study.fixed | {"classes": 2 + round((first["params"] - two) / (three - two))}
+
+
+def near_in_cost(frame: pd.DataFrame, cost: str) -> list[pd.DataFrame]:
+    """The rows in groups of near-equal cost, from the least: none costs over 15 % more than the first of its group."""
+    groups: list[list[int]] = []
+    start = math.nan
+    ordered = frame.sort_values(cost, kind="stable")
+    for place, amount in enumerate(ordered[cost].astype(float)):
+        if amount <= _NEAR * start:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+            start = amount
+    return [ordered.iloc[places] for places in groups]
+
+
 def pareto_front(frame: pd.DataFrame, cost: str, value: str = "accuracy") -> pd.Series[bool]:
     """Whether each row is on the Pareto front of little `cost` and much `value`: none is better in one and as good in the other.
 
@@ -188,17 +306,18 @@ def points_table(record: StudyRecord) -> pd.DataFrame:
     table = summarise(record)
     for cost, column in FRONTS.items():
         table[column] = pareto_front(table, cost)
-    for key in record.metaparameters:
-        if not all(isinstance(value, int | float | np.number) for value in table[key]):
-            table[key] = table[key].map(label)
+    for key, values in record.study.varied.items():
+        table[key] = _plain(table[key], [value for value in values if value is not None])
     return table
 
 
 def runs_table(record: StudyRecord) -> pd.DataFrame:
-    """The runs for files: without the bits of the images, and with the label of their point."""
+    """The runs for files: without the bits of the images, and with the label and the series of their point."""
     table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
     labels = dict(zip(record.points["point"], record.points["label"], strict=True))
+    series = dict(zip(record.points["point"], record.points["series"], strict=True))
     table.insert(1, "label", table["point"].map(labels))
+    table.insert(2, "series", table["point"].map(series))
     for column in ("accuracies", "train_losses"):
         table[column] = table[column].map(_floats)
     for column in ("accuracy", "seconds", "images_per_second"):
@@ -222,6 +341,18 @@ def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
     return all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
     )
+
+
+def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
+    """A metaparameter's column for files: numbers as such, all else as text, and empty where a point has no value of its own."""
+    empty = column.isna()
+    if is_ordered(values):
+        numbers = pd.to_numeric(column)
+        return numbers.astype("Int64") if empty.any() and all(isinstance(value, int) for value in values) else numbers
+    if not empty.any() and all(isinstance(value, int | float) for value in values):
+        return column
+    texts = ["" if nothing else label(value) for value, nothing in zip(column, empty, strict=True)]
+    return pd.Series(texts, index=column.index)
 
 
 class _Measured(NamedTuple):

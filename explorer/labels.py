@@ -1,4 +1,4 @@
-"""Labels beside the marks of a picture, placed so that they cover neither marks nor each other."""
+"""What all pictures share: their words and units, and labels that cover neither marks nor each other."""
 
 from __future__ import annotations
 
@@ -13,6 +13,38 @@ from numpy.typing import NDArray
 
 INK, GREY = "#333333", "#6b6b6b"
 LABEL_SIZE = 9.5  # points of type
+ACCURACY = "Validation accuracy (%)"
+
+_NAMES = {"params": "Params", "macs": "FLOPs (multiply-adds)", "activations": "Activations"}
+_NAMES_OF_BYTES = {
+    "model_bytes": "Model size",
+    "memory_access_bytes": "Memory access",
+    "peak_activation_bytes": "Peak activations",
+}
+
+
+def unit(quantity: str, largest: float) -> tuple[float, str]:
+    """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
+    if quantity in _NAMES_OF_BYTES:
+        return 2.0**20, f"{_NAMES_OF_BYTES[quantity]} (MiB)"
+    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= step[0]), (1.0, ""))
+    name = _NAMES[quantity]
+    if not prefix:
+        return scale, name
+    return scale, f"{name[:-1]}, {prefix})" if name.endswith(")") else f"{name} ({prefix})"
+
+
+def tidy(ax: Axes) -> None:
+    """An axis with no more lines than it needs."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, axis="y", color="#e6e6e6", linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def say_nothing_is_done(ax: Axes) -> None:
+    """What stands in place of a picture of no measured point."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "no run is done yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def settle(ax: Axes) -> float:
@@ -40,40 +72,49 @@ def place_labels(
     obstacles: Sequence[NDArray[np.float64]],
     transforms: Sequence[Transform],
     grey: Sequence[bool] | None = None,
+    *,
+    radius: float = 4.0,
+    optional: Sequence[bool] | None = None,
 ) -> None:
     """Writes a text beside each point, (k, 2), where it covers no mark, obstacle or other text, as near as can be.
 
     Every text tries the directions around its point at growing distances; what it would cover is counted and the least is
     taken. A text that ends up far from its point gets a thin line to it. `dots` are the pixels of a point of type, and
-    `obstacles` are pixels as well, each (k, 2).
+    `obstacles` are pixels as well, each (k, 2); `radius` is that of the marks, in points of type. A text for which there is no room
+    covers what it must; an optional one stands close to its mark or is left out, and these come last.
     """
     marks = np.array([transform.transform(point) for point, transform in zip(points, transforms, strict=True)])
     turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    ring = 4 * dots * np.column_stack([np.cos(turns), np.sin(turns)])
+    ring = radius * dots * np.column_stack([np.cos(turns), np.sin(turns)])
     taken = np.concatenate([(marks[:, None] + ring).reshape(-1, 2), *obstacles])
     frame, legend = np.array(ax.get_window_extent().padded(-3 * dots).extents), ax.get_legend()
-    boxes = [] if legend is None else [np.array(legend.get_window_extent().extents)]
+    boxes = [np.array(artist.get_window_extent().extents) for artist in (*ax.texts, legend) if artist is not None]
     angles = np.radians([90, 270, 0, 180, 45, 135, 225, 315])
-    ways = [(radius, np.cos(angle), np.sin(angle)) for radius in (6, 9, 13, 18, 25, 33) for angle in angles]
-    for index, text in enumerate(texts):
+    every_way = [(radius + step, np.cos(angle), np.sin(angle)) for step in (2, 5, 9, 14, 21, 29) for angle in angles]
+    may_miss = [False] * len(texts) if optional is None else optional
+    for index in sorted(range(len(texts)), key=may_miss.__getitem__):
+        text = texts[index]
         if not text:
             continue
+        ways = every_way[: 2 * len(angles)] if may_miss[index] else every_way
         # A hidden copy tells the size of the text.
-        probe = ax.text(0, 0, text, fontsize=LABEL_SIZE, parse_math=False)
+        probe = ax.text(0, 0, text, fontsize=LABEL_SIZE, linespacing=1.0, parse_math=False)
         size = np.array([probe.get_window_extent().width, probe.get_window_extent().height])
         probe.remove()
         offsets = np.array(
-            [[radius * dots * a + a * size[0] / 2, radius * dots * b + b * size[1] / 2] for radius, a, b in ways]
+            [[away * dots * a + a * size[0] / 2, away * dots * b + b * size[1] / 2] for away, a, b in ways]
         )
         centres = marks[index] + offsets
         low, high = centres - size / 2 - dots, centres + size / 2 + dots
         covered = ((taken >= low[:, None]) & (taken <= high[:, None])).all(axis=2).sum(axis=1)
         outside = (np.maximum(frame[:2] - low, 0) + np.maximum(high - frame[2:], 0)).sum(axis=1)
-        clash = sum((_overlap(low, high, box) for box in boxes), np.zeros(len(ways)))
-        badness = 30 * clash + 6 * covered + 4 * outside + np.array([radius for radius, _, _ in ways])
+        clash = np.sum([_overlap(low, high, box) for box in boxes] or [np.zeros(len(ways))], axis=0)
+        badness = 30 * clash + 6 * covered + 4 * outside + np.array([away for away, _, _ in ways])
         best = int(badness.argmin())
+        if may_miss[index] and (clash[best] > 2 * dots or covered[best] or outside[best] > dots):
+            continue
         boxes.append(np.concatenate([low[best], high[best]]))
-        far = ways[best][0] > 9  # noqa: PLR2004
+        far = ways[best][0] > radius + 5
         ax.annotate(
             text,
             xy=(points[index, 0], points[index, 1]),
@@ -84,6 +125,7 @@ def place_labels(
             va="center",
             fontsize=LABEL_SIZE,
             color=GREY if grey is not None and grey[index] else INK,
+            linespacing=1.0,
             parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
             if far
@@ -101,7 +143,7 @@ def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[n
 def label_ends(
     ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...]]
 ) -> None:
-    """Writes a text behind the end of each line, moved up or down until none covers another."""
+    """Writes a text for the end of each line, in one column behind all of them, moved up or down until none covers another."""
     ax.margins(x=0.02)
     dots = settle(ax)
     heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
@@ -112,8 +154,8 @@ def label_ends(
         ax.annotate(
             texts[index],
             xy=ends[index],
-            xytext=(8, height - heights[index]),
-            textcoords="offset points",
+            xytext=(1.02, height - heights[index]),
+            textcoords=("axes fraction", "offset points"),
             va="center",
             fontsize=LABEL_SIZE,
             color=INK,

@@ -84,7 +84,7 @@ def storage_url(storage: str | Path) -> URL:
         ) from None
 
 
-WHOLE = ("same_as", "input_size", "image_size", *QUANTITIES)  # columns of points that are whole numbers or NA
+WHOLE = ("same_as", "input_pixels", "image_pixels", *QUANTITIES)  # columns of points that are whole numbers or NA
 
 
 class Ledger:

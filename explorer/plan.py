@@ -86,8 +86,8 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     for name in study.design_space.derived:
         columns[name] = [point.derived.get(name) for point in points]
     sizes = [point.network.input.size if point.network else None for point in points]
-    columns["input_size"] = pd.array(sizes, dtype="Int64")
-    columns["image_size"] = pd.array([image_size] * len(points), dtype="Int64")
+    columns["input_pixels"] = pd.array(sizes, dtype="Int64")
+    columns["image_pixels"] = pd.array([image_size] * len(points), dtype="Int64")
     columns["state"] = [point.state for point in points]
     columns["reason"] = [point.reason for point in points]
     columns["network"] = [point.network.digest if point.network else None for point in points]

@@ -10,6 +10,7 @@ accuracies in percent, and these are the data coordinates too. `style` holds the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,25 +21,32 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
-from explorer.analysis import is_ordered, metaparameters, pareto_front
-from explorer.labels import GREY, LABEL_SIZE, label_ends, pixels, place_labels, settle
+from explorer.analysis import is_ordered, measured, metaparameters, pareto_front
+from explorer.labels import (
+    ACCURACY,
+    GREY,
+    INK,
+    LABEL_SIZE,
+    label_ends,
+    pixels,
+    place_labels,
+    say_nothing_is_done,
+    settle,
+    tidy,
+    unit,
+)
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
-ACCURACY = "Validation accuracy (%)"
 
-_NAMES = {
-    "params": "Params",
-    "macs": "FLOPs (multiply-adds)",
-    "activations": "Activations",
-    "model_bytes": "Model size",
-}
 _DODGE = 7.0  # points of type between marks of equal cost
+_ASIDE = 2.4  # points of type between the lines of two series
 _LONGEST_LABEL = 30  # characters
-_MOST_LABELS = 16  # beyond, only what is on the front is labelled
+MOST_LABELS = 14  # beyond, what is on the front is labelled, and in a curve others where there is room
 
 
 @contextmanager
@@ -60,27 +68,16 @@ def style() -> Iterator[None]:
         yield
 
 
-def unit(quantity: str, largest: float) -> tuple[float, str]:
-    """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
-    if quantity == "model_bytes":
-        return 2.0**20, "Model size (MiB)"
-    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= step[0]), (1.0, ""))
-    name = _NAMES[quantity]
-    if not prefix:
-        return scale, name
-    return scale, f"{name[:-1]}, {prefix})" if name.endswith(")") else f"{name} ({prefix})"
-
-
 def curve(frame: pd.DataFrame, ax: Axes, against: str = "params") -> None:
     """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
 
     Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
     otherwise each point has its interval as a bar. Hollow marks miss some of their seeds.
     """
-    points = _measured(frame)
-    _tidy(ax)
+    points = measured(frame)
+    tidy(ax)
     if points.empty:
-        return _nothing(ax)
+        return say_nothing_is_done(ax)
     marks = _Marks(points, ax, against)
     keys = metaparameters(frame)
     obstacles = []
@@ -99,16 +96,22 @@ def curve(frame: pd.DataFrame, ax: Axes, against: str = "params") -> None:
     else:
         marks.bars(ax, BLUE)
     marks.draw(ax, [BLUE] * len(points), (points["state"] != "partly done").tolist())
-    marks.label(ax, [True] * len(points), obstacles)
+    optional = [False] * len(points)
+    if len(points) > MOST_LABELS:
+        # In a crowd only the points of the front are sure of their names, or the best one where these are many too.
+        chosen = pareto_front(points, against)
+        sure = chosen if chosen.sum() <= MOST_LABELS / 2 else points["accuracy"] == points["accuracy"].max()
+        optional = (~sure).tolist()
+    marks.label(ax, [True] * len(points), obstacles, optional=optional)
     return None
 
 
 def front(frame: pd.DataFrame, ax: Axes, cost: str) -> None:
     """The Pareto front of accuracy and a cost: filled marks and a staircase; dominated points are hollow and grey."""
-    points = _measured(frame)
-    _tidy(ax)
+    points = measured(frame)
+    tidy(ax)
     if points.empty:
-        return _nothing(ax)
+        return say_nothing_is_done(ax)
     marks = _Marks(points, ax, cost)
     chosen = pareto_front(points, cost).to_numpy()
     marks.bars(ax, GREY)
@@ -121,14 +124,14 @@ def front(frame: pd.DataFrame, ax: Axes, cost: str) -> None:
         ax.set_xlim(ax.get_xlim())
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
         obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
-    wanted = chosen.tolist() if len(points) > _MOST_LABELS else [True] * len(points)
+    wanted = chosen.tolist() if len(points) > MOST_LABELS else [True] * len(points)
     marks.label(ax, wanted, obstacles, grey=(~chosen).tolist())
     return None
 
 
 def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
     """A published curve of `analysis.published` on its own axis. Hollow marks are read off a figure, not printed."""
-    _tidy(ax)
+    tidy(ax)
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)
     ax.margins(0.1, 0.14)
@@ -149,12 +152,70 @@ def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
     place_labels(ax, dots, np.column_stack([x, y]), frame["label"].tolist(), taken, [ax.transData] * len(x))
 
 
+def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
+    """Accuracy against a cost, a line for each series of `analysis.summarise` with its name at the end, intervals as bars.
+
+    A network that several series share, such as the one that they scale, is one black mark, and their lines pass through it. The
+    lines stand a few points of type aside from each other, so that bars of equal cost can be told apart. Hollow marks miss some
+    of their seeds.
+    """
+    points = frame[frame["accuracy"].notna()]
+    tidy(ax)
+    if points.empty:
+        return say_nothing_is_done(ax)
+    scale, name = unit(against, float(points[against].max()))
+    ax.set_xlabel(name, parse_math=False)
+    ax.set_ylabel(ACCURACY)
+    ax.margins(0.07, 0.08)
+    networks = points["same_as"].fillna(points["point"])
+    points = points.assign(
+        x=points[against].astype(float) / scale,
+        **{key: 100 * points[key] for key in ("accuracy", "low", "high")},
+        source=networks,
+        shared=points.groupby(networks)["series"].transform("nunique") > 1,
+    )
+    names = list(dict.fromkeys(points["series"]))
+    colours = sns.color_palette("colorblind", len(names)).as_hex()
+    ends = []
+    for place, (series, colour, form) in enumerate(zip(names, colours, itertools.cycle("os^Dv<>"))):
+        aside = ScaledTranslation(_ASIDE * (place - (len(names) - 1) / 2) / 72, 0, ax.figure.dpi_scale_trans)
+        line = points[points["series"] == series].sort_values("x", kind="stable")
+        ax.plot(line["x"], line["accuracy"], color=colour, transform=ax.transData + aside, zorder=2, label=series)
+        _draw_points(ax, line[~line["shared"]], colour, form, ax.transData + aside)
+        ends.append((float(line["x"].iloc[-1]), float(line["accuracy"].iloc[-1])))
+    _draw_points(ax, points[points["shared"]].drop_duplicates("source"), INK, "o", ax.transData)
+    # What is drawn aside does not move the limits of the axis.
+    ax.update_datalim(np.concatenate([points[["x", key]].dropna() for key in ("accuracy", "low", "high")]))
+    ax.autoscale_view()
+    ax.set_xlim(ax.get_xlim())
+    label_ends(ax, ends, names, [to_rgb(colour) for colour in colours])
+    return None
+
+
+def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
+    """Marks with their intervals as bars; hollow where some seeds are missing."""
+    for _, row in points.iterrows():
+        ax.plot(
+            [row["x"]] * 2,
+            [row["low"], row["high"]],
+            color=colour,
+            lw=1.3,
+            alpha=0.7,
+            transform=transform,
+            label="interval",
+        )
+        face = "white" if row["state"] == "partly done" else colour
+        ax.plot(
+            [row["x"]], [row["accuracy"]], form, color=colour, mfc=face, transform=transform, zorder=3, label="point"
+        )
+
+
 def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
     """Validation accuracy after each epoch, of `analysis.runs_table`: a thin line a run, a thick one for the mean of a point."""
-    _tidy(ax)
+    tidy(ax)
     known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
     if known.empty:
-        return _nothing(ax)
+        return say_nothing_is_done(ax)
     groups = [(_short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
     numbers = pd.to_numeric(pd.Series([label for label, _ in groups]), errors="coerce").notna().all()
     # A run of colours for what has an order; hues otherwise. The label at the end of each line says which it is.
@@ -231,8 +292,14 @@ class _Marks:
         ax.autoscale_view()
 
     def label(
-        self, ax: Axes, wanted: list[bool], obstacles: list[NDArray[np.float64]], grey: Sequence[bool] | None = None
+        self,
+        ax: Axes,
+        wanted: list[bool],
+        obstacles: list[NDArray[np.float64]],
+        grey: Sequence[bool] | None = None,
+        optional: Sequence[bool] | None = None,
     ) -> None:
+        """Labels those that are wanted; the optional ones where there is room."""
         if self.categories:
             return
         dots = settle(ax)
@@ -241,32 +308,11 @@ class _Marks:
             bars = zip(self.x, self.low, self.high, self.transforms, strict=True)
             taken += [pixels(np.array([[x, low], [x, high]]), transform) for x, low, high, transform in bars]
         texts = [text if want else "" for text, want in zip(self.labels, wanted, strict=True)]
-        place_labels(ax, dots, np.column_stack([self.x, self.y]), texts, taken, self.transforms, grey)
-
-
-def _measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points that have an accuracy; those merged into one network are one mark with all their labels."""
-    known = frame[frame["accuracy"].notna()].copy()
-    twins = known[known["same_as"].notna()]
-    labels = {
-        point: " = ".join([label, *twins.loc[twins["same_as"] == point, "label"]])
-        for point, label in zip(known["point"], known["label"], strict=True)
-    }
-    known["label"] = known["point"].map(labels)
-    return known[known["same_as"].isna()]
+        place_labels(
+            ax, dots, np.column_stack([self.x, self.y]), texts, taken, self.transforms, grey, optional=optional
+        )
 
 
 def _short(text: str) -> str:
     """A label that leaves room for the picture; tables have the whole of it."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, axis="y", color="#e6e6e6", linewidth=0.8)
-    ax.set_axisbelow(True)
-
-
-def _nothing(ax: Axes) -> None:
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "no run is done yet", transform=ax.transAxes, ha="center", va="center", color=GREY)

@@ -15,7 +15,7 @@ class StudyRecord:
 
     `points` has one row for each point of the grid, in grid order: `point` (its number), a column for each varied
     metaparameter (typed values, None where a listed point leaves it to the preset), `label` (these as text), `series` (text, empty
-    where there is none), a column for each quantity that the space derives, `input_size` and `image_size` (pixels: of the network's
+    where there is none), a column for each quantity that the space derives, `input_pixels` and `image_pixels` (pixels: of the network's
     input and of the data; NA where it is not known), `state` (`planned`, `infeasible`, `over budget` or `merged`),
     `reason` (text, empty when planned), `network` (digest), `same_as` (number of the point that it is merged into, or NA),
     and `params`, `macs`, `activations`, `model_bytes` (Int64, NA when infeasible).

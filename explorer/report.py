@@ -10,7 +10,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,16 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explorer import analysis, plots
+from explorer import analysis, maps, plots
 from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
 from explorer.space import label
+from explorer.study import Study
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
+TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together
+MOST_NAMES = 8  # in a sentence
+MOST_GROUPS = 4  # of near-equal cost, the costliest
 UNKNOWN = "\N{EN DASH}"
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -125,6 +129,8 @@ def render(record: StudyRecord, panels: Mapping[str, Panel]) -> str:
         answer=answer(record),
         progress=progress(record),
         panels=panels,
+        first=[panels[name] for name in ("map", "curve", "published") if name in panels],
+        enlarged=enlarged_note(record),
         tables={
             "points": _points(record, summary),
             "dropped": _dropped(record, summary),
@@ -139,9 +145,13 @@ def render(record: StudyRecord, panels: Mapping[str, Panel]) -> str:
 
 
 def answer(record: StudyRecord) -> str:
-    """What the numbers say, in a few sentences: the best point, what it is not separated from, and the worst."""
-    summary = analysis.summarise(record)
-    measured = summary[summary["accuracy"].notna() & summary["same_as"].isna()]
+    """What the numbers say, in a few sentences: the best point, what it is not separated from, and the worst.
+
+    Series are compared at equal costs instead, and of a triangle its corners are named.
+    """
+    shape = analysis.shape(record)
+    frame = analysis.triangle(record) if shape == "triangle" else analysis.ranked(record)
+    measured = frame[frame["accuracy"].notna() & frame["same_as"].isna()]
     if measured.empty:
         return "No run is done yet, so there is no answer."
     best, worst = (measured.loc[getattr(measured["accuracy"], extreme)()] for extreme in ("idxmax", "idxmin"))
@@ -155,17 +165,60 @@ def answer(record: StudyRecord) -> str:
         return text
     if not analysis.seed_variance(record).freedom:
         return f"{text} One seed: spread between seeds unknown, so the points are not told apart."
-    rivals = [
-        str(row["label"])
-        for _, row in measured.sort_values("accuracy", ascending=False).iterrows()
-        if row["point"] != best["point"]
-        and not analysis.difference(record, int(best["point"]), int(row["point"])).separated
-    ]
-    text += f" Not separated from it: {'; '.join(rivals)}." if rivals else " It is separated from every other point."
+    if shape == "series":
+        return " ".join([text, *_at_equal_cost(record, measured)])
     return (
-        f"{text} The least accurate is {_named(record, worst)}: {percent(worst['accuracy'])}, with "
-        f"{_amount('params', worst['params'])} and {_amount('macs', worst['macs'])}."
+        f"{text} {_rivals(measured)}{_corners(frame)} The least accurate is {_named(record, worst)}: "
+        f"{percent(worst['accuracy'])}, with {_amount('params', worst['params'])} and {_amount('macs', worst['macs'])}."
     )
+
+
+def _rivals(measured: pd.DataFrame) -> str:
+    """Which points are not separated from the best one."""
+    rivals = measured[measured["standing"] == "not separated"].sort_values("accuracy", ascending=False, kind="stable")
+    if rivals.empty:
+        return "It is separated from every other point."
+    if len(rivals) > MOST_NAMES:
+        return f"Not separated from it: {len(rivals)} of the {len(measured) - 1} other points."
+    return f"Not separated from it: {'; '.join(rivals['label'])}."
+
+
+def _corners(frame: pd.DataFrame) -> str:
+    """Of a triangle, whether its corners, which give all to one factor, are separated from the best point."""
+    groups: dict[str, list[str]] = {"separated": [], "not separated": []}
+    for column in analysis.share_columns(frame):
+        corner = frame[(frame[column] > 1 - 1e-9) & frame["standing"].isin(groups)]
+        for standing in corner["standing"]:
+            groups[standing].append(f"{column.removeprefix(analysis.SHARE)} only")
+    parts = [
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {standing}"
+        for standing, names in groups.items()
+        if names
+    ]
+    return f" Of the corners, {' and '.join(parts)} from it." if parts else ""
+
+
+def _at_equal_cost(record: StudyRecord, measured: pd.DataFrame) -> list[str]:
+    """For each group of points of near-equal cost, a sentence: which is best, and which are separated from it."""
+    against = record.study.plot.against
+    groups = [group for group in analysis.near_in_cost(measured, against) if len(set(group["series"])) > 1]
+    return [_best_of(record, group, against) for group in groups[-MOST_GROUPS:]]
+
+
+def _best_of(record: StudyRecord, group: pd.DataFrame, against: str) -> str:
+    twice = group["series"].duplicated(keep=False)
+    group = group.assign(name=group["series"].where(~twice, group["series"] + " at " + group["label"]))
+    best, *others = (row for _, row in group.sort_values("accuracy", ascending=False, kind="stable").iterrows())
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for other in others:
+        names[analysis.difference(record, best["point"], other["point"]).separated].append(other["name"])
+    parts = [
+        f"{word} from {_listed(names[key])}"
+        for key, word in ((True, "separated"), (False, "not separated"))
+        if names[key]
+    ]
+    costs = _amount(against, group[against].min(), group[against].max())
+    return f"At {costs}, {best['name']} is best ({percent(best['accuracy'])}), {' and '.join(parts)}."
 
 
 def progress(record: StudyRecord) -> tuple[bool, str]:
@@ -196,20 +249,38 @@ def interval_note(record: StudyRecord) -> str:
     )
 
 
+def ratio_note(record: StudyRecord) -> str:
+    """How far the realised networks are from the costs that the scaling asks for; empty where nothing is scaled."""
+    if not {"nominal_ratio", "actual_ratio"} <= set(record.derived):
+        return ""
+    apart = (record.points["actual_ratio"] / record.points["nominal_ratio"]).astype(float).dropna()
+    if apart.empty:
+        return ""
+    return (
+        "Nominal ratio: the multiply-adds that the scaling asks for, relative to the base network; actual ratio: those of the realised "
+        f"network. Filters and repeats are rounded, so the actual ratio is {apart.min():.2f} to {apart.max():.2f} times the nominal one "
+        f"(median {apart.median():.2f})."
+    )
+
+
+def enlarged_note(record: StudyRecord) -> str:
+    """Which points see images that are only enlarged, as their input is larger than the images of the data."""
+    points = record.points[record.points["state"].isin(["planned", "merged"])]
+    larger = points[(points["input_pixels"] > points["image_pixels"]).fillna(value=False)]
+    if larger.empty:
+        return ""
+    names = [f"{row['label']} ({row['input_pixels']} pixels)" for _, row in larger.iterrows()]
+    listed = "; ".join(names[:MOST_NAMES]) + (f"; and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
+    size = larger["image_pixels"].iloc[0]
+    return f"The images have {size} pixels. They are only enlarged, and show no more, at: {listed}."
+
+
 def draw_panels(record: StudyRecord) -> dict[str, Panel]:
-    """The figures by name: `curve`, `published` where there is one, `front_params`, `front_macs` and `learning_curves`."""
+    """The figures by name: `curve`, `front_params`, `front_macs`, `learning_curves`, and `map` and `published` where there is one."""
     summary = analysis.summarise(record)
-    against = record.study.plot.against
-    ordered = len(record.metaparameters) == 1 and analysis.is_ordered(summary[record.metaparameters[0]])
-    shape = "a band" if ordered else "bars"
     panels = [
-        _panel(
-            "curve",
-            f"Accuracy against {_COSTS[against]}",
-            f"Mean over the seeds, with the 95 % interval as {shape}; labels: {', '.join(record.metaparameters)}. "
-            + ("Hollow marks miss some seeds." if (summary["state"] == "partly done").any() else ""),
-            lambda ax: plots.curve(summary, ax, against),
-        ),
+        *_map(record),
+        _curve(record, summary),
         *_published(record),
         *(_front(summary, cost) for cost in analysis.FRONTS),
         _panel(
@@ -222,12 +293,68 @@ def draw_panels(record: StudyRecord) -> dict[str, Panel]:
     return {panel.name: panel for panel in panels}
 
 
+def _map(record: StudyRecord) -> Iterable[Panel]:
+    """Accuracy over two dimensions of the space, for the studies whose points have these."""
+    shape = analysis.shape(record)
+    if shape == "triangle":
+        frame = analysis.triangle(record)
+        caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
+        yield _panel("map", "Accuracy over the shares", caption, lambda ax: maps.ternary(frame, ax), TALL_INCHES)
+    if shape == "plane":
+        frame, params = analysis.ranked(record), analysis.plane_params(record)
+        caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. " + _ringed(
+            "frame", frame
+        )
+        title = f"Accuracy over {' and '.join(record.metaparameters)}"
+        yield _panel("map", title, caption, lambda ax: maps.plane(frame, params, ax), TALL_INCHES)
+
+
+def _ringed(mark: str, frame: pd.DataFrame) -> str:
+    texts = {
+        f"Thick {mark}: the best point.": (frame["standing"] == "best").any(),
+        "Thin: not separated from it.": (frame["standing"] == "not separated").any(),
+        "* misses some seeds.": (frame["state"] == "partly done").any(),
+    }
+    return " ".join(text for text, holds in texts.items() if holds)
+
+
+def _curve(record: StudyRecord, summary: pd.DataFrame) -> Panel:
+    """Accuracy against the cost that the study names; a line for each series where there are such."""
+    against = record.study.plot.against
+    title = f"Accuracy against {_COSTS[against]}"
+    hollow = "Hollow marks miss some seeds." if (summary["state"] == "partly done").any() else ""
+    if analysis.shape(record) == "series":
+        caption = (
+            "Mean over the seeds, with the 95 % interval as bars. Lines stand a little aside from each other. Black: a network that "
+            f"several lines share. {hollow}"
+        )
+        draw = partial(plots.scaling_curves, summary, against=against)
+        return _panel("curve", title, caption, draw, TALL_INCHES)
+    ordered = len(record.metaparameters) == 1 and analysis.is_ordered(summary[record.metaparameters[0]])
+    crowded = len(analysis.measured(summary)) > plots.MOST_LABELS
+    names = (
+        "shares in percent, in the order of the corners" if record.study.simplex else ", ".join(record.metaparameters)
+    )
+    caption = (
+        f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}; labels"
+        f"{' where there is room' if crowded else ''}: {names}. {hollow}"
+    )
+    return _panel("curve", title, caption, lambda ax: plots.curve(summary, ax, against))
+
+
 def percent(share: float) -> str:
     """A fraction as percent with one decimal."""
     return f"{100 * share:.1f}{SPACE}%"
 
 
-_COSTS = {"params": "params", "macs": "FLOPs", "activations": "activations", "model_bytes": "model size"}
+_COSTS = {
+    "params": "params",
+    "macs": "FLOPs",
+    "activations": "activations",
+    "model_bytes": "model size",
+    "memory_access_bytes": "memory access",
+    "peak_activation_bytes": "peak activations",
+}
 
 
 def _published(record: StudyRecord) -> Iterable[Panel]:
@@ -254,12 +381,14 @@ def _front(summary: pd.DataFrame, cost: str) -> Panel:
     return _panel(f"front_{cost}", title, caption, lambda ax: plots.front(summary, ax, cost))
 
 
-def _panel(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> Panel:
+def _panel(
+    name: str, title: str, caption: str, draw: Callable[[Axes], None], inches: tuple[float, float] = PANEL_INCHES
+) -> Panel:
     buffer = io.StringIO()
     with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # The text stays text, and whoever shows it has fonts of their own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=PANEL_INCHES)
+        figure = Figure(figsize=inches)
         figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
         draw(figure.subplots())
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
@@ -267,13 +396,15 @@ def _panel(name: str, title: str, caption: str, draw: Callable[[Axes], None]) ->
 
 
 def _points(record: StudyRecord, summary: pd.DataFrame) -> Table:
-    numbers = ("accuracy, %", "spread, points", "seeds done", "params", "FLOPs (multiply-adds)", "model size, MiB")
+    measured = ("accuracy, %", "spread, points", "seeds done", "params", "FLOPs (multiply-adds)", "model size, MiB")
+    names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
     rows = []
     for _, row in summary.iterrows():
         fronts = [_COSTS[cost] for cost, column in analysis.FRONTS.items() if row[column]]
         rows.append(
             [
-                *(label(row[key]) for key in record.metaparameters),
+                *(_cell(row[key]) for key in names),
+                *(_quantity(row[key]) for key in derived),
                 _plus_minus(row),
                 _number(row["spread"], 2, 100),
                 str(row["runs"]),
@@ -284,20 +415,28 @@ def _points(record: StudyRecord, summary: pd.DataFrame) -> Table:
                 _outcome(row),
             ]
         )
-    columns = (*record.metaparameters, *numbers, "on the front of", "state")
+    caption = "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds."
     return Table(
-        "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds.",
-        columns,
-        frozenset(numbers),
+        f"{caption} {ratio_note(record)}".strip(),
+        (*names.values(), *derived.values(), *measured, "on the front of", "state"),
+        frozenset({*derived.values(), *measured}),
         rows,
     )
 
 
+def _names(record: StudyRecord) -> dict[str, str]:
+    """The columns that tell points apart, each with what stands above it."""
+    series = {"series": "series"} if (record.points["series"] != "").any() else {}
+    shares = {"label": "shares, %"} if record.study.simplex else {}
+    return series | shares | {key: key for key in record.metaparameters}
+
+
 def _dropped(record: StudyRecord, summary: pd.DataFrame) -> Table:
+    names = _names(record)
     dropped = summary[summary["state"].isin(["infeasible", "over budget", "merged"])]
     rows = [
         [
-            *(label(row[key]) for key in record.metaparameters),
+            *(_cell(row[key]) for key in names),
             _whole(row["params"]),
             _whole(row["macs"]),
             str(row["state"]),
@@ -306,13 +445,15 @@ def _dropped(record: StudyRecord, summary: pd.DataFrame) -> Table:
         for _, row in dropped.iterrows()
     ]
     numbers = ("params", "FLOPs (multiply-adds)")
-    return Table("", (*record.metaparameters, *numbers, "state", "reason"), frozenset(numbers), rows)
+    return Table("", (*names.values(), *numbers, "state", "reason"), frozenset(numbers), rows)
 
 
 def _runs(runs: pd.DataFrame) -> Table:
     numbers = ("seed", "accuracy, %", "seconds", "images/s", "peak memory, MiB")
+    names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     rows = [
         [
+            *([_cell(row["series"])] if "series" in names else []),
             str(row["label"]),
             str(row["seed"]),
             _number(row["accuracy"], 2, 100),
@@ -323,7 +464,7 @@ def _runs(runs: pd.DataFrame) -> Table:
         ]
         for _, row in runs.iterrows()
     ]
-    return Table("", ("point", *numbers, "state"), frozenset(numbers), rows)
+    return Table("", (*names, *numbers, "state"), frozenset(numbers), rows)
 
 
 def _how_measured(record: StudyRecord) -> dict[str, str]:
@@ -339,7 +480,7 @@ def _how_measured(record: StudyRecord) -> dict[str, str]:
     seconds = float(analysis.runs_table(record)["seconds"].sum())
     return {
         "Space": f"{study.space}, preset {study.preset}" + (f", with {fixed}" if fixed else ""),
-        "Varied": "; ".join(f"{key}: {', '.join(map(label, values))}" for key, values in study.varied.items()),
+        "Varied": _varied(study),
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
@@ -352,19 +493,83 @@ def _how_measured(record: StudyRecord) -> dict[str, str]:
     }
 
 
+def _varied(study: Study) -> str:
+    """What differs between points, with its values; of a simplex, the product that is held."""
+    held = []
+    varied = {key: [value for value in values if value is not None] for key, values in study.varied.items()}
+    if study.simplex:
+        exponents = study.product_held.exponents
+        product = " * ".join(f"{key}^{power}" if power > 1 else key for key, power in exponents.items())
+        held = [f"{', '.join(exponents)}: {len(study.listed())} points with {product} = {study.simplex.ratio:g}"]
+        varied = {key: values for key, values in varied.items() if key not in exponents}
+    return "; ".join([*held, *(f"{key}: {', '.join(map(label, values))}" for key, values in varied.items())])
+
+
 def _named(record: StudyRecord, row: pd.Series[Any]) -> str:
-    return ", ".join(f"{key} = {label(row[key])}" for key in record.metaparameters)
+    """A point in a sentence: by its series, its shares, or else the values of its metaparameters."""
+    own = {key: row[key] for key in record.metaparameters if not _missing(row[key])}
+    values = ", ".join(f"{key} = {label(value)}" for key, value in own.items())
+    if row["series"]:
+        return _named_in_series(record, row)
+    return f"{_shares(record, row)} ({values})" if analysis.shape(record) == "triangle" else values
 
 
-def _amount(cost: str, value: float) -> str:
-    """An amount of a cost in a sentence: `364 k params`, `6.40 M FLOPs`."""
+def _named_in_series(record: StudyRecord, row: pd.Series[Any]) -> str:
+    points = record.points
+    sharing = points.loc[(points["point"] == row["point"]) | (points["same_as"] == row["point"]), "series"].nunique()
+    if sharing > 1:
+        return f"the network that {sharing} series share ({row['label']})"
+    return str(row["series"] if row["series"] == row["label"] else f"{row['series']} at {row['label']}")
+
+
+def _shares(record: StudyRecord, row: pd.Series[Any]) -> str:
+    """Who gets how much of the ratio: `40 % of the doubling to depth, 60 % to width, 0 % to resolution`."""
+    assert record.study.simplex is not None
+    ratio = record.study.simplex.ratio
+    whole = "the doubling" if ratio == 2 else f"the factor of {ratio:g}"  # noqa: PLR2004
+    columns = [str(column) for column in row.index if str(column).startswith(analysis.SHARE)]
+    # A corner is its own name.
+    columns = [column for column in columns if row[column] > 1 - 1e-9] or columns
+    parts = [f"{100 * row[column]:.3g}{SPACE}% to {column.removeprefix(analysis.SHARE)}" for column in columns]
+    return ", ".join(parts).replace(" to ", f" of {whole} to ", 1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _scaled(cost: str, value: float) -> tuple[float, str]:
+    """What to divide an amount of a cost by in a sentence, and the words behind it."""
+    if cost.endswith("bytes"):
+        return 2.0**20, f"MiB of {_COSTS[cost]}"
     scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
-    number = f"{value / scale:#.3g}".rstrip(".")
-    return f"{number}{SPACE}{prefix} {_COSTS[cost]}" if prefix else f"{number} {_COSTS[cost]}"
+    return scale, f"{prefix} {_COSTS[cost]}".strip()
+
+
+def _amount(cost: str, low: float, high: float | None = None) -> str:
+    """An amount of a cost in a sentence, or a range: `364 k params`, `6.40 to 6.52 M FLOPs`."""
+    scale, words = _scaled(cost, low if high is None else high)
+    numbers = dict.fromkeys(f"{value / scale:#.3g}".rstrip(".") for value in (low, high) if value is not None)
+    return f"{' to '.join(numbers)}{SPACE}{words}"
 
 
 def _outcome(row: pd.Series[Any]) -> str:
     return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
+
+
+def _missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: object) -> str:
+    """A metaparameter's value as `points_table` has it."""
+    return UNKNOWN if _missing(value) or value == "" else label(value)
+
+
+def _quantity(value: Any) -> str:  # noqa: ANN401 (a number, or None, NaN or NA)
+    """A derived quantity: whole numbers as such, others with two decimals."""
+    return _number(value, 0 if pd.api.types.is_integer(value) else 2)
 
 
 def _plus_minus(row: pd.Series[Any]) -> str:

@@ -147,6 +147,84 @@ def test_a_difference_with_an_unmeasured_point_is_not_known(record):
     assert math.isnan(analysis.difference(broken(record, 0, (0, 1, 2)), 0, 1).low)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("compound_grid", {}, "triangle"),
+        ("compound_grid", {"vary": {"divisor": [4, 8]}}, "points"),
+        ("compound_scaling", {}, "series"),
+        ("squeezenet_grid", {}, "plane"),
+        ("squeezenet_grid", {"vary": {"squeeze_ratio": [0.5], "pct3x3": [0.25, 0.5]}}, "points"),
+        ("bypass", {"vary": {"squeeze_ratio": [0.25, 0.5], "bypass": ["none", "simple"]}}, "points"),
+        ("bypass", {"vary": {"squeeze_ratio": [0.25, 0.5], "batch_norm": [True, False]}}, "points"),
+        ("fire_growth", {}, "points"),
+        ("squeeze_ratio", {}, "points"),
+    ],
+)
+def test_the_points_of_a_study_have_a_shape(name, change, expected):
+    study = load_study(name).model_copy(update=change | ({"fixed": {}} if "pct3x3" in str(change) else {}))
+    assert analysis.shape(make_record(study, images=2, seeds=1)) == expected
+
+
+def test_every_point_is_ranked_against_the_best(record):
+    frame = analysis.ranked(broken(record, 2, (0, 1, 2)))
+    best = int(frame["accuracy"].argmax())
+    expected = [
+        "separated" if analysis.difference(record, best, point).separated else "not separated" for point in range(8)
+    ]
+    expected[best], expected[2] = "best", ""
+    assert frame["standing"].tolist() == expected
+    assert set(expected) == {"best", "separated", "not separated", ""}
+    assert analysis.metaparameters(frame) == ["squeeze_ratio"]
+
+
+def test_a_merged_point_ranks_as_its_network_and_one_seed_tells_only_the_best():
+    frame = analysis.ranked(many_states())
+    assert frame["standing"].tolist() == ["separated", "separated", "best", ""]
+    assert sorted(analysis.ranked(make_record(seeds=1, images=50))["standing"]) == [""] * 7 + ["best"]
+
+
+def test_shares_are_those_that_the_labels_give():
+    frame = analysis.triangle(make_record("compound_grid", images=5, seeds=1))
+    assert analysis.share_columns(frame) == ["share_depth", "share_width", "share_resolution"]
+    expected = [[int(share) / 100 for share in text.split("-")] for text in frame["label"]]
+    assert frame[analysis.share_columns(frame)].to_numpy() == pytest.approx(np.array(expected))
+
+
+def test_measured_points_have_all_labels_of_their_network():
+    frame = analysis.measured(analysis.summarise(make_record("compound_scaling", images=20)))
+    assert len(frame) == 13
+    assert frame["label"].iloc[0] == "depth 1.0 and 3 more"
+    assert frame["label"].iloc[1].startswith("depth 2")
+    twins = analysis.measured(analysis.summarise(many_states()))
+    assert twins["label"].tolist() == ["0.125 = 0.126", "0.5"]
+
+
+def test_points_near_in_cost_are_a_group():
+    costs = [100, 116, 113, 131, 114, 400, 20]
+    frame = pd.DataFrame({"macs": pd.array(costs, dtype="Int64"), "point": range(7)})
+    groups = [group["point"].tolist() for group in analysis.near_in_cost(frame, "macs")]
+    assert groups == [[6], [0, 2, 4], [1, 3], [5]]
+    assert analysis.near_in_cost(frame.head(0), "macs") == []
+
+
+def test_the_plane_is_priced_exactly_between_its_values():
+    record = make_record("squeezenet_grid", images=2, seeds=1)
+    params = analysis.plane_params(record)
+    assert list(params.columns) == ["squeeze_ratio", "pct3x3", "params"]
+    assert len(params) == 49**2
+    merged = record.points.merge(params, on=["squeeze_ratio", "pct3x3"])
+    assert len(merged) == 25
+    assert (merged["params_x"] == merged["params_y"]).all()
+
+
+def test_whole_numbers_stay_whole_between_the_values_of_a_plane():
+    study = load_study("fire_growth").model_copy(update={"vary": {"base_e": [16, 20], "incr_e": [0, 48]}})
+    params = analysis.plane_params(make_record(study, images=2, seeds=1))
+    assert sorted(set(params["base_e"])) == [16, 17, 18, 19, 20]
+    assert params["incr_e"].dtype.kind == "i"
+
+
 def test_the_front_is_the_brute_force_one():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"params": random.integers(1, 12, 60), "accuracy": random.integers(1, 12, 60) / 20})
@@ -211,6 +289,40 @@ def test_tables_for_files_have_plain_values(tmp_path):
     for name, table in (("points", points), ("runs", runs)):
         table.to_parquet(tmp_path / name)
         assert len(pd.read_parquet(tmp_path / name)) == len(table)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["planned", "stored"])
+def test_what_a_point_leaves_to_the_preset_is_empty_in_files(tmp_path, stored):
+    record = make_record("compound_scaling", images=20)
+    if stored:
+        # As the ledger gives them: None stays None.
+        grid = list(record.study.grid())
+        columns = {key: pd.Series([point.get(key) for point in grid], dtype="object") for key in record.metaparameters}
+        record = replace(record, points=record.points.assign(**columns))
+    table = analysis.points_table(record)
+    table.to_csv(tmp_path / "points.csv", index=False)
+    table.to_parquet(tmp_path / "points.parquet")
+    lines = (tmp_path / "points.csv").read_text().splitlines()
+    assert lines[1].startswith("0,1.0,,,,depth 1.0,depth only,1.0,1.0,20,1.0,1.0,20,")
+    assert lines[10].startswith("9,,,28,,resolution 28,resolution only,")
+    assert pd.read_parquet(tmp_path / "points.parquet")["resolution"].dtype == "Int64"
+    assert pd.read_parquet(tmp_path / "points.parquet")["depth"].isna().sum() == 12
+    runs = analysis.runs_table(record)
+    assert runs.loc[runs["point"] == 9, "series"].tolist() == ["resolution only"] * 3
+
+
+def test_texts_and_truth_values_that_a_point_leaves_to_the_preset_are_empty(tmp_path):
+    listed = [
+        {"series": "a", "bypass": "simple"},
+        {"series": "b", "batch_norm": False},
+        {"series": "b", "pools": (1, 4)},
+    ]
+    study = load_study("bypass").model_copy(update={"vary": {}, "points": listed})
+    table = analysis.points_table(make_record(study, images=5))
+    table.to_parquet(tmp_path / "points")
+    assert table["bypass"].tolist() == ["simple", "", ""]
+    assert table["batch_norm"].tolist() == ["", "no", ""]
+    assert table["pools"].tolist() == ["", "", "1-4"]
 
 
 def test_only_numbers_are_ordered():

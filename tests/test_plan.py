@@ -103,9 +103,9 @@ def test_a_lattice_says_what_is_realised():
     base = SCALED.design_space.point("cifar").expand().cost.macs
     assert frame["nominal_ratio"].tolist() == pytest.approx([2] * 21)
     assert frame["actual_ratio"].tolist() == pytest.approx([macs / base for macs in frame["macs"]])
-    assert frame["pixels"].tolist() == frame["input_size"].tolist()
-    assert frame.loc[frame["label"] == "0-0-100", "input_size"].item() == round(20 * 2**0.5)
-    assert frame["image_size"].eq(32).all()
+    assert frame["pixels"].tolist() == frame["input_pixels"].tolist()
+    assert frame.loc[frame["label"] == "0-0-100", "input_pixels"].item() == round(20 * 2**0.5)
+    assert frame["image_pixels"].eq(32).all()
 
 
 def test_a_derived_ratio_may_be_limited():

@@ -6,7 +6,7 @@ import math
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from records import World, broken, make_record
@@ -160,6 +160,97 @@ def test_many_points_have_labels_on_the_front_only(ax):
     assert labels(ax) == summary[analysis.pareto_front(summary, "macs")]["label"].tolist()
 
 
+def scaling(images=800, change=lambda record: record):
+    return analysis.summarise(change(make_record("compound_scaling", images=images)))
+
+
+def lines_of_series(ax):
+    """The lines by series: their coordinates, without those of the marks."""
+    return {
+        line.get_label(): line
+        for line in ax.lines
+        if line.get_label() in {"depth only", "width only", "resolution only", "compound"}
+    }
+
+
+def test_a_series_is_a_line_from_the_base_network_with_its_name_at_the_end(ax):
+    frame = scaling()
+    plots.scaling_curves(frame, ax)
+    drawn = lines_of_series(ax)
+    base = [frame["macs"][0] / 1e6, 100 * frame["accuracy"][0]]
+    assert frame["series"].nunique() == len(drawn) == 4
+    for series, rows in frame.sort_values("macs").groupby("series"):
+        points = drawn[series].get_xydata()
+        assert points == pytest.approx(np.column_stack([rows["macs"].astype(float) / 1e6, 100 * rows["accuracy"]]))
+        assert points[0] == pytest.approx(base)
+        (text,) = [text for text in texts(ax) if text.get_text() == series]
+        assert text.xy == pytest.approx(points[-1])
+        assert text.arrow_patch.get_edgecolor()[:3] == pytest.approx(to_rgb(drawn[series].get_color()))
+    assert ax.get_xlabel() == "FLOPs (multiply-adds, M)"
+    assert ax.get_ylabel() == "Validation accuracy (%)"
+    assert len({line.get_color() for line in drawn.values()}) == 4
+
+
+def test_the_network_that_series_share_is_one_black_mark_and_the_others_have_the_colour_of_their_line(ax):
+    frame = scaling()
+    plots.scaling_curves(frame, ax)
+    assert len(marks(ax)) == len(intervals(ax)) == 13
+    colours = {series: line.get_color() for series, line in lines_of_series(ax).items()}
+    own = frame[frame["same_as"].isna()].iloc[1:]
+    expected = [(row["macs"] / 1e6, 100 * row["accuracy"], colours[row["series"]]) for _, row in own.iterrows()]
+    expected.append((frame["macs"][0] / 1e6, 100 * frame["accuracy"][0], "#333333"))
+    found = [(*line.get_xydata()[0], line.get_color()) for line in marks(ax)]
+    assert sorted(found) == [(pytest.approx(x), pytest.approx(y), colour) for x, y, colour in sorted(expected)]
+    bars = {tuple(np.round(line.get_ydata(), 6)) for line in intervals(ax)}
+    assert bars == {tuple(np.round(row, 6)) for row in 100 * frame[["low", "high"]].to_numpy()}
+
+
+def test_lines_of_a_scaling_stand_aside_from_each_other_by_their_order(ax):
+    plots.scaling_curves(scaling(), ax)
+    ax.figure.draw_without_rendering()
+    starts = [line.get_transform().transform(line.get_xydata()[0])[0] for line in lines_of_series(ax).values()]
+    assert np.diff(starts) * 72 / ax.figure.dpi == pytest.approx([2.4] * 3)
+    (base,) = [line for line in marks(ax) if line.get_color() == "#333333"]
+    assert base.get_transform().transform(base.get_xydata()[0])[0] == pytest.approx(np.mean(starts))
+
+
+def test_a_scaling_with_gaps_has_hollow_marks_and_shorter_lines(ax):
+    frame = scaling(100, lambda record: broken(broken(record, 3, (0, 1, 2)), 7, (0,)))
+    plots.scaling_curves(frame, ax)
+    assert len(lines_of_series(ax)["depth only"].get_xdata()) == 3
+    (empty,) = [line for line, no_fill in zip(marks(ax), hollow(ax), strict=True) if no_fill]
+    assert empty.get_ydata()[0] == pytest.approx(100 * frame["accuracy"][7])
+
+
+def test_in_a_crowd_the_points_of_the_front_are_named_and_others_where_there_is_room(ax):
+    summary = analysis.summarise(make_record("compound_grid", images=800))
+    plots.curve(summary, ax, "macs")
+    front = summary[analysis.pareto_front(summary, "macs")]
+    assert len(marks(ax)) == 21
+    assert summary.loc[summary["accuracy"].idxmax(), "label"] in labels(ax)
+    assert len(front) > plots.MOST_LABELS / 2 or set(front["label"]) <= set(labels(ax))
+    assert len(labels(ax)) < 21
+    assert_labels_are_free(ax)
+
+
+@pytest.mark.parametrize("name", ["fire_growth", "squeezenet_grid"])
+def test_studies_of_many_points_are_still_read(ax, name):
+    summary = analysis.summarise(make_record(name, images=2000))
+    plots.curve(summary, ax)
+    assert len(labels(ax)) >= 7
+    assert set(labels(ax)) <= set(analysis.measured(summary)["label"])
+    assert_labels_are_free(ax)
+
+
+def assert_labels_are_free(ax):
+    ax.figure.draw_without_rendering()
+    boxes = [super(Annotation, text).get_window_extent() for text in texts(ax)]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(-1).overlaps(other.padded(-1))
+    for box, line in itertools.product(boxes, marks(ax)):
+        assert not box.contains(*line.get_transform().transform(line.get_xydata()[0]))
+
+
 def test_the_published_curve_has_an_axis_of_its_own(ax):
     plots.published_curve(analysis.published("squeezenet_fig3", "squeeze_ratio"), ax)
     line, printed, read_off = ax.lines
@@ -219,11 +310,12 @@ def test_labels_cover_neither_each_other_nor_marks_and_stay_inside(ax, name, kin
             )
 
 
-def test_without_a_measured_point_it_says_so(ax):
+@pytest.mark.parametrize("draw", [plots.curve, plots.scaling_curves])
+def test_without_a_measured_point_it_says_so(ax, draw):
     record = make_record(images=10)
     for point in range(8):
         record = broken(record, point, (0, 1, 2), "missing", "")
-    plots.curve(analysis.summarise(record), ax)
+    draw(analysis.summarise(record), ax)
     assert [text.get_text() for text in ax.texts] == ["no run is done yet"]
 
 
@@ -258,6 +350,8 @@ def test_a_single_point(ax, summaries):
         ("macs", 8.1e9, 1e9, "FLOPs (multiply-adds, G)"),
         ("activations", 900, 1, "Activations"),
         ("model_bytes", 5_000_000, 2**20, "Model size (MiB)"),
+        ("memory_access_bytes", 5_000_000, 2**20, "Memory access (MiB)"),
+        ("peak_activation_bytes", 5_000_000, 2**20, "Peak activations (MiB)"),
     ],
 )
 def test_units(quantity, largest, scale, name):

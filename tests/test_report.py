@@ -8,6 +8,7 @@ from html import unescape
 from html.parser import HTMLParser
 from xml.parsers.expat import ParserCreate
 
+import numpy as np
 import pandas as pd
 import pytest
 from records import broken, make_record
@@ -208,6 +209,203 @@ def test_the_answer_names_what_is_not_separated_from_the_best():
     assert "with 183 k params and" in answer
     assert "Not separated from it: " in answer
     assert "The least accurate is pools = 1-2-3: " in answer
+
+
+def with_accuracies(record, accuracies):
+    """The record with such an accuracy at each point; the same images are right where these are the same."""
+
+    def measure(run):
+        images = len(run["correct"])
+        # Seeds differ a little, so that their spread is known.
+        share = accuracies.get(run["point"], 0.3) + 0.004 * (run["seed"] - 1)
+        bits = np.arange(images) < round(share * images)
+        return run | {"correct": bits, "accuracy": float(bits.mean())}
+
+    runs = [measure(run) for run in record.runs.to_dict(orient="records")]
+    return replace(record, runs=pd.DataFrame(runs))
+
+
+def plain(text):
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.fixture(scope="module")
+def triangle():
+    return make_record("compound_grid", images=1000)
+
+
+@pytest.fixture(scope="module")
+def scaled():
+    return make_record("compound_scaling", images=1000)
+
+
+def numbered(record):
+    return dict(zip(record.points["label"], record.points["point"], strict=True))
+
+
+def test_the_answer_of_a_triangle_names_shares_and_corners(triangle):
+    points = numbered(triangle)
+    record = with_accuracies(triangle, {points["40-20-40"]: 0.6, points["0-100-0"]: 0.6, points["100-0-0"]: 0.2})
+    answer = plain(report.answer(record))
+    # Of two that are equal, the first one is the best.
+    assert answer.startswith(
+        "40 % of the doubling to depth, 20 % to width, 40 % to resolution (alpha = 1.31951, beta = 1.07177, "
+        "gamma = 1.1487) has the best accuracy of the 21 measured points: 60.0 % (95 % interval "
+    )
+    assert " Not separated from it: 0-100-0. " in answer
+    assert (
+        " Of the corners, depth only and resolution only are separated and width only is not separated from it."
+        in answer
+    )
+    assert (
+        " The least accurate is 100 % of the doubling to depth (alpha = 2.0, beta = 1.0, gamma = 1.0): 20.0 %" in answer
+    )
+    assert answer.count(". ") == 3
+
+
+def test_a_corner_that_is_best_is_not_compared_with_itself(triangle):
+    answer = plain(report.answer(with_accuracies(triangle, {numbered(triangle)["0-0-100"]: 0.5})))
+    assert answer.startswith("100 % of the doubling to resolution (alpha = 1.0, ")
+    assert (
+        " It is separated from every other point. Of the corners, depth only and width only are separated from it."
+        in answer
+    )
+
+
+def test_many_points_that_are_not_separated_are_counted(triangle):
+    answer = plain(report.answer(with_accuracies(triangle, {0: 0.2})))
+    assert " Not separated from it: 19 of the 20 other points. " in answer
+
+
+def test_the_answer_of_series_compares_at_equal_costs(scaled):
+    points = numbered(scaled)
+    resolution, width = points["resolution 28"], points["width 1.45"]
+    depth, _, largest = (point for label, point in points.items() if label.startswith("depth") and label != "depth 1.0")
+    better = {points["phi 0.75"]: 0.5, resolution: 0.5, width: 0.4, depth: 0.5, largest: 0.7, points["phi 1.825"]: 0.6}
+    answer = plain(report.answer(with_accuracies(scaled, better)))
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", answer)
+    assert sentences[0].startswith(
+        "depth only at depth 4.4 has the best accuracy of the 13 measured points: 70.0 % (95 %"
+    )
+    assert len(sentences) == 4
+    costs = scaled.points.set_index("point")["macs"]
+    group = sorted(costs[[points["phi 0.75"], resolution, width, depth]] / 1e6)
+    assert sentences[1].startswith(f"At {group[0]:.2f} to {group[-1]:.2f} M FLOPs, ")
+    assert "is best (50.0 %), separated from width only and not separated from " in sentences[1]
+    found = re.fullmatch(r"At .* M FLOPs, (.*) is best \(30\.0 %\), not separated from (.*)\.", sentences[2])
+    assert {found[1], *re.split(", | and ", found[2])} == set(scaled.points["series"])
+    assert re.search(
+        r"depth only is best \(70\.0 %\), separated from compound, (width|resolution) only and ", sentences[3]
+    )
+
+
+def test_the_network_that_series_share_is_named_as_such(scaled):
+    answer = plain(report.answer(with_accuracies(scaled, {0: 0.9})))
+    assert answer.startswith("the network that 4 series share (depth 1.0) has the best accuracy")
+
+
+def test_compound_is_named_by_its_phi(scaled):
+    answer = report.answer(with_accuracies(scaled, {numbered(scaled)["phi 1.2"]: 0.9}))
+    assert answer.startswith("compound at phi 1.2 has the best accuracy")
+    assert "compound is best" in answer
+
+
+def test_one_seed_compares_no_series():
+    answer = report.answer(make_record("compound_scaling", images=200, seeds=1))
+    assert answer.endswith("One seed: spread between seeds unknown, so the points are not told apart.")
+
+
+def table_of(page, name):
+    """The rows of a table as lists of texts, its head first."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page[page.index(f'aria-label="{name}"') :].partition("</table>")[0], re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_tables_show_series_and_nominal_beside_actual(scaled, tmp_path):
+    html = report.write_report(scaled, tmp_path).read_text(encoding="utf-8")
+    head, *rows = table_of(html, "Points")
+    derived = ["depth scale", "width scale", "pixels", "nominal ratio", "actual ratio"]
+    assert head[:10] == ["series", "depth", "width", "resolution", "phi", *derived]
+    none = "\N{EN DASH}"
+    point = scaled.points.iloc[13]
+    assert rows[13][:10] == [
+        "compound",
+        none,
+        none,
+        none,
+        "0.75",
+        "1.15",
+        "1.07",
+        "22",
+        "1.63",
+        f"{point['actual_ratio']:.2f}",
+    ]
+    assert rows[9][:5] == ["resolution only", none, none, "28", none]
+    head, *rows = table_of(html, "Points not trained")
+    assert head[:5] == ["series", "depth", "width", "resolution", "phi"]
+    assert [row[0] for row in rows] == ["width only", "resolution only", "compound"]
+    assert rows[0][-1] == "the same network as depth 1.0"
+    head, *rows = table_of(html, "Runs")
+    assert head[:2] == ["series", "point"]
+    assert rows[0][:2] == ["depth only", "depth 1.0"]
+    stored = pd.read_csv(tmp_path / "points.csv")
+    wanted = {
+        "series",
+        "depth_scale",
+        "width_scale",
+        "pixels",
+        "nominal_ratio",
+        "actual_ratio",
+        "input_pixels",
+        "image_pixels",
+    }
+    assert wanted <= set(stored)
+    assert "nan" not in html.replace("nanny", "").lower().split("study file")[0]
+
+
+def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_path):
+    apart = (triangle.points["actual_ratio"] / triangle.points["nominal_ratio"]).tolist()
+    note = f"the actual ratio is {min(apart):.2f} to {max(apart):.2f} times the nominal one (median {sorted(apart)[10]:.2f})."
+    text = page_of(triangle, tmp_path).text
+    assert note in text
+    assert "alpha, beta, gamma: 21 points with alpha * beta^2 * gamma^2 = 2" in text
+    assert report.ratio_note(make_record(images=5)) == ""
+
+
+def test_a_note_says_where_images_are_only_enlarged(scaled, tmp_path):
+    sizes = pd.array([32] * len(scaled.points), dtype="Int64")
+    known = replace(scaled, points=scaled.points.assign(image_pixels=sizes))
+    note = "The images have 32 pixels. They are only enlarged, and show no more, at: resolution 40 (40 pixels)."
+    assert report.enlarged_note(known) == note
+    assert note in page_of(known, tmp_path).text
+    assert report.enlarged_note(scaled) == "", "the size of the images is not known"
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "words"),
+    [
+        ("compound_grid", ["map", "curve"], "Thick ring: the best point. Thin: not separated from it."),
+        ("compound_scaling", ["curve"], "Black: a network that several lines share."),
+        ("squeezenet_grid", ["map", "curve"], "Lines of equal params"),
+        ("fire_growth", ["curve"], "labels where there is room: base_e, incr_e, freq."),
+    ],
+)
+def test_the_shape_of_a_study_decides_its_first_figures(name, figures, words, tmp_path):
+    page = page_of(make_record(name, images=200), tmp_path)
+    first = figures[0]
+    assert words in page.text
+    drawn = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert len(drawn) == len(figures) + 3
+    assert drawn[0].startswith("Accuracy over" if first == "map" else "Accuracy against")
+    assert {path.stem for path in tmp_path.glob("*.svg")} == {*figures, "front_params", "front_macs", "learning_curves"}
+    assert (tmp_path / "report.html").stat().st_size < 400_000
+
+
+def test_a_map_of_a_partial_result_is_drawn(tmp_path):
+    record = without_runs(make_record("compound_grid", images=50))
+    assert "No run is done yet, so there is no answer." in page_of(record, tmp_path).text
+    record = without_runs(make_record("squeezenet_grid", images=50))
+    assert "Lines of equal params" in page_of(record, tmp_path).text
 
 
 def test_a_single_point_is_an_answer():

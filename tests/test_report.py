@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from records import broken, make_record
 
-from explorer import report
+from explorer import report, sentences
 from explorer.errors import ExplorerError
 from explorer.study import Range
 from explorer.study_files import load_study
@@ -204,7 +204,7 @@ def test_a_study_without_a_done_run_has_a_report(tmp_path):
 
 
 def test_the_answer_names_what_is_not_separated_from_the_best():
-    answer = report.answer(make_record("delayed_downsampling", images=1000)).replace("\N{NO-BREAK SPACE}", " ")
+    answer = sentences.answer(make_record("delayed_downsampling", images=1000)).replace("\N{NO-BREAK SPACE}", " ")
     assert re.search(r"pools = \S+ has the best accuracy of the 7 measured points: [\d.]+ % \(95 % interval", answer)
     assert "with 183 k params and" in answer
     assert "Not separated from it: " in answer
@@ -246,7 +246,7 @@ def numbered(record):
 def test_the_answer_of_a_triangle_names_shares_and_corners(triangle):
     points = numbered(triangle)
     record = with_accuracies(triangle, {points["40-20-40"]: 0.6, points["0-100-0"]: 0.6, points["100-0-0"]: 0.2})
-    answer = plain(report.answer(record))
+    answer = plain(sentences.answer(record))
     # Of two that are equal, the first one is the best.
     assert answer.startswith(
         "40 % of the doubling to depth, 20 % to width, 40 % to resolution (alpha = 1.31951, beta = 1.07177, "
@@ -264,7 +264,7 @@ def test_the_answer_of_a_triangle_names_shares_and_corners(triangle):
 
 
 def test_a_corner_that_is_best_is_not_compared_with_itself(triangle):
-    answer = plain(report.answer(with_accuracies(triangle, {numbered(triangle)["0-0-100"]: 0.5})))
+    answer = plain(sentences.answer(with_accuracies(triangle, {numbered(triangle)["0-0-100"]: 0.5})))
     assert answer.startswith("100 % of the doubling to resolution (alpha = 1.0, ")
     assert (
         " It is separated from every other point. Of the corners, depth only and width only are separated from it."
@@ -273,7 +273,7 @@ def test_a_corner_that_is_best_is_not_compared_with_itself(triangle):
 
 
 def test_many_points_that_are_not_separated_are_counted(triangle):
-    answer = plain(report.answer(with_accuracies(triangle, {0: 0.2})))
+    answer = plain(sentences.answer(with_accuracies(triangle, {0: 0.2})))
     assert " Not separated from it: 19 of the 20 other points. " in answer
 
 
@@ -282,36 +282,32 @@ def test_the_answer_of_series_compares_at_equal_costs(scaled):
     resolution, width = points["resolution 28"], points["width 1.45"]
     depth, _, largest = (point for label, point in points.items() if label.startswith("depth") and label != "depth 1.0")
     better = {points["phi 0.75"]: 0.5, resolution: 0.5, width: 0.4, depth: 0.5, largest: 0.7, points["phi 1.825"]: 0.6}
-    answer = plain(report.answer(with_accuracies(scaled, better)))
-    sentences = re.split(r"(?<=\.) (?=[A-Z])", answer)
-    assert sentences[0].startswith(
-        "depth only at depth 4.4 has the best accuracy of the 13 measured points: 70.0 % (95 %"
-    )
-    assert len(sentences) == 4
+    answer = plain(sentences.answer(with_accuracies(scaled, better)))
+    parts = re.split(r"(?<=\.) (?=[A-Z])", answer)
+    assert parts[0].startswith("Depth only at depth 4.4 has the best accuracy of the 13 measured points: 70.0 % (95 %")
+    assert len(parts) == 4
     costs = scaled.points.set_index("point")["macs"]
     group = sorted(costs[[points["phi 0.75"], resolution, width, depth]] / 1e6)
-    assert sentences[1].startswith(f"At {group[0]:.2f} to {group[-1]:.2f} M FLOPs, ")
-    assert "is best (50.0 %), separated from width only and not separated from " in sentences[1]
-    found = re.fullmatch(r"At .* M FLOPs, (.*) is best \(30\.0 %\), not separated from (.*)\.", sentences[2])
+    assert parts[1].startswith(f"At {group[0]:.2f} to {group[-1]:.2f} M FLOPs, ")
+    assert "is best (50.0 %), separated from width only and not separated from " in parts[1]
+    found = re.fullmatch(r"At .* M FLOPs, (.*) is best \(30\.0 %\), not separated from (.*)\.", parts[2])
     assert {found[1], *re.split(", | and ", found[2])} == set(scaled.points["series"])
-    assert re.search(
-        r"depth only is best \(70\.0 %\), separated from compound, (width|resolution) only and ", sentences[3]
-    )
+    assert re.search(r"depth only is best \(70\.0 %\), separated from compound, (width|resolution) only and ", parts[3])
 
 
 def test_the_network_that_series_share_is_named_as_such(scaled):
-    answer = plain(report.answer(with_accuracies(scaled, {0: 0.9})))
-    assert answer.startswith("the network that 4 series share (depth 1.0) has the best accuracy")
+    answer = plain(sentences.answer(with_accuracies(scaled, {0: 0.9})))
+    assert answer.startswith("The network that 4 series share (depth 1.0) has the best accuracy")
 
 
 def test_compound_is_named_by_its_phi(scaled):
-    answer = report.answer(with_accuracies(scaled, {numbered(scaled)["phi 1.2"]: 0.9}))
-    assert answer.startswith("compound at phi 1.2 has the best accuracy")
+    answer = sentences.answer(with_accuracies(scaled, {numbered(scaled)["phi 1.2"]: 0.9}))
+    assert answer.startswith("Compound at phi 1.2 has the best accuracy")
     assert "compound is best" in answer
 
 
 def test_one_seed_compares_no_series():
-    answer = report.answer(make_record("compound_scaling", images=200, seeds=1))
+    answer = sentences.answer(make_record("compound_scaling", images=200, seeds=1))
     assert answer.endswith("One seed: spread between seeds unknown, so the points are not told apart.")
 
 
@@ -369,16 +365,16 @@ def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_pa
     text = page_of(triangle, tmp_path).text
     assert note in text
     assert "alpha, beta, gamma: 21 points with alpha * beta^2 * gamma^2 = 2" in text
-    assert report.ratio_note(make_record(images=5)) == ""
+    assert sentences.ratio_note(make_record(images=5)) == ""
 
 
 def test_a_note_says_where_images_are_only_enlarged(scaled, tmp_path):
     sizes = pd.array([32] * len(scaled.points), dtype="Int64")
     known = replace(scaled, points=scaled.points.assign(image_pixels=sizes))
     note = "The images have 32 pixels. They are only enlarged, and show no more, at: resolution 40 (40 pixels)."
-    assert report.enlarged_note(known) == note
+    assert sentences.enlarged_note(known) == note
     assert note in page_of(known, tmp_path).text
-    assert report.enlarged_note(scaled) == "", "the size of the images is not known"
+    assert sentences.enlarged_note(scaled) == "", "the size of the images is not known"
 
 
 @pytest.mark.parametrize(
@@ -410,7 +406,9 @@ def test_a_map_of_a_partial_result_is_drawn(tmp_path):
 
 def test_a_single_point_is_an_answer():
     study = load_study("squeeze_ratio").model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
-    assert report.answer(make_record(study, images=100)).startswith("squeeze_ratio = 0.5 is the only measured point: ")
+    assert sentences.answer(make_record(study, images=100)).startswith(
+        "squeeze_ratio = 0.5 is the only measured point: "
+    )
 
 
 def test_at_equal_cost_the_caption_says_so(tmp_path):

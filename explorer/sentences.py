@@ -1,0 +1,215 @@
+"""What a report says in sentences: the answer, how sure it is, and what there is to know about the points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from explorer import analysis
+from explorer.record import StudyRecord
+from explorer.space import label
+
+MOST_NAMES = 8  # in a sentence
+MOST_GROUPS = 4  # of near-equal cost, the costliest
+SPACE = "\N{NO-BREAK SPACE}"
+COSTS = {
+    "params": "params",
+    "macs": "FLOPs",
+    "activations": "activations",
+    "model_bytes": "model size",
+    "memory_access_bytes": "memory access",
+    "peak_activation_bytes": "peak activations",
+}
+
+
+def answer(record: StudyRecord) -> str:
+    """What the numbers say, in a few sentences: the best point, what it is not separated from, and the worst.
+
+    Series are compared at equal costs instead, and of a triangle its corners are named.
+    """
+    shape = analysis.shape(record)
+    frame = analysis.triangle(record) if shape == "triangle" else analysis.ranked(record)
+    measured = frame[frame["accuracy"].notna() & frame["same_as"].isna()]
+    if measured.empty:
+        return "No run is done yet, so there is no answer."
+    best, worst = (measured.loc[getattr(measured["accuracy"], extreme)()] for extreme in ("idxmax", "idxmin"))
+    text = f"{_named(record, best)} has the best accuracy of the {len(measured)} measured points: {percent(best['accuracy'])}"
+    if len(measured) == 1:
+        text = f"{_named(record, best)} is the only measured point: {percent(best['accuracy'])}"
+    if math.isfinite(best["low"]):
+        text += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
+    text += f", with {_amount('params', best['params'])} and {_amount('macs', best['macs'])}."
+    if len(measured) == 1:
+        return text
+    if not analysis.seed_variance(record).freedom:
+        return f"{text} One seed: spread between seeds unknown, so the points are not told apart."
+    if shape == "series":
+        return " ".join([text[0].upper() + text[1:], *_at_equal_cost(record, measured)])
+    return (
+        f"{text} {_rivals(measured)}{_corners(frame)} The least accurate is {_named(record, worst)}: "
+        f"{percent(worst['accuracy'])}, with {_amount('params', worst['params'])} and {_amount('macs', worst['macs'])}."
+    )
+
+
+def _rivals(measured: pd.DataFrame) -> str:
+    """Which points are not separated from the best one."""
+    rivals = measured[measured["standing"] == "not separated"].sort_values("accuracy", ascending=False, kind="stable")
+    if rivals.empty:
+        return "It is separated from every other point."
+    if len(rivals) > MOST_NAMES:
+        return f"Not separated from it: {len(rivals)} of the {len(measured) - 1} other points."
+    return f"Not separated from it: {'; '.join(rivals['label'])}."
+
+
+def _corners(frame: pd.DataFrame) -> str:
+    """Of a triangle, whether its corners, which give all to one factor, are separated from the best point."""
+    groups: dict[str, list[str]] = {"separated": [], "not separated": []}
+    for column in analysis.share_columns(frame):
+        corner = frame[(frame[column] > 1 - 1e-9) & frame["standing"].isin(groups)]
+        for standing in corner["standing"]:
+            groups[standing].append(f"{column.removeprefix(analysis.SHARE)} only")
+    parts = [
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {standing}"
+        for standing, names in groups.items()
+        if names
+    ]
+    return f" Of the corners, {' and '.join(parts)} from it." if parts else ""
+
+
+def _at_equal_cost(record: StudyRecord, measured: pd.DataFrame) -> list[str]:
+    """For each group of points of near-equal cost, a sentence: which is best, and which are separated from it."""
+    against = record.study.plot.against
+    groups = [group for group in analysis.near_in_cost(measured, against) if len(set(group["series"])) > 1]
+    return [_best_of(record, group, against) for group in groups[-MOST_GROUPS:]]
+
+
+def _best_of(record: StudyRecord, group: pd.DataFrame, against: str) -> str:
+    twice = group["series"].duplicated(keep=False)
+    group = group.assign(name=group["series"].where(~twice, group["series"] + " at " + group["label"]))
+    best, *others = (row for _, row in group.sort_values("accuracy", ascending=False, kind="stable").iterrows())
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for other in others:
+        names[analysis.difference(record, best["point"], other["point"]).separated].append(other["name"])
+    parts = [
+        f"{word} from {_listed(names[key])}"
+        for key, word in ((True, "separated"), (False, "not separated"))
+        if names[key]
+    ]
+    costs = _amount(against, group[against].min(), group[against].max())
+    return f"At {costs}, {best['name']} is best ({percent(best['accuracy'])}), {' and '.join(parts)}."
+
+
+def progress(record: StudyRecord) -> tuple[bool, str]:
+    """Whether all runs are done, and a sentence that counts them."""
+    counts = record.runs["state"].value_counts()
+    done, total = int(counts.get("done", 0)), len(record.runs)
+    if done == total:
+        return True, f"All {total} runs are done."
+    others = ", ".join(f"{counts[state]} {state}" for state in ("failed", "crashed", "missing") if counts.get(state))
+    return False, f"This is a partial result: {done} of {total} runs are done ({others})."
+
+
+def interval_note(record: StudyRecord) -> str:
+    """How the intervals come about, with the numbers behind them."""
+    seeds = analysis.seed_variance(record)
+    images = analysis.validation_images(record)
+    if not images:
+        return ""
+    start = f"The intervals are 95 % intervals. The {images:,} validation images are a sample"
+    if not seeds.freedom:
+        return f"{start}, and that is all that the intervals account for. One seed: spread between seeds unknown."
+    return (
+        f"{start}, and so are the seeds: the accuracy of one network has a standard deviation of {100 * seeds.deviation:.2f} points "
+        f"between seeds, pooled over the points ({seeds.freedom} degrees of freedom). The interval combines both, with Student's t. "
+        "All points were measured on the same images, so two points are compared image by image; where the interval of their "
+        "difference holds 0 they are not separated. Whether their own intervals overlap does not tell. The comparisons "
+        "are not adjusted for their number, and the best of several points looks a little better than it is."
+    )
+
+
+def ratio_note(record: StudyRecord) -> str:
+    """How far the realised networks are from the costs that the scaling asks for; empty where nothing is scaled."""
+    if not {"nominal_ratio", "actual_ratio"} <= set(record.derived):
+        return ""
+    apart = (record.points["actual_ratio"] / record.points["nominal_ratio"]).astype(float).dropna()
+    if apart.empty:
+        return ""
+    return (
+        "Nominal ratio: the multiply-adds that the scaling asks for, relative to the base network; actual ratio: those of the realised "
+        f"network. Filters and repeats are rounded, so the actual ratio is {apart.min():.2f} to {apart.max():.2f} times the nominal one "
+        f"(median {apart.median():.2f})."
+    )
+
+
+def enlarged_note(record: StudyRecord) -> str:
+    """Which points see images that are only enlarged, as their input is larger than the images of the data."""
+    points = record.points[record.points["state"].isin(["planned", "merged"])]
+    larger = points[(points["input_pixels"] > points["image_pixels"]).fillna(value=False)]
+    if larger.empty:
+        return ""
+    names = [f"{row['label']} ({row['input_pixels']} pixels)" for _, row in larger.iterrows()]
+    listed = "; ".join(names[:MOST_NAMES]) + (f"; and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
+    size = larger["image_pixels"].iloc[0]
+    return f"The images have {size} pixels. They are only enlarged, and show no more, at: {listed}."
+
+
+def percent(share: float) -> str:
+    """A fraction as percent with one decimal."""
+    return f"{100 * share:.1f}{SPACE}%"
+
+
+def _named(record: StudyRecord, row: pd.Series[Any]) -> str:
+    """A point in a sentence: by its series, its shares, or else the values of its metaparameters."""
+    own = {key: row[key] for key in record.metaparameters if not missing(row[key])}
+    values = ", ".join(f"{key} = {label(value)}" for key, value in own.items())
+    if row["series"]:
+        return _named_in_series(record, row)
+    return f"{_shares(record, row)} ({values})" if analysis.shape(record) == "triangle" else values
+
+
+def _named_in_series(record: StudyRecord, row: pd.Series[Any]) -> str:
+    points = record.points
+    sharing = points.loc[(points["point"] == row["point"]) | (points["same_as"] == row["point"]), "series"].nunique()
+    if sharing > 1:
+        return f"the network that {sharing} series share ({row['label']})"
+    return str(row["series"] if row["series"] == row["label"] else f"{row['series']} at {row['label']}")
+
+
+def _shares(record: StudyRecord, row: pd.Series[Any]) -> str:
+    """Who gets how much of the ratio: `40 % of the doubling to depth, 60 % to width, 0 % to resolution`."""
+    assert record.study.simplex is not None
+    ratio = record.study.simplex.ratio
+    whole = "the doubling" if ratio == 2 else f"the factor of {ratio:g}"  # noqa: PLR2004
+    columns = [str(column) for column in row.index if str(column).startswith(analysis.SHARE)]
+    # A corner is its own name.
+    columns = [column for column in columns if row[column] > 1 - 1e-9] or columns
+    parts = [f"{100 * row[column]:.3g}{SPACE}% to {column.removeprefix(analysis.SHARE)}" for column in columns]
+    return ", ".join(parts).replace(" to ", f" of {whole} to ", 1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _scaled(cost: str, value: float) -> tuple[float, str]:
+    """What to divide an amount of a cost by in a sentence, and the words behind it."""
+    if cost.endswith("bytes"):
+        return 2.0**20, f"MiB of {COSTS[cost]}"
+    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
+    return scale, f"{prefix} {COSTS[cost]}".strip()
+
+
+def _amount(cost: str, low: float, high: float | None = None) -> str:
+    """An amount of a cost in a sentence, or a range: `364 k params`, `6.40 to 6.52 M FLOPs`."""
+    scale, words = _scaled(cost, low if high is None else high)
+    numbers = dict.fromkeys(f"{value / scale:#.3g}".rstrip(".") for value in (low, high) if value is not None)
+    return f"{' to '.join(numbers)}{SPACE}{words}"
+
+
+def missing(value: object) -> bool:
+    """Whether a cell of a frame holds nothing."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -137,7 +137,8 @@ class Conv(Layer):
 
     def output(self, shape: Shape) -> Shape:
         """One map for each filter."""
-        if isinstance(self.kernel, int) and self.stride == 1 and 2 * self.padding == self.kernel - 1:
+        single = all(isinstance(value, int) for value in (self.kernel, self.stride, self.padding))
+        if single and self.stride == 1 and 2 * self.padding == self.kernel - 1:
             return shape.of(self.channels)
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
         return Shape(self.channels, _at_least_one_pixel(size))

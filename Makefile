@@ -20,6 +20,7 @@ verify: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/pricing.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import latencies, networks, studies
+from explorer.commands import latencies, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS = (
@@ -19,6 +19,8 @@ COMMANDS = (
     networks.spaces,
     networks.describe,
     latencies.latency,
+    prices.price,
+    prices.fit,
 )
 
 app = typer.Typer(

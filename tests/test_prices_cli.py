@@ -1,0 +1,166 @@
+"""The commands `price` and `fit`: what they print, what they write, and what they say of mistakes."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from explorer.__main__ import main
+from explorer.pricing import price
+
+GRID = ["preset=cifar", "base_e=8..64..8", "squeeze_ratio=0.1..0.5..0.1", "bypass=[none,simple]"]
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_price_prints_the_head_and_how_many_more(capsys):
+    code, out, _ = run(
+        capsys, "price", "squeezenet", *GRID, "--where", "macs < 2e6", "--sort", "-params", "--limit", "3"
+    )
+    assert code == 0
+    assert re.search(r"^80 points: (\d+) kept; [\d.]+ s, [\d,]+ points a second$", out, re.MULTILINE)
+    kept = int(re.search(r"(\d+) kept", out)[1])
+    assert f"... and {kept - 3} more" in out
+    rows = re.findall(r"^ +(\d+) +([\d.]+) +(\w+) +([\d,]+) +([\d,]+)", out, re.MULTILINE)
+    params = [int(row[3].replace(",", "")) for row in rows]
+    assert len(rows) == 3
+    assert params == sorted(params, reverse=True)
+    assert all(int(row[4].replace(",", "")) < 2e6 for row in rows)
+
+
+def test_price_counts_the_infeasible_and_names_the_reason(capsys):
+    code, out, _ = run(capsys, "price", "squeezenet", "pools=[[1,4],[1,12]]", "base_e=8..9")
+    assert code == 0
+    assert (
+        "4 points: 2 infeasible (pools: a pool after layer 12, but the last fire module is layer 9: 2), 2 kept" in out
+    )
+    _, out, _ = run(capsys, "price", "squeezenet", "pools=[[1,4],[1,12]]", "base_e=8..9", "--infeasible")
+    assert out.count("a pool after layer 12") == 3
+
+
+def test_one_point(capsys):
+    code, out, _ = run(capsys, "price", "squeezenet", "preset=v1_0")
+    assert code == 0
+    assert "1 point: 1 kept" in out
+    assert "1,248,424" in out
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_files_hold_what_python_prices(capsys, tmp_path, suffix):
+    path = tmp_path / f"points.{suffix}"
+    path.write_text("something older")
+    quantities = ["params", "macs", "peak_activation_bytes"]
+    options = ["--columns", ",".join(quantities), "--out", str(path)]
+    code, out, _ = run(
+        capsys, "price", "squeezenet", *GRID, "fires=4", "batch_norm=[true,false]", "pools=[1,3]", *options
+    )
+    assert code == 0
+    assert str(path) in out
+    found = pd.read_parquet(path) if suffix == "parquet" else pd.read_csv(path)
+    assert len(found) == 160
+    assert found["pools"].eq("1-3").all()
+    columns = {key: found[key].tolist() for key in ("base_e", "squeeze_ratio", "bypass", "batch_norm")}
+    again = price("squeezenet", "cifar", quantities=quantities, fires=4, pools=(1, 3), **columns)
+    for quantity in quantities:
+        assert found[quantity].tolist() == again[quantity].tolist()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if suffix == "parquet":
+        assert parquet.read_schema(path).metadata[b"space"] == b"squeezenet"
+
+
+def test_infeasible_points_stand_in_the_file_where_asked_for(capsys, tmp_path):
+    path = tmp_path / "points.parquet"
+    settings = ["preset=cifar", "fires=1..4", "pools=[1,4]"]
+    run(capsys, "price", "squeezenet", *settings, "--out", str(path), "--infeasible")
+    found = pd.read_parquet(path)
+    assert found["params"].isna().tolist() == [True, True, False, False]
+    assert found["infeasible"].tolist()[0] == "pools: a pool after layer 4, but the last fire module is layer 2"
+    run(capsys, "price", "squeezenet", *settings, "--out", str(path))
+    assert pd.read_parquet(path)["fires"].tolist() == [3, 4]
+
+
+def test_the_file_is_the_same_in_blocks(capsys, tmp_path, monkeypatch):
+    from explorer import enumeration
+
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    blocks = enumeration.Enumeration.blocks
+    options = ["--where", "params < 1e5", "--out"]
+    run(capsys, "price", "squeezenet", *GRID, *options, str(whole))
+    monkeypatch.setattr(enumeration.Enumeration, "blocks", lambda self: blocks(self, 7))
+    run(capsys, "price", "squeezenet", *GRID, *options, str(parts))
+    assert whole.read_text() == parts.read_text()
+
+
+def test_simplex_and_pareto(capsys, tmp_path):
+    path = tmp_path / "points.parquet"
+    settings = ["efficientnet", "phi=1", "--simplex", "--steps", "8", "--out", str(path)]
+    code, out, _ = run(capsys, "price", *settings, "--columns", "params,macs,nominal_ratio")
+    assert code == 0
+    assert "45 points: 45 kept" in out
+    everything = pd.read_parquet(path)
+    product = everything["alpha"] * everything["beta"] ** 2 * everything["gamma"] ** 2
+    assert np.abs(product / 2 - 1).max() < 1e-12
+    assert everything["nominal_ratio"].between(1.99999, 2.00001).all()
+    run(capsys, "price", *settings, "--pareto", "depth_scale")
+    fronts = pd.read_parquet(path)
+    assert 9 <= len(fronts) < 45
+    cheapest = everything.merge(fronts[["alpha", "beta", "gamma", "depth_scale"]]).groupby("depth_scale")["macs"].min()
+    assert cheapest.tolist() == fronts.groupby("depth_scale")["macs"].min().tolist()
+
+
+def test_fit_shows_the_share_of_each_limit(capsys):
+    limits = ["--params", "200k", "--macs", "4M", "--sample", "20000", "--count", "4"]
+    code, out, _ = run(capsys, "fit", "squeezenet", "preset=cifar", *limits)
+    assert code == 0
+    assert "squeezenet: 4 points within params <= 200,000, FLOPs (multiply-adds) <= 4,000,000" in out
+    shares = [float(share) for share in re.findall(r"([\d.]+)%", out)]
+    assert len(shares) == 8
+    assert all(90 < share <= 100 for share in shares)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("price squeezenet base_e=8...512", "squeezenet: base_e = 8...512: a range is low..high"),
+        ("price squeezenet base_e=512..8", "the low end 512 is above the high end 8"),
+        ("price squeezenet squeeze_ratio=0.1..0.5", "real numbers need a step"),
+        ("price squeezenet squeez_ratio=0.5", "did you mean 'squeeze_ratio'"),
+        ("price squeezenet base_e=8 base_e=9", "base_e is given twice"),
+        ("price squeezenet base_e=1..1000000 incr_e=0..1000000", "points are too many (at most 1,000,000,000)"),
+        ("price squeezenet --where parms<5", "unknown name in --where 'parms'; did you mean 'params'?"),
+        ("price squeezenet --where params<", "cannot be read"),
+        ("price squeezenet --where params<5", "squeezenet: no point has params < 5; the smallest is 1,248,424"),
+        ("price squeezenet input_size=1..4", "none of 4 points is feasible: conv1.conv: the feature map would shrink"),
+        ("price squeezenet --pareto parms", "unknown name in --pareto 'parms'; did you mean 'params'?"),
+        ("price squeezenet --sort --limit", "unknown name in --sort"),
+        ("price squeezenet --columns parms", "unknown quantity in --columns 'parms'; did you mean 'params'?"),
+        ("price squeezenet --simplex", "--simplex: squeezenet has no metaparameters whose product is held"),
+        ("price squeezenet --steps 4", "--steps 4: goes with --simplex"),
+        ("price efficientnet --simplex", "alpha, beta, gamma change nothing here"),
+        ("price efficientnet --simplex alpha=1.2", "alpha = 1.2: --simplex gives alpha its values"),
+        ("price squeezenet --infeasible --sort params", "leave out --pareto and --sort"),
+        ("price squeezenet --out points.txt", "points.txt: the name of the file should end in .parquet or .csv"),
+        ("price squeezenet --out no/points.csv", "no/points.csv: cannot be written: no is no folder that exists"),
+        ("price squeezenet --where params<5 --out points.csv", "no point has params < 5"),
+        ("price squeezenet --sample 0", "Invalid value for '--sample'"),
+        ("fit squeezenet", "at least one limit is needed, such as --params 500k or --macs 20M"),
+        ("fit squeezenet --params 5x", "'5x': a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5"),
+        ("fit squeezenet base_e=8..16 --params 10", "nothing fits params <= 10; the smallest found has params 7"),
+        ("fit squeezenet base_e=8..x --params 10", "a range is low..high"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_no_file(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments.split())
+    assert code == 2
+    assert message in err
+    assert err.startswith("explorer: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,449 @@
+"""Prices of many points: arrays against single points, ranges, conditions, fronts and budgets against brute force."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from test_spaces import choices, some_metaparameters
+
+from explorer.enumeration import Coded, Continuum, OnSimplex, Steps, Values, column, enumeration
+from explorer.errors import ExplorerError, Infeasible
+from explorer.fitting import fit, read_size
+from explorer.pricing import CHUNK, Splitting, join, price, price_chunks
+from explorer.selection import Where, front, ordered, pareto
+from explorer.spaces import all_spaces, find_space
+
+SPACES = list(all_spaces().values())
+SQUEEZENET = find_space("squeezenet")
+EFFICIENTNET = find_space("efficientnet")
+
+
+def drawn_value(examples, ends, rng):
+    """From the range that the space gives for a metaparameter, or from its examples."""
+    if ends is None or rng.random() < 0.3:
+        return examples[rng.integers(len(examples))]
+    low, high = ends
+    whole = isinstance(low, int) and isinstance(high, int)
+    return int(rng.integers(low, high + 1)) if whole else float(rng.uniform(low, high))
+
+
+def drawn_points(space, count, rng):
+    """Points over as many metaparameters as go together, each with what it was made of."""
+    examples, ranges = choices(space), space.point().ranges()
+    names = some_metaparameters(space, rng)
+    points = []
+    while len(points) < count:
+        values = {name: drawn_value(examples[name], ranges.get(name), rng) for name in names}
+        try:
+            points.append((values, space.point(**values)))
+        except ExplorerError:  # some values cannot be given together
+            continue
+    return points
+
+
+@pytest.mark.parametrize("space", SPACES)
+# A seed has nothing to shrink to, and an example takes seconds.
+@settings(
+    max_examples=2,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(seed=st.integers(0, 2**32))
+def test_10_000_random_points_cost_in_arrays_what_they_cost_alone(space, seed):
+    points = drawn_points(space, 10_000, np.random.default_rng(seed))
+    columns = {name: [values[name] for values, _ in points] for name in points[0][0]}
+    frame = price(space.name, **columns)
+    for (values, point), row in zip(points, frame.itertuples(), strict=True):
+        try:
+            cost = point.expand().cost
+        except Infeasible as reason:
+            assert row.infeasible == str(reason), values  # noqa: PT017 (most points are feasible)
+            assert row.params is pd.NA
+            continue
+        assert row.infeasible == "", values
+        assert (row.params, row.macs, row.activations) == (cost.params, cost.macs, cost.activations), values
+
+
+def test_splits_over_several_chunks_are_put_back_in_place():
+    rng = np.random.default_rng(1)
+    count = 3 * CHUNK + 17
+    columns = {"fires": rng.integers(1, 5, count), "base_e": rng.integers(1, 4, count), "pct3x3": rng.random(count)}
+    frame = price("squeezenet", "cifar", pools=(1,), **columns)
+    for place in rng.integers(count, size=200):
+        point = SQUEEZENET.point("cifar", pools=(1,), **{key: values[place].item() for key, values in columns.items()})
+        assert frame["macs"][place] == point.expand().cost.macs
+
+
+def test_splitting_ends_and_gives_every_place_once():
+    rng = np.random.default_rng(2)
+    kinds = rng.integers(0, 2, (100, 5000))  # a hundred conditions that nearly tell all points apart
+    splitting, seen = Splitting(slice(0, 5000)), []
+    for part in splitting:
+        places = np.arange(5000)[part]
+        unlike = [condition[places] for condition in kinds if np.ptp(condition[places])]
+        if unlike:
+            splitting.split(part, unlike[rng.integers(len(unlike))])
+        else:
+            seen.append(places)
+    assert np.sort(np.concatenate(seen)).tolist() == list(range(5000))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_all_quantities_and_derived_ones_are_the_points_own(space):
+    names = ["params", "macs", "memory_access_bytes", "peak_activation_bytes", *space.derived]
+    points = drawn_points(space, 200, np.random.default_rng(3))
+    columns = {name: [values[name] for values, _ in points] for name in points[0][0]}
+    frame = price(space.name, quantities=names, **columns)
+    for (_, point), row in zip(points, frame.to_dict("records"), strict=True):
+        if row["infeasible"]:
+            continue
+        network = point.expand()
+        own = {name: network.amount(name) for name in names if name not in space.derived} | point.derive(network.cost)
+        for name in names:
+            assert row[name] == pytest.approx(own[name], rel=1e-12), name
+
+
+def test_columns_of_every_kind():
+    frame = price("efficientnet", depth=[None, 1.1], resolution=[224, None])
+    assert frame["params"].tolist() == [
+        price("efficientnet")["params"][0],
+        price("efficientnet", depth=1.1)["params"][0],
+    ]
+    frame = price("squeezenet", batch_norm=np.array([True, False]), pools=[(1, 4), [1, 4, 8]], base_e=pd.Series([8, 9]))
+    assert frame["batch_norm"].tolist() == [True, False]
+    assert frame["pools"].tolist() == ["1-4", "1-4-8"]
+    assert frame.dtypes[["params", "macs"]].tolist() == [pd.Int64Dtype()] * 2
+    with pytest.raises(ExplorerError, match="unknown quantity of squeezenet 'parms'; did you mean 'params'"):
+        price("squeezenet", quantities=["parms"])
+
+
+def values_of(space, **values):
+    return {key: found for block in enumeration(space, None, values).blocks() for key, found in block.items()}
+
+
+def test_points_come_in_the_order_of_nested_loops():
+    found = enumeration(SQUEEZENET, None, {"base_e": "8..10", "freq": [3, 1], "bypass": ["simple", "none"]})
+    blocks = list(found.blocks(most=5))
+    assert [len(block["base_e"]) for block in blocks] == [5, 5, 2]
+    rows = [
+        (int(block["base_e"][i]), int(block["freq"][i]), block["bypass"].choices[block["bypass"].codes[i]])
+        for block in blocks
+        for i in range(len(block["base_e"]))
+    ]
+    assert rows == list(itertools.product([8, 9, 10], [3, 1], ["simple", "none"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("8..11", [8, 9, 10, 11]),
+        ("8..8", [8]),
+        ("8..20..5", [8, 13, 18]),
+        ("1_000..1_002", [1000, 1001, 1002]),
+    ],
+)
+def test_whole_ranges(text, values):
+    assert values_of(SQUEEZENET, base_e=text)["base_e"].tolist() == values
+
+
+def test_real_ranges_do_not_gather_errors():
+    found = values_of(SQUEEZENET, squeeze_ratio="0.1..1.0..0.05")["squeeze_ratio"]
+    assert found.tolist() == [round(0.1 + 0.05 * place, 2) for place in range(19)]
+    assert values_of(EFFICIENTNET, phi="0..3")["phi"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert values_of(SQUEEZENET, squeeze_ratio="1e-3..3e-3..1e-3")["squeeze_ratio"].tolist() == [0.001, 0.002, 0.003]
+
+
+@given(low=st.integers(0, 999), step=st.integers(1, 99), count=st.integers(1, 50), digits=st.integers(0, 4))
+def test_steps_are_the_floats_that_one_would_write(low, step, count, digits):
+    found = Steps("x", low, step, count, 10**digits, real=True).at(np.arange(count))["x"]
+    assert found.tolist() == [float(f"{low + place * step}e-{digits}") for place in range(count)]
+
+
+def test_a_list_is_one_value_where_values_are_lists():
+    assert enumeration(SQUEEZENET, None, {"pools": [1, 4]}).fixed == {"pools": [1, 4]}
+    assert enumeration(SQUEEZENET, None, {"pools": []}).size == 1
+    assert enumeration(SQUEEZENET, None, {"pools": [[1, 4], [1]]}).size == 2
+    stages = [list(stage) for stage in EFFICIENTNET.point().stages]
+    assert enumeration(EFFICIENTNET, None, {"stages": stages}).size == 1
+    assert enumeration(EFFICIENTNET, None, {"stages": [stages, stages[:3]]}).size == 2
+
+
+def test_coded_values_are_told_apart_by_kind():
+    found = column([True, 1, None, [1, 2], None])
+    assert isinstance(found, Coded)
+    assert found.choices == (True, 1, None, [1, 2])
+    assert found.codes.tolist() == [0, 1, 2, 3, 2]
+
+
+def test_samples_are_even_and_do_not_depend_on_blocks():
+    found = enumeration(
+        SQUEEZENET, None, {"base_e": "8..11", "squeeze_ratio": "0.2..0.6", "freq": [1, 3]}, sample=8000, seed=5
+    )
+    whole = next(found.blocks(8000))
+    parts = list(found.blocks(999))
+    for key, drawn in whole.items():
+        assert drawn.tolist() == np.concatenate([part[key] for part in parts]).tolist()
+    assert np.bincount(whole["base_e"])[8:] == pytest.approx(2000, abs=200)
+    assert set(whole["freq"].tolist()) == {1, 3}
+    assert 0.2 <= whole["squeeze_ratio"].min() < 0.21
+    assert whole["squeeze_ratio"].mean() == pytest.approx(0.4, abs=0.01)
+    other = enumeration(SQUEEZENET, None, {"base_e": "8..11"}, sample=8000, seed=6)
+    assert next(other.blocks(8000))["base_e"].tolist() != whole["base_e"].tolist()
+
+
+@given(steps=st.integers(1, 30), ratio=st.floats(1.01, 8), count=st.integers(1, 50), seed=st.integers(0, 99))
+def test_the_product_is_held_exactly_on_lattices_and_in_samples(steps, ratio, count, seed):
+    axis = OnSimplex(EFFICIENTNET.simplex, ratio, steps)
+    for factors in (axis.at(np.arange(axis.size)), axis.draw(count, np.random.default_rng(seed))):
+        product = factors["alpha"] * factors["beta"] ** 2 * factors["gamma"] ** 2
+        assert np.abs(product / ratio - 1).max() < 1e-12
+
+
+def test_a_lattice_goes_with_other_ranges():
+    axis = OnSimplex(EFFICIENTNET.simplex, 2.0, 4)
+    found = enumeration(EFFICIENTNET, None, {"phi": [1.0, 2.0]}, simplex=axis)
+    assert found.size == 15 * 2
+    block = next(found.blocks())
+    assert len(block["alpha"]) == len(block["phi"]) == 30
+    with pytest.raises(ExplorerError, match="alpha, beta, gamma change nothing here"):
+        enumeration(EFFICIENTNET, None, {}, simplex=axis)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"base_e": "8...512"}, "a range is low..high"),
+        ({"base_e": "8.."}, "a range is low..high"),
+        ({"base_e": "a..b"}, "a range is low..high"),
+        ({"base_e": "512..8"}, "the low end 512 is above the high end 8; write base_e=8..512"),
+        ({"base_e": "8..512..0"}, "the step should be greater than 0"),
+        ({"base_e": "8..512..-8"}, "the step should be greater than 0"),
+        ({"squeeze_ratio": "0.1..0.9"}, "real numbers need a step"),
+        ({"squeeze_ratio": "0.1..0.9..1e-30"}, "more digits than numbers of 64 bits hold"),
+        ({"base_e": "8.0..16.0..4"}, "base_e = 8.0: should be a valid integer"),
+        ({"base_e": "-1..5"}, "base_e = -1: should be greater than or equal to 1"),
+        ({"base_e": [4, 0]}, "base_e = 0: should be greater than or equal to 1"),
+        ({"bypass": ["none", "simpel"]}, "did you mean 'simple'"),
+        ({"bas_e": "1..2"}, "did you mean 'base_e'"),
+        ({"base_e": []}, "at least one value is needed"),
+        ({"base_e": "1..1000000", "incr_e": "0..1000"}, "1,001,000,000 points are too many"),
+    ],
+)
+def test_mistakes_in_ranges_are_named(values, message):
+    with pytest.raises(ExplorerError) as error:
+        enumeration(SQUEEZENET, None, values)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def frame_of(count=500, seed=7):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "params": rng.integers(1, 40, count),
+            "macs": rng.integers(1, 40, count),
+            "ratio": rng.random(count),
+            "base_e": rng.integers(1, 6, count),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "params < 5",
+        "params < 5e0 and macs <= 2e1",
+        "not params < 5 or macs == 7 and ratio > .5",
+        "2 < params <= macs",
+        "macs / params >= 3 - ratio",
+        "(params + macs) * 2 - base_e // 2 > 70 or params % 3 == 1",
+        "-ratio ** 2 < -0.25",
+        "params != macs",
+    ],
+)
+def test_conditions_are_what_pandas_reads_in_them(text):
+    frame = frame_of()
+    where = Where(text, frame.columns)
+    mask = where.mask({name: frame[name].to_numpy() for name in frame}, len(frame))
+    assert mask.tolist() == frame.eval(text).tolist()
+    assert 0 < mask.sum() < len(frame)
+
+
+def test_conditions_on_what_is_no_number():
+    values = {
+        "bypass": Coded(np.array([0, 1, 0]), ("none", "simple")),
+        "norm": Coded(np.array([1, 0, 1]), (False, True)),
+    }
+    values |= {"pools": (1, 4), "params": np.array([1, 2, 3])}
+
+    def met(text):
+        return Where(text, values).mask(values, 3).tolist()
+
+    assert met("bypass == 'none'") == [True, False, True]
+    assert met("'none' != bypass") == [False, True, False]
+    assert met("norm and params > 1") == [False, False, True]
+    assert met("norm == True") == [True, False, True]
+    assert met("pools == '1-4'") == [True] * 3
+    assert met("params > 10 ** 30") == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parms < 5", "unknown name in --where 'parms'; did you mean 'params'?"),
+        ("params <", "cannot be read"),
+        ("params = 5", "write == for equal"),
+        ("", "cannot be read"),
+        ("@params < 5", "cannot be read"),
+        ("params.size < 5", "not 'params.size'"),
+        ("params.__class__ == 1", "takes names, numbers"),
+        ("print(params)", "takes names, numbers"),
+        ("[x for x in params]", "takes names, numbers"),
+        ("params[0] < 5", "takes names, numbers"),
+        ("(params < 5) & (macs < 5)", "write and for &"),
+        ("params", "is no condition"),
+        ("params and macs < 5", "params is no condition"),
+        ("params < 'a'", "text is compared by == or !="),
+        ("'a' + params < 5", "'a' is no number"),
+        ("(" * 5000, "cannot be read"),
+    ],
+)
+def test_conditions_that_are_refused(text, message):
+    frame = frame_of()
+    with pytest.raises(ExplorerError) as error:
+        Where(text, frame.columns).mask({name: frame[name].to_numpy() for name in frame}, len(frame))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ratio < -1.5", "no point has ratio < -1.5; the smallest is 0.25"),
+        ("-1.5 > ratio", "no point has ratio < -1.5; the smallest is 0.25"),
+        ("params >= 5000", "no point has params >= 5,000; the largest is 30"),
+        ("params == 22", "no point has params == 22; the nearest is 20"),
+        ("params < 1 or ratio < 0", "no point meets --where 'params < 1 or ratio < 0'"),
+    ],
+)
+def test_what_comes_nearest_to_an_unmet_condition_is_said(text, message):
+    values = {"params": np.array([10, 20, 30]), "ratio": np.array([0.25, 0.5, np.nan])}
+    where = Where(text, values)
+    later = {"params": np.array([15]), "ratio": np.array([0.75])}
+    assert where.unmet(where.nearest(later, where.nearest(values, None))) == message
+
+
+def beaten(frame, row):
+    alike = frame[frame["base_e"] == row.base_e]
+    no_more = (alike["params"] <= row.params) & (alike["macs"] <= row.macs)
+    less = (alike["params"] < row.params) | (alike["macs"] < row.macs)
+    return (no_more & less).any()
+
+
+@given(seed=st.integers(0, 999), count=st.integers(1, 120))
+def test_fronts_are_those_of_brute_force(seed, count):
+    frame = frame_of(count, seed)
+    found = pareto(frame["base_e"].to_numpy(), frame["params"].to_numpy(), frame["macs"].to_numpy())
+    assert sorted(found) == [place for place, row in enumerate(frame.itertuples()) if not beaten(frame, row)]
+
+
+def stream(most, quantities=("params", "macs"), **values):
+    found = enumeration(SQUEEZENET, "cifar", values)
+    return price_chunks(SQUEEZENET, "cifar", found.blocks(most), quantities, found.fixed)
+
+
+GRID = {"base_e": "4..40..4", "squeeze_ratio": "0.1..0.9..0.1", "fires": "2..5", "pools": [[1, 4], [1, 3]]}
+
+
+def test_a_stream_gives_what_memory_gives():
+    (whole,) = stream(10**6, **GRID)
+    parts = join(list(stream(97, **GRID)))
+    assert parts.codes.tolist() == whole.codes.tolist()
+    assert parts.infeasible() == whole.infeasible()
+    assert whole.infeasible().total() > 0
+    for name in ("params", "macs"):
+        assert parts.amounts[name].tolist() == whole.amounts[name].tolist()
+    (front_of_whole,) = front([whole[whole.feasible]], "base_e")
+    (front_of_parts,) = front((part[part.feasible] for part in stream(97, **GRID)), "base_e")
+    for name in ("params", "macs"):
+        assert front_of_parts.amounts[name].tolist() == front_of_whole.amounts[name].tolist()
+
+
+def test_order_is_kept_over_blocks():
+    (whole,) = stream(10**6, base_e="4..40", freq="1..4")
+    (found,) = ordered(stream(7, base_e="4..40", freq="1..4"), "-macs")
+    assert found.amounts["macs"].tolist() == sorted(whole.amounts["macs"].tolist(), reverse=True)
+    (first,) = ordered(stream(7, base_e="4..40", freq="1..4"), "params", 5)
+    assert first.amounts["params"].tolist() == sorted(whole.amounts["params"].tolist())[:5]
+
+
+@pytest.mark.parametrize("limits", [{"params": 60_000}, {"params": 90_000, "macs": 1_500_000}, {"activations": 25_000}])
+def test_the_best_fit_is_that_of_brute_force(limits):
+    grid = {"base_e": "4..40..4", "squeeze_ratio": "0.1..0.9..0.1", "freq": [1, 2]}
+    (whole,) = stream(10**6, ("params", "macs", "activations"), **grid)
+    frame = pd.DataFrame(dict(whole.amounts))
+    shares = pd.DataFrame({key: frame[key] / limit for key, limit in limits.items()})
+    frame = frame.assign(least=shares.min(axis=1), mean=shares.mean(axis=1))[shares.max(axis=1) <= 1]
+    best = frame.drop_duplicates(["params", "macs", "activations"]).nlargest(10, ["least", "mean"])
+    found = fit("squeezenet", "cifar", limits=limits, **grid)
+    assert len(found) == 10
+    assert found[[f"{key}_share" for key in limits]].min(axis=1).tolist() == pytest.approx(best["least"].tolist())
+    assert not found.duplicated(["params", "macs", "activations"]).any()
+    for key, limit in limits.items():
+        assert (found[key] <= limit).all()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_second_round_comes_nearer(space):
+    limits = {"params": 400_000, "macs": 10_000_000}
+    found = fit(space.name, "cifar", limits=limits, sample=3000, count=5)
+    priced = price(space.name, "cifar", **{key: found[key].tolist() for key in space.point("cifar").ranges()})
+    assert priced["params"].tolist() == found["params"].tolist()
+    search = enumeration(
+        space, "cifar", {key: f"{a}..{b}" for key, (a, b) in space.point("cifar").ranges().items()}, sample=3000
+    )
+    (first,) = price_chunks(space, "cifar", search.blocks(), ("params", "macs"))
+    shares = np.array([first.amounts[key] / limit for key, limit in limits.items()])
+    least = np.where(shares.max(axis=0) <= 1, shares.min(axis=0), 0).max()
+    assert found[["params_share", "macs_share"]].min(axis=1)[0] >= least
+    assert (found[["params_share", "macs_share"]].min(axis=1) > 0.85).all()
+
+
+def test_a_budget_that_nothing_fits():
+    with pytest.raises(ExplorerError, match=r"nothing fits params <= 10; the smallest found has params 1,\d\d\d "):
+        fit("squeezenet", "cifar", limits={"params": 10}, sample=20_000)
+    with pytest.raises(ExplorerError, match="at least one limit is needed"):
+        fit("squeezenet", limits={})
+    with pytest.raises(ExplorerError, match="none of 4 points is feasible: conv1"):
+        fit("squeezenet", limits={"params": 1e9}, input_size="1..4")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500k", 5e5), ("20M", 2e7), ("1.5G", 1.5e9), ("5e5", 5e5), ("500_000", 5e5), ("7", 7), ("2K", 2000)],
+)
+def test_sizes(text, size):
+    assert read_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "5x", "-5", "0", "0k", "1e999", "nan", "inf", "5 0", "1..2"])
+def test_sizes_that_cannot_be_read(text):
+    with pytest.raises(ExplorerError, match="a limit is a number above 0"):
+        read_size(text)
+
+
+def test_axes_know_their_ends():
+    assert Values("x", np.array([3, 1, 2])).extremes["x"].tolist() == [1, 3]
+    assert Continuum("x", 1.0, 2.0).extremes["x"].tolist() == [1.0, 2.0]
+    corners = OnSimplex(EFFICIENTNET.simplex, 2.0, 20).extremes
+    assert {key: values.max() for key, values in corners.items()} == {
+        "alpha": 2,
+        "beta": math.sqrt(2),
+        "gamma": math.sqrt(2),
+    }

@@ -1,6 +1,3 @@
-import hashlib
-import json
-
 import pytest
 
 from explorer.errors import ExplorerError
@@ -190,11 +187,8 @@ def test_listed_points_leave_the_rest_to_the_preset(tmp_path):
 
 
 def test_what_is_not_used_leaves_the_identity_as_it_was():
-    # The digest under which earlier versions stored this study.
-    settings = load_study("squeeze_ratio").model_dump(mode="json", exclude={"name", "title", "plot", "text", "data"})
-    without = {key: value for key, value in settings.items() if key not in {"simplex", "points"}}
-    expected = hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()
-    assert load_study("squeeze_ratio").digest == expected
+    # As version 0.1.0 stored it, before studies could list points or lie on a simplex: earlier results are found by it.
+    assert load_study("squeeze_ratio").digest[:12] == "b1d4d2fc8f30"
 
 
 def test_a_target_with_a_tolerance_is_a_range(tmp_path):

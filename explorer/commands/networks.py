@@ -56,7 +56,7 @@ def describe(
     from explorer.spaces import find_space
 
     family = find_space(space)
-    values = dict(_setting(text) for text in settings or [])
+    values = dict(setting(text) for text in settings or [])
     preset = str(values.pop("preset")) if "preset" in values else None
     design = family.point(preset, **values)
     network = design.expand()
@@ -168,7 +168,7 @@ def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | 
             screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
     """One `key=value`; the value is read as in a study file, and what is no TOML value is text."""
     import tomllib
 

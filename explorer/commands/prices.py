@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from explorer.commands.networks import _setting as setting
+from explorer.commands.networks import setting
 from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError, unknown
 

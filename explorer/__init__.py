@@ -1,7 +1,8 @@
 """Explore the hyperparameter design spaces of small convolutional networks.
 
 From Python: `load_study`, `sweep` (returns a frame with one row a point), `describe` (a layer table), `price` (costs of design
-points, one or arrays of them), and `explorer.plots` (functions that draw a frame on an axis).
+points, one or arrays of them), `fit` (the points that use a budget best), and `explorer.plots` and `explorer.maps` (functions that
+draw a frame on an axis).
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer import plots
+    from explorer import maps, plots
     from explorer.api import sweep
     from explorer.errors import ExplorerError, Infeasible
+    from explorer.fitting import fit
     from explorer.pricing import describe, price
     from explorer.study_files import load_study
 
-__all__ = ["ExplorerError", "Infeasible", "describe", "load_study", "plots", "price", "sweep"]
+__all__ = ["ExplorerError", "Infeasible", "describe", "fit", "load_study", "maps", "plots", "price", "sweep"]
 
 _HOMES = {
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
     "describe": "explorer.pricing",
-    "load_study": "explorer.study",
+    "fit": "explorer.fitting",
+    "load_study": "explorer.study_files",
     "price": "explorer.pricing",
     "sweep": "explorer.api",
 }
@@ -32,6 +35,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
     """Imports what is asked for, and only then, so that the command line starts quickly."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name == "plots":
-        return import_module("explorer.plots")
+    if name in {"maps", "plots"}:
+        return import_module(f"explorer.{name}")
     raise AttributeError(f"module 'explorer' has no attribute {name!r}")

@@ -1,18 +1,17 @@
 """Which priced points are wanted: a condition on their amounts, the cheapest for each value of something, their order.
 
-A condition is parsed into a tree of a few kinds of node and evaluated here, on arrays; nothing of it reaches Python.
+A condition is checked to hold nothing but comparisons and arithmetic of known names, and then left to pandas.
 """
 
 from __future__ import annotations
 
 import ast
-import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import reduce
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.enumeration import Coded, Column
@@ -25,29 +24,25 @@ MOST_SORTED = 5_000_000
 Values: TypeAlias = Mapping[str, Any]
 """What a condition may name: a column, or a value that is the same at all points."""
 
-_COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
-_COMPUTED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+# What a condition may hold besides names and constants: no calls, attributes or subscripts, so that it cannot reach Python.
+_ALLOWED = (
+    *(ast.Name, ast.Load, ast.Constant, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.BinOp, ast.operator),
+    *(ast.UnaryOp, ast.unaryop),
+)
+_SMALLER, _LARGER = ("<", "<="), (">", ">=")
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
 }
 
 
 class Where:
-    """A condition such as `params < 5e5 and macs / params <= 40`, on columns by name.
+    """A condition such as `params < 5e5 and macs / params <= 40`, on columns by name; pandas evaluates it.
 
     It may hold names, numbers, text in quotes, comparisons, arithmetic, `and`, `or` and `not`; raises `ExplorerError` for
     anything else, and for names that are none of `known`.
@@ -57,146 +52,78 @@ class Where:
         self.text = text
         try:
             self._root = ast.parse(text.strip(), mode="eval").body
+            nodes = list(ast.walk(self._root))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
             raise self._wrong(f"cannot be read: {getattr(error, 'msg', error)}{hint}") from None
-        self.names = list(dict.fromkeys(self._check(self._root)))
+        for node in nodes:
+            if not isinstance(node, _ALLOWED):
+                raise self._wrong(
+                    f"takes names, numbers, comparisons, arithmetic, and, or, not; not {ast.unparse(node)!r}"
+                )
         choices = list(known)
+        self.names = list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
         for name in self.names:
             if name not in choices:
                 raise unknown("name in --where", name, choices)
 
     def mask(self, values: Values, count: int) -> NDArray[np.bool_]:
         """Which of `count` points meet the condition, (count,)."""
-        with np.errstate(all="ignore"):  # a quotient of nothing is no number, and meets nothing
-            found = np.asarray(self._value(self._root, values))
+        found = np.asarray(self._evaluated(self._root, values, count))
         if found.dtype != bool:
             raise self._wrong("is no condition; compare it with something")
         return np.broadcast_to(found, (count,))
 
-    def nearest(self, values: Values, best: float | None) -> float | None:
-        """For a single comparison with a number: the value, of these and `best`, that comes nearest to meeting it."""
+    def nearest(self, values: Values, count: int, best: float | None) -> float | None:
+        """For a single comparison with a number: the value, of these points' and `best`, that comes nearest to meeting it."""
         side, sign, limit = self._limit()
         if side is None:
             return None
-        with np.errstate(all="ignore"):
-            found = self._value(side, values)
-        if isinstance(found, Coded):
+        found = np.asarray(self._evaluated(side, values, count))
+        if found.dtype.kind not in "iuf":
             return None
         amounts = np.append(np.ravel(found).astype(float), [] if best is None else best)
         amounts = amounts[np.isfinite(amounts)]
         if not amounts.size:
             return None
-        if sign in (ast.Lt, ast.LtE):
+        if sign in _SMALLER:
             return float(amounts.min())
-        if sign in (ast.Gt, ast.GtE):
-            return float(amounts.max())
-        return float(amounts[np.abs(amounts - limit).argmin()])
+        return float(amounts.max() if sign in _LARGER else amounts[np.abs(amounts - limit).argmin()])
 
     def unmet(self, nearest: float | None) -> str:
         """Says that no point meets the condition, with the value that comes nearest where that is known."""
         side, sign, limit = self._limit()
         if side is None or nearest is None:
             return f"no point meets --where {self.text!r}"
-        which = {ast.Lt: "the smallest", ast.LtE: "the smallest", ast.Gt: "the largest", ast.GtE: "the largest"}
-        amount = f"{nearest:,.0f}" if nearest.is_integer() else label(nearest)
-        bound = f"{limit:,.0f}" if float(limit).is_integer() and abs(limit) >= 1000 else label(limit)  # noqa: PLR2004
-        return f"no point has {ast.unparse(side)} {_SIGNS[sign]} {bound}; {which.get(sign, 'the nearest')} is {amount}"
+        which = "the smallest" if sign in _SMALLER else "the largest" if sign in _LARGER else "the nearest"
+        return f"no point has {ast.unparse(side)} {sign} {_amount(limit)}; {which} is {_amount(nearest)}"
 
-    def _limit(self) -> tuple[ast.expr | None, type[ast.cmpop], float]:
+    def _limit(self) -> tuple[ast.expr | None, str, float]:
         """Side, sign and number of a single comparison with a number; None where the condition is another."""
         node = self._root
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            left, sign, right = node.left, type(node.ops[0]), node.comparators[0]
-            if _constant(left) is not None:
-                left, sign, right = right, _TURNED.get(sign, sign), left
-            limit = _constant(right)
-            if limit is not None:
-                return left, sign, limit
-        return None, ast.Eq, 0.0
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _SIGNS:
+            left, sign, right = node.left, _SIGNS[type(node.ops[0])], node.comparators[0]
+            for side, turned, other in ((left, sign, right), (right, _TURNED.get(sign, sign), left)):
+                try:
+                    return side, turned, float(ast.literal_eval(other))
+                except (ValueError, TypeError):
+                    continue
+        return None, "==", 0.0
 
-    def _check(self, node: ast.expr) -> Iterator[str]:
-        """The names below a node, all of whose kinds are allowed."""
-        match node:
-            case ast.Name():
-                yield node.id
-            case ast.Constant(value=str() | int() | float()):
-                pass
-            case ast.BoolOp(values=inner):
-                yield from self._all(inner)
-            case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.UAdd(), operand=operand):
-                yield from self._check(operand)
-            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _COMPUTED:
-                yield from self._all([left, right])
-            case ast.Compare(left=left, ops=signs, comparators=others) if all(type(s) in _COMPARED for s in signs):
-                yield from self._all([left, *others])
-            case _:
-                raise self._wrong(
-                    "takes names, numbers, comparisons, arithmetic, and, or, not; "
-                    f"not {ast.unparse(node)!r} (write and for &, or for |)"
-                )
-
-    def _all(self, nodes: list[ast.expr]) -> Iterator[str]:
-        for node in nodes:
-            yield from self._check(node)
-
-    def _value(self, node: ast.expr, values: Values) -> Any:  # noqa: ANN401 (numbers, text or a column)
-        match node:
-            case ast.Name():
-                return _read(values[node.id])
-            case ast.Constant():
-                return node.value
-            case ast.BoolOp():
-                combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-                return reduce(combine, [self._condition(part, values) for part in node.values])
-            case ast.UnaryOp():
-                return self._signed(node, values)
-            case ast.BinOp():
-                left, right = self._number(node.left, values), self._number(node.right, values)
-                return _COMPUTED[type(node.op)](left, right)
-            case ast.Compare():
-                sides = [self._value(side, values) for side in [node.left, *node.comparators]]
-                met = [self._compared(a, type(s), b) for a, s, b in zip(sides, node.ops, sides[1:], strict=False)]
-                return reduce(np.logical_and, met)
-        raise AssertionError(node)
-
-    def _signed(self, node: ast.UnaryOp, values: Values) -> Any:  # noqa: ANN401 (as above)
-        if isinstance(node.op, ast.Not):
-            return np.logical_not(self._condition(node.operand, values))
-        number = self._number(node.operand, values)
-        return -number if isinstance(node.op, ast.USub) else number
-
-    def _condition(self, node: ast.expr, values: Values) -> NDArray[np.bool_]:
-        found = np.asarray(self._value(node, values))
-        if found.dtype != bool:
-            raise self._wrong(f"{ast.unparse(node)} is no condition; compare it with something")
-        return found
-
-    def _number(self, node: ast.expr, values: Values) -> NDArray[np.float64]:
-        """A side of arithmetic, as floats: whole numbers of 64 bits would overflow in a product of costs."""
-        found = self._value(node, values)
-        if isinstance(found, Coded | str):
-            raise self._wrong(f"{ast.unparse(node)} is no number")
+    def _evaluated(self, node: ast.expr, values: Values, count: int) -> Any:  # noqa: ANN401 (a column or one value)
+        columns = {name: _read(values[name]) for name in self.names}
         try:
-            return np.asarray(found, dtype=np.float64)
-        except OverflowError:
-            raise self._wrong(f"{ast.unparse(node)} is too large a number") from None
-
-    def _compared(self, left: Any, sign: type[ast.cmpop], right: Any) -> Any:  # noqa: ANN401 (as above)
-        if isinstance(right, Coded) and not isinstance(left, Coded):
-            left, sign, right = right, _TURNED.get(sign, sign), left
-        texts = [isinstance(side, Coded | str) for side in (left, right)]
-        if not any(texts):
-            return _COMPARED[sign](left, right)
-        if not all(texts) or isinstance(right, Coded) or sign not in (ast.Eq, ast.NotEq):
-            raise self._wrong('text is compared by == or != with text in quotes, such as bypass == "simple"')
-        if isinstance(left, str):
-            return np.bool_(_COMPARED[sign](left, right))
-        met = np.array([label(choice) == right for choice in left.choices])[left.codes]
-        return met if sign is ast.Eq else ~met
+            # Python's engine, as numexpr may be installed and computes in other types.
+            return pd.DataFrame(columns, index=range(count)).eval(ast.unparse(node), engine="python")
+        except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
+            raise self._wrong(f"cannot be computed: {error}") from None
 
     def _wrong(self, what: str) -> ExplorerError:
         return ExplorerError(f"--where {self.text!r}: {what}")
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if float(number).is_integer() else label(float(number))
 
 
 def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -275,10 +202,13 @@ def _constant(node: ast.expr) -> float | None:
     return None
 
 
-def _read(value: Any) -> Any:  # noqa: ANN401 (as in a condition)
-    """A column or a fixed value as a condition takes it: numbers and truth as arrays, all else coded or text."""
-    if isinstance(value, Coded) and all(isinstance(choice, bool) for choice in value.choices):
-        return np.array(value.choices)[value.codes]
-    if isinstance(value, np.ndarray | Coded | bool | int | float):
+def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
+    """A column or a fixed value for pandas: numbers as floats, as products of costs overflow 64 bits; lists by their label."""
+    if isinstance(value, Coded):
+        choices = [choice if isinstance(choice, bool) else label(choice) for choice in value.choices]
+        return pd.Series(choices).array.take(value.codes)
+    if isinstance(value, np.ndarray) and value.dtype != bool:
+        return value.astype(np.float64)
+    if isinstance(value, np.ndarray | bool | int | float):
         return value
     return np.nan if value is None else label(value)

@@ -306,11 +306,10 @@ def test_conditions_on_what_is_no_number():
         ("print(params)", "takes names, numbers"),
         ("[x for x in params]", "takes names, numbers"),
         ("params[0] < 5", "takes names, numbers"),
-        ("(params < 5) & (macs < 5)", "write and for &"),
         ("params", "is no condition"),
-        ("params and macs < 5", "params is no condition"),
-        ("params < 'a'", "text is compared by == or !="),
-        ("'a' + params < 5", "'a' is no number"),
+        ("params and macs < 5", "cannot be computed"),
+        ("params < 'a'", "cannot be computed"),
+        ("'a' + params < 5", "cannot be computed"),
         ("(" * 5000, "cannot be read"),
     ],
 )
@@ -336,7 +335,7 @@ def test_what_comes_nearest_to_an_unmet_condition_is_said(text, message):
     values = {"params": np.array([10, 20, 30]), "ratio": np.array([0.25, 0.5, np.nan])}
     where = Where(text, values)
     later = {"params": np.array([15]), "ratio": np.array([0.75])}
-    assert where.unmet(where.nearest(later, where.nearest(values, None))) == message
+    assert where.unmet(where.nearest(later, 1, where.nearest(values, 3, None))) == message
 
 
 def beaten(frame, row):

@@ -203,7 +203,7 @@ class Job:
                 rows = feasible & where.mask(values, len(priced))
                 if not self.kept and not rows.any():
                     found = priced[feasible]
-                    self.nearest = where.nearest({**alike, **found.columns, **found.amounts}, self.nearest)
+                    self.nearest = where.nearest({**alike, **found.columns, **found.amounts}, len(found), self.nearest)
             if self.infeasible:
                 rows = rows | ~feasible
             if rows.any():

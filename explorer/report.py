@@ -25,7 +25,7 @@ from explorer import analysis, maps, plots
 from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
 from explorer.report_tables import dropped_points, how_measured, measured_points, trained_runs
-from explorer.sentences import COSTS, answer, enlarged_note, interval_note, progress
+from explorer.sentences import COSTS, answer, enlarged_note, interval_note, progress, ratio_note
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together
@@ -114,13 +114,12 @@ def render(record: StudyRecord, panels: Mapping[str, Panel]) -> str:
         progress=progress(record),
         panels=panels,
         first=[panels[name] for name in ("map", "curve", "published") if name in panels],
-        enlarged=enlarged_note(record),
+        notes=[note for note in (ratio_note(record), enlarged_note(record), interval_note(record)) if note],
         tables={
             "points": measured_points(record, summary),
             "dropped": dropped_points(record, summary),
             "runs": trained_runs(analysis.runs_table(record)),
         },
-        interval=interval_note(record),
         measured=how_measured(record),
         command=record.command,
         versions=record.versions,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.record import StudyRecord
-from explorer.sentences import COSTS, missing, ratio_note
+from explorer.sentences import COSTS, missing
 from explorer.space import label
 from explorer.study import Study
 
@@ -50,7 +50,7 @@ def measured_points(record: StudyRecord, summary: pd.DataFrame) -> Table:
         )
     caption = "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds."
     return Table(
-        f"{caption} {ratio_note(record)}".strip(),
+        caption,
         (*names.values(), *derived.values(), *measured, "on the front of", "state"),
         frozenset({*derived.values(), *measured}),
         rows,

@@ -134,13 +134,14 @@ def ratio_note(record: StudyRecord) -> str:
     """How far the realised networks are from the costs that the scaling asks for; empty where nothing is scaled."""
     if not {"nominal_ratio", "actual_ratio"} <= set(record.derived):
         return ""
-    apart = (record.points["actual_ratio"] / record.points["nominal_ratio"]).astype(float).dropna()
-    if apart.empty:
+    ratios = record.points[["nominal_ratio", "actual_ratio"]].astype(float).dropna()
+    if ratios.empty:
         return ""
+    actual, apart = ratios["actual_ratio"], ratios["actual_ratio"] / ratios["nominal_ratio"]
     return (
-        "Nominal ratio: the multiply-adds that the scaling asks for, relative to the base network; actual ratio: those of the realised "
-        f"network. Filters and repeats are rounded, so the actual ratio is {apart.min():.2f} to {apart.max():.2f} times the nominal one "
-        f"(median {apart.median():.2f})."
+        f"The realised networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network (actual ratio): "
+        f"filters and repeats are rounded, so that is {apart.min():.2f} to {apart.max():.2f} times what the scaling asks for "
+        f"(nominal ratio; median {apart.median():.2f})."
     )
 
 

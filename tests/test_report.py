@@ -361,9 +361,12 @@ def test_tables_show_series_and_nominal_beside_actual(scaled, tmp_path):
 
 def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_path):
     apart = (triangle.points["actual_ratio"] / triangle.points["nominal_ratio"]).tolist()
-    note = f"the actual ratio is {min(apart):.2f} to {max(apart):.2f} times the nominal one (median {sorted(apart)[10]:.2f})."
+    actual = triangle.points["actual_ratio"]
+    note = f"The realised networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network"
+    share = f"{min(apart):.2f} to {max(apart):.2f} times what the scaling asks for (nominal ratio; median {sorted(apart)[10]:.2f})."
     text = page_of(triangle, tmp_path).text
     assert note in text
+    assert share in text
     assert "alpha, beta, gamma: 21 points with alpha * beta^2 * gamma^2 = 2" in text
     assert sentences.ratio_note(make_record(images=5)) == ""
 

@@ -116,7 +116,8 @@ def label(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return "-".join(map(label, value))
+        nested = any(isinstance(item, list | tuple) for item in value)
+        return (", " if nested else "-").join(map(label, value))
     return str(value)
 
 

@@ -19,6 +19,7 @@ Float: TypeAlias = float
 Mask: TypeAlias = bool
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 
 
 class Disagreement(Exception):  # noqa: N818 (control flow between description and pricing, never an error of a user)
@@ -69,9 +70,9 @@ def equal(value: Int, other: Int) -> bool:
     return value is other or uniform(value == other)
 
 
-def largest(value: Int) -> int:
+def largest(value: Number) -> Number:
     """The largest value among the points of a chunk."""
-    return int(value.max()) if isinstance(value, np.ndarray) else value
+    return value.max().item() if isinstance(value, np.ndarray) else value
 
 
 def nearest(value: Float) -> Int:

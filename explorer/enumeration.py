@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.errors import ExplorerError, Infeasible, unknown
+from explorer.errors import ExplorerError, unknown
 from explorer.simplex import Simplex
 from explorer.space import Space, label
 
@@ -185,8 +185,7 @@ class OnSimplex(Axis):
     @property
     def size(self) -> int:
         """Points of the lattice, known without making it."""
-        factors = len(self.simplex.exponents)
-        return math.comb(self.steps + factors - 1, factors - 1)
+        return self.simplex.lattice_size(self.steps)
 
     @property
     def extremes(self) -> dict[str, Column]:
@@ -299,22 +298,8 @@ def enumeration(
     found = Enumeration(family, preset, fixed, tuple(axes), sample, seed)
     found.check()
     if simplex and found.axes == (simplex,):
-        _check_effect(found, simplex)
+        family.check_simplex(preset, fixed, simplex.ratio)
     return found
-
-
-def _check_effect(found: Enumeration, simplex: OnSimplex) -> None:
-    """Factors may act on nothing, as where they are raised to a coefficient that is 0."""
-    extremes = simplex.simplex.factors(np.eye(len(simplex.keys)), simplex.ratio)
-    corners = [{key: column[place].item() for key, column in extremes.items()} for place in range(len(simplex.keys))]
-    try:
-        networks = [found.space.point(found.preset, **{**found.fixed, **corner}).expand().digest for corner in corners]
-    except Infeasible:
-        return
-    if len(set(networks)) == 1:
-        raise ExplorerError(
-            f"{found.space.name}: {', '.join(simplex.keys)} change nothing here; give what they act on, such as phi=1"
-        )
 
 
 def read_values(family: type[Space], preset: str | None, key: str, value: Any, *, drawn: bool) -> Any:  # noqa: ANN401
@@ -350,12 +335,12 @@ def column(values: Sequence[Any]) -> Column:
 
 
 def _is_one(family: type[Space], preset: str | None, key: str, value: list[Any]) -> bool:
-    """Whether a list is one value of a metaparameter whose values are lists."""
-    try:
-        family.point(preset, **{key: value})
-    except ExplorerError:
-        return not (value and all(isinstance(item, list) for item in value))
-    return True
+    """Whether a list is one value of a metaparameter whose values are lists, and not a list of them."""
+    return _nesting(value) <= _nesting(getattr(family.point(preset), key))
+
+
+def _nesting(value: object) -> int:
+    return 1 + max(map(_nesting, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 _NUMBER = r"([+-]?\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?)"

@@ -29,7 +29,11 @@ from explorer.pricing import Priced, join, price_chunks
 from explorer.space import Space, label
 from explorer.spaces import find_space
 
-IDENTITY = ("params", "macs", "activations")  # points with the same of these are taken for the same network
+IDENTITY = (
+    "params",
+    "macs",
+    "activations",
+)  # points with the same of these and of all choices are taken for one network
 CENTRES = 64  # best points that the second round searches around
 WIDEST = 0.1  # of a range: how far from a centre the second round looks at most
 
@@ -150,8 +154,9 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
             bar = np.partition(score, -wanted)[-wanted]
             places = np.flatnonzero(score >= bar)
         order = places[np.lexsort((places, -shares.mean(axis=0)[places], -score[places]))]
-        costs = np.stack([priced.amounts[key][order] for key in IDENTITY])
-        _, first = np.unique(costs, axis=1, return_index=True)
+        told = [priced.amounts[key] for key in IDENTITY]
+        told += [column.codes for column in priced.columns.values() if isinstance(column, Coded)]
+        _, first = np.unique(np.stack([each[order] for each in told]), axis=1, return_index=True)
         if len(first) >= count or len(places) == len(score):
             return order[np.sort(first)[:count]]
         wanted *= 8

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+MOST_BLOCKS = 10_000  # in a repeat: beyond is a mistake, and would be traced block by block
+
+
 @dataclass(frozen=True)
 class Node:
     """A layer in its place: its name there, the shapes that go in and come out, and the nodes of its parts."""
@@ -168,8 +171,10 @@ class Chain(Combinator):
     def live(self, node: Node, *, keep: bool) -> Int:
         """Each part holds its input, and from the second part on there is also that of the chain where it is kept."""
         most, waiting = node.input.elements, 0
-        for part in node.parts:
-            most = maximum(most, part.live(keep=keep and part is node.parts[0]) + waiting)
+        # A part without parts of its own, such as a repeat of no blocks, hands its input on.
+        parts = [part for part in node.parts if part.parts or not isinstance(part.layer, Combinator)]
+        for part in parts:
+            most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
             waiting = node.input.elements if keep else 0
         return most
 
@@ -305,6 +310,8 @@ class Repeat(Combinator):
 
     def trace(self, name: str, shape: Shape) -> Node:
         """A node for each time; for an array of numbers, one node that stands for all."""
+        if largest(self.times) > MOST_BLOCKS and uniform(self.times > MOST_BLOCKS):
+            raise Infeasible(f"times: more than {MOST_BLOCKS:,} blocks")
         block = trace("0", self.block, shape)
         if not (equal(block.output.channels, shape.channels) and equal(block.output.size, shape.size)):
             raise ValueError(f"repeat: the block makes {block.output} of {shape}")
@@ -361,7 +368,8 @@ class Network:
     def peak_activation_bytes(self) -> Int:
         """The most bytes of feature maps held at once for one image in float32, where layers run one by one.
 
-        A map is freed when nothing needs it any more, and batch norm and what is elementwise work in place where they can.
+        A map is freed when nothing needs it any more, and batch norm and what is elementwise work in place where they can. A slice
+        counts as a copy.
         """
         return BYTES * self.trace.live()
 

@@ -26,8 +26,9 @@ Values: TypeAlias = Mapping[str, Any]
 
 # What a condition may hold besides names and constants: no calls, attributes or subscripts, so that it cannot reach Python.
 _ALLOWED = (
-    *(ast.Name, ast.Load, ast.Constant, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.BinOp, ast.operator),
-    *(ast.UnaryOp, ast.unaryop),
+    *(ast.Name, ast.Load, ast.Constant, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow),
 )
 _SMALLER, _LARGER = ("<", "<="), (">", ">=")
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -53,7 +54,10 @@ class Where:
         try:
             self._root = ast.parse(text.strip(), mode="eval").body
             nodes = list(ast.walk(self._root))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            for node in nodes:
+                if type(node) is ast.Constant and type(node.value) is int:
+                    node.value = float(node.value)  # powers of whole numbers grow without end
+        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
             raise self._wrong(f"cannot be read: {getattr(error, 'msg', error)}{hint}") from None
         for node in nodes:
@@ -111,6 +115,9 @@ class Where:
         return None, "==", 0.0
 
     def _evaluated(self, node: ast.expr, values: Values, count: int) -> Any:  # noqa: ANN401 (a column or one value)
+        for name in self.names:
+            if values[name] is None:
+                raise self._wrong(f"{name} is not set here, so there is nothing to compare")
         columns = {name: _read(values[name]) for name in self.names}
         try:
             # Python's engine, as numexpr may be installed and computes in other types.
@@ -192,16 +199,6 @@ def _codes(priced: Priced, key: str) -> NDArray[Any]:
     return column.codes if isinstance(column, Coded) else column
 
 
-def _constant(node: ast.expr) -> float | None:
-    """The number that a node is, where it is one."""
-    match node:
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-        case ast.Constant(value=int() | float() as number):
-            return number
-    return None
-
-
 def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
     """A column or a fixed value for pandas: numbers as floats, as products of costs overflow 64 bits; lists by their label."""
     if isinstance(value, Coded):
@@ -211,4 +208,4 @@ def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
         return value.astype(np.float64)
     if isinstance(value, np.ndarray | bool | int | float):
         return value
-    return np.nan if value is None else label(value)
+    return label(value)

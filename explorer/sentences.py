@@ -134,7 +134,8 @@ def ratio_note(record: StudyRecord) -> str:
     """How far the realised networks are from the costs that the scaling asks for; empty where nothing is scaled."""
     if not {"nominal_ratio", "actual_ratio"} <= set(record.derived):
         return ""
-    ratios = record.points[["nominal_ratio", "actual_ratio"]].astype(float).dropna()
+    trained = record.points[record.points["state"] == "planned"]
+    ratios = trained[["nominal_ratio", "actual_ratio"]].astype(float).dropna()
     if ratios.empty:
         return ""
     actual, apart = ratios["actual_ratio"], ratios["actual_ratio"] / ratios["nominal_ratio"]
@@ -182,8 +183,9 @@ def _named_in_series(record: StudyRecord, row: pd.Series[Any]) -> str:
 def _shares(record: StudyRecord, row: pd.Series[Any]) -> str:
     """Who gets how much of the ratio: `40 % of the doubling to depth, 60 % to width, 0 % to resolution`."""
     assert record.study.simplex is not None
-    ratio = record.study.simplex.ratio
-    whole = "the doubling" if ratio == 2 else f"the factor of {ratio:g}"  # noqa: PLR2004
+    # What the scaling asks for: the ratio of the simplex, to the power phi.
+    ratio = float(row.get("nominal_ratio", record.study.simplex.ratio))
+    whole = "the doubling" if math.isclose(ratio, 2) else f"the factor of {ratio:.3g}"
     columns = [str(column) for column in row.index if str(column).startswith(analysis.SHARE)]
     # A corner is its own name.
     columns = [column for column in columns if row[column] > 1 - 1e-9] or columns

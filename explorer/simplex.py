@@ -34,6 +34,10 @@ class Simplex:
         ends = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, steps + count - 1)))
         return (np.diff(ends, axis=1) - 1)[::-1] / steps
 
+    def lattice_size(self, steps: int) -> int:
+        """How many points such a lattice has, without making it."""
+        return math.comb(steps + len(self.exponents) - 1, len(self.exponents) - 1)
+
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Shares drawn evenly from the whole simplex, (count, factors)."""
         return rng.dirichlet(np.ones(len(self.exponents)), count)

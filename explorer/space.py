@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from explorer.arrays import Float
-from explorer.errors import ExplorerError, unknown
+from explorer.errors import ExplorerError, Infeasible, unknown
 from explorer.layers import Cost
 from explorer.network import Network
 from explorer.simplex import Simplex
@@ -71,6 +71,22 @@ class Space(BaseModel):
         if name not in cls.presets:
             raise unknown(f"preset of {cls.name}", name, cls.presets)
         return dict(cls.presets[name])
+
+    @classmethod
+    def check_simplex(cls, preset: str | None, settings: Mapping[str, Any], ratio: float) -> None:
+        """Raises `ExplorerError` where the factors of the simplex act on nothing, as where they are raised to the power 0."""
+        assert cls.simplex is not None
+        corners = cls.simplex.factors(np.eye(len(cls.simplex.exponents)), ratio)
+        points = [
+            dict(zip(corners, row, strict=True)) for row in zip(*(c.tolist() for c in corners.values()), strict=True)
+        ]
+        try:
+            networks = {cls.point(preset, **{**settings, **point}).expand().digest for point in points}
+        except Infeasible:
+            return
+        if len(networks) == 1:
+            names = ", ".join(corners)
+            raise ExplorerError(f"{cls.name}: {names} change nothing here; give what they act on, such as phi = 1.0")
 
     @classmethod
     def point(cls, preset: str | None = None, /, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)

@@ -53,8 +53,16 @@ class Range(Model):
             return given
         target, tolerance = given.get("target"), given.get("tolerance")
         if len(given) == 2 and isinstance(target, int | float) and isinstance(tolerance, int | float):  # noqa: PLR2004
-            return {"min": target * (1 - tolerance), "max": target * (1 + tolerance)}
+            if tolerance >= 0:
+                return {"min": target * (1 - tolerance), "max": target * (1 + tolerance)}
+            raise ValueError(f"tolerance {tolerance:g} should not be negative")
         raise ValueError("should have min, max or both, or a target with a tolerance, such as 0.05 for 5 %")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
 
 
 class Triangle(Model):
@@ -222,7 +230,7 @@ def thinned(study: Study, most: int) -> Study:
         changes["simplex"] = study.simplex.model_copy(update={"draw": min(most, study.simplex.draw)})
     elif study.simplex and study.simplex.steps:
         steps = next(
-            n for n in range(study.simplex.steps, 0, -1) if len(study.product_held.lattice(n)) <= most or n == 1
+            n for n in range(study.simplex.steps, 0, -1) if study.product_held.lattice_size(n) <= most or n == 1
         )
         changes["simplex"] = study.simplex.model_copy(update={"steps": steps})
     thin = study.model_copy(update=changes)

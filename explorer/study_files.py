@@ -14,7 +14,7 @@ from explorer.errors import ExplorerError, unknown
 from explorer.layers import QUANTITIES
 from explorer.recipe import Budget, Recipe
 from explorer.space import label, rule
-from explorer.study import Plot, Range, Study, Triangle
+from explorer.study import Plot, Range, Study, Triangle, Value
 
 
 def studies_folder() -> Path:
@@ -104,6 +104,9 @@ def _check_space(study: Study) -> None:
     space.point(study.preset, **study.fixed)
     for listed in study.listed():
         space.point(study.preset, **study.fixed | listed)
+    if study.simplex:
+        last = {key: values[-1] for key, values in study.vary.items()}
+        space.check_simplex(study.preset, study.fixed | last, study.simplex.ratio)
     first = study.listed()[0]
     for key, values in study.vary.items():
         for value in values:
@@ -123,5 +126,21 @@ def _check_keys(study: Study) -> None:
     for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
         if keys & others:
             raise ExplorerError(f"{other}.{min(keys & others)}: stands under [{name}] as well")
-    if "classes" in study.varied:
-        raise ExplorerError("vary.classes: the number of classes is that of the data")
+    for table, keys in given.items():
+        if table != "fixed" and "classes" in keys:
+            raise ExplorerError(f"{table}.classes: the number of classes is that of the data")
+    _check_points(study)
+
+
+def _check_points(study: Study) -> None:
+    """Listed points differ, and say something; their series are texts."""
+    seen: list[dict[str, Value]] = []
+    for number, point in enumerate(study.points, start=1):
+        series = point.get("series", "")
+        if not isinstance(series, str):
+            raise ExplorerError(f"points: series = {label(series)}: should be text")
+        if not point or point in seen:
+            raise ExplorerError(f"points: point {number} {'stands there twice' if point else 'is empty'}")
+        for key in point.keys() - study.design_space.model_fields.keys() - {"series"}:
+            raise unknown(f"metaparameter of {study.space}", key, ["series", *study.design_space.model_fields])
+        seen.append(point)

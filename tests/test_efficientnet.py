@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, Infeasible
 from explorer.layers import DropConnect
 from explorer.pricing import price
 from explorer.spaces import find_space
@@ -191,6 +191,25 @@ def test_an_absurd_network_is_infeasible():
     frame = price("efficientnet", width=[1.0, 100.0], resolution=10_000)
     assert frame["macs"].isna().tolist() == [False, True]
     assert "more than 1e+12 multiply-adds" in frame["infeasible"][1]
+
+
+@pytest.mark.parametrize("axis", ["alpha", "beta", "gamma"])
+def test_powers_without_measure_are_infeasible_and_do_not_overflow(axis):
+    factors = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, axis: 8.0}
+    with pytest.raises(Infeasible, match="more than 100 times the base network"):
+        EFFICIENTNET.point("cifar", phi=20.0, **factors).expand()
+    columns = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0} | {axis: np.linspace(1, 8, 200)}
+    frame = price("efficientnet", "cifar", phi=20.0, **columns)
+    feasible = frame["infeasible"] == ""
+    assert 0 < feasible.sum() < 200
+    assert frame.loc[feasible, "macs"].between(1, 10**12).all()
+    assert frame.loc[feasible, axis].max() < 100 ** (1 / 20) + 0.04
+
+
+def test_ranges_vary_what_is_given_the_other_way():
+    assert EFFICIENTNET.point("cifar").ranges().keys() == {"depth", "width", "resolution"}
+    assert EFFICIENTNET.point("cifar", phi=1.0).ranges().keys() == {"alpha", "beta", "gamma"}
+    assert EFFICIENTNET.point("cifar", alpha=1.3, width=2.0).ranges().keys() == {"phi", "gamma"}
 
 
 def test_stages_are_data():

@@ -133,6 +133,12 @@ def test_a_repeat_takes_an_array_of_times():
     assert many.macs.tolist() == [cost.macs for cost in single]
 
 
+def test_a_repeat_has_an_end():
+    block = Conv(4, 3, padding=1)
+    with pytest.raises(Infeasible, match=r"^blocks\.times: more than 10,000 blocks$"):
+        _ = network(chain(stem=Conv(4, 1), blocks=Repeat(block, 10**9))).cost
+
+
 def test_a_repeated_block_keeps_its_shape():
     with pytest.raises(ValueError, match="repeat: the block makes 16x16x4 of 16x16x3"):
         _ = network(chain(blocks=Repeat(Conv(4, 1), 2))).cost
@@ -214,6 +220,11 @@ def test_peak_of_combinators_by_hand():
     assert network(chain(a=wide, b=ReLU(), c=back), 8).peak_activation_bytes == 4 * 64 * (12 + 3)
     # Both sides stand beside what they are copied to, and the input is gone by then.
     assert network(chain(both=concat(a=wide, b=wide)), 8).peak_activation_bytes == 4 * 64 * 48
+
+
+def test_what_is_not_there_holds_nothing():
+    body = chain(none=Repeat(Conv(3, 1), 0), conv=Conv(3, 1))
+    assert network(chain(sum=Residual(body)), 8).peak_activation_bytes == 4 * 64 * (3 + 3)
 
 
 def test_memory_of_arrays_is_that_of_single_networks():

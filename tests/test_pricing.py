@@ -306,6 +306,8 @@ def test_conditions_on_what_is_no_number():
         ("print(params)", "takes names, numbers"),
         ("[x for x in params]", "takes names, numbers"),
         ("params[0] < 5", "takes names, numbers"),
+        ("params < 9 ** 9 ** 9 ** 9", "cannot be computed"),
+        ("params << 2 < 5", "takes names, numbers"),
         ("params", "is no condition"),
         ("params and macs < 5", "cannot be computed"),
         ("params < 'a'", "cannot be computed"),

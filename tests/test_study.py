@@ -204,11 +204,21 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
     [
         ("", "nothing varies: [vary], [[points]] or [simplex] is required"),
         ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "[[points]] and [simplex] cannot stand together"),
+        ("[simplex]\nsteps = 5\n", "alpha, beta, gamma change nothing here; give what they act on, such as phi = 1.0"),
+        ("[[points]]\n", "points: point 1 is empty"),
+        ("[[points]]\nphi = 1.0\n[[points]]\nphi = 1.0\n", "points: point 2 stands there twice"),
+        ("[[points]]\nserie = 'a'\nphi = 1.0\n", "'serie'; did you mean 'series'?"),
+        ("[[points]]\nseries = true\nphi = 1.0\n", "points: series = yes: should be text"),
+        ("[vary]\nphi = [1.0]\n[constraints]\nparams = { min = 2, max = 1 }\n", "min 2 is above max 1"),
+        (
+            "[vary]\nphi = [1.0]\n[constraints]\nparams = { target = 2, tolerance = -0.5 }\n",
+            "tolerance -0.5 should not be negative",
+        ),
         ("[simplex]\nratio = 2.0\n", "should have either steps, for a lattice, or draw, for random points"),
         ("[simplex]\nstep = 5\n", "did you mean 'steps'?"),
         ("[simplex]\nsteps = 5\n[vary]\nalpha = [1.1]\n", "simplex.alpha: stands under [vary] as well"),
         ("[[points]]\nwidht = 1.0\n", "unknown metaparameter of efficientnet 'widht'; did you mean 'width'?"),
-        ("[[points]]\nclasses = 10\n", "the number of classes is that of the data"),
+        ("[[points]]\nclasses = 10\n", "points.classes: the number of classes is that of the data"),
         ("[vary]\nphi = [1.0]\n[constraints]\nactual_ration = { max = 1 }\n", "did you mean 'actual_ratio'?"),
     ],
 )

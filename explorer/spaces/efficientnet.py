@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from explorer.arrays import Float, Int, equal, maximum, nearest, power, round_up, uniform, whole
+from explorer.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
+from explorer.errors import Infeasible
 from explorer.layers import (
     BatchNorm,
     Conv,
@@ -37,7 +38,9 @@ from explorer.space import Anchor, Space
 if TYPE_CHECKING:
     from torch import nn
 
-Positive = Annotated[Float, Field(gt=0, le=100)]
+IN_PLACE = (("alpha", "depth"), ("beta", "width"), ("gamma", "resolution"))  # powers, and what may stand in their place
+MOST_SCALE = 100
+Positive = Annotated[Float, Field(gt=0, le=MOST_SCALE)]
 Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 
 
@@ -223,7 +226,14 @@ class EfficientNet(Space):
         )
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """A quarter to three times the base network's filters and repeats, and from half to three times its resolution."""
+        """A quarter to three times the base network's filters and repeats, and from half to three times its resolution.
+
+        Where a power of phi is given, phi and its bases are what is varied.
+        """
+        powers = {"phi": (0.0, 4.0), "alpha": (1.0, 2.0), "beta": (1.0, 1.5), "gamma": (1.0, 1.5)}
+        if self.model_fields_set & powers.keys():
+            replaced = {base for base, place in IN_PLACE if getattr(self, place) is not None}
+            return {key: ends for key, ends in powers.items() if key not in self.model_fields_set | replaced}
         base = self.base_resolution
         return {"depth": (0.25, 3.0), "width": (0.25, 3.0), "resolution": (max(1, base // 2), 3 * base)}
 
@@ -268,6 +278,9 @@ class EfficientNet(Space):
         The classifier is a 1x1 convolution on the one pixel that pooling leaves, which is a fully connected layer.
         """
         width, depth = self.width_scale(), self.depth_scale()
+        for axis, scale in (("depth", depth), ("width", width), ("resolution", power(self.gamma, self.phi))):
+            if largest(scale) >= MOST_SCALE and uniform(scale > MOST_SCALE):
+                raise Infeasible(f"{axis}: more than {MOST_SCALE} times the base network")
         repeats = [round_up(stage.repeats * depth) for stage in self.stages]
         growth = self.drop_connect / sum(repeats[1:], repeats[0])
         channels = self._filters(self.stem_width, width)
@@ -300,7 +313,7 @@ class EfficientNet(Space):
     @model_validator(mode="after")
     def _in_place(self) -> Self:
         """A power of phi and what stands in its place cannot both be given."""
-        for base, place in (("alpha", "depth"), ("beta", "width"), ("gamma", "resolution")):
+        for base, place in IN_PLACE:
             if getattr(self, place) is not None and base in self.model_fields_set:
                 raise ValueError(
                     f"{base} has no effect: {place} = {getattr(self, place)} stands in place of {base} ** phi"

@@ -185,7 +185,7 @@ def _shares(record: StudyRecord, row: pd.Series[Any]) -> str:
     assert record.study.simplex is not None
     # What the scaling asks for: the ratio of the simplex, to the power phi.
     ratio = float(row.get("nominal_ratio", record.study.simplex.ratio))
-    whole = "the doubling" if math.isclose(ratio, 2) else f"the factor of {ratio:.3g}"
+    whole = "the doubling" if math.isclose(ratio, 2, rel_tol=1e-6) else f"the factor of {ratio:.3g}"
     columns = [str(column) for column in row.index if str(column).startswith(analysis.SHARE)]
     # A corner is its own name.
     columns = [column for column in columns if row[column] > 1 - 1e-9] or columns

@@ -359,6 +359,13 @@ def test_tables_show_series_and_nominal_beside_actual(scaled, tmp_path):
     assert "nan" not in html.replace("nanny", "").lower().split("study file")[0]
 
 
+def test_at_another_phi_it_is_not_the_doubling(triangle):
+    twice = triangle.study.model_copy(update={"fixed": {"phi": 2.0}})
+    answer = plain(sentences.answer(make_record(twice, images=100)))
+    assert "of the factor of 4 to " in answer
+    assert "doubling" not in answer
+
+
 def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_path):
     apart = (triangle.points["actual_ratio"] / triangle.points["nominal_ratio"]).tolist()
     actual = triangle.points["actual_ratio"]

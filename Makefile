@@ -21,6 +21,7 @@ verify: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/pricing.py
+	$(BIN)/python benchmarks/depthwise.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -48,7 +48,6 @@ from explorer.study_files import published_curve_file
 CONFIDENCE = 0.95
 FRONTS = {"params": "on_params_front", "macs": "on_macs_front"}
 SHARE = "share_"  # what the columns of `triangle` begin with
-_CORNERS = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
 _FINE = 12  # steps between two values of a plane, for its lines of equal params
 _NEAR = 1.15  # costs up to so many times the least of a group are near to it
 
@@ -56,17 +55,8 @@ Shape = Literal["triangle", "series", "plane", "points"]
 
 # The columns of `summarise` that are no metaparameters; see StudyRecord.
 _COLUMNS = {
-    *(
-        "point",
-        "label",
-        "series",
-        "input_pixels",
-        "image_pixels",
-        "state",
-        "reason",
-        "network",
-        "same_as",
-    ),
+    *("point", "label", "series", "state", "reason", "network", "same_as"),
+    *("input_pixels", "image_pixels"),
     *QUANTITIES,
     *("runs", "accuracy", "spread", "low", "high", "standing"),
     *FRONTS.values(),
@@ -210,7 +200,7 @@ def triangle(record: StudyRecord) -> pd.DataFrame:
     # The factors may be arrays, with an entry for each point.
     factors: dict[str, Any] = {key: frame[key].to_numpy(dtype=float) for key in simplex.exponents}
     for key, shares in zip(factors, simplex.shares(factors), strict=True):
-        frame[SHARE + _CORNERS.get(key, key)] = shares
+        frame[SHARE + simplex.meanings[key]] = shares
     return frame
 
 
@@ -227,7 +217,7 @@ def plane_params(record: StudyRecord) -> pd.DataFrame:
     study = record.study
     (across, up), axes = study.vary, [_between(values) for values in study.vary.values()]
     grid = [axis.ravel() for axis in np.meshgrid(*axes)]
-    frame = price(study.space, study.preset, **_fixed(record) | {across: grid[0], up: grid[1]})
+    frame = price(study.space, study.preset, **study.fixed | {"classes": classes(record), across: grid[0], up: grid[1]})
     return frame[[across, up, "params"]]
 
 
@@ -238,16 +228,16 @@ def _between(values: Sequence[Any]) -> NDArray[Any]:
     return np.unique(np.round(numbers).astype(np.int64) if all(isinstance(v, int) for v in values) else numbers)
 
 
-def _fixed(record: StudyRecord) -> dict[str, Value]:
-    """The fixed metaparameters with the number of classes, which is that of the data: params grow evenly with it."""
+def classes(record: StudyRecord) -> int:
+    """The number of classes of the study's data, which is not stored: params tell it, as each class adds equally many."""
     study = record.study
-    known = record.points[record.points["params"].notna()]
-    if "classes" in study.fixed or known.empty:
-        return study.fixed
-    first = known.iloc[0]
-    at = {key: first[key].item() if isinstance(first[key], np.generic) else first[key] for key in study.vary}
-    two, three = price(study.space, study.preset, **study.fixed | at, classes=[2, 3])["params"]
-    return study.fixed | {"classes": 2 + round((first["params"] - two) / (three - two))}
+    planned = record.points[record.points["state"] == "planned"].iloc[0]
+    settings = study.fixed | list(study.grid())[planned["point"]]
+    if "classes" in settings:
+        return int(str(settings["classes"]))
+    two, three = price(study.space, study.preset, **settings, classes=[2, 3])["params"]
+    more: int = round((planned["params"] - two) / (three - two))
+    return max(2, 2 + more)
 
 
 def near_in_cost(frame: pd.DataFrame, cost: str) -> list[pd.DataFrame]:

@@ -23,11 +23,16 @@ _NAMES_OF_BYTES = {
 }
 
 
+def prefixed(value: float) -> tuple[float, str]:
+    """What to divide an amount by so that it is read easily, and the prefix of its unit: `1e6, "M"`."""
+    return next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
+
+
 def unit(quantity: str, largest: float) -> tuple[float, str]:
     """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
     if quantity in _NAMES_OF_BYTES:
         return 2.0**20, f"{_NAMES_OF_BYTES[quantity]} (MiB)"
-    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if largest >= step[0]), (1.0, ""))
+    scale, prefix = prefixed(largest)
     name = _NAMES[quantity]
     if not prefix:
         return scale, name

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from explorer import analysis
 from explorer.errors import ExplorerError
 from explorer.export import untrained
 from explorer.ledger import Ledger
@@ -119,10 +120,14 @@ def study_networks(record: StudyRecord) -> dict[str, Network]:
 
     Raises `ExplorerError` where the space makes other networks of the points than those that are stored.
     """
-    points = plan(record.study, _classes(record))
+    points = plan(record.study, analysis.classes(record))
     networks = {point.network.digest: point.network for point in points if point.network and point.state == "planned"}
-    if networks.keys() != set(_planned(record)["network"]):
-        raise _changed(record)
+    stored = record.points.loc[record.points["state"] == "planned", "network"]
+    if networks.keys() != set(stored):
+        raise ExplorerError(
+            f"{record.study.name}: {record.study.space} makes other networks than those that are stored, which an earlier "
+            "version made; sweep the study again"
+        )
     return networks
 
 
@@ -176,35 +181,3 @@ def _threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _classes(record: StudyRecord) -> int:
-    """The number of classes of the study's data, which is not stored: params tell it, as each class adds equally many."""
-    study = record.study
-    planned = _planned(record).iloc[0]
-    settings = study.fixed | list(study.grid())[planned["point"]]
-    if "classes" in settings:
-        return int(str(settings["classes"]))
-
-    def params(classes: int) -> int:
-        point = study.design_space.point(study.preset, **settings | {"classes": classes})
-        return int(point.expand().cost.params)
-
-    fewest = params(2)
-    more, rest = divmod(planned["params"] - fewest, params(3) - fewest)
-    if rest or more < 0:
-        raise _changed(record)
-    return 2 + int(more)
-
-
-def _planned(record: StudyRecord) -> pd.DataFrame:
-    """The points that are trained; at least one, as a study without any is not stored."""
-    return record.points[record.points["state"] == "planned"]
-
-
-def _changed(record: StudyRecord) -> ExplorerError:
-    study = record.study
-    return ExplorerError(
-        f"{study.name}: {study.space} makes other networks than those that are stored, which an earlier version made; "
-        "sweep the study again"
-    )

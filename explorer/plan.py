@@ -11,6 +11,7 @@ from explorer.errors import ExplorerError, Infeasible
 from explorer.layers import QUANTITIES, Cost
 from explorer.network import Network
 from explorer.recipe import Budget
+from explorer.space import amount
 from explorer.study import Range, Study, thinned
 
 QUICK_POINTS = 24
@@ -132,14 +133,10 @@ def _amount(point: Point, key: str) -> float:
 
 def _excess(key: str, value: float, limits: Range) -> str:
     if limits.max is not None and value > limits.max:
-        return f"{key} = {_number(value)}: at most {_number(limits.max)}"
+        return f"{key} = {amount(value)}: at most {amount(limits.max)}"
     if limits.min is not None and value < limits.min:
-        return f"{key} = {_number(value)}: at least {_number(limits.min)}"
+        return f"{key} = {amount(value)}: at least {amount(limits.min)}"
     return ""
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 (from here on, whole numbers)
 
 
 def _nearest(study: Study, points: list[Point]) -> str:

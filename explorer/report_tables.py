@@ -11,7 +11,7 @@ import pandas as pd
 from explorer import analysis
 from explorer.record import StudyRecord
 from explorer.sentences import COSTS, missing
-from explorer.space import label
+from explorer.space import amount, label
 from explorer.study import Study
 
 UNKNOWN = "\N{EN DASH}"
@@ -108,7 +108,7 @@ def how_measured(record: StudyRecord) -> dict[str, str]:
     images = analysis.validation_images(record)
     fixed = "; ".join(f"{key} = {label(value)}" for key, value in study.fixed.items())
     limits = "; ".join(
-        f"{quantity} {word} {limit:,.0f}"
+        f"{quantity} {word} {amount(limit)}"
         for quantity, range_ in study.constraints.items()
         for word, limit in (("at least", range_.min), ("at most", range_.max))
         if limit is not None

@@ -120,7 +120,7 @@ class Where:
                 raise self._wrong(f"{name} is not set here, so there is nothing to compare")
         columns = {name: _read(values[name]) for name in self.names}
         try:
-            # Python's engine, as numexpr may be installed and computes in other types.
+            # All that pandas raises where kinds do not go together, such as a text below a number. Python's engine, as numexpr may be installed and computes in other types.
             return pd.DataFrame(columns, index=range(count)).eval(ast.unparse(node), engine="python")
         except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
             raise self._wrong(f"cannot be computed: {error}") from None

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from explorer import analysis
+from explorer.labels import prefixed
 from explorer.record import StudyRecord
 from explorer.space import label
 
@@ -186,7 +187,7 @@ def _shares(record: StudyRecord, row: pd.Series[Any]) -> str:
     # What the scaling asks for: the ratio of the simplex, to the power phi.
     ratio = float(row.get("nominal_ratio", record.study.simplex.ratio))
     whole = "the doubling" if math.isclose(ratio, 2, rel_tol=1e-6) else f"the factor of {ratio:.3g}"
-    columns = [str(column) for column in row.index if str(column).startswith(analysis.SHARE)]
+    columns = analysis.share_columns(row.to_frame().T)
     # A corner is its own name.
     columns = [column for column in columns if row[column] > 1 - 1e-9] or columns
     parts = [f"{100 * row[column]:.3g}{SPACE}% to {column.removeprefix(analysis.SHARE)}" for column in columns]
@@ -202,7 +203,7 @@ def _scaled(cost: str, value: float) -> tuple[float, str]:
     """What to divide an amount of a cost by in a sentence, and the words behind it."""
     if cost.endswith("bytes"):
         return 2.0**20, f"MiB of {COSTS[cost]}"
-    scale, prefix = next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
+    scale, prefix = prefixed(value)
     return scale, f"{prefix} {COSTS[cost]}".strip()
 
 

@@ -18,9 +18,14 @@ from explorer.arrays import Float
 
 @dataclass(frozen=True)
 class Simplex:
-    """The factors by name, each with its exponent in the product."""
+    """The factors by name, each with its exponent in the product and what it scales.
+
+    `coefficient` names the metaparameter whose power of the factors is taken.
+    """
 
     exponents: Mapping[str, int]
+    meanings: Mapping[str, str]
+    coefficient: str
 
     def product(self, factors: Mapping[str, Float]) -> Float:
         """The product of the factors to their exponents."""

@@ -86,7 +86,9 @@ class Space(BaseModel):
             return
         if len(networks) == 1:
             names = ", ".join(corners)
-            raise ExplorerError(f"{cls.name}: {names} change nothing here; give what they act on, such as phi = 1.0")
+            raise ExplorerError(
+                f"{cls.name}: {names} change nothing here; give {cls.simplex.coefficient} = 1.0, or another power"
+            )
 
     @classmethod
     def point(cls, preset: str | None = None, /, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
@@ -135,6 +137,11 @@ def label(value: object) -> str:
         nested = any(isinstance(item, list | tuple) for item in value)
         return (", " if nested else "-").join(map(label, value))
     return str(value)
+
+
+def amount(value: float) -> str:
+    """A cost or a ratio as messages and tables show it: `1,096,680`, `1.9`."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 (from here on, whole numbers)
 
 
 def rule(details: ErrorDetails) -> str:

@@ -140,6 +140,7 @@ def test_lists(capsys):
         ("describe squeezenet --onnx /dev/null/x", "/dev/null/x: cannot be written"),
         ("latency x --storage none.db", "storage none.db: there is no such file"),
         ("latency", "Missing argument"),
+        ("describe squeezenet base_e=8 base_e=9", "'base_e=9': base_e is given twice"),
         ("describe squeezenet input_size=8", "pool1: the feature map would shrink below one pixel"),
         ("describe squeezenet pools=[1,12]", "pools: a pool after layer 12, but the last fire module is layer 9"),
     ],

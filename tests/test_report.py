@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from records import broken, make_record
 
-from explorer import report, sentences
+from explorer import report, report_tables, sentences
 from explorer.errors import ExplorerError
 from explorer.study import Range
 from explorer.study_files import load_study
@@ -455,3 +455,10 @@ def test_no_figure_is_left_open_and_no_setting_changed(record, tmp_path):
     report.write_report(record, tmp_path)
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
+
+
+def test_limits_of_ratios_are_not_rounded_to_whole_numbers(triangle):
+    limits = {"actual_ratio": Range(min=1.9, max=2.25), "params": Range(max=120_000)}
+    limited = replace(triangle, study=triangle.study.model_copy(update={"constraints": limits}))
+    shown = report_tables.how_measured(limited)["Limits"]
+    assert shown == "actual_ratio at least 1.9; actual_ratio at most 2.25; params at most 120,000"

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from explorer.simplex import Simplex
 
-COMPOUND = Simplex({"alpha": 1, "beta": 2, "gamma": 2})
+MEANINGS = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
+COMPOUND = Simplex({"alpha": 1, "beta": 2, "gamma": 2}, MEANINGS, "phi")
 
 
 def test_a_lattice_of_five_steps_has_the_21_points():
@@ -19,7 +20,7 @@ def test_a_lattice_of_five_steps_has_the_21_points():
 
 @given(st.integers(1, 40), st.integers(1, 4))
 def test_lattices_are_complete_and_without_twins(steps, count):
-    shares = Simplex({str(place): 1 for place in range(count)}).lattice(steps)
+    shares = Simplex({str(place): 1 for place in range(count)}, {}, "phi").lattice(steps)
     assert len(shares) == math.comb(steps + count - 1, count - 1)
     assert len(set(map(tuple, shares.tolist()))) == len(shares)
     assert np.allclose(shares.sum(axis=1), 1)

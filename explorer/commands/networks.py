@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from explorer.commands.settings import read_settings
 from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError
 
@@ -56,8 +57,7 @@ def describe(
     from explorer.spaces import find_space
 
     family = find_space(space)
-    values = dict(setting(text) for text in settings or [])
-    preset = str(values.pop("preset")) if "preset" in values else None
+    preset, values = read_settings(settings)
     design = family.point(preset, **values)
     network = design.expand()
     _check_options(network, latency, threads, onnx, torch)
@@ -166,19 +166,6 @@ def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | 
         if path:
             save(module, network.input, path)
             screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """One `key=value`; the value is read as in a study file, and what is no TOML value is text."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ExplorerError(f"{text!r}: metaparameters are given as key=value, such as squeeze_ratio=0.25")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
 
 
 def _rule(schema: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from explorer.commands.networks import setting
+from explorer.commands.settings import read_settings
 from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError, unknown
 
@@ -76,7 +76,7 @@ def price(
     if infeasible and (pareto or sort):
         raise ExplorerError("--infeasible: infeasible points have no cost to go by; leave out --pareto and --sort")
     family = find_space(space)
-    preset, values = _read(settings)
+    preset, values = read_settings(settings)
     held = _simplex(family, simplex=simplex, steps=steps, ratio=ratio)
     search = enumeration(family, preset, values, sample=sample, seed=seed, simplex=held)
     job = Job(search, _wish(search, where, columns, pareto, sort), infeasible, limit, out)
@@ -101,7 +101,7 @@ def fit(
     from explorer.fitting import fit as find
     from explorer.fitting import read_size
 
-    preset, values = _read(settings)
+    preset, values = read_settings(settings)
     given = {"params": params, "macs": macs, "activations": activations}
     limits = {key: read_size(text) for key, text in given.items() if text is not None}
     found = find(space, preset, limits=limits, count=count, sample=sample, seed=seed, **values)
@@ -261,23 +261,6 @@ class Job:
             return f"{name}: none of {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
         assert self.wish.where is not None
         return f"{name}: {self.wish.where.unmet(self.nearest)}"
-
-
-def _read(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
-    """The preset and the other settings; in lists, words need no quotes, which a shell takes away."""
-    import re
-
-    values: dict[str, Any] = {}
-    for text in settings or []:
-        key, value = setting(text)
-        if isinstance(value, str) and value.startswith("["):
-            words = re.sub(r"\b(?!true\b|false\b)[A-Za-z_]\w*", r'"\g<0>"', value)
-            value = setting(f"{key}={words}")[1]
-        if key in values:
-            raise ExplorerError(f"{text!r}: {key} is given twice")
-        values[key] = value
-    preset = values.pop("preset", None)
-    return None if preset is None else str(preset), values
 
 
 def _simplex(family: type[Space], *, simplex: bool, steps: int | None, ratio: float | None) -> OnSimplex | None:

@@ -169,7 +169,9 @@ class EfficientNet(Space):
         "nominal_ratio": "depth x width^2 x resolution^2, each relative to the base network, before rounding",
         "actual_ratio": "multiply-adds of the realised network over those of the base network",
     }
-    simplex: ClassVar[Simplex] = Simplex({"alpha": 1, "beta": 2, "gamma": 2})
+    simplex: ClassVar[Simplex] = Simplex(
+        {"alpha": 1, "beta": 2, "gamma": 2}, meanings=dict(IN_PLACE), coefficient="phi"
+    )
     presets: ClassVar = {
         "b0": {},
         "b1": {"width": 1.0, "depth": 1.1, "resolution": 240},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.errors import ExplorerError
+from explorer.files import check_file
 from explorer.layers import Shape
 
 if TYPE_CHECKING:
@@ -48,16 +48,6 @@ def check_onnx(path: Path, network: Network) -> None:
     if network.cost.model_bytes > MOST_ONNX_BYTES:
         raise ExplorerError(f"{path}: a model of {network.cost.model_bytes:,} bytes; an ONNX file holds at most 2 GiB")
     check_file(path)
-
-
-def check_file(path: Path) -> None:
-    """Raises `ExplorerError` where no file can be written at the path."""
-    if not path.parent.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: {path.parent} is no folder that exists")
-    if path.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: it is a folder; name a file in it")
-    if not os.access(path.parent, os.W_OK):
-        raise ExplorerError(f"{path}: cannot be written: Permission denied")
 
 
 def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:

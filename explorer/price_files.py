@@ -13,6 +13,7 @@ from pyarrow import csv, parquet
 
 from explorer.enumeration import Coded
 from explorer.errors import ExplorerError
+from explorer.files import check_file
 from explorer.pricing import Priced
 from explorer.space import label
 
@@ -107,10 +108,7 @@ def check_price_file(path: Path) -> None:
     """Raises `ExplorerError` where no such file can be written."""
     if path.suffix not in SUFFIXES:
         raise ExplorerError(f"{path}: the name of the file should end in {' or '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: {path.parent} is no folder that exists")
+    check_file(path)
 
 
 def _repeated(value: Any, count: int) -> pa.Array:  # noqa: ANN401 (a metaparameter)

@@ -26,7 +26,7 @@ LAYERS = [
     ["space"],
     ["network"],
     ["layers"],
-    ["simplex"],
+    ["simplex", "files"],
     ["arrays", "errors", "labels", "machine", "modules", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -84,7 +84,8 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
 
         check_threads(threads)
     if onnx or torch:
-        from explorer.export import check_file, check_onnx
+        from explorer.export import check_onnx
+        from explorer.files import check_file
 
         if onnx:
             check_onnx(onnx, network)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
 from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed
@@ -22,8 +22,14 @@ from explorer.data import open_dataset
 from explorer.ledger import pack
 from explorer.run import Run
 
+if TYPE_CHECKING:
+    from explorer.training import Measurement
+
 ATTEMPTS = 3
-"""How often a run is started before the deaths of its workers count as its own fault."""
+"""How often a job is started before the deaths of its workers count as its own fault."""
+
+Job: TypeAlias = tuple[Run, ...]
+"""Runs that one worker performs together: budgets that differ in their epochs only, growing, and share a trunk."""
 
 SETTINGS = {
     # One task to a worker, so that a death is that task's; retries are counted here, where the reason can be recorded.
@@ -55,48 +61,64 @@ class Outcome:
         return str(self.row["state"])
 
 
-def execute(runs: Sequence[Run], dataset_folder: Path, workers: int) -> Iterator[Outcome]:
-    """Performs the runs in the order given and yields each as it ends, on `workers` processes of one thread each."""
-    if not runs:
+def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator[Outcome]:
+    """Performs the jobs in the order given on `workers` processes of one thread each; yields the runs of each as it ends."""
+    if not jobs:
         return
-    waiting = deque(runs)
-    attempts = dict.fromkeys((run.key for run in runs), 0)
-    with cluster(min(workers, len(runs))) as client:
+    waiting = deque(jobs)
+    attempts = dict.fromkeys((job[0].key for job in jobs), 0)
+    with cluster(min(workers, len(jobs))) as client:
         completed = as_completed()
-        flying: dict[Any, Run] = {}
+        flying: dict[Any, Job] = {}
 
-        def launch(run: Run) -> None:
-            attempts[run.key] += 1
-            future = client.submit(perform, run, dataset_folder, key=f"{run.key}-{attempts[run.key]}", pure=False)
-            flying[future] = run
+        def launch(job: Job) -> None:
+            key = job[0].key
+            attempts[key] += 1
+            future = client.submit(perform, job, dataset_folder, key=f"{key}-{attempts[key]}", pure=False)
+            flying[future] = job
             completed.add(future)
 
         for _ in range(min(workers, len(waiting))):
             launch(waiting.popleft())
         for future in completed:
-            run = flying.pop(future)
+            job = flying.pop(future)
             error = future.exception()
-            if isinstance(error, KilledWorker) and attempts[run.key] < ATTEMPTS:
-                launch(run)
+            if isinstance(error, KilledWorker) and attempts[job[0].key] < ATTEMPTS:
+                launch(job)
                 continue
-            yield _outcome(run, future.result() if error is None else _crash(error))
+            rows = future.result() if error is None else [_crash(error)] * len(job)
+            for run, row in zip(job, rows, strict=True):
+                yield _outcome(run, row)
             if waiting:
                 launch(waiting.popleft())
 
 
-def perform(run: Run, dataset_folder: Path) -> dict[str, Any]:
-    """In a worker: checks the network's cost, trains and measures it; returns the columns of the ledger that it fills."""
+def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
+    """In a worker: checks the network's cost, trains and measures it; returns, for each run, the ledger's columns that it fills."""
     import torch
 
-    from explorer.training import RunFailed, measure
+    from explorer.training import RunFailed, measure_rungs
     from explorer.verification import CostMismatch, verify
 
     torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    first, budgets = job[0], [run.budget for run in job]
     try:
-        verify(run.network)
-        measured = measure(run.network, open_dataset(dataset_folder), run.recipe, run.budget, run.seed, run.numerics)
+        verify(first.network)
+        dataset = open_dataset(dataset_folder)
+        rows.extend(
+            _done(measured)
+            for measured in measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
+        )
     except (RunFailed, CostMismatch) as error:
-        return {"state": "failed", "reason": str(error), "host": _host()}
+        failed = {"state": "failed", "reason": str(error), "host": _host()}
+        rows += [failed] * (len(job) - len(rows))
+    return rows
+
+
+def _done(measured: Measurement) -> dict[str, Any]:
+    import torch
+
     return {
         "state": "done",
         "reason": "",

@@ -148,10 +148,10 @@ class Conv(Layer):
         return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
 
     def build(self, shape: Shape) -> nn.Module:
-        """`torch.nn.Conv2d`."""
-        from torch import nn
+        """A `torch.nn.Conv2d`."""
+        from explorer.modules import Convolution
 
-        return nn.Conv2d(shape.channels, self.channels, self.kernel, self.stride, self.padding, bias=self.bias)
+        return Convolution(shape.channels, self.channels, self.kernel, self.stride, self.padding, bias=self.bias)
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,10 @@ class ReLU(Layer):
     in_place: ClassVar[bool] = True
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
-        """`torch.nn.ReLU`, in place to spare memory."""
-        from torch import nn
+        """A `torch.nn.ReLU`, in place to spare memory."""
+        from explorer.modules import Rectifier
 
-        return nn.ReLU(inplace=True)
+        return Rectifier()
 
 
 @dataclass(frozen=True)
@@ -228,10 +228,10 @@ class SiLU(Layer):
     in_place: ClassVar[bool] = True
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
-        """`torch.nn.SiLU`, in place to spare memory."""
+        """`torch.nn.SiLU`; in place it would copy its input first, which its gradient needs."""
         from torch import nn
 
-        return nn.SiLU(inplace=True)
+        return nn.SiLU()
 
 
 @dataclass(frozen=True)
@@ -302,10 +302,10 @@ class GlobalAveragePool(Layer):
         return Cost(activations=out.elements)
 
     def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
-        """`torch.nn.AdaptiveAvgPool2d(1)`."""
-        from torch import nn
+        """A mean over height and width."""
+        from explorer.modules import Averaged
 
-        return nn.AdaptiveAvgPool2d(1)
+        return Averaged()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 
@@ -16,32 +14,27 @@ RESET_PEAK = "5"  # proc(5): resets the peak resident set size
 
 
 class PeakMemory:
-    """Context that measures the peak memory of what runs inside it; read `bytes` after it.
+    """The peak memory of what runs from when this is made.
 
-    On CUDA, the peak of what torch allocated. Elsewhere, the peak resident memory of the process: on Linux of the time
-    inside the context, on other systems since the process started, which they do not let a program reset.
+    On CUDA, the peak of what torch allocated. Elsewhere, the peak resident memory of the process: on Linux from then on,
+    on other systems since the process started, which they do not let a program reset.
     """
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.bytes = 0
-
-    def __enter__(self) -> Self:
-        if self.device == "cuda":
+        if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
             with suppress(OSError):  # other systems, and kernels that do not let a process do this
                 CLEAR_REFS.write_text(RESET_PEAK)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    @property
+    def bytes(self) -> int:
+        """The peak so far."""
         if self.device == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated()
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            self.bytes = _linux_peak() or (peak if sys.platform == "darwin" else 1024 * peak)
+            return torch.cuda.max_memory_allocated()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return _linux_peak() or (peak if sys.platform == "darwin" else 1024 * peak)
 
 
 def _linux_peak() -> int | None:

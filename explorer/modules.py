@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional
 
 
 class Concatenated(nn.Module):
@@ -47,6 +49,18 @@ class Sliced(nn.Module):
         return images[:, self.start : self.stop]
 
 
+class Averaged(nn.Module):
+    """The mean of each map of (N, C, H, W).
+
+    Taken channels last, so that its gradient is laid out as the map is; that of `torch.nn.AdaptiveAvgPool2d` is not, and
+    slows down what follows it.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 1, 1)."""
+        return images.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
+
+
 class Gated(nn.Module):
     """Multiplies its input, (N, C, H, W), by what the gate makes of it, (N, C, 1, 1)."""
 
@@ -56,7 +70,8 @@ class Gated(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        scaled: Tensor = images * self.gate(images)
+        # A product of two types would be computed element by element.
+        scaled: Tensor = images * self.gate(images).to(images.dtype)
         return scaled
 
 
@@ -75,16 +90,66 @@ class Dropped(nn.Module):
         return images * (kept / (1 - self.rate)).to(images.dtype)
 
 
+class Rectifier(nn.ReLU):
+    """The rectifier, in place; in training in bfloat16 it is computed on the bits, which took a third of the time on a CPU.
+
+    A bfloat16 has the sign where a 16-bit integer has it, so negative numbers are negative integers. What is not a number can
+    become zero so; an evaluation therefore does without, and shows it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        if self.training and images.device.type == "cpu" and images.dtype == torch.bfloat16:
+            rectified: Tensor = _BitwiseRectifier.apply(images)  # type: ignore[no-untyped-call]
+            return rectified
+        return super().forward(images)
+
+
+class _BitwiseRectifier(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, images: Tensor) -> Tensor:
+        images.view(torch.int16).clamp_min_(0)
+        ctx.mark_dirty(images)
+        ctx.save_for_backward(images)
+        return images
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        (rectified,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        passed: Tensor = torch.ops.aten.threshold_backward(gradient.view(torch.int16), rectified.view(torch.int16), 0)
+        return passed.view(torch.bfloat16)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution; under autocast on a CPU, a 1x1 convolution is computed as the matrix product that it is.
+
+    Its gradients then took half as long on maps of 2 to 8 pixels (`benchmarks/products.py`).
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        if not (_autocast(images) and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)):
+            return super().forward(images)
+        return functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 class Depthwise(nn.Conv2d):
-    """A convolution with one filter for each channel; on a CPU it computes in float32 under autocast too.
+    """A convolution with one filter for each channel; under autocast on a CPU it computes in float32, and so does what follows.
 
     The bfloat16 kernels of torch 2.13 took 5 to 16 times as long there with stride 2 and 5 times with 5x5 filters, forward and
     backward; 3x3 with stride 1 was equal (`benchmarks/depthwise.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W') in the same arithmetic."""
-        if images.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        """(N, C, H, W) to (N, C, H', W')."""
+        if not _autocast(images):
             return super().forward(images)
         with torch.autocast("cpu", enabled=False):
-            return super().forward(images.float()).to(images.dtype)
+            return super().forward(images.float())
+
+
+def _autocast(images: Tensor) -> bool:
+    return images.device.type == "cpu" and torch.is_autocast_enabled("cpu")

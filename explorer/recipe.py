@@ -32,9 +32,16 @@ class Recipe(BaseModel):
     def rate(self, seen: int, total: int) -> float:
         """The learning rate after `seen` of `total` images."""
         warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0
+        return self.learning_rate * min(warmup, self._decay(seen, total))
+
+    def trunk(self, steps: int, batch_size: int) -> int:
+        """Steps of a budget of `steps` before its rate begins to fall, which all larger budgets share."""
+        total = (steps + 1) * batch_size
+        return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps + 1))
+
+    def _decay(self, seen: int, total: int) -> float:
         decaying = self.decay_share * total
-        decay = min(1.0, (total - seen) / decaying) if decaying else 1.0
-        return self.learning_rate * min(warmup, decay)
+        return min(1.0, (total - seen) / decaying) if decaying else 1.0
 
 
 class Budget(BaseModel):
@@ -43,5 +50,5 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     images: Annotated[int, Field(ge=2)] = 10_000
-    epochs: Annotated[int, Field(ge=1)] = 4
+    epochs: Annotated[int, Field(ge=1)] = 2
     validation: Annotated[int, Field(ge=1)] = 5_000

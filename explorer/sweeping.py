@@ -74,7 +74,7 @@ def run_study(
         with closing(View(ledger.url, study)) as view:
             standing = _Standing(points, runs, results)
             view.sync(standing.settled())
-            for outcome in execute(missing, dataset.folder, workers or default_workers()):
+            for outcome in execute([(run,) for run in missing], dataset.folder, workers or default_workers()):
                 ledger.record(outcome.row)
                 for point in standing.add(outcome):
                     view.add(point, standing.results_of(point))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from explorer.batches import Batches
@@ -22,9 +24,11 @@ from explorer.recipe import Budget, Recipe
 from explorer.run import Numerics
 
 # Part of every run's key: raise it when a change to this file, batches.py or a layer's module changes results.
-VERSION = 1
+VERSION = 2
 
 EVALUATION_BATCH = 500
+GLANCE = 1_000
+"""Validation images that the epochs before the last are measured on; the last is measured on all of them."""
 
 _deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager that torch leaves untyped
 
@@ -37,8 +41,8 @@ class RunFailed(Exception):  # noqa: N818 (an outcome that is recorded, not a mi
 class Measurement:
     """What a run measured.
 
-    `accuracies` and `train_losses` have one entry an epoch: the share of validation images that it got right, and the mean
-    training loss. `correct` and `top_probability` have one entry for each validation image, after the last epoch.
+    `accuracies` and `train_losses` have one entry an epoch: the share of validation images that it got right, of the first
+    `GLANCE` before the last epoch and of all after it, and the mean training loss. `correct` and `top_probability` have one entry for each validation image, after the last epoch.
     `peak_memory_bytes` is the process's peak resident memory during the run, or the device's on CUDA.
     """
 
@@ -80,14 +84,34 @@ def measure(
     The same arguments give the same measurement on the same machine with the same number of threads, but for the times.
     Raises `RunFailed` where the loss is not finite.
     """
+    (measurement,) = measure_rungs(network, dataset, recipe, (budget,), seed, using)
+    return measurement
+
+
+def measure_rungs(
+    network: Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    budgets: Sequence[Budget],
+    seed: int,
+    using: Numerics | None = None,
+) -> Iterator[Measurement]:
+    """Measures one network at several budgets, which differ in their epochs only and grow.
+
+    They share a trunk, from which a branch is taken where the rate of a budget begins to fall; each measurement is the one that
+    `measure` gives for its budget, also in its times, which count the trunk's.
+    """
     using = using or numerics()
     started = time.perf_counter()
     device = torch.device(using.device)
     split = dataset.split()
-    if budget.images > len(split.train):
-        raise ExplorerError(f"budget: images = {budget.images}: {dataset.name} has {len(split.train)} training images")
+    images, epochs = budgets[0].images, [budget.epochs for budget in budgets]
+    if images > len(split.train):
+        raise ExplorerError(f"budget: images = {images}: {dataset.name} has {len(split.train)} training images")
+    if epochs != sorted(set(epochs)) or len({budget.model_copy(update={"epochs": 1}) for budget in budgets}) > 1:
+        raise ValueError(f"rungs grow in their epochs and in nothing else, not {budgets}")
+    memory = PeakMemory(using.device)
     with (
-        PeakMemory(using.device) as memory,
         torch.random.fork_rng(),
         _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True),
     ):
@@ -95,27 +119,20 @@ def measure(
         model = network.build()
         initialise(model)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        training = Batches(dataset, split.train[: budget.images], network.input.size, device)
-        validation = Batches(dataset, split.validation[: budget.validation], network.input.size, device, like=training)
-        trainer = _Trainer(model, recipe, budget, using, np.random.default_rng(seed))
-        accuracies, losses, training_seconds = [], [], 0.0
-        for epoch in range(budget.epochs):
-            epoch_started = time.perf_counter()
-            losses.append(trainer.epoch(training, epoch))
-            training_seconds += time.perf_counter() - epoch_started
-            correct, top_probability = trainer.evaluate(validation)
-            if not np.isfinite(top_probability).all():
-                raise RunFailed(f"the probabilities are not finite after epoch {epoch + 1}")
-            accuracies.append(float(correct.mean()))
-    return Measurement(
-        accuracies=tuple(accuracies),
-        train_losses=tuple(losses),
-        correct=correct,
-        top_probability=top_probability,
-        seconds=time.perf_counter() - started,
-        images_per_second=trainer.seen / training_seconds,
-        peak_memory_bytes=memory.bytes,
-    )
+        dtype = torch.bfloat16 if using.dtype == "bfloat16" else torch.float32
+        training = Batches(dataset, split.train[:images], network.input.size, device, dtype)
+        validation = Batches(
+            dataset, split.validation[: budgets[0].validation], network.input.size, device, dtype, training
+        )
+        trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images))
+        trunk.seconds = time.perf_counter() - started
+        for budget in budgets:
+            total = budget.epochs * trunk.steps_of(training)
+            trunk.train(training, validation, recipe.trunk(total, trunk.batch_size), total)
+            with torch.random.fork_rng():
+                branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
+                branch.train(training, validation, total, total)
+                yield branch.measurement(validation, memory)
 
 
 def initialise(model: nn.Module) -> None:
@@ -128,18 +145,19 @@ def initialise(model: nn.Module) -> None:
 
 
 class _Trainer:
-    """A model with its optimiser and its place in the schedule."""
+    """A model in training, with its optimiser, its place in the schedule and what was measured on the way."""
 
-    def __init__(
-        self, model: nn.Module, recipe: Recipe, budget: Budget, using: Numerics, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, using: Numerics, seed: int, batch_size: int) -> None:
         self.model = model
         self.recipe = recipe
         self.using = using
-        self.rng = rng
-        self.batch_size = min(recipe.batch_size, budget.images)
-        self.total = budget.epochs * (budget.images // self.batch_size) * self.batch_size
-        self.seen = 0
+        self.seed = seed
+        self.batch_size = batch_size
+        self.step = 0
+        self.loss = torch.zeros((), device=using.device)
+        self.train_losses: list[float] = []
+        self.accuracies: list[float] = []
+        self.seconds = self.training_seconds = 0.0
         self.optimiser = torch.optim.SGD(
             model.parameters(),
             lr=recipe.learning_rate,
@@ -149,34 +167,72 @@ class _Trainer:
             fused=True,
         )
 
-    def epoch(self, data: Batches, epoch: int) -> float:
-        """One pass in random order, without the images that do not fill a batch; returns the mean loss."""
-        self.model.train()
-        losses = torch.zeros((), device=data.device)
-        steps = 0
-        for images, labels in data.augmented(self.batch_size, self.recipe, self.rng):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.recipe.rate(self.seen + self.batch_size, self.total + self.batch_size)
-            with self._autocast():
-                logits = self.model(images)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            losses += loss.detach()
-            self.seen += self.batch_size
-            steps += 1
-        mean = float(losses) / steps
+    def steps_of(self, data: Batches) -> int:
+        """Steps in an epoch; images that do not fill a batch are left out."""
+        return len(data) // self.batch_size
+
+    def train(self, data: Batches, validation: Batches, until: int, total: int) -> None:
+        """Goes on to the step `until` of `total`, and glances at the validation images after each epoch but the last."""
+        steps = self.steps_of(data)
+        while self.step < until:
+            started = time.perf_counter()
+            epoch, first = divmod(self.step, steps)
+            stop = min(steps, first + until - self.step)
+            self.model.train()
+            for images, labels in data.augmented(self.batch_size, self.recipe, (self.seed, epoch), range(first, stop)):
+                self._step(images, labels, total)
+            if stop == steps:
+                self._end_epoch(steps)
+            self.training_seconds += time.perf_counter() - started
+            if stop == steps and self.step < total:
+                self.accuracies.append(float(self._evaluate(validation, GLANCE)[0].mean()))
+            self.seconds += time.perf_counter() - started
+
+    def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
+        """What the trained model is worth; raises `RunFailed` where its probabilities are not finite."""
+        started = time.perf_counter()
+        correct, top_probability = self._evaluate(validation)
+        if not np.isfinite(top_probability).all():
+            raise RunFailed(f"the probabilities are not finite after epoch {len(self.train_losses)}")
+        return Measurement(
+            accuracies=(*self.accuracies, float(correct.mean())),
+            train_losses=tuple(self.train_losses),
+            correct=correct,
+            top_probability=top_probability,
+            seconds=self.seconds + time.perf_counter() - started,
+            images_per_second=self.step * self.batch_size / self.training_seconds,
+            peak_memory_bytes=memory.bytes,
+        )
+
+    def _step(self, images: Tensor, labels: Tensor, total: int) -> None:
+        for group in self.optimiser.param_groups:
+            # Counted from one: the first step has a rate, and the last one too.
+            group["lr"] = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
+        with self._autocast():
+            logits = self.model(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.loss += loss.detach()
+        self.step += 1
+
+    def _end_epoch(self, steps: int) -> None:
+        mean = float(self.loss) / steps
+        self.loss = torch.zeros_like(self.loss)
         if not math.isfinite(mean):
-            raise RunFailed(f"the training loss is not finite in epoch {epoch + 1}")
-        return mean
+            raise RunFailed(f"the training loss is not finite in epoch {len(self.train_losses) + 1}")
+        self.train_losses.append(mean)
+        # Rectifiers make zeros of what is not a number, so the loss alone could hide it.
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            raise RunFailed(f"the weights are not finite after epoch {len(self.train_losses)}")
 
     @torch.inference_mode()
-    def evaluate(self, data: Batches) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """For each image: whether its class has the highest probability, and that highest probability."""
+    def _evaluate(self, data: Batches, count: int | None = None) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """For each of the first `count` images: whether its class has the highest probability, and that probability."""
         self.model.eval()
         correct, top = [], []
-        for images, labels in data.plain(EVALUATION_BATCH):
+        for images, labels in data.plain(EVALUATION_BATCH, count):
             with self._autocast():
                 logits = self.model(images)
             probability, predicted = logits.float().softmax(dim=1).max(dim=1)

@@ -17,13 +17,12 @@ from explorer.network import Network
 # Operators that fvcore has no count for and that are neither a convolution, a linear layer nor a matrix product.
 UNCOUNTED = {
     f"aten::{operator}"
-    for operator in ("max_pool2d", "add", "add_", "mul", "relu_", "silu_", "sigmoid", "dropout", "dropout_")
+    for operator in ("max_pool2d", "mean", "add", "add_", "mul", "relu_", "silu", "sigmoid", "dropout", "dropout_")
 }
 COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum")
 
 NOTES = {
     "batch_norm": "fvcore counts batch norm; the papers' FLOPs do not",
-    "adaptive_avg_pool2d": "fvcore counts adaptive pooling; the papers' FLOPs do not",
 }
 NOT_COUNTED = "no weights to multiply by: neither fvcore nor the papers count it"
 UNKNOWN = "an operator that neither fvcore nor the explorer knows: it may hold multiply-adds"

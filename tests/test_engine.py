@@ -37,7 +37,7 @@ def test_the_key_is_of_everything_that_decides_the_result(stripes):
 def test_workers_measure_what_one_process_does(stripes):
     runs = [run(stripes, ratio, seed) for ratio in (0.25, 1.0) for seed in (0, 1)]
     environment = dict(os.environ)
-    outcomes = {outcome.run.key: outcome for outcome in execute(runs, stripes.folder, workers=2)}
+    outcomes = {outcome.run.key: outcome for outcome in execute([(one,) for one in runs], stripes.folder, workers=2)}
     assert dict(os.environ) == environment
     assert [outcomes[one.key].state for one in runs] == ["done"] * 4
     import torch
@@ -55,7 +55,7 @@ def test_failures_are_outcomes_and_stop_nobody(stripes):
     bad = run(stripes, recipe=RECIPE.model_copy(update={"learning_rate": 1e25, "warmup_images": 0}))
     lost = Run(run(stripes).network, stripes.fingerprint, RECIPE, Budget(images=10**6, epochs=1), 0, numerics())
     good = run(stripes, seed=5)
-    outcomes = {outcome.run.key: outcome for outcome in execute([bad, lost, good], stripes.folder, workers=1)}
+    outcomes = {outcome.run.key: outcome for outcome in execute([(bad,), (lost,), (good,)], stripes.folder, workers=1)}
     assert outcomes[bad.key].state == "failed"
     assert "not finite" in outcomes[bad.key].row["reason"]
     assert outcomes[lost.key].state == "crashed"
@@ -65,14 +65,14 @@ def test_failures_are_outcomes_and_stop_nobody(stripes):
 
 def test_a_killed_worker_costs_its_run_one_attempt(stripes, tmp_path, monkeypatch):
     _shim(monkeypatch, tmp_path, f"_die(Path({str(tmp_path / 'died')!r}))")
-    outcomes = list(execute([run(stripes, seed=seed) for seed in range(3)], stripes.folder, workers=1))
+    outcomes = list(execute([(run(stripes, seed=seed),) for seed in range(3)], stripes.folder, workers=1))
     assert (tmp_path / "died").exists()
     assert [outcome.state for outcome in outcomes] == ["done"] * 3
 
 
 def test_a_run_that_kills_every_worker_is_a_crash(stripes, tmp_path, monkeypatch):
     _shim(monkeypatch, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-    (outcome,) = execute([run(stripes)], stripes.folder, workers=1)
+    (outcome,) = execute([(run(stripes),)], stripes.folder, workers=1)
     assert outcome.state == "crashed"
     assert outcome.row["reason"] == f"its worker died {ATTEMPTS} times (killed, or out of memory)"
 

@@ -7,7 +7,7 @@ from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError
 from explorer.recipe import Budget, Recipe
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.training import VERSION, RunFailed, measure, numerics
+from explorer.training import VERSION, RunFailed, measure, measure_rungs, numerics
 
 CPU = torch.device("cpu")
 
@@ -67,7 +67,7 @@ def test_augmented_batches_are_shifted_and_flipped_copies():
     plain = next(batches.plain(40))[0].permute(0, 2, 3, 1).numpy()
     padded = np.pad(plain, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     seen, shifts, flips = [], set(), set()
-    for images, labels in batches.augmented(10, Recipe(crop_padding=2), np.random.default_rng(0)):
+    for images, labels in batches.augmented(10, Recipe(crop_padding=2), (0,), range(4)):
         for image, label in zip(images.permute(0, 2, 3, 1).numpy(), labels, strict=True):
             found = [
                 (index, y, x, flipped)
@@ -75,7 +75,7 @@ def test_augmented_batches_are_shifted_and_flipped_copies():
                 for y in range(5)
                 for x in range(5)
                 for flipped in (False, True)
-                if np.array_equal(padded[index, y : y + 8, x : x + 8][:, :: -1 if flipped else 1], image)
+                if np.allclose(padded[index, y : y + 8, x : x + 8][:, :: -1 if flipped else 1], image, atol=1e-5)
             ]
             assert len(found) == 1
             index, y, x, flipped = found[0]
@@ -110,6 +110,27 @@ def test_a_run_learns_and_is_the_same_twice(network, stripes):
     assert ((runs[0].top_probability > 0.33) & (runs[0].top_probability <= 1)).all()
     assert runs[0].images_per_second > 0
     assert runs[0].peak_memory_bytes > 50e6
+
+
+def test_rungs_are_what_runs_of_their_budgets_are(stripes):
+    """Also with dropout, whose random numbers a branch must not use up, and where branches leave in the middle of an epoch."""
+    network = SqueezeNet.point("cifar", classes=3, base_e=8, incr_e=8, stem_width=8, fires=3, pools=(1,), dropout=0.3)
+    recipe = Recipe(batch_size=32, warmup_images=100, decay_share=0.4)
+    budgets = [Budget(images=200, epochs=epochs) for epochs in (1, 2, 4)]
+    rungs = list(measure_rungs(network.expand(), stripes, recipe, budgets, seed=3))
+    for budget, rung in zip(budgets, rungs, strict=True):
+        alone = measure(network.expand(), stripes, recipe, budget, seed=3)
+        assert rung.accuracies == alone.accuracies
+        assert rung.train_losses == alone.train_losses
+        assert np.array_equal(rung.top_probability, alone.top_probability)
+        assert len(rung.train_losses) == budget.epochs
+    assert rungs[0].seconds < rungs[1].seconds < rungs[2].seconds
+
+
+def test_rungs_differ_in_epochs_only(network, stripes):
+    for others in ({"images": 64, "epochs": 2}, {"images": 32, "epochs": 1}):
+        with pytest.raises(ValueError, match="grow in their epochs and in nothing else"):
+            list(measure_rungs(network, stripes, Recipe(), [Budget(images=32, epochs=1), Budget(**others)], seed=0))
 
 
 def test_another_seed_is_another_run(network, stripes):
@@ -152,10 +173,10 @@ def test_results_change_only_with_the_version_number(network, stripes):
 
     The tolerance is for other processors, whose last bits differ; a change to the training code moves the loss by far more.
     """
-    assert VERSION == 1
+    assert VERSION == 2
     using = numerics().__class__(VERSION, torch.__version__, "cpu", "float32")
     measured = measure(network, stripes, Recipe(batch_size=32), Budget(images=320, epochs=5), seed=7, using=using)
     assert measured.train_losses == pytest.approx(GOLDEN, abs=5e-3)
 
 
-GOLDEN = [1.1335, 0.7122, 0.4627, 0.3268, 0.3238]
+GOLDEN = [1.1261, 0.7336, 0.4627, 0.3377, 0.3187]

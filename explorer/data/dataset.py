@@ -47,7 +47,7 @@ class Dataset:
     """`cifar10`, `proxy`, or the name of the folder that the images come from."""
     classes: tuple[str, ...]
     images: Pixels
-    """(n, size, size, 3) uint8, RGB, memory-mapped read-only."""
+    """(n, size, size, 3) uint8, RGB, memory-mapped; what is written to it stays in the process."""
     labels: Labels
     """(n,) int64, indices into `classes`, read-only."""
     fingerprint: str
@@ -98,7 +98,8 @@ def open_dataset(folder: Path) -> Dataset:
     """
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        # Copy-on-write: torch takes no read-only memory, and nothing that is written here would reach the file.
+        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         name, classes, fingerprint = meta["name"], tuple(meta["classes"]), meta["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:

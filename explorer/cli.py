@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import latencies, networks, prices, studies
+from explorer.commands import certificates, latencies, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS = (
     studies.sweep,
     studies.report,
+    certificates.certify,
     studies.dashboard,
     studies.studies,
     networks.spaces,

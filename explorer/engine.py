@@ -6,6 +6,8 @@ import logging
 import os
 import platform
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed
+from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, as_completed
 from distributed.scheduler import KilledWorker
 
 from explorer.data import open_dataset
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often a job is started before the deaths of its workers count as its own fault."""
+
+MOST_BYTES = 900 << 20
+"""Peak memory after which a worker is replaced: torch keeps 15 to 30 MB for each network that it has trained."""
 
 Job: TypeAlias = tuple[Run, ...]
 """Runs that one worker performs together: budgets that differ in their epochs only, growing, and share a trunk."""
@@ -87,6 +92,8 @@ def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator
                 launch(job)
                 continue
             rows = future.result() if error is None else [_crash(error)] * len(job)
+            if error is None and any(row.get("peak_memory_bytes", 0) > MOST_BYTES for row in rows):
+                _replace(client, future)
             for run, row in zip(job, rows, strict=True):
                 yield _outcome(run, row)
             if waiting:
@@ -131,6 +138,21 @@ def _done(measured: Measurement) -> dict[str, Any]:
         "host": _host() | {"isa": torch.backends.cpu.get_cpu_capability()},
         **pack(measured.correct, measured.top_probability),
     }
+
+
+def _replace(client: Client, future: Future[Any]) -> None:
+    """Ends the worker that has done a job, and waits until its nanny has started another in its place."""
+    (home,) = client.who_has([future])[future.key]
+    # Let go of, or it would be done again elsewhere.
+    future.release()
+    client.run(_leave, workers=[home])
+    while home in client.scheduler_info()["workers"]:
+        time.sleep(0.05)
+
+
+def _leave() -> None:
+    """Ends this process after the answer has left it; there is nothing to put in order."""
+    threading.Timer(0.1, os._exit, (0,)).start()
 
 
 def _crash(error: BaseException) -> dict[str, Any]:

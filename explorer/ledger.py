@@ -22,12 +22,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from sqlalchemy.engine import URL, make_url
 
+from explorer.certificate import Certificate
 from explorer.errors import ExplorerError, unknown
 from explorer.layers import QUANTITIES
 from explorer.plan import Point, points_frame
 from explorer.record import StudyRecord
 from explorer.study import Study
-from explorer.tables import latencies, members, metadata, runs, studies, version
+from explorer.tables import certificates, latencies, members, metadata, runs, studies, version
 
 SCHEMA = 1
 ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, to be unlike the numbers of others
@@ -276,6 +277,22 @@ class Ledger:
                 found = list(connection.execute(sa.select(latencies)).mappings())
         rows = [row for row in found if row["network"] in networks]
         return pd.DataFrame(rows, columns=columns).sort_values(columns[:6], ignore_index=True)
+
+    def save_certificate(self, certificate: Certificate) -> None:
+        """Stores a certificate, in place of one of its name."""
+        with self._transaction() as connection:
+            connection.execute(certificates.delete().where(certificates.c.name == certificate.name))
+            connection.execute(
+                certificates.insert().values(name=certificate.name, certificate=certificate.model_dump_json())
+            )
+
+    def certificates(self) -> list[Certificate]:
+        """All stored certificates, by name."""
+        with self._transaction() as connection:
+            if not sa.inspect(connection).has_table(certificates.name):
+                return []
+            texts = connection.execute(sa.select(certificates.c.certificate).order_by(certificates.c.name)).scalars()
+            return [Certificate.model_validate_json(text) for text in texts]
 
     def study_names(self) -> list[str]:
         """The names of all stored studies."""

@@ -22,10 +22,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from explorer import analysis, maps, plots
+from explorer.certificate import Certificate
 from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
 from explorer.report_tables import dropped_points, how_measured, measured_points, trained_runs
-from explorer.sentences import COSTS, answer, enlarged_note, interval_note, progress, ratio_note
+from explorer.sentences import COSTS, answer, enlarged_note, interval_note, no_certificate, progress, ratio_note, trust
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together
@@ -54,13 +55,18 @@ class Panel:
         return Markup(re.sub(r"\n\s*", "\n", body.replace("<svg ", str(name), 1)))  # noqa: S704 (drawn here, its texts escaped)
 
 
-def write_report(record: StudyRecord, folder: Path) -> Path:
+def write_report(record: StudyRecord, folder: Path, certificate: Certificate | None = None) -> Path:
     """Writes `report.html`, the tables as CSV and Parquet and the figures as SVG into a folder; returns the page's path.
 
-    All of it is made before the first file is replaced, so that a failure leaves the report as it was.
+    `certificate` is the one that covers the study, if there is any.
     """
     check_folder(folder)
-    files = report_files(record)
+    return write_files(report_files(record, certificate), folder)
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> Path:
+    """Writes a report's files into a folder and returns its page's path; a failure leaves the report as it was."""
+    check_folder(folder)
     drafts = {name: folder / f".{name}.partial" for name in files}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +90,7 @@ def check_folder(folder: Path) -> None:
         raise ExplorerError(f"report {folder}: cannot be written: {reason}: {nearest}")
 
 
-def report_files(record: StudyRecord) -> dict[str, bytes]:
+def report_files(record: StudyRecord, certificate: Certificate | None = None) -> dict[str, bytes]:
     """The files of a report by name, `report.html` last."""
     points, runs = analysis.points_table(record), analysis.runs_table(record)
     panels = draw_panels(record)
@@ -95,35 +101,44 @@ def report_files(record: StudyRecord) -> dict[str, bytes]:
         table.to_parquet(buffer, index=False)
         files[f"{name}.parquet"] = buffer.getvalue()
     files |= {f"{name}.svg": panel.svg.encode() for name, panel in panels.items()}
-    return files | {"report.html": render(record, panels).encode()}
+    return files | {"report.html": render(record, panels, certificate).encode()}
 
 
-def render(record: StudyRecord, panels: Mapping[str, Panel]) -> str:
-    """The page, around figures that are drawn already."""
-    environment = Environment(
+def environment() -> Environment:
+    """What makes pages of the templates: all that they are given is escaped."""
+    return Environment(
         loader=PackageLoader("explorer"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render(record: StudyRecord, panels: Mapping[str, Panel], certificate: Certificate | None = None) -> str:
+    """The page, around figures that are drawn already."""
     summary = analysis.points_table(record)
-    return environment.get_template("report.html.j2").render(
-        study=record.study,
-        answer=answer(record),
-        progress=progress(record),
-        panels=panels,
-        first=[panels[name] for name in ("map", "curve", "published") if name in panels],
-        notes=[note for note in (ratio_note(record), enlarged_note(record), interval_note(record)) if note],
-        tables={
-            "points": measured_points(record, summary),
-            "dropped": dropped_points(record, summary),
-            "runs": trained_runs(analysis.runs_table(record)),
-        },
-        measured=how_measured(record),
-        command=record.command,
-        versions=record.versions,
-        machine=record.machine,
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            study=record.study,
+            answer=answer(record),
+            progress=progress(record),
+            panels=panels,
+            first=[panels[name] for name in ("map", "curve", "published") if name in panels],
+            notes=[note for note in (ratio_note(record), enlarged_note(record), interval_note(record)) if note],
+            tables={
+                "points": measured_points(record, summary),
+                "dropped": dropped_points(record, summary),
+                "runs": trained_runs(analysis.runs_table(record)),
+            },
+            trust=trust(certificate) if certificate else [no_certificate(record)],
+            measured=how_measured(record),
+            command=record.command,
+            versions=record.versions,
+            machine=record.machine,
+        )
     )
 
 
@@ -135,7 +150,7 @@ def draw_panels(record: StudyRecord) -> dict[str, Panel]:
         _curve(record, summary),
         *_published(record),
         *(_front(summary, cost) for cost in analysis.FRONTS),
-        _panel(
+        panel(
             "learning_curves",
             "Accuracy after each epoch",
             "Thin: one seed. Thick, with marks: the mean over the seeds. The rate has fallen to zero at the last epoch.",
@@ -151,14 +166,14 @@ def _map(record: StudyRecord) -> Iterable[Panel]:
     if shape == "triangle":
         frame = analysis.triangle(record)
         caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
-        yield _panel("map", "Accuracy over the shares", caption, lambda ax: maps.ternary(frame, ax), TALL_INCHES)
+        yield panel("map", "Accuracy over the shares", caption, lambda ax: maps.ternary(frame, ax), TALL_INCHES)
     if shape == "plane":
         frame, params = analysis.ranked(record), analysis.plane_params(record)
         caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. " + _ringed(
             "frame", frame
         )
         title = f"Accuracy over {' and '.join(record.metaparameters)}"
-        yield _panel("map", title, caption, lambda ax: maps.plane(frame, params, ax), TALL_INCHES)
+        yield panel("map", title, caption, lambda ax: maps.plane(frame, params, ax), TALL_INCHES)
 
 
 def _ringed(mark: str, frame: pd.DataFrame) -> str:
@@ -181,7 +196,7 @@ def _curve(record: StudyRecord, summary: pd.DataFrame) -> Panel:
             f"several lines share. {hollow}"
         )
         draw = partial(plots.scaling_curves, summary, against=against)
-        return _panel("curve", title, caption, draw, TALL_INCHES)
+        return panel("curve", title, caption, draw, TALL_INCHES)
     ordered = len(record.metaparameters) == 1 and analysis.is_ordered(summary[record.metaparameters[0]])
     crowded = len(analysis.measured(summary)) > plots.MOST_LABELS
     names = (
@@ -191,7 +206,7 @@ def _curve(record: StudyRecord, summary: pd.DataFrame) -> Panel:
         f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}; labels"
         f"{' where there is room' if crowded else ''}: {names}. {hollow}"
     )
-    return _panel("curve", title, caption, lambda ax: plots.curve(summary, ax, against))
+    return panel("curve", title, caption, lambda ax: plots.curve(summary, ax, against))
 
 
 def _published(record: StudyRecord) -> Iterable[Panel]:
@@ -200,7 +215,7 @@ def _published(record: StudyRecord) -> Iterable[Panel]:
         frame = analysis.published(str(name), key)
         if frame is not None:
             caption = f"{analysis.published_source(str(name))} Another data set and a full training: compare the shapes, not the heights."
-            yield _panel("published", "The published curve", caption, partial(plots.published_curve, frame))
+            yield panel("published", "The published curve", caption, partial(plots.published_curve, frame))
             return
 
 
@@ -215,12 +230,13 @@ def _front(summary: pd.DataFrame, cost: str) -> Panel:
     elif len(measured):
         caption = f"{len(on_front)} of {len(measured)} points are on the front. {caption}"
     title = f"Pareto front of accuracy and {COSTS[cost]}"
-    return _panel(f"front_{cost}", title, caption, lambda ax: plots.front(summary, ax, cost))
+    return panel(f"front_{cost}", title, caption, lambda ax: plots.front(summary, ax, cost))
 
 
-def _panel(
+def panel(
     name: str, title: str, caption: str, draw: Callable[[Axes], None], inches: tuple[float, float] = PANEL_INCHES
 ) -> Panel:
+    """A figure, drawn by `draw` in the look of all."""
     buffer = io.StringIO()
     with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # The text stays text, and whoever shows it has fonts of their own.

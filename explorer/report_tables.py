@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from explorer import analysis
+from explorer.recipe import Recipe
 from explorer.record import StudyRecord
 from explorer.sentences import COSTS, missing
 from explorer.space import amount, label
@@ -39,11 +40,11 @@ def measured_points(record: StudyRecord, summary: pd.DataFrame) -> Table:
                 *(_cell(row[key]) for key in names),
                 *(_quantity(row[key]) for key in derived),
                 _plus_minus(row),
-                _number(row["spread"], 2, 100),
+                number(row["spread"], 2, 100),
                 str(row["runs"]),
-                _whole(row["params"]),
-                _whole(row["macs"]),
-                _number(row["model_bytes"], 2, 2**-20),
+                whole(row["params"]),
+                whole(row["macs"]),
+                number(row["model_bytes"], 2, 2**-20),
                 ", ".join(fronts) or UNKNOWN,
                 _outcome(row),
             ]
@@ -71,8 +72,8 @@ def dropped_points(record: StudyRecord, summary: pd.DataFrame) -> Table:
     rows = [
         [
             *(_cell(row[key]) for key in names),
-            _whole(row["params"]),
-            _whole(row["macs"]),
+            whole(row["params"]),
+            whole(row["macs"]),
             str(row["state"]),
             str(row["reason"]),
         ]
@@ -91,10 +92,10 @@ def trained_runs(runs: pd.DataFrame) -> Table:
             *([_cell(row["series"])] if "series" in names else []),
             str(row["label"]),
             str(row["seed"]),
-            _number(row["accuracy"], 2, 100),
-            _number(row["seconds"], 1),
-            _number(row["images_per_second"], 0),
-            _number(row["peak_memory_bytes"], 0, 2**-20),
+            number(row["accuracy"], 2, 100),
+            number(row["seconds"], 1),
+            number(row["images_per_second"], 0),
+            number(row["peak_memory_bytes"], 0, 2**-20),
             _outcome(row),
         ]
         for _, row in runs.iterrows()
@@ -122,11 +123,19 @@ def how_measured(record: StudyRecord) -> dict[str, str]:
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),
-        "Recipe": "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
-        + "; ".join(f"{key} = {label(value)}" for key, value in study.recipe.model_dump().items()),
+        "Recipe": recipe_text(study.recipe),
         "Accuracy": "Share of the validation images that the network gets right after the last epoch, not the best over epochs",
         "Training time": f"{seconds:,.0f} s, summed over the runs",
     }
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe in words and numbers."""
+    settings = "; ".join(f"{key} = {label(value)}" for key, value in recipe.model_dump().items())
+    return (
+        "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
+        + settings
+    )
 
 
 def _varied(study: Study) -> str:
@@ -152,17 +161,19 @@ def _cell(value: object) -> str:
 
 def _quantity(value: Any) -> str:  # noqa: ANN401 (a number, or None, NaN or NA)
     """A derived quantity: whole numbers as such, others with two decimals."""
-    return _number(value, 0 if pd.api.types.is_integer(value) else 2)
+    return number(value, 0 if pd.api.types.is_integer(value) else 2)
 
 
 def _plus_minus(row: pd.Series[Any]) -> str:
-    accuracy, half = _number(row["accuracy"], 1, 100), (row["high"] - row["low"]) / 2
+    accuracy, half = number(row["accuracy"], 1, 100), (row["high"] - row["low"]) / 2
     return accuracy if math.isnan(half) else f"{accuracy} \N{PLUS-MINUS SIGN} {100 * half:.1f}"
 
 
-def _whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)
+def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)
+    """A whole number with its thousands set apart."""
     return UNKNOWN if pd.isna(value) else f"{value:,}"
 
 
-def _number(value: Any, digits: int, factor: float = 1) -> str:  # noqa: ANN401 (a number, None, NaN or NA of a row)
+def number(value: Any, digits: int, factor: float = 1) -> str:  # noqa: ANN401 (a number, None, NaN or NA of a row)
+    """A number times a factor, with so many decimals."""
     return UNKNOWN if pd.isna(value) else f"{float(value) * factor:,.{digits}f}"

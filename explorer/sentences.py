@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from explorer import analysis
+from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate
+from explorer.certification import BEST, complete, rankers
 from explorer.labels import prefixed
 from explorer.record import StudyRecord
 from explorer.space import label
@@ -157,6 +159,56 @@ def enlarged_note(record: StudyRecord) -> str:
     listed = "; ".join(names[:MOST_NAMES]) + (f"; and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
     size = larger["image_pixels"].iloc[0]
     return f"The images have {size} pixels. They are only enlarged, and show no more, at: {listed}."
+
+
+def trust(certificate: Certificate) -> list[str]:
+    """How far runs of the certificate's budget can be trusted."""
+    rows = rankers(certificate).set_index(["ranker"])
+    short, ceiling, macs, params = (rows.loc[[name]].iloc[0] for name in ("accuracy", "ceiling", "macs", "params"))
+    budget, seeds = certificate.budget, certificate.seeds
+    passes = f"{budget.epochs} epochs" if budget.epochs > 1 else "1 epoch"
+    said = [
+        (
+            f"One run of {passes} of {budget.images:,} images ranks {len(complete(certificate))} points of {certificate.space} on "
+            f"{certificate.data} as runs of {FACTORS[-1]} times the budget do with Kendall's tau {_with_interval(short)}; another seed of "
+            f"the long runs does with {_with_interval(ceiling)}, FLOPs alone with {macs['kendall']:.2f} and params alone with "
+            f"{params['kendall']:.2f}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
+        )
+    ]
+    pairs = next(found for found in certificate.pairs if found.factor == 1)
+    if pairs.total:
+        rest = pairs.total - pairs.same - pairs.opposite
+        said.append(
+            f"Of {pairs.total} pairs of points that {seeds} long runs each separate, {pairs.same} are separated the same way by {seeds} runs "
+            f"of this budget each, {rest} are not separated and {pairs.opposite} are separated the other way."
+        )
+    return said
+
+
+def missing_points(certificate: Certificate) -> list[str]:
+    """What a certificate is short of."""
+    said = []
+    if certificate.unfinished:
+        said.append(f"{certificate.unfinished} runs are not done; their points are left out.")
+    if not certificate.is_enough:
+        said.append(
+            f"{len(certificate.points)} points show that all works, and no more: studies go by certificates of {ENOUGH_POINTS} points or more."
+        )
+    return said
+
+
+def no_certificate(record: StudyRecord) -> str:
+    """That nothing says how far the runs of a study can be trusted, and what would."""
+    study = record.study
+    budget = f"{study.budget.images}x{study.budget.epochs}"
+    return (
+        "There is no certificate for this space, data, recipe and budget: whether runs this short rank networks as longer ones do has not "
+        f"been measured. `python -m explorer certify {study.space} --preset {study.preset} --data {study.data} --budget {budget}` does."
+    )
+
+
+def _with_interval(row: pd.Series[Any]) -> str:
+    return f"{row['kendall']:.2f} ({row['kendall_low']:.2f} to {row['kendall_high']:.2f})"
 
 
 def percent(share: float) -> str:

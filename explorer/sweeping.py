@@ -72,7 +72,7 @@ def run_study(
         if watcher is not None:
             watcher.begin(study, missing, [result for result in results.values() if result.final])
         with closing(View(ledger.url, study)) as view:
-            standing = _Standing(points, runs, results)
+            standing = Standing(points, runs, results)
             view.sync(standing.settled())
             for outcome in execute([(run,) for run in missing], dataset.folder, workers or default_workers()):
                 ledger.record(outcome.row)
@@ -126,7 +126,7 @@ def _in_order(runs: Mapping[tuple[int, int], Run]) -> list[Run]:
     return sorted(runs.values(), key=lambda run: (run.seed, -run.effort))
 
 
-class _Standing:
+class Standing:
     """Which points of a study are settled: not to be trained, or with the results of all their seeds in."""
 
     def __init__(

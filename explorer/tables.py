@@ -65,3 +65,9 @@ latencies = sa.Table(  # newer than the others: a storage may be without it
     sa.Column("load", sa.Float),
     sa.Column("finished", sa.String(32), nullable=False),
 )
+certificates = sa.Table(  # newer than the others, as well
+    "ledger_certificates",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("certificate", sa.Text, nullable=False),
+)

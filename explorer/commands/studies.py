@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from explorer.ledger import Ledger
     from explorer.plan import Point
     from explorer.record import StudyRecord
     from explorer.study import Study
@@ -46,6 +47,7 @@ def sweep(
     Running the same command again trains only what is missing. What changes results makes another study with its own name.
     """
     from explorer.data import find_source
+    from explorer.ledger import Ledger
     from explorer.plan import plan
     from explorer.plan import quick as quickened
     from explorer.progress import Display
@@ -73,7 +75,7 @@ def sweep(
     except KeyboardInterrupt:
         screen.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
         return 130
-    _write_report(screen, record, reports)
+    _write_report(screen, record, Ledger(storage), reports)
     return int((record.runs["state"] != "done").any())
 
 
@@ -85,7 +87,8 @@ def report(
     """Make a study's report again from its stored rows."""
     from explorer.ledger import Ledger
 
-    _write_report(console(), Ledger(storage).load(name), reports)
+    ledger = Ledger(storage)
+    _write_report(console(), ledger.load(name), ledger, reports)
     return 0
 
 
@@ -152,13 +155,15 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
         screen.print(f"about {duration(seconds)} on {workers} workers, if none of it is stored yet", highlight=False)
 
 
-def _write_report(screen: Console, record: StudyRecord, reports: Path) -> None:
+def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports: Path) -> None:
     from explorer.analysis import summarise
+    from explorer.certificate import find_certificate
     from explorer.report import write_report
 
     summary = summarise(record)
     _print_summary(screen, summary)
-    screen.print(f"report: {write_report(record, reports / record.study.name)}", highlight=False, soft_wrap=True)
+    page = write_report(record, reports / record.study.name, find_certificate(record, ledger.certificates()))
+    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 def _print_summary(screen: Console, summary: pd.DataFrame) -> None:

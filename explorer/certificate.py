@@ -1,0 +1,95 @@
+"""A certificate: how far short runs of a space can be trusted, as what a set of points measured at growing budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict
+
+from explorer.recipe import Budget, Recipe
+from explorer.record import StudyRecord
+
+FACTORS = (1, 2, 4, 8)
+"""Budgets of a certificate, in multiples of the one that it is about; the last one stands for the truth."""
+ENOUGH_POINTS = 32
+"""Points that a certificate needs; with fewer it is a trial, and studies do not go by it."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CertifiedPoint(_Model):
+    """A design point and what it costs; `metaparameters` as text, as tables show them."""
+
+    label: str
+    params: int
+    macs: int
+
+
+class CertifiedRun(_Model):
+    """A done run: the number of its point, its seed, the factor of its budget, and what it measured after each epoch."""
+
+    point: int
+    seed: int
+    factor: int
+    accuracies: tuple[float, ...]
+    train_losses: tuple[float, ...]
+
+
+class Pairs(_Model):
+    """The pairs of points that are separated at the largest budget: how many, and what a smaller budget says of them."""
+
+    factor: int
+    total: int
+    same: int
+    opposite: int
+
+
+class Certificate(_Model):
+    """What was measured of a space, data set, recipe and budget, in full, so that its statistics can be made again."""
+
+    name: str
+    space: str
+    preset: str
+    data: str
+    data_fingerprint: str
+    recipe: Recipe
+    budget: Budget
+    validation_images: int
+    seeds: int
+    command: str
+    versions: dict[str, str]
+    machine: dict[str, str]
+    points: tuple[CertifiedPoint, ...]
+    runs: tuple[CertifiedRun, ...]
+    pairs: tuple[Pairs, ...]
+    unfinished: int
+    """Runs that failed."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it has as many points as studies ask for."""
+        return len(self.points) >= ENOUGH_POINTS
+
+    def covers(self, record: StudyRecord) -> bool:
+        """Whether a study was measured as this says: in the same space around the same preset, data, recipe and budget."""
+        study = record.study
+        return (
+            self.is_enough
+            and (self.space, self.preset) == (study.space, study.preset)
+            and self.data_fingerprint == record.data_fingerprint
+            and (self.recipe, self.budget) == (study.recipe, study.budget)
+        )
+
+
+def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
+    """The certificate that covers a study: one of those stored with it, or of those that come with the explorer."""
+    return next((found for found in (*stored, *shipped_certificates()) if found.covers(record)), None)
+
+
+def shipped_certificates() -> list[Certificate]:
+    """The certificates that come with the explorer."""
+    files = sorted(resources.files("explorer.certificates").iterdir(), key=lambda file: file.name)
+    return [Certificate.model_validate_json(file.read_text("utf-8")) for file in files if file.name.endswith(".json")]

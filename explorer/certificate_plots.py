@@ -1,0 +1,68 @@
+"""Pictures of a certificate, drawn into an axis that is given."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+from explorer.labels import GREY, INK, LABEL_SIZE, label_ends, tidy
+from explorer.plots import BLUE, ORANGE
+
+THOUSAND = 1_000
+
+
+def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
+    """Kendall's tau with the largest budget against images seen, of `certification.rankers` and `epochs`.
+
+    Annealed runs have bars for their intervals; what needs no training, and the noise ceiling, are level lines.
+    """
+    tidy(ax)
+    runs = rankers[rankers["ranker"] == "accuracy"]
+    losses = rankers[rankers["ranker"] == "training loss"]
+    errors = [runs["kendall"] - runs["kendall_low"], runs["kendall_high"] - runs["kendall"]]
+    ax.plot(epochs["images"] / THOUSAND, epochs["kendall"], color=GREY, linewidth=1)
+    ax.plot(losses["images"] / THOUSAND, losses["kendall"], color=ORANGE, marker="s", markersize=4)
+    ax.errorbar(
+        runs["images"] / THOUSAND, runs["kendall"], yerr=errors, color=BLUE, marker="o", markersize=5, capsize=2
+    )
+    levels = rankers.set_index("ranker")["kendall"]
+    for name in ("ceiling", "macs", "params"):
+        ax.axhline(levels[name], color=INK if name == "ceiling" else GREY, linewidth=1, linestyle=(0, (4, 3)))
+    ax.set_xscale("log", base=2)
+    ticks = sorted(set(losses["images"] / THOUSAND))
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    right = ticks[-1]
+    lines = {
+        "another seed": levels["ceiling"],
+        "MACs": levels["macs"],
+        "params": levels["params"],
+        "training loss": losses["kendall"].iloc[-1],
+    }
+    colours = {"training loss": to_rgb(ORANGE)}
+    label_ends(
+        ax,
+        [(right, height) for height in lines.values()],
+        list(lines),
+        [colours.get(name, to_rgb(INK)) for name in lines],
+    )
+    ax.annotate(
+        "annealed run",
+        (runs["images"].iloc[0] / THOUSAND, runs["kendall"].iloc[0]),
+        (6, 8),
+        textcoords="offset points",
+        color=BLUE,
+        fontsize=LABEL_SIZE,
+    )
+    ax.set_xlabel("Images seen in training (thousands)")
+    ax.set_ylabel("Kendall's tau with the largest budget")
+
+
+def scatter(accuracies: pd.DataFrame, ax: Axes) -> None:
+    """Mean accuracy at the largest budget against that at the smallest, of `certification.accuracies`."""
+    tidy(ax)
+    largest = max(accuracies.filter(regex=r"^x\d+$").columns, key=lambda name: int(name[1:]))
+    ax.plot(100 * accuracies["x1"], 100 * accuracies[largest], "o", color=BLUE, markersize=4.5)
+    ax.set_xlabel("Accuracy of the short run (%)")
+    ax.set_ylabel(f"Accuracy at {largest[1:]} times the budget (%)")

@@ -1,0 +1,155 @@
+"""Makes a certificate: a population of a space, trained at growing budgets, each a study of its own in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from explorer.certificate import FACTORS, Certificate, CertifiedPoint, CertifiedRun
+from explorer.certification import separated_pairs
+from explorer.data import find_source
+from explorer.engine import Job, execute
+from explorer.errors import ExplorerError
+from explorer.ledger import DEFAULT_STORAGE, Ledger
+from explorer.plan import Point, plan
+from explorer.population import population
+from explorer.publish import View
+from explorer.recipe import Budget
+from explorer.record import StudyRecord
+from explorer.run import Run
+from explorer.study import Study
+from explorer.sweeping import Standing, Watcher, check_budget, default_workers, provenance, runs_of
+
+QUICK_POINTS = 8
+QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
+"""What shows in a minute or two that all works; it certifies nothing."""
+
+
+def certificate_study(
+    space: str, preset: str, data: str, budget: Budget | None = None, points: int = 32, seeds: int = 2
+) -> Study:
+    """The study of a certificate at the budget that it is about.
+
+    Raises `ExplorerError` for an unknown space or preset, for fewer than two seeds and for points that cannot be drawn so.
+    """
+    if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare with)
+        raise ExplorerError(f"seeds = {seeds}: a short run is compared with long runs of another seed; give 2 or more")
+    study = Study(
+        name=f"certify_{space}" if preset == "cifar" else f"certify_{space}_{preset}",
+        title=f"How far short runs of {space} can be trusted",
+        space=space,
+        preset=preset,
+        points=population(space, preset, points),
+        seeds=seeds,
+    )
+    chosen = study.override(data=data, **({} if budget is None else {"images": budget.images, "epochs": budget.epochs}))
+    return chosen if budget is None else chosen.model_copy(update={"budget": budget})
+
+
+def certify(
+    study: Study,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> Certificate:
+    """Trains what is missing of a certificate's study at each of `FACTORS` times its budget, and stores the certificate.
+
+    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` for what the user can
+    mend. An interruption loses the runs in flight only.
+    """
+    source = find_source(study.data, data_dir)
+    points = plan(study, source.class_count)
+    ledger = Ledger(storage, create=True)
+    dataset = source.prepare()
+    check_budget(study, dataset)
+    with ledger.writing():
+        rungs = [ledger.claim(rung, dataset.fingerprint) for rung in _rungs(study)]
+        planned = [runs_of(rung, points, dataset.fingerprint) for rung in rungs]
+        for rung, runs in zip(rungs, planned, strict=True):
+            keys = {place: run.key for place, run in runs.items()}
+            ledger.save_study(rung, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
+        every = [run for runs in planned for run in runs.values()]
+        results = ledger.results([run.key for run in every])
+        missing = {run.key for run in every if run.key not in results or not results[run.key].final}
+        jobs = _jobs(planned, missing)
+        if watcher is not None:
+            watcher.begin(study, [run for job in jobs for run in job], [one for one in results.values() if one.final])
+        for outcome in execute(jobs, dataset.folder, workers or default_workers()):
+            ledger.record(outcome.row)
+            if watcher is not None:
+                watcher.ended(outcome)
+        for rung, runs in zip(rungs, planned, strict=True):
+            _publish(ledger, rung, points, runs)
+        certificate = certificate_of([ledger.load(rung.name) for rung in rungs])
+        ledger.save_certificate(certificate)
+    return certificate
+
+
+def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
+    """The certificate that studies of one population at `FACTORS` times a budget make together."""
+    first = records[0]
+    study = first.study
+    places = {
+        number: place for place, number in enumerate(first.points.loc[first.points["state"] == "planned", "point"])
+    }
+    certified = [
+        CertifiedPoint(label=row["label"], params=int(row["params"]), macs=int(row["macs"]))
+        for row in first.points.to_dict(orient="records")
+        if row["point"] in places
+    ]
+    runs = [
+        CertifiedRun(
+            point=places[run["point"]],
+            seed=run["seed"],
+            factor=factor,
+            accuracies=tuple(run["accuracies"]),
+            train_losses=tuple(run["train_losses"]),
+        )
+        for factor, record in zip(FACTORS, records, strict=True)
+        for run in record.runs.to_dict(orient="records")
+        if run["state"] == "done"
+    ]
+    images = {len(bits) for bits in first.runs["correct"] if bits is not None}
+    return Certificate(
+        name=study.name,
+        space=study.space,
+        preset=study.preset,
+        data=study.data,
+        data_fingerprint=first.data_fingerprint,
+        recipe=study.recipe,
+        budget=study.budget,
+        validation_images=max(images, default=0),
+        seeds=study.seeds,
+        command=first.command,
+        versions=first.versions,
+        machine=first.machine,
+        points=tuple(certified),
+        runs=tuple(runs),
+        pairs=separated_pairs(records),
+        unfinished=sum(int((record.runs["state"] != "done").sum()) for record in records),
+    )
+
+
+def _rungs(study: Study) -> list[Study]:
+    """The study at each budget, the first under its own name."""
+    rungs = [study]
+    for factor in FACTORS[1:]:
+        budget = study.budget.model_copy(update={"epochs": factor * study.budget.epochs})
+        rungs.append(study.model_copy(update={"budget": budget}).renamed([f"x{factor}"]))
+    return rungs
+
+
+def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], missing: set[str]) -> list[Job]:
+    """The missing runs, those of a point and seed together; seed by seed, the dearest first."""
+    jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key in missing) for place in planned[0]]
+    return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))
+
+
+def _publish(ledger: Ledger, study: Study, points: list[Point], runs: Mapping[tuple[int, int], Run]) -> None:
+    results = ledger.results([run.key for run in runs.values()])
+    with closing(View(ledger.url, study)) as view:
+        view.sync(Standing(points, runs, results).settled())

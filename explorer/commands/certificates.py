@@ -1,0 +1,92 @@
+"""The command that measures how far short runs can be trusted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explorer.commands.studies import Reports, Storage
+from explorer.console import console
+from explorer.errors import ExplorerError
+
+if TYPE_CHECKING:
+    from explorer.recipe import Budget
+
+
+def certify(
+    context: typer.Context,
+    space: Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")],
+    preset: Annotated[str, typer.Option(help="The preset that points are drawn around.")] = "cifar",
+    data: Annotated[str, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")] = "proxy",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGESxEPOCHS", help="The budget that is certified, such as 10000x2; the default one if not given."
+        ),
+    ] = None,
+    points: Annotated[int, typer.Option(help="Design points; studies go by certificates of 32 or more.")] = 32,
+    seeds: Annotated[int, typer.Option(help="Trainings of every point at every budget.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Try the whole chain in a minute or two; certifies nothing.")
+    ] = False,
+) -> int:
+    """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
+
+    Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
+    space, data, recipe and budget show the result.
+    """
+    from explorer.certificate_report import write_certificate
+    from explorer.certifying import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
+    from explorer.progress import Display
+    from explorer.report import check_folder
+    from explorer.sweeping import default_workers
+
+    if quick and budget is not None:
+        raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
+    chosen = QUICK_BUDGET if quick else _budget(budget)
+    study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
+    processes = workers or default_workers()
+    screen = console()
+    check_folder(reports)
+    command = f"python -m explorer {shlex.join(context.obj)}"
+    try:
+        with Display(screen, processes) as display:
+            certificate = certify(
+                study, storage=storage, data_dir=data_dir, workers=processes, command=command, watcher=display
+            )
+    except KeyboardInterrupt:
+        screen.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+        return 130
+    page = write_certificate(certificate, reports / certificate.name)
+    from explorer.sentences import missing_points, trust
+
+    for sentence in (*trust(certificate), *missing_points(certificate)):
+        screen.print(sentence, highlight=False)
+    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return int(certificate.unfinished > 0)
+
+
+def _budget(text: str | None) -> Budget | None:
+    from pydantic import ValidationError
+
+    from explorer.recipe import Budget
+    from explorer.space import rule
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if found is None:
+        raise ExplorerError(f"--budget {text}: images and epochs, such as 10000x2")
+    try:
+        return Budget(images=int(found[1]), epochs=int(found[2]))
+    except ValidationError as error:
+        details = error.errors()[0]
+        raise ExplorerError(f"--budget {text}: {details['loc'][-1]} {rule(details)}") from None

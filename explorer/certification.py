@@ -4,9 +4,10 @@ Frames in, frames out. The truth is a network's accuracy at the largest budget. 
 the same seed shares, as both share a trunk. So every short run is compared with the largest budget's runs of the other seeds, and
 what is shown is the mean over all such pairs of seeds. Two runs of the largest budget with different seeds are the noise ceiling.
 
-Agreement is Kendall's tau-b and Spearman's rank correlation. Their 95 % intervals rest on the number of points n alone: Fisher's
-transform has the variance 0.437 / (n - 4) for tau and 1.06 / (n - 3) for Spearman (Fieller, Hartley and Pearson,
-Biometrika 44, 1957, p. 470). Means over pairs of seeds are a little surer than that. tests/test_certification.py holds the
+Agreement is Kendall's tau-b and Spearman's rank correlation r. Their 95 % intervals rest on the number of points n: Fisher's
+transform has the variance 0.437 / (n - 4) for tau (Fieller, Hartley and Pearson, Biometrika 44, 1957, p. 470) and
+(1 + r^2 / 2) / (n - 3) for Spearman (Bonett and Wright, Psychometrika 65, 2000, p. 23). Means over pairs of seeds are a little
+surer than that. tests/test_certification.py holds the
 simulated coverage.
 """
 
@@ -129,7 +130,7 @@ def _agreement(scores: Scores, truth: Scores, *, crossed: bool = True) -> dict[s
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
     low, high = interval(kendall, 0.437, count - 4)
-    spearman_low, spearman_high = interval(spearman, 1.06, count - 3)
+    spearman_low, spearman_high = interval(spearman, 1 + spearman**2 / 2, count - 3)
     return {
         "kendall": kendall,
         "kendall_low": low,

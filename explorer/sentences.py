@@ -175,8 +175,8 @@ def trust(certificate: Certificate) -> list[str]:
             f"{params['kendall']:.2f}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
         )
     ]
-    pairs = next(found for found in certificate.pairs if found.factor == 1)
-    if pairs.total:
+    pairs = next((found for found in certificate.pairs if found.factor == 1), None)
+    if pairs and pairs.total:
         rest = pairs.total - pairs.same - pairs.opposite
         said.append(
             f"Of {pairs.total} pairs of points that {seeds} long runs each separate, {pairs.same} are separated the same way by {seeds} runs "

@@ -1,0 +1,243 @@
+"""Certificates: whose points they rest on, what their statistics say, and that studies go by them."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from records import World, make_record
+from scipy import stats
+
+from explorer.certificate import FACTORS, Certificate, CertifiedPoint, CertifiedRun, find_certificate
+from explorer.certification import accuracies, complete, epochs, interval, rankers, separated_pairs
+from explorer.certifying import certificate_of, certificate_study
+from explorer.cli import run
+from explorer.errors import ExplorerError
+from explorer.ledger import Ledger
+from explorer.population import population
+from explorer.recipe import Budget, Recipe
+from explorer.report import render
+from explorer.sentences import no_certificate, trust
+from explorer.spaces import find_space
+
+
+def made(ability, noise, *, points=32, seeds=2, fingerprint="f" * 64):
+    """A certificate of points whose accuracies are abilities with noise that shrinks as the budget grows."""
+    random = np.random.default_rng(0)
+    runs = []
+    for point, seed, factor in itertools.product(range(points), range(seeds), FACTORS):
+        scores = ability[point] + noise / factor * random.normal(size=2 * factor)
+        losses = 2 - scores
+        runs.append(
+            CertifiedRun(point=point, seed=seed, factor=factor, accuracies=tuple(scores), train_losses=tuple(losses))
+        )
+    return Certificate(
+        name="certify_squeezenet",
+        space="squeezenet",
+        preset="cifar",
+        data="proxy",
+        data_fingerprint=fingerprint,
+        recipe=Recipe(),
+        budget=Budget(),
+        validation_images=1000,
+        seeds=seeds,
+        command="",
+        versions={},
+        machine={},
+        points=tuple(
+            CertifiedPoint(label=f"point {number}", params=1000 + number, macs=5000 - number)
+            for number in range(points)
+        ),
+        runs=tuple(runs),
+        pairs=(),
+        unfinished=0,
+    )
+
+
+def concordance(first, second):
+    """Kendall's tau without ties, counted pair by pair."""
+    pairs = list(itertools.combinations(range(len(first)), 2))
+    return sum(np.sign((first[i] - first[j]) * (second[i] - second[j])) for i, j in pairs) / len(pairs)
+
+
+def test_rankers_compare_every_seed_with_the_long_runs_of_the_others():
+    ability = np.linspace(0.3, 0.6, 32)
+    certificate = made(ability, 0.15, seeds=3)
+    last = {
+        (run.seed, run.factor): {r.point: r for r in certificate.runs if (r.seed, r.factor) == (run.seed, run.factor)}
+        for run in certificate.runs
+    }
+    table = rankers(certificate).set_index(["ranker", "factor"])
+
+    def column(seed, factor, score):
+        return [score(last[seed, factor][point]) for point in range(32)]
+
+    def final(run):
+        return run.accuracies[-1]
+
+    for factor, name in ((1, "accuracy"), (4, "accuracy"), (8, "ceiling")):
+        pairs = [(column(s, factor, final), column(t, 8, final)) for s, t in itertools.permutations(range(3), 2)]
+        expected = np.mean([concordance(one, other) for one, other in pairs])
+        assert table.loc[(name, factor), "kendall"] == pytest.approx(expected)
+        ranks = [np.corrcoef(np.argsort(np.argsort(one)), np.argsort(np.argsort(other)))[0, 1] for one, other in pairs]
+        assert table.loc[(name, factor), "spearman"] == pytest.approx(np.mean(ranks))
+        kept = [len(set(np.argsort(one)[-5:]) & set(np.argsort(other)[-5:])) for one, other in pairs]
+        assert table.loc[(name, factor), "kept"] == pytest.approx(np.mean(kept))
+    losses = [
+        concordance(column(s, 1, lambda run: -np.mean(run.train_losses)), column(t, 8, final))
+        for s, t in itertools.permutations(range(3), 2)
+    ]
+    assert table.loc[("training loss", 1), "kendall"] == pytest.approx(np.mean(losses))
+    costs = table.reset_index().set_index("ranker")
+    assert costs.loc["params", "kendall"] == -costs.loc["macs", "kendall"]
+    assert costs.loc["params", "kendall"] > 0.8
+    assert table.loc[("accuracy", 1), "kendall"] < table.loc[("accuracy", 4), "kendall"]
+
+
+def test_epochs_are_those_before_the_rate_falls():
+    certificate = made(np.linspace(0.3, 0.6, 32), 0.1)
+    table = epochs(certificate)
+    assert table["epoch"].tolist() == list(range(1, 13))  # of 16, the last quarter falls
+    assert table["images"].tolist() == [10_000 * epoch for epoch in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("name", "variance", "off"), [("kendall", lambda _: 0.437, 4), ("spearman", lambda r: 1 + r**2 / 2, 3)]
+)
+def test_intervals_hold_what_they_are_about(name, variance, off):
+    """Simulated: pairs of 32 numbers with a known correlation, whose rank correlations have closed forms."""
+    random = np.random.default_rng(1)
+    for correlation in (0.3, 0.8, 0.95):
+        known = 2 / np.pi * np.arcsin(correlation) if name == "kendall" else 6 / np.pi * np.arcsin(correlation / 2)
+        drawn = random.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], size=(500, 32))
+        measure = stats.kendalltau if name == "kendall" else stats.spearmanr
+        held = [
+            low <= known <= high
+            for pair in drawn
+            for found in [measure(pair[:, 0], pair[:, 1]).statistic]
+            for low, high in [interval(found, variance(found), 32 - off)]
+        ]
+        assert np.mean(held) > 0.92
+
+
+def test_intervals_of_too_few_points_are_not_known():
+    assert np.isnan(interval(0.5, 0.437, 0)).all()
+    assert np.isnan(interval(1.0, 0.437, 30)).all()
+
+
+def test_points_with_a_missing_run_are_left_out_and_too_few_are_an_error():
+    certificate = made(np.linspace(0.3, 0.6, 8), 0.1, points=8)
+    short = certificate.model_copy(update={"runs": certificate.runs[1:]})
+    assert complete(short) == list(range(1, 8))
+    assert accuracies(short)["point"].tolist() == list(range(1, 8))
+    none = certificate.model_copy(update={"runs": certificate.runs[: 4 * 2 * len(FACTORS)]})
+    with pytest.raises(ExplorerError, match="4 of 8 points are done at every budget; ranks need 5"):
+        rankers(none)
+
+
+def test_separated_pairs_are_those_of_the_long_runs():
+    """Long runs of many images separate pairs; short ones are the same runs, then noise, then turned around."""
+    long = make_record(seeds=2, images=4000, world=World(pair=0.3))
+    noise = make_record(seeds=2, images=20, random=1)
+    around = long.runs.assign(correct=[~bits for bits in long.runs["correct"]], accuracy=1 - long.runs["accuracy"])
+    turned = type(long)(**{**vars(long), "runs": around})
+    same, nothing, opposite = separated_pairs([long, noise, turned, long])
+    assert (same.factor, nothing.factor, opposite.factor) == FACTORS[:-1]
+    assert same.total == same.same > 5
+    assert nothing.same + nothing.opposite < same.total / 2
+    assert opposite.opposite == same.total
+    assert opposite.same == 0
+
+
+@pytest.mark.parametrize("space", ["squeezenet", "efficientnet"])
+def test_a_population_is_spread_over_cost(space):
+    points = population(space, "cifar", 32)
+    assert points == population(space, "cifar", 32)
+    networks = [find_space(space).point("cifar", **values).expand() for values in points]
+    assert len({network.digest for network in networks}) == 32
+    base = find_space(space).point("cifar").expand().cost.macs
+    strata = Counter(int(8 * np.log(4 * network.cost.macs / base) / np.log(8)) for network in networks)
+    assert strata == dict.fromkeys(range(8), 4)
+
+
+def test_a_population_says_what_it_cannot_do():
+    with pytest.raises(ExplorerError, match="points = 30: 8 strata of cost have equally many; give 32"):
+        population("squeezenet", "cifar", 30)
+    with pytest.raises(ExplorerError, match="seeds = 1: a short run is compared with long runs of another seed"):
+        certificate_study("squeezenet", "cifar", "proxy", seeds=1)
+
+
+def test_studies_go_by_a_certificate_of_their_space_data_recipe_and_budget():
+    record = make_record()
+    certificate = made(np.linspace(0.3, 0.6, 32), 0.1)
+    assert find_certificate(record, [certificate]) is certificate
+    for other in (
+        {"data_fingerprint": "e" * 64},
+        {"space": "efficientnet"},
+        {"preset": "v1_0"},
+        {"recipe": Recipe(learning_rate=0.1)},
+        {"budget": Budget(epochs=3)},
+        {"points": certificate.points[:31]},
+    ):
+        assert find_certificate(record, [certificate.model_copy(update=other)]) is None
+    page = render(
+        record, {name: _Nothing() for name in ("curve", "front_params", "front_macs", "learning_curves")}, certificate
+    )
+    assert trust(certificate)[0].replace("'", "&#39;") in page
+    without = render(record, {name: _Nothing() for name in ("curve", "front_params", "front_macs", "learning_curves")})
+    assert no_certificate(record)[:80] in without
+    assert "certify squeezenet --preset cifar --data proxy --budget 10000x2" in without
+
+
+class _Nothing:
+    title = caption = inline = ""
+
+
+def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeypatch):
+    """The whole command on the proxy data set, twice: the second time nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
+    first = capsys.readouterr().out
+    assert "64 runs to train" in first
+    assert "8 points show that all works, and no more" in first
+    folder = tmp_path / "reports" / "certify_squeezenet@images256-epochs1"
+    assert {path.name for path in folder.iterdir()} >= {
+        "report.html",
+        "certificate.json",
+        "agreement.svg",
+        "rankers.csv",
+    }
+    page = (folder / "report.html").read_text()
+    assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
+    assert "0 runs to train, 64 stored already" in capsys.readouterr().out
+    assert (folder / "report.html").read_text() == page
+    (stored,) = Ledger("explorer.db").certificates()
+    assert stored == Certificate.model_validate_json((folder / "certificate.json").read_text())
+    assert len(stored.runs) == 8 * 2 * 4
+    assert {len(done.accuracies) for done in stored.runs if done.factor == 8} == {8}
+    assert not stored.is_enough
+    names = Ledger("explorer.db").study_names()
+    records = [Ledger("explorer.db").load(name) for name in sorted(names, key=lambda name: (len(name), name))]
+    assert certificate_of(records) == stored
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("certify squeezenot", "squeezenet"),
+        ("certify squeezenet --budget 5", "--budget 5: images and epochs, such as 10000x2"),
+        ("certify squeezenet --budget 0x2", "--budget 0x2: images"),
+        ("certify squeezenet --points 33", "points = 33: 8 strata of cost have equally many; give 32"),
+        ("certify squeezenet --seeds 1", "seeds = 1"),
+        ("certify squeezenet --budget 90000x2", "90000"),
+        ("certify squeezenet --quick --budget 500x1", "--quick has a budget of its own"),
+        ("certify squeezenet --preset cifer", "cifar"),
+    ],
+)
+def test_mistakes_are_one_line(words, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(words.split()) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("*.db"))

@@ -1,9 +1,10 @@
-"""Images a second, validation included, of a plain training loop, of our trainer on one core, and of our engine on all cores.
+"""Training images a second, validation included, of a plain training loop, of our trainer on one core, and of our engine on all cores.
 
-The plain loop is what one would write: PIL images, a data set class, a DataLoader with two workers, float32 in torch's default
-layout, one network after another, measured on the validation images after each epoch. All three train the same
-networks with the same recipe on the same images, in turn, so that a drift of the machine's speed meets them alike.
-`--data cifar10 --data-dir DIR` takes real images.
+The plain loop is what one would write: a network in plain torch (`plain_networks.py`), PIL images, a data set class, a DataLoader with
+two workers, float32 in torch's default layout, one network after another. A second, stricter ratio has the same loop train our
+own module. All train the same networks with the same recipe on the same images and are measured on as many validation
+images; they take turns, so that a drift of the machine's speed meets them alike. Other work beside it slows the plain loop's
+threads, which wait for each other, more than ours. `--data cifar10 --data-dir DIR` takes real images.
 """
 
 import argparse
@@ -13,11 +14,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import plain_networks
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -27,11 +30,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from explorer.data import Dataset, find_source
 from explorer.engine import SETTINGS, execute
+from explorer.latency import BUSY, load_average
 from explorer.network import Network
 from explorer.recipe import Budget, Recipe
 from explorer.run import Run
 from explorer.spaces import find_space
-from explorer.training import measure, numerics
+from explorer.training import EVALUATION_BATCH, GLANCE, measure, numerics
 
 NETWORKS = [
     ("squeezenet", {"squeeze_ratio": 0.125}),
@@ -41,7 +45,7 @@ NETWORKS = [
     ("efficientnet", {"phi": 1.0}),
 ]
 REPEATS = 3
-BUDGET = Budget(images=10_000, epochs=2)
+IMAGES = 3_840
 RECIPE = Recipe()
 SPAWN = "distributed.nanny.pre-spawn-environ."
 WORKER = {name.removeprefix(SPAWN): str(value) for name, value in SETTINGS.items() if name.startswith(SPAWN)}
@@ -74,25 +78,25 @@ class Images(TorchDataset[tuple[Tensor, int]]):
         return (pixels - self.mean[:, None, None]) / self.deviation[:, None, None], label
 
 
-def plain(network: Network, dataset: Dataset) -> float:
-    """Trains as most people would; returns training images a second."""
-    split, size = dataset.split(), network.input.size
-    training = Images(dataset, split.train[: BUDGET.images].tolist(), size, augmented=True)
-    validation = Images(dataset, split.validation[: BUDGET.validation].tolist(), size, augmented=False)
-    model = network.build()
-    total = BUDGET.epochs * (BUDGET.images // RECIPE.batch_size) * RECIPE.batch_size
+def plain(build: Callable[[], nn.Module], size: int, dataset: Dataset, budget: Budget) -> float:
+    """Trains a network as most people would; returns training images a second."""
+    split = dataset.split()
+    training = Images(dataset, split.train[: budget.images].tolist(), size, augmented=True)
+    validation = Images(dataset, split.validation[: budget.validation].tolist(), size, augmented=False)
+    # Forked, as loaders are in a script that one starts oneself. This process was spawned, and its loaders would be as well:
+    # they would import torch again at every epoch.
+    loader = partial(DataLoader, num_workers=2, multiprocessing_context="fork")
+    batches = loader(training, RECIPE.batch_size, shuffle=True, drop_last=True)
+    model = build()
+    total = budget.epochs * len(batches) * RECIPE.batch_size
     optimiser = torch.optim.SGD(
         model.parameters(), RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay, nesterov=True
     )
     begun = time.perf_counter()
-    loader = DataLoader(
-        training, RECIPE.batch_size, shuffle=True, drop_last=True, num_workers=2, multiprocessing_context="fork"
-    )
-    held_out = DataLoader(validation, 500, num_workers=2, multiprocessing_context="fork")
     seen = 0
-    for _ in range(BUDGET.epochs):
+    while seen < total:
         model.train()
-        for images, labels in loader:
+        for images, labels in batches:
             for group in optimiser.param_groups:
                 group["lr"] = RECIPE.rate(seen, total)
             loss = functional.cross_entropy(model(images), labels, label_smoothing=RECIPE.label_smoothing)
@@ -101,27 +105,34 @@ def plain(network: Network, dataset: Dataset) -> float:
             optimiser.step()
             seen += len(images)
         model.eval()
+        # As our trainer does: a part of the images after the epochs before the last.
+        held_out = range(len(validation) if seen == total else min(GLANCE, len(validation)))
         with torch.no_grad():
-            sum(int((model(images).argmax(1) == labels).sum()) for images, labels in held_out)
+            for images, labels in loader(torch.utils.data.Subset(validation, held_out), EVALUATION_BATCH):
+                int((model(images).argmax(1) == labels).sum())
     return seen / (time.perf_counter() - begun)
 
 
-def trainer(network: Network, dataset: Dataset) -> float:
-    """Our trainer in this process, on one core."""
-    measured = measure(network, dataset, RECIPE, BUDGET, seed=0)
-    return BUDGET.images * BUDGET.epochs / measured.seconds
+def single(network: Network, dataset: Dataset, budget: Budget) -> float:
+    """Our trainer on one core: training images a second."""
+    torch.set_num_threads(1)
+    return _trained(budget) / measure(network, dataset, RECIPE, budget, seed=0).seconds
 
 
-def engine(network: Network, dataset: Dataset) -> tuple[float, float]:
-    """Our engine on all cores: images a second from when every core has ended a run to the end, and seconds to start it."""
-    runs = [(Run(network, dataset.fingerprint, RECIPE, BUDGET, seed, numerics()),) for seed in range(3 * CORES)]
+def engine(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, float, float]:
+    """Our engine on all cores.
+
+    Training images a second from when every core has ended a run to the end; seconds from the call to the first run's
+    beginning; the largest peak memory of a worker in bytes.
+    """
+    runs = [(Run(network, dataset.fingerprint, RECIPE, budget, seed, numerics()),) for seed in range(3 * CORES)]
     begun = time.perf_counter()
-    ends, own = [], []
+    ends, rows = [], []
     for outcome in execute(runs, dataset.folder, CORES):
         ends.append(time.perf_counter())
-        own.append(outcome.row["seconds"])
-    images = (len(runs) - CORES) * BUDGET.images * BUDGET.epochs
-    return images / (ends[-1] - ends[CORES - 1]), ends[0] - begun - own[0]
+        rows.append(outcome.row)
+    speed = (len(runs) - CORES) * _trained(budget) / (ends[-1] - ends[CORES - 1])
+    return speed, ends[0] - begun - rows[0]["seconds"], max(row["peak_memory_bytes"] for row in rows)
 
 
 def peak() -> float:
@@ -149,44 +160,59 @@ def apart(work: Callable[..., T], *arguments: object, environment: dict[str, str
             del os.environ[name]
 
 
-def single(network: Network, dataset: Dataset) -> float:
-    """Our trainer as in a worker: one thread."""
-    torch.set_num_threads(1)
-    return trainer(network, dataset)
+def _trained(budget: Budget) -> int:
+    """Images that a run trains on: whole batches."""
+    return budget.epochs * (budget.images // RECIPE.batch_size) * RECIPE.batch_size
+
+
+def _ratio(pairs: Iterable[tuple[float, float]]) -> str:
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def main() -> None:
-    """Prints a row for each network: medians, with the range of the ratios."""
+    """Prints a row for each network: medians, with the ranges of the ratios."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="proxy")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images; half as many are validated on")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     options = parser.parse_args()
-    source = find_source(options.data, options.data_dir)
-    dataset = source.prepare()
+    budget = Budget(images=options.images, epochs=2, validation=options.images // 2)
+    dataset = find_source(options.data, options.data_dir).prepare()
+    load = load_average()
+    if load and load > BUSY:
+        print(f"warning: this machine is busy (load average {load:.2f} a core): the plain loop comes out too slow")
     most = apart(peak)
     print(
-        f"torch {torch.__version__}, {CORES} cores, {options.data}, {BUDGET.epochs} epochs of {BUDGET.images:,} images, n = {REPEATS}"
+        f"torch {torch.__version__}, {CORES} cores, {options.data}, {budget.epochs} epochs of {budget.images:,} images, "
+        f"n = {options.repeats}; median (lowest to highest); images a second"
     )
     print(f"a large bfloat16 convolution: {2 * most / 1e9:,.0f} GFLOP/s a core")
-    starts = []
+    starts, memories = [], []
     for space, metaparameters in NETWORKS:
-        network = find_space(space).point("cifar", **metaparameters).expand()
+        point = find_space(space).point("cifar", **metaparameters)
+        network = point.expand()
+        size = network.input.size
         rows = []
-        for _ in range(REPEATS):
-            slow = apart(plain, network, dataset)
-            one = apart(single, network, dataset, environment=WORKER)
-            every, start = apart(engine, network, dataset)
-            rows.append((slow, one, every))
+        for _ in range(options.repeats):
+            theirs = apart(plain, partial(plain_networks.build, point), size, dataset, budget)
+            module = apart(plain, network.build, size, dataset, budget)
+            one = apart(single, network, dataset, budget, environment=WORKER)
+            every, start, memory = apart(engine, network, dataset, budget)
+            rows.append((theirs, module, one, every))
             starts.append(start)
-        slow, one, every = (statistics.median(column) for column in zip(*rows, strict=True))
-        ratios = sorted(all_cores / plain_loop for plain_loop, _, all_cores in rows)
+            memories.append(memory / 2**20)
+        theirs, module, one, every = (statistics.median(column) for column in zip(*rows, strict=True))
         share = 3 * network.cost.macs * one / most
         what = ", ".join(f"{key} {value:g}" for key, value in metaparameters.items())
         print(
-            f"{space:12} {what:20} plain {slow:6,.0f}, one core {one:6,.0f}, engine {every:6,.0f} images a second; engine / plain "
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}); {share:.0%} of a core's peak"
+            f"{space:12} {what:19} plain {theirs:6,.0f}, with our module {module:6,.0f}, one core {one:6,.0f} ({share:.0%} of its "
+            f"peak), engine {every:6,.0f}; engine / plain {_ratio((row[3], row[0]) for row in rows)}, "
+            f"with our module {_ratio((row[3], row[1]) for row in rows)}"
         )
     print(f"the engine's start: {statistics.median(starts):.1f} s ({min(starts):.1f} to {max(starts):.1f})")
+    print(f"peak memory of a worker: {statistics.median(memories):,.0f} MiB (up to {max(memories):,.0f})")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ class Recipe(BaseModel):
         return self.learning_rate * min(warmup, self._decay(seen, total))
 
     def trunk(self, steps: int, batch_size: int) -> int:
-        """Steps of a budget of `steps` before its rate begins to fall, which all larger budgets share."""
+        """Steps of a budget of `steps` before its rate begins to fall, which all larger budgets share; never the last step."""
         total = (steps + 1) * batch_size
-        return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps + 1))
+        return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
 
     def _decay(self, seen: int, total: int) -> float:
         decaying = self.decay_share * total

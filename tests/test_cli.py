@@ -48,7 +48,7 @@ def test_describe_shows_fvcore_s_counts_beside_ours(capsys):
     assert re.search(r"total +1x1x10 +46,245 +1,096,680 +41,065 +1,096,680", out)
     assert re.search(r"conv +- +1,096,680 +1,096,680 +0", out)
     assert re.search(r"batch_norm +fvcore counts batch norm; .* 0 +80,000 +80,000", out)
-    assert re.search(r"silu_ +no weights .* 19 +- +- +-", out)
+    assert re.search(r"silu +no weights .* 19 +- +- +-", out)
     assert "params: 46,245 ours, 46,245 by torch" in out
     assert "are equal" in out
 

@@ -41,11 +41,15 @@ def test_a_stored_data_set_opens_with_the_same_content():
     assert cache_folder() in dataset.folder.parents
 
 
-def test_arrays_are_read_only():
+def test_what_is_stored_cannot_be_written_to():
     dataset = make()
-    for array in (dataset.images, dataset.labels):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.labels[0] = 0
+    before = (dataset.folder / "images.npy").read_bytes()
+    dataset.images[0] = ~dataset.images[0]
+    dataset.images.flush()
+    assert (dataset.folder / "images.npy").read_bytes() == before
+    assert not np.array_equal(open_dataset(dataset.folder).images[0], dataset.images[0])
 
 
 def test_a_pickle_holds_the_folder_and_not_the_images():

@@ -5,7 +5,7 @@ import torch.fx.passes.shape_prop
 
 from explorer.errors import Infeasible
 from explorer.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
-from explorer.modules import Depthwise, Dropped
+from explorer.modules import Averaged, Convolution, Depthwise, Dropped, Rectifier
 from explorer.network import Network, Repeat, Residual, chain, concat
 from explorer.spaces import find_space
 
@@ -169,11 +169,14 @@ def test_memory_access_by_hand():
     )
 
 
+ELEMENTARY = (Averaged, Convolution, Depthwise, Dropped, Rectifier)
+
+
 class Leaves(torch.fx.Tracer):
     """Traces down to single operators, and takes our own elementary modules for such."""
 
     def is_leaf_module(self, module, name):
-        return isinstance(module, Depthwise | Dropped) or super().is_leaf_module(module, name)
+        return isinstance(module, ELEMENTARY) or super().is_leaf_module(module, name)
 
 
 IN_PLACE = (torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.SiLU, torch.nn.Sigmoid, torch.nn.Dropout, Dropped)
@@ -184,7 +187,7 @@ def held_at_most(built):
     module = built.build().eval().body
     traced = torch.fx.GraphModule(module, Leaves().trace(module))
     torch.fx.passes.shape_prop.ShapeProp(traced).propagate(torch.zeros(1, 3, built.input.size, built.input.size))
-    nodes = [node for node in traced.graph.nodes if node.op != "output"]
+    nodes = [node for node in traced.graph.nodes if node.op != "output" and "tensor_meta" in node.meta]
     sizes = {node: node.meta["tensor_meta"].shape.numel() for node in nodes}
     place = {node: number for number, node in enumerate(traced.graph.nodes)}
     last = {node: max((place[user] for user in node.users), default=place[node]) for node in nodes}
@@ -194,6 +197,7 @@ def held_at_most(built):
         before = [other for other in nodes if place[other] < now and last[other] >= now]
         written_over = [other for other in before if last[other] == now and sizes[other] == sizes[node]]
         elementwise = node.op == "call_function" and node.target is not torch.cat
+        elementwise |= node.op == "call_method" and node.target == "to"  # the type that it has already
         elementwise |= node.op == "call_module" and isinstance(traced.get_submodule(node.target), IN_PLACE)
         held = sum(sizes[other] for other in before)
         most = max(most, held + (0 if elementwise and written_over else sizes[node]))

@@ -269,7 +269,8 @@ def test_published_names_are_not_joined(ax):
 
 
 def test_learning_curves_have_a_line_a_run_and_one_a_point(ax):
-    runs = analysis.runs_table(broken(make_record(images=100), 0, (1,)))
+    study = load_study("squeeze_ratio").override(epochs=4)
+    runs = analysis.runs_table(broken(make_record(study, images=100), 0, (1,)))
     plots.learning_curves(runs, ax)
     assert len(ax.lines) == 23 + 8
     means = [line for line in ax.lines if line.get_marker() == "o"]

@@ -112,10 +112,11 @@ def test_a_run_learns_and_is_the_same_twice(network, stripes):
     assert runs[0].peak_memory_bytes > 50e6
 
 
-def test_rungs_are_what_runs_of_their_budgets_are(stripes):
+@pytest.mark.parametrize("decay_share", [0.4, 0.0])
+def test_rungs_are_what_runs_of_their_budgets_are(stripes, decay_share):
     """Also with dropout, whose random numbers a branch must not use up, and where branches leave in the middle of an epoch."""
     network = SqueezeNet.point("cifar", classes=3, base_e=8, incr_e=8, stem_width=8, fires=3, pools=(1,), dropout=0.3)
-    recipe = Recipe(batch_size=32, warmup_images=100, decay_share=0.4)
+    recipe = Recipe(batch_size=32, warmup_images=100, decay_share=decay_share)
     budgets = [Budget(images=200, epochs=epochs) for epochs in (1, 2, 4)]
     rungs = list(measure_rungs(network.expand(), stripes, recipe, budgets, seed=3))
     for budget, rung in zip(budgets, rungs, strict=True):
@@ -123,7 +124,7 @@ def test_rungs_are_what_runs_of_their_budgets_are(stripes):
         assert rung.accuracies == alone.accuracies
         assert rung.train_losses == alone.train_losses
         assert np.array_equal(rung.top_probability, alone.top_probability)
-        assert len(rung.train_losses) == budget.epochs
+        assert len(rung.train_losses) == len(rung.accuracies) == budget.epochs
     assert rungs[0].seconds < rungs[1].seconds < rungs[2].seconds
 
 

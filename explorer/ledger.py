@@ -52,11 +52,12 @@ RUN_COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: its state, the reason where it is not `done`, and its accuracy where it is."""
+    """How a run ended: its state, the reason where it is not `done`, and its accuracy and duration where it is."""
 
     state: str
     reason: str
     accuracy: float | None
+    seconds: float | None = None
 
     @property
     def final(self) -> bool:
@@ -247,9 +248,9 @@ class Ledger:
         found: dict[str, Result] = {}
         with self._transaction() as connection:
             for start in range(0, len(keys), 500):
-                chosen = sa.select(runs.c.key, runs.c.state, runs.c.reason, runs.c.accuracy)
+                chosen = sa.select(runs.c.key, runs.c.state, runs.c.reason, runs.c.accuracy, runs.c.seconds)
                 for row in connection.execute(chosen.where(runs.c.key.in_(keys[start : start + 500]))):
-                    found[row.key] = Result(row.state, row.reason, row.accuracy)
+                    found[row.key] = Result(row.state, row.reason, row.accuracy, row.seconds)
         return found
 
     def record_latencies(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,110 @@
+"""Which recipe ranks best for its time: short runs of a certificate's points, in several recipes, against its long runs.
+
+    python benchmarks/recipes.py --data cifar10 --data-dir DIR --storage explorer.db
+
+needs what `explorer certify squeezenet --data cifar10` has stored. Each recipe trains the same points with the same seeds; a run
+counts as its agreement (Kendall's tau) with the long runs of the other seeds. Differences from the recipe in use are of the same
+points, so their intervals come from drawing points again, paired. Seconds are those of the training runs alone.
+"""
+
+import argparse
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from explorer.certificate import FACTORS
+from explorer.certifying import certificate_study
+from explorer.data import Dataset, find_source
+from explorer.engine import execute
+from explorer.ledger import Ledger
+from explorer.plan import plan
+from explorer.recipe import Budget, Recipe
+from explorer.run import Run
+from explorer.sweeping import default_workers, runs_of
+
+DRAWS = 1000
+Settings = dict[str, Any]
+RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and of the budget
+    "in use: trunk, then a fall over the last quarter": ({}, {}),
+    "linear fall after the warm-up": ({"decay_share": 1.0}, {}),
+    "fall over the last half": ({"decay_share": 0.5}, {}),
+    "no label smoothing": ({"label_smoothing": 0.0}, {}),
+    "batches of 64, fewer images": ({"batch_size": 64, "learning_rate": 0.085}, {"images": 8_500}),
+    "batches of 256, more images": ({"batch_size": 256, "learning_rate": 0.17}, {"images": 11_000}),
+    "half the images, twice the epochs": ({}, {"images": 5_000, "epochs": 4}),
+    "twice the images, one epoch": ({}, {"images": 20_000, "epochs": 1}),
+    "warm-up over half as many images": ({"warmup_images": 2_000}, {}),
+}
+Scores = Mapping[int, NDArray[np.float64]]  # by seed: a number for each point
+
+
+def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Dataset) -> tuple[Scores, float]:
+    """Accuracies by seed and point, and the mean seconds of a run; what is not stored is trained."""
+    known = ledger.results([run.key for run in runs.values()])
+    missing = [(run,) for run in runs.values() if run.key not in known]
+    with ledger.writing():
+        for outcome in execute(missing, dataset.folder, default_workers()):
+            ledger.record(outcome.row)
+    results = ledger.results([run.key for run in runs.values()])
+    seeds = sorted({seed for _, seed in runs})
+    scores = {
+        seed: np.array([results[run.key].accuracy for (_, other), run in runs.items() if other == seed], float)
+        for seed in seeds
+    }
+    return scores, float(np.mean([result.seconds for result in results.values() if result.seconds]))
+
+
+def agreement(short: Scores, long: Scores, points: NDArray[np.int64]) -> float:
+    """Mean Kendall's tau of each seed's short runs with the long runs of the others."""
+    pairs = [(seed, other) for seed, other in itertools.product(short, long) if seed != other]
+    return float(
+        np.mean([stats.kendalltau(short[seed][points], long[other][points]).statistic for seed, other in pairs])
+    )
+
+
+def main() -> None:
+    """Prints a table in Markdown."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--space", default="squeezenet")
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--storage", default="explorer.db")
+    options = parser.parse_args()
+    source = find_source(options.data, options.data_dir)
+    dataset, ledger = source.prepare(), Ledger(options.storage)
+    study = certificate_study(options.space, "cifar", options.data)
+    points = plan(study, source.class_count)
+    budget = study.budget.model_copy(update={"epochs": FACTORS[-1] * study.budget.epochs})
+    long, _ = measured(
+        runs_of(study.model_copy(update={"budget": budget}), points, dataset.fingerprint), ledger, dataset
+    )
+    random = np.random.default_rng(0)
+    every = np.arange(len(points))
+    drawn = [random.integers(len(points), size=len(points)) for _ in range(DRAWS)]
+    print(f"n = {len(points)} points, {study.seeds} seeds, {options.data}")
+    print("| recipe | images seen | seconds a run | Kendall's tau | difference from the one in use, 95 % interval |")
+    print("|---|---|---|---|---|")
+    base: list[float] = []
+    for name, (recipe, changes) in RECIPES.items():
+        changed = study.model_copy(
+            update={
+                "recipe": Recipe(**study.recipe.model_dump() | recipe),
+                "budget": Budget(**study.budget.model_dump() | changes),
+            }
+        )
+        short, seconds = measured(runs_of(changed, points, dataset.fingerprint), ledger, dataset)
+        taus = [agreement(short, long, chosen) for chosen in drawn]
+        base = base or taus
+        low, high = np.quantile(np.array(taus) - np.array(base), [0.025, 0.975])
+        seen = changed.budget.images * changed.budget.epochs
+        difference = f"{low:+.3f} to {high:+.3f}" if base is not taus else ""
+        print(f"| {name} | {seen:,} | {seconds:.1f} | {agreement(short, long, every):.3f} | {difference} |")
+
+
+if __name__ == "__main__":
+    main()

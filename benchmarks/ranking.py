@@ -1,0 +1,279 @@
+"""How well `proxy` ranks networks of equal cost as CIFAR-10 does: draws the points, measures them, reports; docs/data.md shows it.
+
+The points and their accuracies are in benchmarks/ranking/points.csv. `draw` makes the points again, by price alone; `measure` trains
+them and fills the table; `report` prints what docs/data.md holds; `sheet` draws samples of proxy.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import stats
+
+from explorer.data import find_source
+from explorer.data.proxy import CLASSES, make_block
+from explorer.engine import execute
+from explorer.enumeration import enumeration
+from explorer.ledger import Ledger
+from explorer.network import Network
+from explorer.pricing import COUNTS, join, price_chunks
+from explorer.recipe import Budget, Recipe
+from explorer.run import Run
+from explorer.spaces import find_space
+from explorer.training import numerics
+
+TABLE = Path(__file__).parent / "ranking" / "points.csv"
+STRATA = {
+    "squeezenet": (32, (1_000_000, 2_000_000, 4_000_000)),
+    "efficientnet": (16, (600_000, 1_100_000, 2_000_000)),
+}
+"""Points in a stratum, and the multiply-adds of each."""
+WIDTH = 0.02
+"""How far a point's multiply-adds may be from its stratum's, as a share."""
+PRESET = "cifar"
+DRAWN = 400_000
+SEEDS = (0, 1)
+REFERENCE = Budget(epochs=8)
+"""The budget on CIFAR-10, which runs of the default budget on `proxy` should foretell."""
+RESAMPLES = 1000
+BAR = 0.8
+CHANCE = 12.0
+"""Percent that guessing does not reach: of ten classes and 5,000 images, 10 with a deviation of 0.4."""
+
+
+def network(family: str, values: dict[str, Any]) -> Network:
+    """The network of a point."""
+    return find_space(family).point(PRESET, **values).expand()
+
+
+def read() -> pd.DataFrame:
+    """The table, with every digit."""
+    return pd.read_csv(TABLE, float_precision="round_trip")
+
+
+def write(table: pd.DataFrame) -> None:
+    """Writes the table; whole numbers as such, also where a family does not have them."""
+    table.convert_dtypes().to_csv(TABLE, index=False)
+
+
+def draw() -> pd.DataFrame:
+    """The points, one row each, drawn evenly from the family's ranges and kept where their price is right.
+
+    A third of every stratum, by lot, is for tuning the generator.
+    """
+    rows = []
+    for name, (each, centres) in STRATA.items():
+        family = find_space(name)
+        ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(PRESET).ranges().items()}
+        drawn = enumeration(family, PRESET, ranges, sample=DRAWN)
+        priced = join(list(price_chunks(family, PRESET, drawn.blocks(), COUNTS)))
+        macs = priced.amounts["macs"]
+        lots = np.random.default_rng(4)
+        for centre in centres:
+            found: dict[str, dict[str, Any]] = {}
+            for row in np.flatnonzero(priced.feasible & (np.abs(macs / centre - 1) <= WIDTH)):
+                values = {key: np.asarray(priced.columns[key])[row].item() for key in ranges}
+                found.setdefault(network(name, values).digest, values)
+                if len(found) == each:
+                    break
+            tuning = set(lots.permutation(each)[: round(each / 3)].tolist())
+            for number, values in enumerate(found.values()):
+                cost = network(name, values).cost
+                part = "tuning" if number in tuning else "held out"
+                row_ = {"family": name, "stratum": centre, "part": part, **values}
+                rows.append(row_ | {"params": int(cost.params), "macs": int(cost.macs)})
+    table = pd.DataFrame(rows)
+    costs = ["params", "macs"]
+    return table[[column for column in table if column not in costs] + costs]
+
+
+def budget(text: str) -> Budget:
+    """The budget that is written as IMAGESxEPOCHS."""
+    images, _, epochs = text.partition("x")
+    return Budget(images=int(images), epochs=int(epochs))
+
+
+def column(data: str, spent: Budget, seed: int) -> str:
+    """The table's column of the accuracies on a data set."""
+    return f"{data}_{spent.images}x{spent.epochs}_{seed}"
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Trains the points on a data set, unless the ledger has their runs, and fills the table."""
+    table = read()
+    dataset = find_source(arguments.data, arguments.data_dir).prepare()
+    spent = arguments.budget or (REFERENCE if arguments.data == "cifar10" else Budget())
+    using = numerics()
+    runs: dict[Run, tuple[int, str]] = {}
+    for seed in SEEDS:
+        for number, row in table.iterrows():
+            if (arguments.family or row["family"]) == row["family"] and (arguments.part or row["part"]) == row["part"]:
+                ranges = find_space(row["family"]).point(PRESET).ranges()
+                values = {key: type(low)(row[key]) for key, (low, _) in ranges.items()}
+                run = Run(network(row["family"], values), dataset.fingerprint, Recipe(), spent, seed, using)
+                runs[run] = int(str(number)), column(arguments.data, spent, seed)
+    ledger = Ledger(arguments.storage, create=True)
+    with ledger.writing():
+        stored = ledger.results([run.key for run in runs])
+        for outcome in execute([(run,) for run in runs if run.key not in stored], dataset.folder, arguments.workers):
+            ledger.record(outcome.row)
+    stored = ledger.results([run.key for run in runs])
+    for run, place in runs.items():
+        if run.key in stored:
+            table.loc[place] = stored[run.key].accuracy
+    write(table)
+
+
+Statistic = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+Stratum = dict[str, NDArray[np.float64]]
+"""Columns of the table by name, for the points of one stratum."""
+
+
+def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation."""
+    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+
+
+def kendall(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Kendall's tau-b."""
+    return float(stats.kendalltau(one, other).statistic)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Pairs of columns to compare; where there are several, the mean over them."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+
+    def within(self, strata: Sequence[Stratum], statistic: Statistic) -> list[float]:
+        """The correlation in each stratum."""
+        return [
+            float(np.mean([statistic(stratum[one], stratum[other]) for one, other in self.pairs])) for stratum in strata
+        ]
+
+    def pooled(self, strata: Sequence[Stratum], statistic: Statistic) -> float:
+        """The mean over strata, weighted by the pairs of points in each."""
+        sizes = [len(stratum["macs"]) for stratum in strata]
+        return float(np.average(self.within(strata, statistic), weights=[size * (size - 1) for size in sizes]))
+
+
+PROXY = Question("proxy, mean of two seeds, with CIFAR-10, mean of two", (("proxy", "cifar10"),))
+SINGLE = Question(
+    "proxy, one seed, with CIFAR-10, one seed",
+    tuple((f"proxy_{one}", f"cifar10_{other}") for one in SEEDS for other in SEEDS),
+)
+CEILING = Question("ceiling: CIFAR-10, one seed with the other", (("cifar10_0", "cifar10_1"),))
+REPEATED = Question("proxy, one seed with the other", (("proxy_0", "proxy_1"),))
+COSTS = (
+    Question("MACs with CIFAR-10, mean of two", (("macs", "cifar10"),)),
+    Question("params with CIFAR-10, mean of two", (("params", "cifar10"),)),
+)
+
+
+def resampled(strata: Sequence[Stratum]) -> Iterator[list[Stratum]]:
+    """The points drawn again with replacement, as many from each stratum as it has."""
+    rng = np.random.default_rng(0)
+    for _ in range(RESAMPLES):
+        chosen = [rng.integers(len(stratum["macs"]), size=len(stratum["macs"])) for stratum in strata]
+        yield [
+            {key: values[rows] for key, values in stratum.items()} for stratum, rows in zip(strata, chosen, strict=True)
+        ]
+
+
+def report(reference: Budget, short: Budget) -> None:
+    """Prints the tables of docs/data.md, as far as the accuracies are there."""
+    table = read()
+    for data, spent in (("cifar10", reference), ("proxy", short)):
+        for seed in SEEDS:
+            table[f"{data}_{seed}"] = table.get(column(data, spent, seed), np.nan)
+        table[data] = table[[f"{data}_{seed}" for seed in SEEDS]].mean(axis=1, skipna=False)
+    for family, points in table.groupby("family", sort=False):
+        for part, some in ((part, points[points["part"] == part]) for part in ("held out", "tuning")):
+            if some["cifar10"].notna().all():
+                print(f"\n**{family!s}, {part}, n = {len(some)}**\n")
+                report_part(some)
+    print("\n| accuracies of single runs | n | weakest, % | strongest, % | above chance |\n|---|---|---|---|---|")
+    for family, points in table.groupby("family", sort=False):
+        for data in ("cifar10", "proxy"):
+            single = points[[f"{data}_{seed}" for seed in SEEDS]].to_numpy(float).ravel()
+            percent = 100 * single[~np.isnan(single)]
+            if len(percent):
+                cells = f"{family!s}, {data} | {len(percent)} | {percent.min():.1f} | {percent.max():.1f}"
+                print(f"| {cells} | {np.mean(percent > CHANCE):.0%} |")
+
+
+def report_part(points: pd.DataFrame) -> None:
+    """Prints how well each ranker agrees with CIFAR-10, and whether the bar is met."""
+    measured = bool(points["proxy"].notna().all())
+    ranked = ["macs", "params", *(data + end for data in ("cifar10", "proxy") for end in ("", "_0", "_1"))]
+    strata = [{key: part[key].to_numpy(float) for key in ranked} for _, part in points.groupby("stratum")]
+    names = " / ".join(f"{stratum / 1e6:g}" for stratum in sorted(points["stratum"].unique()))
+    print(f"| | Spearman [90 %] | Kendall [90 %] | Spearman at {names} M MACs |\n|---|---|---|---|")
+    again = list(resampled(strata))
+    found: dict[Question, tuple[float, float]] = {}
+    for question in (*((PROXY, SINGLE, REPEATED) if measured else ()), CEILING, *COSTS):
+        cells: list[str] = []
+        for statistic in (kendall, spearman):
+            middle = question.pooled(strata, statistic)
+            low, high = np.quantile([question.pooled(some, statistic) for some in again], [0.05, 0.95])
+            cells.insert(0, f"{middle:.2f} [{low:.2f}, {high:.2f}]")
+            found[question] = middle, float(low)
+        within = " / ".join(f"{value:.2f}" for value in question.within(strata, spearman))
+        print(f"| {question.text} | {' | '.join(cells)} | {within} |")
+    ceiling, rival = found[CEILING][0], max(found[question][0] for question in COSTS)
+    for question in (PROXY, SINGLE) if measured else ():
+        low = found[question][1]
+        verdict = "met" if low >= BAR * ceiling and low > rival else "missed"
+        if found[CEILING][1] <= 0:
+            verdict = "cannot be judged, as the interval of the ceiling holds 0"
+        bar = f"{BAR} of the ceiling {BAR * ceiling:.2f}, the better of MACs and params {rival:.2f}"
+        print(f"\n{question.text}: lower bound {low:.2f}; {bar}: {verdict}")
+
+
+def sheet(file: Path) -> None:
+    """Draws ten images of each class of proxy, one class a row."""
+    images, labels = make_block(0)
+    rows = [np.concatenate(list(images[labels == number][:16]), axis=1) for number in range(len(CLASSES))]
+    drawn = Image.fromarray(np.concatenate(rows))
+    drawn.quantize(256, Image.Quantize.MEDIANCUT).save(file, optimize=True)
+
+
+def main() -> None:
+    """Reads the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("draw")
+    measuring = commands.add_parser("measure")
+    measuring.add_argument("--data", default="proxy", choices=["proxy", "cifar10"])
+    measuring.add_argument("--data-dir", type=Path)
+    measuring.add_argument(
+        "--budget", type=budget, metavar="IMAGESxEPOCHS", help="10000x8 on cifar10, the default budget on proxy"
+    )
+    measuring.add_argument("--family", choices=list(STRATA))
+    measuring.add_argument("--part", choices=["tuning", "held out"])
+    measuring.add_argument("--storage", default="ranking.db")
+    measuring.add_argument("--workers", type=int, default=2)
+    reporting = commands.add_parser("report")
+    reporting.add_argument("--reference", type=budget, default=REFERENCE, metavar="IMAGESxEPOCHS", help="on cifar10")
+    reporting.add_argument("--budget", type=budget, default=Budget(), metavar="IMAGESxEPOCHS", help="on proxy")
+    commands.add_parser("sheet").add_argument("file", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "draw":
+        write(draw())
+    elif arguments.command == "measure":
+        measure(arguments)
+    elif arguments.command == "report":
+        report(arguments.reference, arguments.budget)
+    else:
+        sheet(arguments.file)
+
+
+if __name__ == "__main__":
+    main()

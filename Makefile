@@ -22,6 +22,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/pricing.py
 	$(BIN)/python benchmarks/depthwise.py
+	$(BIN)/python benchmarks/products.py
+	$(BIN)/python benchmarks/throughput.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

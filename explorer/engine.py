@@ -146,7 +146,7 @@ def _replace(client: Client, future: Future[Any]) -> None:
     # Let go of, or it would be done again elsewhere.
     future.release()
     client.run(_leave, workers=[home])
-    while home in client.scheduler_info()["workers"]:
+    while home in client.scheduler_info(n_workers=-1)["workers"]:
         time.sleep(0.05)
 
 

@@ -91,7 +91,9 @@ class Dropped(nn.Module):
 
 
 class Rectifier(nn.ReLU):
-    """The rectifier, in place; in training in bfloat16 it is computed on the bits, which took a third of the time on a CPU.
+    """The rectifier, in place; in training in bfloat16 on a CPU it is computed on the bits.
+
+    It took a fifth less time on maps of 8 and 16 pixels, where most of it is spent (`benchmarks/products.py`).
 
     A bfloat16 has the sign where a 16-bit integer has it, so negative numbers are negative integers. What is not a number can
     become zero so; an evaluation therefore does without, and shows it.
@@ -126,7 +128,7 @@ class _BitwiseRectifier(torch.autograd.Function):
 class Convolution(nn.Conv2d):
     """A convolution; under autocast on a CPU, a 1x1 convolution is computed as the matrix product that it is.
 
-    Its gradients then took half as long on maps of 2 to 8 pixels (`benchmarks/products.py`).
+    With its gradients it then took 0.6 to 0.9 times as long on maps of 1 to 8 pixels (`benchmarks/products.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:

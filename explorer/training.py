@@ -42,8 +42,8 @@ class Measurement:
     """What a run measured.
 
     `accuracies` and `train_losses` have one entry an epoch: the share of validation images that it got right, of the first
-    `GLANCE` before the last epoch and of all after it, and the mean training loss. `correct` and `top_probability` have one entry for each validation image, after the last epoch.
-    `peak_memory_bytes` is the process's peak resident memory during the run, or the device's on CUDA.
+    `GLANCE` before the last epoch and of all after it, and the mean training loss. `correct` and `top_probability` have one
+    entry for each validation image, after the last epoch. `peak_memory_bytes` is the process's peak resident memory during the run, or the device's on CUDA.
     """
 
     accuracies: tuple[float, ...]

@@ -77,6 +77,15 @@ def test_a_run_that_kills_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
     assert outcome.row["reason"] == f"its worker died {ATTEMPTS} times (killed, or out of memory)"
 
 
+def test_a_worker_that_has_grown_is_replaced_between_its_jobs(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer.engine.MOST_BYTES", 0)
+    _shim(monkeypatch, tmp_path, f"Path({str(tmp_path / 'pids')!r}).open('a').write(f'{{os.getpid()}}\\n')")
+    outcomes = list(execute([(run(stripes, seed=seed),) for seed in range(3)], stripes.folder, workers=1))
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == len(set(pids)) == 3  # each run once, and each in a process of its own
+
+
 def _shim(monkeypatch, folder, action):
     """Has the workers, which import verification before a run, do something else first."""
     (folder / "sitecustomize.py").write_text(

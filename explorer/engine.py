@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a job is started before the deaths of its workers count as its own fault."""
 
-MOST_BYTES = 900 << 20
-"""Peak memory after which a worker is replaced: torch keeps 15 to 30 MB for each network that it has trained."""
+MOST_NETWORKS = 12
+"""Networks after which a worker is replaced: torch keeps 15 to 30 MB for each that it has trained."""
 
 Job: TypeAlias = tuple[Run, ...]
 """Runs that one worker performs together: budgets that differ in their epochs only, growing, and share a trunk."""
@@ -75,6 +75,7 @@ def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator
     with cluster(min(workers, len(jobs))) as client:
         completed = as_completed()
         flying: dict[Any, Job] = {}
+        trained: dict[str, set[str]] = {}  # by the address of a worker: the networks that it has trained
 
         def launch(job: Job) -> None:
             key = job[0].key
@@ -92,8 +93,11 @@ def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator
                 launch(job)
                 continue
             rows = future.result() if error is None else [_crash(error)] * len(job)
-            if error is None and any(row.get("peak_memory_bytes", 0) > MOST_BYTES for row in rows):
-                _replace(client, future)
+            if error is None and waiting:
+                (home,) = client.who_has([future])[future.key]
+                trained.setdefault(home, set()).add(job[0].network.digest)
+                if len(trained[home]) >= MOST_NETWORKS:
+                    _replace(client, home, future)
             for run, row in zip(job, rows, strict=True):
                 yield _outcome(run, row)
             if waiting:
@@ -113,14 +117,15 @@ def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
     try:
         verify(first.network)
         dataset = open_dataset(dataset_folder)
-        rows.extend(
-            _done(measured)
-            for measured in measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
-        )
-    except (RunFailed, CostMismatch) as error:
-        failed = {"state": "failed", "reason": str(error), "host": _host()}
-        rows += [failed] * (len(job) - len(rows))
+        rungs = measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
+        rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
+    except CostMismatch as error:
+        rows = [_failed(error)] * len(job)
     return rows
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    return {"state": "failed", "reason": str(error), "host": _host()}
 
 
 def _done(measured: Measurement) -> dict[str, Any]:
@@ -140,9 +145,8 @@ def _done(measured: Measurement) -> dict[str, Any]:
     }
 
 
-def _replace(client: Client, future: Future[Any]) -> None:
-    """Ends the worker that has done a job, and waits until its nanny has started another in its place."""
-    (home,) = client.who_has([future])[future.key]
+def _replace(client: Client, home: str, future: Future[Any]) -> None:
+    """Ends a worker that has done its job; its nanny starts another in its place."""
     # Let go of, or it would be done again elsewhere.
     future.release()
     client.run(_leave, workers=[home])

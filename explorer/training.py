@@ -43,7 +43,8 @@ class Measurement:
 
     `accuracies` and `train_losses` have one entry an epoch: the share of validation images that it got right, of the first
     `GLANCE` before the last epoch and of all after it, and the mean training loss. `correct` and `top_probability` have one
-    entry for each validation image, after the last epoch. `peak_memory_bytes` is the process's peak resident memory during the run, or the device's on CUDA.
+    entry for each validation image, after the last epoch. `peak_memory_bytes` is the process's peak resident memory during the
+    run, or the device's on CUDA.
     """
 
     accuracies: tuple[float, ...]
@@ -84,8 +85,10 @@ def measure(
     The same arguments give the same measurement on the same machine with the same number of threads, but for the times.
     Raises `RunFailed` where the loss is not finite.
     """
-    (measurement,) = measure_rungs(network, dataset, recipe, (budget,), seed, using)
-    return measurement
+    (measured,) = measure_rungs(network, dataset, recipe, (budget,), seed, using)
+    if isinstance(measured, RunFailed):
+        raise measured
+    return measured
 
 
 def measure_rungs(
@@ -95,11 +98,11 @@ def measure_rungs(
     budgets: Sequence[Budget],
     seed: int,
     using: Numerics | None = None,
-) -> Iterator[Measurement]:
+) -> Iterator[Measurement | RunFailed]:
     """Measures one network at several budgets, which differ in their epochs only and grow.
 
-    They share a trunk, from which a branch is taken where the rate of a budget begins to fall; each measurement is the one that
-    `measure` gives for its budget, also in its times, which count the trunk's.
+    They share a trunk, from which a branch is taken where the rate of a budget begins to fall; each outcome is the one that
+    `measure` has for its budget, also in its times, which count the trunk's. A trunk that fails, fails all that follow.
     """
     using = using or numerics()
     started = time.perf_counter()
@@ -126,13 +129,20 @@ def measure_rungs(
         )
         trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images))
         trunk.seconds = time.perf_counter() - started
-        for budget in budgets:
+        for place, budget in enumerate(budgets):
             total = budget.epochs * trunk.steps_of(training)
-            trunk.train(training, validation, recipe.trunk(total, trunk.batch_size), total)
+            try:
+                trunk.train(training, validation, recipe.trunk(total, trunk.batch_size), total)
+            except RunFailed as failure:
+                yield from [failure] * len(budgets[place:])
+                return
             with torch.random.fork_rng():
                 branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
-                branch.train(training, validation, total, total)
-                yield branch.measurement(validation, memory)
+                try:
+                    branch.train(training, validation, total, total)
+                    yield branch.measurement(validation, memory)
+                except RunFailed as failure:
+                    yield failure
 
 
 def initialise(model: nn.Module) -> None:

@@ -78,7 +78,7 @@ def test_a_run_that_kills_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
 
 
 def test_a_worker_that_has_grown_is_replaced_between_its_jobs(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.engine.MOST_BYTES", 0)
+    monkeypatch.setattr("explorer.engine.MOST_NETWORKS", 1)
     _shim(monkeypatch, tmp_path, f"Path({str(tmp_path / 'pids')!r}).open('a').write(f'{{os.getpid()}}\\n')")
     outcomes = list(execute([(run(stripes, seed=seed),) for seed in range(3)], stripes.folder, workers=1))
     assert [outcome.state for outcome in outcomes] == ["done"] * 3

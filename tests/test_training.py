@@ -134,6 +134,22 @@ def test_rungs_differ_in_epochs_only(network, stripes):
             list(measure_rungs(network, stripes, Recipe(), [Budget(images=32, epochs=1), Budget(**others)], seed=0))
 
 
+def test_a_rung_that_fails_does_not_fail_the_others(network, stripes, monkeypatch):
+    recipe = Recipe(batch_size=32, warmup_images=32, decay_share=0.5)
+    budgets = [Budget(images=128, epochs=epochs) for epochs in (1, 2)]
+    rate, short = Recipe.rate, (4 + 1) * 32  # one step is added, so that the last one has a rate
+
+    def explodes(self, seen, total):
+        return 1e20 if total == short and seen > total / 2 else rate(self, seen, total)
+
+    (whole,) = measure_rungs(network, stripes, recipe, budgets[1:], seed=0)
+    monkeypatch.setattr(Recipe, "rate", explodes)
+    failed, unharmed = measure_rungs(network, stripes, recipe, budgets, seed=0)
+    assert isinstance(failed, RunFailed)
+    assert unharmed.accuracies == whole.accuracies
+    assert unharmed.train_losses == whole.train_losses
+
+
 def test_another_seed_is_another_run(network, stripes):
     recipe, budget = Recipe(batch_size=32), Budget(images=64, epochs=1)
     first, second = (measure(network, stripes, recipe, budget, seed=seed) for seed in (0, 1))

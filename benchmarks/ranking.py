@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
+from explorer import population
 from explorer.data import find_source
 from explorer.data.proxy import CLASSES, make_block
 from explorer.engine import execute
-from explorer.enumeration import enumeration
 from explorer.ledger import Ledger
 from explorer.network import Network
-from explorer.pricing import COUNTS, join, price_chunks
 from explorer.recipe import Budget, Recipe
 from explorer.run import Run
 from explorer.spaces import find_space
@@ -69,39 +68,23 @@ def draw() -> pd.DataFrame:
     """
     rows = []
     for name, (each, centres) in STRATA.items():
-        family = find_space(name)
-        ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(PRESET).ranges().items()}
-        drawn = enumeration(family, PRESET, ranges, sample=DRAWN)
-        priced = join(list(price_chunks(family, PRESET, drawn.blocks(), COUNTS)))
-        macs = priced.amounts["macs"]
         lots = np.random.default_rng(4)
-        for centre in centres:
-            found: dict[str, dict[str, Any]] = {}
-            for row in np.flatnonzero(priced.feasible & (np.abs(macs / centre - 1) <= WIDTH)):
-                values = {key: np.asarray(priced.columns[key])[row].item() for key in ranges}
-                found.setdefault(network(name, values).digest, values)
-                if len(found) == each:
-                    break
+        bands = [(centre * (1 - WIDTH), centre * (1 + WIDTH)) for centre in centres]
+        for centre, points in zip(centres, population.draw(name, PRESET, bands, each, DRAWN), strict=True):
             tuning = set(lots.permutation(each)[: round(each / 3)].tolist())
-            for number, values in enumerate(found.values()):
+            for number, values in enumerate(points):
                 cost = network(name, values).cost
                 part = "tuning" if number in tuning else "held out"
-                row_ = {"family": name, "stratum": centre, "part": part, **values}
-                rows.append(row_ | {"params": int(cost.params), "macs": int(cost.macs)})
+                row = {"family": name, "stratum": centre, "part": part, **values}
+                rows.append(row | {"params": int(cost.params), "macs": int(cost.macs)})
     table = pd.DataFrame(rows)
     costs = ["params", "macs"]
     return table[[column for column in table if column not in costs] + costs]
 
 
-def budget(text: str) -> Budget:
-    """The budget that is written as IMAGESxEPOCHS."""
-    images, _, epochs = text.partition("x")
-    return Budget(images=int(images), epochs=int(epochs))
-
-
 def column(data: str, spent: Budget, seed: int) -> str:
     """The table's column of the accuracies on a data set."""
-    return f"{data}_{spent.images}x{spent.epochs}_{seed}"
+    return f"{data}_{spent.short}_{seed}"
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -238,7 +221,7 @@ def report_part(points: pd.DataFrame) -> None:
 
 
 def sheet(file: Path) -> None:
-    """Draws ten images of each class of proxy, one class a row."""
+    """Draws sixteen images of each class of proxy, one class a row."""
     images, labels = make_block(0)
     rows = [np.concatenate(list(images[labels == number][:16]), axis=1) for number in range(len(CLASSES))]
     drawn = Image.fromarray(np.concatenate(rows))
@@ -254,15 +237,17 @@ def main() -> None:
     measuring.add_argument("--data", default="proxy", choices=["proxy", "cifar10"])
     measuring.add_argument("--data-dir", type=Path)
     measuring.add_argument(
-        "--budget", type=budget, metavar="IMAGESxEPOCHS", help="10000x8 on cifar10, the default budget on proxy"
+        "--budget", type=Budget.read, metavar="IMAGESxEPOCHS", help="10000x8 on cifar10, the default budget on proxy"
     )
     measuring.add_argument("--family", choices=list(STRATA))
     measuring.add_argument("--part", choices=["tuning", "held out"])
     measuring.add_argument("--storage", default="ranking.db")
     measuring.add_argument("--workers", type=int, default=2)
     reporting = commands.add_parser("report")
-    reporting.add_argument("--reference", type=budget, default=REFERENCE, metavar="IMAGESxEPOCHS", help="on cifar10")
-    reporting.add_argument("--budget", type=budget, default=Budget(), metavar="IMAGESxEPOCHS", help="on proxy")
+    reporting.add_argument(
+        "--reference", type=Budget.read, default=REFERENCE, metavar="IMAGESxEPOCHS", help="on cifar10"
+    )
+    reporting.add_argument("--budget", type=Budget.read, default=Budget(), metavar="IMAGESxEPOCHS", help="on proxy")
     commands.add_parser("sheet").add_argument("file", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "draw":

@@ -8,7 +8,6 @@ points, so their intervals come from drawing points again, paired. Seconds are t
 """
 
 import argparse
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from explorer.certificate import FACTORS
+from explorer.certification import Scores, crossed_pairs
 from explorer.certifying import certificate_study
 from explorer.data import Dataset, find_source
 from explorer.engine import execute
@@ -40,7 +40,6 @@ RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and o
     "twice the images, one epoch": ({}, {"images": 20_000, "epochs": 1}),
     "warm-up over half as many images": ({"warmup_images": 2_000}, {}),
 }
-Scores = Mapping[int, NDArray[np.float64]]  # by seed: a number for each point
 
 
 def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Dataset) -> tuple[Scores, float]:
@@ -61,10 +60,8 @@ def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Datas
 
 def agreement(short: Scores, long: Scores, points: NDArray[np.int64]) -> float:
     """Mean Kendall's tau of each seed's short runs with the long runs of the others."""
-    pairs = [(seed, other) for seed, other in itertools.product(short, long) if seed != other]
-    return float(
-        np.mean([stats.kendalltau(short[seed][points], long[other][points]).statistic for seed, other in pairs])
-    )
+    pairs = crossed_pairs(short, long)
+    return float(np.mean([stats.kendalltau(one[points], other[points]).statistic for one, other in pairs]))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ class _Model(BaseModel):
 
 
 class CertifiedPoint(_Model):
-    """A design point and what it costs; `metaparameters` as text, as tables show them."""
+    """A design point, by its metaparameters as text, and what it costs."""
 
     label: str
     params: int
@@ -66,7 +66,7 @@ class Certificate(_Model):
     runs: tuple[CertifiedRun, ...]
     pairs: tuple[Pairs, ...]
     unfinished: int
-    """Runs that failed."""
+    """Runs that are not done: failed or crashed."""
 
     @property
     def is_enough(self) -> bool:

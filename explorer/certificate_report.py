@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,7 +10,7 @@ from explorer import certificate_plots, certification
 from explorer.certificate import FACTORS, Certificate
 from explorer.report import TALL_INCHES, environment, panel, write_files
 from explorer.report_tables import Table, number, recipe_text, whole
-from explorer.sentences import missing_points, trust
+from explorer.sentences import missing_points, trust, with_interval
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> Path:
@@ -60,8 +58,8 @@ def _rankers(rankers: pd.DataFrame) -> Table:
             names.get(row["ranker"], row["ranker"]),
             "" if pd.isna(row["factor"]) else f"{row['factor']} x",
             whole(row["images"]) if row["images"] else "",
-            _interval(row, "kendall"),
-            _interval(row, "spearman"),
+            with_interval(row, "kendall"),
+            with_interval(row, "spearman"),
             number(row["kept"], 1),
         ]
         for row in rankers.to_dict(orient="records")
@@ -76,12 +74,6 @@ def _rankers(rankers: pd.DataFrame) -> Table:
     )
     caption = f"Agreement with the accuracies at {FACTORS[-1]} times the budget, of other seeds; in brackets the 95 % interval over points."
     return Table(caption, columns, frozenset(columns[1:]), rows)
-
-
-def _interval(row: Mapping[Any, Any], statistic: str) -> str:
-    return (
-        f"{number(row[statistic], 2)} ({number(row[f'{statistic}_low'], 2)} to {number(row[f'{statistic}_high'], 2)})"
-    )
 
 
 def _points(accuracies: pd.DataFrame) -> Table:

@@ -7,8 +7,7 @@ what is shown is the mean over all such pairs of seeds. Two runs of the largest 
 Agreement is Kendall's tau-b and Spearman's rank correlation r. Their 95 % intervals rest on the number of points n: Fisher's
 transform has the variance 0.437 / (n - 4) for tau (Fieller, Hartley and Pearson, Biometrika 44, 1957, p. 470) and
 (1 + r^2 / 2) / (n - 3) for Spearman (Bonett and Wright, Psychometrika 65, 2000, p. 23). Means over pairs of seeds are a little
-surer than that. tests/test_certification.py holds the
-simulated coverage.
+surer than that. tests/test_certification.py holds the simulated coverage.
 """
 
 from __future__ import annotations
@@ -124,8 +123,8 @@ def _scores(certificate: Certificate, factor: int, score: Callable[[CertifiedRun
 
 
 def _agreement(scores: Scores, truth: Scores, *, crossed: bool = True) -> dict[str, float]:
-    """Means over pairs of seeds, of different ones where `crossed`."""
-    pairs = [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other or not crossed]
+    """Means over pairs of seeds: of different ones where `crossed`, else of the same."""
+    pairs = crossed_pairs(scores, truth) if crossed else list(zip(scores.values(), truth.values(), strict=True))
     count = len(next(iter(truth.values())))
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
@@ -140,6 +139,11 @@ def _agreement(scores: Scores, truth: Scores, *, crossed: bool = True) -> dict[s
         "spearman_high": spearman_high,
         "kept": float(np.mean([len(_best(one) & _best(other)) for one, other in pairs])),
     }
+
+
+def crossed_pairs(scores: Scores, truth: Scores) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Each seed's scores with the truth of each other seed."""
+    return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
 
 
 def interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:

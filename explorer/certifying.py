@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from explorer.certificate import FACTORS, Certificate, CertifiedPoint, CertifiedRun
+from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
 from explorer.certification import separated_pairs
-from explorer.data import find_source
 from explorer.engine import Job, execute
 from explorer.errors import ExplorerError
 from explorer.ledger import DEFAULT_STORAGE, Ledger
-from explorer.plan import Point, plan
+from explorer.plan import Point
 from explorer.population import population
 from explorer.publish import View
 from explorer.recipe import Budget
 from explorer.record import StudyRecord
 from explorer.run import Run
 from explorer.study import Study
-from explorer.sweeping import Standing, Watcher, check_budget, default_workers, provenance, runs_of
+from explorer.sweeping import Standing, Watcher, default_workers, enlist, prepare
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
@@ -27,7 +26,7 @@ QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
 
 
 def certificate_study(
-    space: str, preset: str, data: str, budget: Budget | None = None, points: int = 32, seeds: int = 2
+    space: str, preset: str, data: str, budget: Budget | None = None, points: int = ENOUGH_POINTS, seeds: int = 2
 ) -> Study:
     """The study of a certificate at the budget that it is about.
 
@@ -43,8 +42,9 @@ def certificate_study(
         points=population(space, preset, points),
         seeds=seeds,
     )
-    chosen = study.override(data=data, **({} if budget is None else {"images": budget.images, "epochs": budget.epochs}))
-    return chosen if budget is None else chosen.model_copy(update={"budget": budget})
+    budget = budget or study.budget
+    named = study.override(data=data, images=budget.images, epochs=budget.epochs)
+    return named.model_copy(update={"budget": budget})
 
 
 def certify(
@@ -61,23 +61,14 @@ def certify(
     The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` for what the user can
     mend. An interruption loses the runs in flight only.
     """
-    source = find_source(study.data, data_dir)
-    points = plan(study, source.class_count)
-    ledger = Ledger(storage, create=True)
-    dataset = source.prepare()
-    check_budget(study, dataset)
+    points, ledger, dataset = prepare(study, storage, data_dir)
     with ledger.writing():
-        rungs = [ledger.claim(rung, dataset.fingerprint) for rung in _rungs(study)]
-        planned = [runs_of(rung, points, dataset.fingerprint) for rung in rungs]
-        for rung, runs in zip(rungs, planned, strict=True):
-            keys = {place: run.key for place, run in runs.items()}
-            ledger.save_study(rung, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
-        every = [run for runs in planned for run in runs.values()]
-        results = ledger.results([run.key for run in every])
-        missing = {run.key for run in every if run.key not in results or not results[run.key].final}
-        jobs = _jobs(planned, missing)
+        rungs, planned = zip(*(enlist(rung, points, ledger, dataset, command) for rung in _rungs(study)), strict=True)
+        results = ledger.results([run.key for runs in planned for run in runs.values()])
+        final = {key: result for key, result in results.items() if result.final}
+        jobs = _jobs(planned, final.keys())
         if watcher is not None:
-            watcher.begin(study, [run for job in jobs for run in job], [one for one in results.values() if one.final])
+            watcher.begin(study, [run for job in jobs for run in job], list(final.values()))
         for outcome in execute(jobs, dataset.folder, workers or default_workers()):
             ledger.record(outcome.row)
             if watcher is not None:
@@ -143,9 +134,9 @@ def _rungs(study: Study) -> list[Study]:
     return rungs
 
 
-def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], missing: set[str]) -> list[Job]:
-    """The missing runs, those of a point and seed together; seed by seed, the dearest first."""
-    jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key in missing) for place in planned[0]]
+def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
+    """The runs that are not final, those of a point and seed together; seed by seed, the dearest first."""
+    jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
     return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from explorer.enumeration import enumeration
 from explorer.errors import ExplorerError
-from explorer.pricing import COUNTS, Priced, join, price_chunks
+from explorer.pricing import COUNTS, join, price_chunks
 from explorer.spaces import find_space
 
 CHEAPEST, DEAREST = 0.25, 2.0
@@ -27,29 +28,34 @@ def population(space: str, preset: str | None, count: int) -> list[dict[str, Any
     if count % STRATA or count < STRATA:
         nearest = max(STRATA, STRATA * round(count / STRATA))
         raise ExplorerError(f"points = {count}: {STRATA} strata of cost have equally many; give {nearest}")
+    edges = find_space(space).point(preset).expand().cost.macs * np.geomspace(CHEAPEST, DEAREST, STRATA + 1)
+    bands = list(itertools.pairwise(edges.tolist()))
+    return [values for band in draw(space, preset, bands, count // STRATA, DRAWN) for values in band]
+
+
+def draw(
+    space: str, preset: str | None, bands: Sequence[tuple[float, float]], each: int, drawn: int
+) -> list[list[dict[str, Any]]]:
+    """For each band of multiply-adds, low and high: the metaparameters of the first `each` points with networks of their own among
+    `drawn` from the ranges of the space around a preset. Raises `ExplorerError` where a band has fewer.
+    """
     family = find_space(space)
-    base = family.point(preset)
-    ranges = {key: f"{low}..{high}" for key, (low, high) in base.ranges().items()}
-    drawn = enumeration(family, preset, ranges, sample=DRAWN)
-    priced = join(list(price_chunks(family, preset, drawn.blocks(), COUNTS)))
+    ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}
+    points = enumeration(family, preset, ranges, sample=drawn)
+    priced = join(list(price_chunks(family, preset, points.blocks(), COUNTS)))
     macs = priced.amounts["macs"]
-    edges = base.expand().cost.macs * np.geomspace(CHEAPEST, DEAREST, STRATA + 1)
-    found: dict[str, dict[str, Any]] = {}
-    for number, (low, high) in enumerate(itertools.pairwise(edges), start=1):
+    found = []
+    for low, high in bands:
+        networks: dict[str, dict[str, Any]] = {}
         for row in np.flatnonzero(priced.feasible & (macs >= low) & (macs < high)):
-            values = _values(priced, int(row))
-            found.setdefault(family.point(preset, **values).expand().digest, values)
-            if len(found) == number * count // STRATA:
+            values = {key: np.asarray(priced.columns[key])[row].item() for key in ranges}
+            networks.setdefault(family.point(preset, **values).expand().digest, values)
+            if len(networks) == each:
                 break
         else:
             raise ExplorerError(
-                f"{space}: {len(found)} points: among {DRAWN:,} drawn there are too few networks of {low:,.0f} to {high:,.0f} "
-                "multiply-adds; take fewer points or another preset"
+                f"{space}: {len(networks)} of {each} points: among {drawn:,} drawn there are too few networks of {low:,.0f} to "
+                f"{high:,.0f} multiply-adds; take fewer points or another preset"
             )
-    return list(found.values())
-
-
-def _values(priced: Priced, row: int) -> dict[str, Any]:
-    return {
-        key: column[np.array([row])].item() for key, column in priced.columns.items() if isinstance(column, np.ndarray)
-    }
+        found.append(list(networks.values()))
+    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,6 +14,8 @@ from explorer.engine import Outcome
 from explorer.ledger import Result
 from explorer.run import Run
 from explorer.study import Study
+
+Trained = TypeVar("Trained")
 
 
 class Display:
@@ -82,6 +84,16 @@ class Display:
         elapsed = time.monotonic() - self.started
         remaining = sum(run.effort for run in self.ahead) - self.effort_done
         return f"{duration(elapsed / self.effort_done * remaining)} left"
+
+
+def watched(console: Console, workers: int, train: Callable[[Display], Trained]) -> Trained | None:
+    """What `train` returns, with its progress on the console; None where Ctrl-C stopped it."""
+    try:
+        with Display(console, workers) as display:
+            return train(display)
+    except KeyboardInterrupt:
+        console.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+        return None
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from explorer.errors import ExplorerError
+from explorer.space import rule
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -52,3 +56,20 @@ class Budget(BaseModel):
     images: Annotated[int, Field(ge=2)] = 10_000
     epochs: Annotated[int, Field(ge=1)] = 2
     validation: Annotated[int, Field(ge=1)] = 5_000
+
+    @property
+    def short(self) -> str:
+        """Images and epochs as `read` takes them: `10000x2`."""
+        return f"{self.images}x{self.epochs}"
+
+    @classmethod
+    def read(cls, text: str) -> Budget:
+        """The budget that is written as IMAGESxEPOCHS; an `ExplorerError` where it is not, or breaks a rule."""
+        found = re.fullmatch(r"(\d+)x(\d+)", text)
+        if found is None:
+            raise ExplorerError(f"budget {text}: images and epochs, such as {cls().short}")
+        try:
+            return cls(images=int(found[1]), epochs=int(found[2]))
+        except ValidationError as error:
+            details = error.errors()[0]
+            raise ExplorerError(f"budget {text}: {details['loc'][-1]}: {rule(details)}") from None

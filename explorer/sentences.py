@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from explorer import analysis
 from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification import BEST, complete, rankers
 from explorer.labels import prefixed
+from explorer.recipe import Budget, Recipe
 from explorer.record import StudyRecord
 from explorer.space import label
 
@@ -163,15 +164,15 @@ def enlarged_note(record: StudyRecord) -> str:
 
 def trust(certificate: Certificate) -> list[str]:
     """How far runs of the certificate's budget can be trusted."""
-    rows = rankers(certificate).set_index(["ranker"])
-    short, ceiling, macs, params = (rows.loc[[name]].iloc[0] for name in ("accuracy", "ceiling", "macs", "params"))
+    rows = rankers(certificate).drop_duplicates("ranker").set_index("ranker").to_dict(orient="index")
+    short, ceiling, macs, params = (rows[name] for name in ("accuracy", "ceiling", "macs", "params"))
     budget, seeds = certificate.budget, certificate.seeds
     passes = f"{budget.epochs} epochs" if budget.epochs > 1 else "1 epoch"
     said = [
         (
             f"One run of {passes} of {budget.images:,} images ranks {len(complete(certificate))} points of {certificate.space} on "
-            f"{certificate.data} as runs of {FACTORS[-1]} times the budget do with Kendall's tau {_with_interval(short)}; another seed of "
-            f"the long runs does with {_with_interval(ceiling)}, FLOPs alone with {macs['kendall']:.2f} and params alone with "
+            f"{certificate.data} as runs of {FACTORS[-1]} times the budget do with Kendall's tau {with_interval(short, 'kendall')}; another seed of "
+            f"the long runs does with {with_interval(ceiling, 'kendall')}, FLOPs alone with {macs['kendall']:.2f} and params alone with "
             f"{params['kendall']:.2f}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
         )
     ]
@@ -200,15 +201,20 @@ def missing_points(certificate: Certificate) -> list[str]:
 def no_certificate(record: StudyRecord) -> str:
     """That nothing says how far the runs of a study can be trusted, and what would."""
     study = record.study
-    budget = f"{study.budget.images}x{study.budget.epochs}"
-    return (
+    said = (
         "There is no certificate for this space, data, recipe and budget: whether runs this short rank networks as longer ones do has not "
-        f"been measured. `python -m explorer certify {study.space} --preset {study.preset} --data {study.data} --budget {budget}` does."
+        "been measured."
     )
+    # The command takes the usual recipe, and as many validation images as there usually are.
+    if study.recipe != Recipe() or study.budget.validation != Budget().validation:
+        return said
+    command = f"certify {study.space} --preset {study.preset} --data {study.data} --budget {study.budget.short}"
+    return f"{said} `python -m explorer {command}` does."
 
 
-def _with_interval(row: pd.Series[Any]) -> str:
-    return f"{row['kendall']:.2f} ({row['kendall_low']:.2f} to {row['kendall_high']:.2f})"
+def with_interval(row: Mapping[Any, Any], statistic: str) -> str:
+    """A correlation of a row of `certification.rankers` with its interval."""
+    return f"{row[statistic]:.2f} ({row[f'{statistic}_low']:.2f} to {row[f'{statistic}_high']:.2f})"
 
 
 def percent(share: float) -> str:

@@ -57,20 +57,14 @@ def run_study(
     Runs that any study has measured before are reused; failed runs are final, crashed ones are tried again. Raises
     `ExplorerError` for what the user can mend. An interruption loses the runs in flight only.
     """
-    source = find_source(study.data, data_dir)
-    points = plan(study, source.class_count)
-    ledger = Ledger(storage, create=True)
-    dataset = source.prepare()
-    check_budget(study, dataset)
-    runs = runs_of(study, points, dataset.fingerprint)
-    keys = {place: run.key for place, run in runs.items()}
+    points, ledger, dataset = prepare(study, storage, data_dir)
     with ledger.writing():
-        study = ledger.claim(study, dataset.fingerprint)
-        ledger.save_study(study, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
-        results = ledger.results(list(keys.values()))
-        missing = [run for run in _in_order(runs) if run.key not in results or not results[run.key].final]
+        study, runs = enlist(study, points, ledger, dataset, command)
+        results = ledger.results([run.key for run in runs.values()])
+        final = {key: result for key, result in results.items() if result.final}
+        missing = [run for run in _in_order(runs) if run.key not in final]
         if watcher is not None:
-            watcher.begin(study, missing, [result for result in results.values() if result.final])
+            watcher.begin(study, missing, list(final.values()))
         with closing(View(ledger.url, study)) as view:
             standing = Standing(points, runs, results)
             view.sync(standing.settled())
@@ -81,6 +75,27 @@ def run_study(
                 if watcher is not None:
                     watcher.ended(outcome)
     return ledger.load(study.name)
+
+
+def prepare(study: Study, storage: str | Path, data_dir: Path | None) -> tuple[list[Point], Ledger, Dataset]:
+    """What a study's training needs: its points, the ledger, and the data, which may take minutes to make."""
+    source = find_source(study.data, data_dir)
+    points = plan(study, source.class_count)
+    ledger = Ledger(storage, create=True)
+    dataset = source.prepare()
+    check_budget(study, dataset)
+    return points, ledger, dataset
+
+
+def enlist(
+    study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
+) -> tuple[Study, dict[tuple[int, int], Run]]:
+    """Stores a study, under a name of its own, with the keys of its runs; returns it and these runs by (point, seed)."""
+    named = ledger.claim(study, dataset.fingerprint)
+    runs = runs_of(named, points, dataset.fingerprint)
+    keys = {place: run.key for place, run in runs.items()}
+    ledger.save_study(named, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
+    return named, runs
 
 
 def check_budget(study: Study, dataset: Dataset) -> None:

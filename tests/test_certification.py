@@ -225,8 +225,8 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     ("words", "said"),
     [
         ("certify squeezenot", "squeezenet"),
-        ("certify squeezenet --budget 5", "--budget 5: images and epochs, such as 10000x2"),
-        ("certify squeezenet --budget 0x2", "--budget 0x2: images"),
+        ("certify squeezenet --budget 5", "budget 5: images and epochs, such as 10000x2"),
+        ("certify squeezenet --budget 0x2", "budget 0x2: images"),
         ("certify squeezenet --points 33", "points = 33: 8 strata of cost have equally many; give 32"),
         ("certify squeezenet --seeds 1", "seeds = 1"),
         ("certify squeezenet --budget 90000x2", "90000"),

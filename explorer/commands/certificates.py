@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from explorer.commands.studies import Reports, Storage
 from explorer.console import console
 from explorer.errors import ExplorerError
-
-if TYPE_CHECKING:
-    from explorer.recipe import Budget
 
 
 def certify(
@@ -45,48 +42,26 @@ def certify(
     """
     from explorer.certificate_report import write_certificate
     from explorer.certifying import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
-    from explorer.progress import Display
+    from explorer.progress import watched
+    from explorer.recipe import Budget
     from explorer.report import check_folder
+    from explorer.sentences import missing_points, trust
     from explorer.sweeping import default_workers
 
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
-    chosen = QUICK_BUDGET if quick else _budget(budget)
+    chosen = QUICK_BUDGET if quick else Budget.read(budget) if budget else Budget()
     study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
     processes = workers or default_workers()
     screen = console()
     check_folder(reports)
     command = f"python -m explorer {shlex.join(context.obj)}"
-    try:
-        with Display(screen, processes) as display:
-            certificate = certify(
-                study, storage=storage, data_dir=data_dir, workers=processes, command=command, watcher=display
-            )
-    except KeyboardInterrupt:
-        screen.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+    train = partial(certify, study, storage=storage, data_dir=data_dir, workers=processes, command=command)
+    certificate = watched(screen, processes, lambda display: train(watcher=display))
+    if certificate is None:
         return 130
     page = write_certificate(certificate, reports / certificate.name)
-    from explorer.sentences import missing_points, trust
-
     for sentence in (*trust(certificate), *missing_points(certificate)):
         screen.print(sentence, highlight=False)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
     return int(certificate.unfinished > 0)
-
-
-def _budget(text: str | None) -> Budget | None:
-    from pydantic import ValidationError
-
-    from explorer.recipe import Budget
-    from explorer.space import rule
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if found is None:
-        raise ExplorerError(f"--budget {text}: images and epochs, such as 10000x2")
-    try:
-        return Budget(images=int(found[1]), epochs=int(found[2]))
-    except ValidationError as error:
-        details = error.errors()[0]
-        raise ExplorerError(f"--budget {text}: {details['loc'][-1]} {rule(details)}") from None

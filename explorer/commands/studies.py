@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def sweep(
     from explorer.ledger import Ledger
     from explorer.plan import plan
     from explorer.plan import quick as quickened
-    from explorer.progress import Display
+    from explorer.progress import watched
     from explorer.report import check_folder
     from explorer.study_files import load_study
     from explorer.sweeping import default_workers, run_study
@@ -67,13 +68,9 @@ def sweep(
         return 0
     check_folder(reports)
     command = f"python -m explorer {shlex.join(context.obj)}"
-    try:
-        with Display(screen, processes) as display:
-            record = run_study(
-                chosen, storage=storage, data_dir=data_dir, workers=processes, command=command, watcher=display
-            )
-    except KeyboardInterrupt:
-        screen.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+    train = partial(run_study, chosen, storage=storage, data_dir=data_dir, workers=processes, command=command)
+    record = watched(screen, processes, lambda display: train(watcher=display))
+    if record is None:
         return 130
     _write_report(screen, record, Ledger(storage), reports)
     return int((record.runs["state"] != "done").any())

@@ -119,9 +119,8 @@ class _Table:
         if flip:
             across = torch.cat([across, across.flip(1)])
         scale = (1 / batches.deviation).to(batches.dtype).double()
-        columns = [
-            torch.kron((_resampling(width, batches.size) @ shift).T.contiguous(), scale.diag()) for shift in across
-        ]
+        lines = _resampling(width, batches.size) @ across
+        columns = [torch.kron(line.T.contiguous(), scale.diag()) for line in lines]
         self.rows = (_resampling(height, batches.size) @ _shifts(height, padding)).to(batches.device, batches.dtype)
         self.columns = torch.stack(columns).to(batches.device, batches.dtype)
         # Repeated along a row of pixels, so that the arithmetic runs over long vectors and not over three channels.

@@ -128,7 +128,8 @@ class _BitwiseRectifier(torch.autograd.Function):
 class Convolution(nn.Conv2d):
     """A convolution; under autocast on a CPU, a 1x1 convolution is computed as the matrix product that it is.
 
-    With its gradients it then took 0.6 to 0.9 times as long on maps of 1 to 8 pixels (`benchmarks/products.py`).
+    With its gradients it then took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, and 1.1 times with 12 maps of 10 pixels
+    (`benchmarks/products.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:

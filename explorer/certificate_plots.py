@@ -50,7 +50,7 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     ax.annotate(
         "annealed run",
         (runs["images"].iloc[0] / THOUSAND, runs["kendall"].iloc[0]),
-        (6, 8),
+        (6, -12),
         textcoords="offset points",
         color=BLUE,
         fontsize=LABEL_SIZE,

@@ -181,7 +181,7 @@ def trust(certificate: Certificate) -> list[str]:
         rest = pairs.total - pairs.same - pairs.opposite
         said.append(
             f"Of {pairs.total} pairs of points that {seeds} long runs each separate, {pairs.same} are separated the same way by {seeds} runs "
-            f"of this budget each, {rest} are not separated and {pairs.opposite} are separated the other way."
+            f"of this budget each; not separated: {rest}; separated the other way: {pairs.opposite}."
         )
     return said
 

@@ -8,7 +8,14 @@ import pytest
 from records import World, make_record
 from scipy import stats
 
-from explorer.certificate import FACTORS, Certificate, CertifiedPoint, CertifiedRun, find_certificate
+from explorer.certificate import (
+    FACTORS,
+    Certificate,
+    CertifiedPoint,
+    CertifiedRun,
+    find_certificate,
+    shipped_certificates,
+)
 from explorer.certification import accuracies, complete, epochs, interval, rankers, separated_pairs
 from explorer.certifying import certificate_of, certificate_study
 from explorer.cli import run
@@ -219,6 +226,17 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     names = Ledger("explorer.db").study_names()
     records = [Ledger("explorer.db").load(name) for name in sorted(names, key=lambda name: (len(name), name))]
     assert certificate_of(records) == stored
+
+
+@pytest.mark.parametrize("certificate", shipped_certificates(), ids=lambda certificate: certificate.name)
+def test_what_ships_is_about_the_defaults_and_made_by_this_code(certificate):
+    assert (certificate.recipe, certificate.budget) == (Recipe(), Budget())
+    assert certificate.is_enough
+    assert certificate.unfinished == 0
+    points = population(certificate.space, certificate.preset, len(certificate.points))
+    networks = [find_space(certificate.space).point(certificate.preset, **values).expand() for values in points]
+    assert [point.macs for point in certificate.points] == [network.cost.macs for network in networks]
+    assert [point.params for point in certificate.points] == [network.cost.params for network in networks]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 import os
+import signal
 
 import pytest
 
 # Tests measure what one worker would: the same thread count gives the same numbers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

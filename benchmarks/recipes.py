@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from explorer.certificate import FACTORS
-from explorer.certification import Scores, crossed_pairs
+from explorer.certification import Pairing, Scores, crossed_pairs, tau_difference
 from explorer.certifying import certificate_study
 from explorer.data import Dataset, find_source
 from explorer.engine import execute
@@ -27,7 +26,6 @@ from explorer.recipe import Budget, Recipe
 from explorer.run import Run
 from explorer.sweeping import default_workers, runs_of
 
-DRAWS = 1000
 Settings = dict[str, Any]
 RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and of the budget
     "in use: trunk, then a fall over the last quarter": ({}, {}),
@@ -58,12 +56,6 @@ def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Datas
     return scores, float(np.mean([result.seconds for result in results.values() if result.seconds]))
 
 
-def agreement(short: Scores, long: Scores, points: NDArray[np.int64]) -> float:
-    """Mean Kendall's tau of each seed's short runs with the long runs of the others."""
-    pairs = crossed_pairs(short, long)
-    return float(np.mean([stats.kendalltau(one[points], other[points]).statistic for one, other in pairs]))
-
-
 def main() -> None:
     """Prints a table in Markdown."""
     parser = argparse.ArgumentParser()
@@ -80,13 +72,10 @@ def main() -> None:
     long, _ = measured(
         runs_of(study.model_copy(update={"budget": budget}), points, dataset.fingerprint), ledger, dataset
     )
-    random = np.random.default_rng(0)
-    every = np.arange(len(points))
-    drawn = [random.integers(len(points), size=len(points)) for _ in range(DRAWS)]
     print(f"n = {len(points)} points, {study.seeds} seeds, {options.data}")
     print("| recipe | images seen | seconds a run | Kendall's tau | difference from the one in use, 95 % interval |")
     print("|---|---|---|---|---|")
-    base: list[float] = []
+    in_use: Pairing = []
     for name, (recipe, changes) in RECIPES.items():
         changed = study.model_copy(
             update={
@@ -95,12 +84,13 @@ def main() -> None:
             }
         )
         short, seconds = measured(runs_of(changed, points, dataset.fingerprint), ledger, dataset)
-        taus = [agreement(short, long, chosen) for chosen in drawn]
-        base = base or taus
-        low, high = np.quantile(np.array(taus) - np.array(base), [0.025, 0.975])
+        pairs = crossed_pairs(short, long)
+        in_use = in_use or pairs
+        found = tau_difference(pairs, in_use)
+        tau = np.mean([stats.kendalltau(*pair).statistic for pair in pairs])
         seen = changed.budget.images * changed.budget.epochs
-        difference = f"{low:+.3f} to {high:+.3f}" if base is not taus else ""
-        print(f"| {name} | {seen:,} | {seconds:.1f} | {agreement(short, long, every):.3f} | {difference} |")
+        difference = f"{found.low:+.3f} to {found.high:+.3f}" if in_use is not pairs else ""
+        print(f"| {name} | {seen:,} | {seconds:.1f} | {tau:.3f} | {difference} |")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ what is shown is the mean over all such pairs of seeds. Two runs of the largest 
 Agreement is Kendall's tau-b and Spearman's rank correlation r. Their 95 % intervals rest on the number of points n: Fisher's
 transform has the variance 0.437 / (n - 4) for tau (Fieller, Hartley and Pearson, Biometrika 44, 1957, p. 470) and
 (1 + r^2 / 2) / (n - 3) for Spearman (Bonett and Wright, Psychometrika 65, 2000, p. 23). Means over pairs of seeds are a little
-surer than that. tests/test_certification.py holds the simulated coverage.
+surer than that. Two rankers are compared on the same points, which are drawn again together (the percentile bootstrap).
+tests/test_certification.py holds the simulated coverage of both.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer.analysis import CONFIDENCE, difference
+from explorer.analysis import CONFIDENCE, Interval, difference
 from explorer.certificate import FACTORS, Certificate, CertifiedRun, Pairs
 from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
@@ -32,8 +33,12 @@ BEST = 5
 FEWEST = 5
 """Points below which ranks say nothing."""
 
+RESAMPLES = 1000
+
 Scores = dict[int, NDArray[np.float64]]
 """By seed: a number for each point, the higher the better."""
+Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Scores, each with the truth that it is held against."""
 
 
 def rankers(certificate: Certificate) -> pd.DataFrame:
@@ -44,19 +49,19 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
     costs), `kendall`, `kendall_low`, `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (how many of the
     best five are among the ranker's best five, a mean).
     """
-    truth = _scores(certificate, FACTORS[-1], lambda run: run.accuracies[-1])
+    truth = _accuracies(certificate, FACTORS[-1])
     rows = []
     for factor in FACTORS:
         name = "ceiling" if factor == FACTORS[-1] else "accuracy"
         images = certificate.budget.images * certificate.budget.epochs * factor
         rows.append({"ranker": name, "factor": factor, "images": images})
-        rows[-1] |= _agreement(_scores(certificate, factor, lambda run: run.accuracies[-1]), truth)
+        rows[-1] |= _agreement(crossed_pairs(_accuracies(certificate, factor), truth))
         rows.append({"ranker": "training loss", "factor": factor, "images": images})
-        rows[-1] |= _agreement(_scores(certificate, factor, lambda run: -float(np.mean(run.train_losses))), truth)
+        losses = _scores(certificate, factor, lambda run: -float(np.mean(run.train_losses)))
+        rows[-1] |= _agreement(crossed_pairs(losses, truth))
     for cost in ("params", "macs"):
-        amounts = np.array([getattr(certificate.points[point], cost) for point in complete(certificate)], float)
         rows.append({"ranker": cost, "factor": pd.NA, "images": 0})
-        rows[-1] |= _agreement(dict.fromkeys(truth, amounts), truth, crossed=False)
+        rows[-1] |= _agreement(_cost_pairs(certificate, cost, truth))
     return pd.DataFrame(rows).astype({"factor": "Int64"})
 
 
@@ -66,12 +71,13 @@ def epochs(certificate: Certificate) -> pd.DataFrame:
     Columns: `epoch` (from 1), `images` (seen) and those of `rankers` for agreement. These accuracies are of fewer
     validation images, as every run takes only a glance before its last epoch.
     """
-    truth = _scores(certificate, FACTORS[-1], lambda run: run.accuracies[-1])
+    truth = _accuracies(certificate, FACTORS[-1])
     count = certificate.budget.epochs * FACTORS[-1]
     rows = []
     for epoch in range(1, math.floor(count * (1 - certificate.recipe.decay_share)) + 1):
         scores = _scores(certificate, FACTORS[-1], lambda run, last=epoch - 1: run.accuracies[last])  # type: ignore[misc]
-        rows.append({"epoch": epoch, "images": certificate.budget.images * epoch} | _agreement(scores, truth))
+        agreement = _agreement(crossed_pairs(scores, truth))
+        rows.append({"epoch": epoch, "images": certificate.budget.images * epoch} | agreement)
     return pd.DataFrame(rows)
 
 
@@ -81,7 +87,7 @@ def accuracies(certificate: Certificate) -> pd.DataFrame:
     frame = pd.DataFrame([certificate.points[point].model_dump() for point in points])
     frame.insert(0, "point", points)
     for factor in FACTORS:
-        scores = _scores(certificate, factor, lambda run: run.accuracies[-1])
+        scores = _accuracies(certificate, factor)
         frame[f"x{factor}"] = np.mean(list(scores.values()), axis=0)
     return frame
 
@@ -122,10 +128,18 @@ def _scores(certificate: Certificate, factor: int, score: Callable[[CertifiedRun
     return scores
 
 
-def _agreement(scores: Scores, truth: Scores, *, crossed: bool = True) -> dict[str, float]:
-    """Means over pairs of seeds: of different ones where `crossed`, else of the same."""
-    pairs = crossed_pairs(scores, truth) if crossed else list(zip(scores.values(), truth.values(), strict=True))
-    count = len(next(iter(truth.values())))
+def _accuracies(certificate: Certificate, factor: int) -> Scores:
+    return _scores(certificate, factor, lambda run: run.accuracies[-1])
+
+
+def _cost_pairs(certificate: Certificate, cost: str, truth: Scores) -> Pairing:
+    amounts = np.array([getattr(certificate.points[point], cost) for point in complete(certificate)], float)
+    return [(amounts, other) for other in truth.values()]
+
+
+def _agreement(pairs: Pairing) -> dict[str, float]:
+    """Means over the pairs."""
+    count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
     low, high = interval(kendall, 0.437, count - 4)
@@ -141,7 +155,42 @@ def _agreement(scores: Scores, truth: Scores, *, crossed: bool = True) -> dict[s
     }
 
 
-def crossed_pairs(scores: Scores, truth: Scores) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def above_macs(certificate: Certificate, factor: int) -> Interval:
+    """By how much runs of so many times the budget agree better with the largest budget than multiply-adds alone do."""
+    truth = _accuracies(certificate, FACTORS[-1])
+    runs = crossed_pairs(_accuracies(certificate, factor), truth)
+    return tau_difference(runs, _cost_pairs(certificate, "macs", truth))
+
+
+def tau_difference(first: Pairing, second: Pairing) -> Interval:
+    """How much higher the mean Kendall's tau of the first pairs is than that of the second, on the same points."""
+    count = len(first[0][1])
+    taus = [_resampled_taus(pairs, count) for pairs in (first, second)]
+    differences = taus[0] - taus[1]
+    low, high = np.nanquantile(differences[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(differences[0]), float(low), float(high))
+
+
+def _resampled_taus(pairs: Pairing, count: int) -> NDArray[np.float64]:
+    """The mean tau-b of all points, and then of points drawn again and again, the same ones for the same count.
+
+    Tau-b is a correlation of the signs of all differences, which are taken once.
+    """
+    random = np.random.default_rng(0)
+    signs = [[np.sign(np.subtract.outer(scores, scores)) for scores in pair] for pair in pairs]
+    taus = []
+    # The same point drawn over and over has no order; it counts as not known.
+    with np.errstate(invalid="ignore"):
+        for resample in range(1 + RESAMPLES):
+            chosen = random.integers(count, size=count) if resample else np.arange(count)
+            drawn = [[sign[np.ix_(chosen, chosen)] for sign in pair] for pair in signs]
+            taus.append(
+                np.mean([np.sum(one * other) / np.sqrt(np.sum(one**2) * np.sum(other**2)) for one, other in drawn])
+            )
+    return np.array(taus)
+
+
+def crossed_pairs(scores: Scores, truth: Scores) -> Pairing:
     """Each seed's scores with the truth of each other seed."""
     return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate
-from explorer.certification import BEST, complete, rankers
+from explorer.certification import BEST, above_macs, complete, rankers
 from explorer.labels import prefixed
 from explorer.recipe import Budget, Recipe
 from explorer.record import StudyRecord
@@ -166,6 +166,10 @@ def trust(certificate: Certificate) -> list[str]:
     """How far runs of the certificate's budget can be trusted."""
     rows = rankers(certificate).drop_duplicates("ranker").set_index("ranker").to_dict(orient="index")
     short, ceiling, macs, params = (rows[name] for name in ("accuracy", "ceiling", "macs", "params"))
+    above = [
+        f"{found.estimate:+.2f} ({found.low:+.2f} to {found.high:+.2f}) at {factor}x, {_verdict(found)}"
+        for factor, found in ((factor, above_macs(certificate, factor)) for factor in FACTORS[:-1])
+    ]
     budget, seeds = certificate.budget, certificate.seeds
     passes = f"{budget.epochs} epochs" if budget.epochs > 1 else "1 epoch"
     said = [
@@ -174,7 +178,8 @@ def trust(certificate: Certificate) -> list[str]:
             f"{certificate.data} as runs of {FACTORS[-1]} times the budget do with Kendall's tau {with_interval(short, 'kendall')}; another seed of "
             f"the long runs does with {with_interval(ceiling, 'kendall')}, FLOPs alone with {macs['kendall']:.2f} and params alone with "
             f"{params['kendall']:.2f}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
-        )
+        ),
+        f"Kendall's tau of short runs less that of FLOPs alone, on the same points: {'; '.join(above)}.",
     ]
     pairs = next((found for found in certificate.pairs if found.factor == 1), None)
     if pairs and pairs.total:
@@ -210,6 +215,12 @@ def no_certificate(record: StudyRecord) -> str:
         return said
     command = f"certify {study.space} --preset {study.preset} --data {study.data} --budget {study.budget.short}"
     return f"{said} `python -m explorer {command}` does."
+
+
+def _verdict(above: analysis.Interval) -> str:
+    if not above.separated:
+        return "not separated"
+    return "runs rank better" if above.estimate > 0 else "FLOPs rank better"
 
 
 def with_interval(row: Mapping[Any, Any], statistic: str) -> str:

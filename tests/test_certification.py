@@ -16,7 +16,16 @@ from explorer.certificate import (
     find_certificate,
     shipped_certificates,
 )
-from explorer.certification import accuracies, complete, epochs, interval, rankers, separated_pairs
+from explorer.certification import (
+    above_macs,
+    accuracies,
+    complete,
+    epochs,
+    interval,
+    rankers,
+    separated_pairs,
+    tau_difference,
+)
 from explorer.certifying import certificate_of, certificate_study
 from explorer.cli import run
 from explorer.errors import ExplorerError
@@ -75,6 +84,8 @@ def test_rankers_compare_every_seed_with_the_long_runs_of_the_others():
         for run in certificate.runs
     }
     table = rankers(certificate).set_index(["ranker", "factor"])
+    costs = rankers(certificate).set_index("ranker")["kendall"]
+    assert above_macs(certificate, 1).estimate == pytest.approx(table.loc[("accuracy", 1), "kendall"] - costs["macs"])
 
     def column(seed, factor, score):
         return [score(last[seed, factor][point]) for point in range(32)]
@@ -125,6 +136,29 @@ def test_intervals_hold_what_they_are_about(name, variance, off):
             for low, high in [interval(found, variance(found), 32 - off)]
         ]
         assert np.mean(held) > 0.92
+
+
+def test_the_difference_of_two_rankers_is_scipys_and_its_interval_holds_it():
+    """Normal scores of known correlation with the truth; Kendall's tau of a correlation r is 2 / pi arcsin(r)."""
+    good, poor = 0.9, 0.7
+    right = 2 / np.pi * (np.arcsin(good) - np.arcsin(poor))
+    random = np.random.default_rng(8)
+    held, simulations = 0, 80
+    for _ in range(simulations):
+        truth, *noise = random.normal(size=(3, 32))
+        first, second = (
+            share * truth + np.sqrt(1 - share**2) * other for share, other in zip((good, poor), noise, strict=True)
+        )
+        found = tau_difference([(first, truth)], [(second, truth)])
+        held += found.low <= right <= found.high
+    scipys = [stats.kendalltau(scores, truth).statistic for scores in (first, second)]
+    assert found.estimate == pytest.approx(scipys[0] - scipys[1])
+    assert held >= 0.88 * simulations
+    nothing = tau_difference([(first, truth)], [(first, truth)])
+    assert (nothing.estimate, nothing.low, nothing.high) == (0, 0, 0)
+    tied = np.round(first)
+    found = tau_difference([(tied, truth)], [(second, truth)])
+    assert found.estimate == pytest.approx(stats.kendalltau(tied, truth).statistic - scipys[1])
 
 
 def test_intervals_of_too_few_points_are_not_known():
@@ -226,6 +260,13 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     names = Ledger("explorer.db").study_names()
     records = [Ledger("explorer.db").load(name) for name in sorted(names, key=lambda name: (len(name), name))]
     assert certificate_of(records) == stored
+
+
+def test_certificates_of_both_spaces_ship():
+    assert {(found.space, found.data) for found in shipped_certificates()} == {
+        ("squeezenet", "cifar10"),
+        ("efficientnet", "cifar10"),
+    }
 
 
 @pytest.mark.parametrize("certificate", shipped_certificates(), ids=lambda certificate: certificate.name)

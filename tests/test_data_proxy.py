@@ -1,4 +1,4 @@
-"""The procedural data set: reproducible, balanced, and not to be told by colour."""
+"""The procedural data set: reproducible, balanced, and as hard to tell by simple means as photographs."""
 
 import hashlib
 import shutil
@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from explorer.data import find_source
-from explorer.data.proxy import CLASSES, VERSION, make_block
+from explorer.data.proxy import CLASSES, VERSION, make_block, make_pictures
 
 
 @pytest.fixture(scope="module")
-def blocks():
+def pictures():
+    return make_pictures()
+
+
+@pytest.fixture(scope="module")
+def blocks(pictures):
     """The first 6,000 images and their labels."""
-    images, labels = zip(*(make_block(number) for number in range(12)), strict=True)
+    images, labels = zip(*(make_block(pictures, number) for number in range(12)), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 
@@ -22,14 +27,14 @@ def digest(block):
     return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in block)).hexdigest()
 
 
-def test_the_bytes_are_these_on_every_machine():
+def test_the_bytes_are_these_on_every_machine(pictures):
     # Where this fails, the images changed: VERSION must count up, and the digest here with it.
-    assert VERSION == 2
-    assert digest(make_block(0)) == "b17669ebcfc17f67edeb40812d718a7e152d0ef353cfd8a83e7e87e9e85b8a3d"
+    assert VERSION == 3
+    assert digest(make_block(pictures, 0)) == "930d9b37e13b9253954e2a8b9533e4bb7c47ad5836fe4514d59c98e8eeb9c178"
 
 
-def test_blocks_differ_and_each_holds_every_class_equally_often():
-    (images, labels), (others, _) = make_block(0), make_block(1)
+def test_blocks_differ_and_each_holds_every_class_equally_often(pictures):
+    (images, labels), (others, _) = make_block(pictures, 0), make_block(pictures, 1)
     assert images.shape == (500, 32, 32, 3)
     assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
     assert np.bincount(labels).tolist() == [50] * 10
@@ -37,13 +42,13 @@ def test_blocks_differ_and_each_holds_every_class_equally_often():
     assert len(set(CLASSES)) == 10
 
 
-def test_the_pool_is_made_once(tmp_path, monkeypatch, capfd):
+def test_the_pool_is_made_once(pictures, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = find_source("proxy", progress=False).prepare()
     assert (dataset.name, dataset.classes, dataset.images.shape) == ("proxy", CLASSES, (20_000, 32, 32, 3))
     assert np.bincount(dataset.labels).tolist() == [2_000] * 10
     assert len(dataset.split().validation) == 5_000
-    np.testing.assert_array_equal(dataset.images[500:1000], make_block(1)[0])
+    np.testing.assert_array_equal(dataset.images[500:1000], make_block(pictures, 1)[0])
     monkeypatch.setattr("explorer.data.proxy.make_block", None)
     assert find_source("proxy", progress=False).prepare().fingerprint == dataset.fingerprint
     assert capfd.readouterr() == ("", "")
@@ -53,7 +58,7 @@ def test_the_pool_is_made_once(tmp_path, monkeypatch, capfd):
 def test_making_it_takes_little_memory():
     tracemalloc.start()
     try:
-        make_block(0)
+        make_block(make_pictures(), 0)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -69,37 +74,34 @@ def linear_accuracy(features, labels):
     return float(np.mean((judged @ weights).argmax(axis=1) == labels[cut:]))
 
 
-def nearest_mean_accuracy(features, labels):
-    cut = 2 * len(labels) // 3
-    means = np.stack([features[:cut][labels[:cut] == label].mean(axis=0) for label in range(10)])
-    distances = np.linalg.norm(features[cut:, None] - means, axis=2)
-    return float(np.mean(distances.argmin(axis=1) == labels[cut:]))
+def averaged(images, size):
+    """Pixels (n, size * size * 3) averaged over areas."""
+    step = 32 // size
+    return images.reshape(len(images), size, step, size, step, 3).mean(axis=(2, 4)).reshape(len(images), -1)
 
 
-def histograms(images):
-    """Counts (n, 3 * 16) of each channel's values in 16 bins."""
-    bins = images.reshape(len(images), -1, 3) // 16 + 16 * np.arange(3)
-    return np.stack([np.bincount(image.ravel(), minlength=48) for image in bins.astype(np.int64)]).astype(float)
+def edges(images):
+    """Energies (n, 12) of edges across, down and both ways aslant, at three scales."""
+    energies = []
+    for size in (32, 16, 8):
+        grey = averaged(images, size).reshape(len(images), size, size, 3).mean(axis=3)
+        across, down = np.diff(grey, axis=2)[:, :-1], np.diff(grey, axis=1)[:, :, :-1]
+        energies += [np.abs(edge).mean(axis=(1, 2)) for edge in (across, down, across + down, across - down)]
+    return np.stack(energies, axis=1)
 
 
-# By chance 0.10; over the 2,000 images judged its standard deviation is 0.007.
-CHANCE = 0.13
-
-
-@pytest.mark.parametrize("classify", [linear_accuracy, nearest_mean_accuracy])
-def test_colour_does_not_tell_the_class(blocks, classify):
+# What these read from 6,000 images of CIFAR-10, by chance 0.10: 0.21, 0.28, 0.36, 0.37 and 0.34.
+@pytest.mark.parametrize(
+    ("features", "low", "high"),
+    [
+        (lambda images: averaged(images, 1), 0.14, 0.28),
+        (lambda images: averaged(images, 2), 0.20, 0.34),
+        (lambda images: averaged(images, 4), 0.28, 0.44),
+        (lambda images: averaged(images, 8), 0.28, 0.44),
+        (edges, 0.26, 0.42),
+    ],
+    ids=["mean colours", "2 px", "4 px", "8 px", "edges"],
+)
+def test_simple_classifiers_read_about_as_much_as_from_photographs(blocks, features, low, high):
     images, labels = blocks
-    pixels = images.reshape(len(images), -1, 3).astype(float)
-    assert classify(pixels.mean(axis=1), labels) < CHANCE
-    assert classify(np.hstack([pixels.mean(axis=1), pixels.std(axis=1)]), labels) < CHANCE
-    assert classify(histograms(images), labels) < CHANCE
-
-
-def test_texture_does(blocks):
-    """The energy of edges down and across tells the two textures apart, which alone makes 0.2 possible."""
-    images, labels = blocks
-    grey = images.mean(axis=3)[:, 6:26, 6:26]
-    energies = [np.abs(grey[:, shift:] - grey[:, :-shift]).mean(axis=(1, 2)) for shift in (1, 2, 3, 4)] + [
-        np.abs(grey[:, :, shift:] - grey[:, :, :-shift]).mean(axis=(1, 2)) for shift in (1, 2, 3, 4)
-    ]
-    assert linear_accuracy(np.stack(energies, axis=1), labels) > 0.18
+    assert low < linear_accuracy(features(images.astype(float)), labels) < high

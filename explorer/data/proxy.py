@@ -1,12 +1,15 @@
-"""A procedural stand-in for CIFAR-10: ten classes of patterned shapes, made in seconds on any machine, offline.
+"""A procedural stand-in for CIFAR-10: ten classes of cloudy pictures, made in seconds on any machine, offline.
 
-The class is one of five outlines and one of two textures; both must be read, amid small objects of every class. Colours,
-contrast, lighting, place, scale, rotation, background, occlusion and noise are drawn independently of it, all outlines
-have the same area and both colours of a texture cover half of it, so colour tells nothing.
+An image is a picture of its class, moved, scaled, turned, mirrored and tinted, on a background, with pieces of other
+pictures behind and in front of it, in uneven light and noise. Pictures are random fields whose octaves are about equally strong,
+as those of photographs are. Those of a class have some of each octave in common, the coarse more than the fine, and are alike in
+how strong the octaves are and whether their grain runs along or across. So colours, layout, outline, texture and background each tell
+a little of the class, and none tells much.
 
-Objects are on average lighter than the background, so something linear tells the outlines apart, as it does in
-photographs, and the textures are ones that the smallest networks learn at once. With finer distinctions (fine or coarse
-stripes, chequerboards) it depended on the seed whether a small network left its first plateau within a short run.
+How much was set by what simple classifiers read from CIFAR-10: mean colours, pixels averaged to 2, 4 and 8 a side, energies of
+edges (docs/data.md). Networks then begin to learn at once, as they do on photographs, and what ranks them is how they use weak
+evidence of many kinds; with few strong features, a short run turned on when each was found. Many pictures of a class, so that
+learning some of them by heart helps little, lower the spread between seeds.
 
 The bytes are the same everywhere: random numbers are raw PCG64 output, which NumPy promises to keep, and pixels are made
 from it by single additions, multiplications, divisions, square roots and floors, which IEEE 754 rounds in one way only.
@@ -26,19 +29,27 @@ from tqdm import tqdm
 
 from explorer.data.dataset import Block, Dataset, recall, store
 
-VERSION = 2
+VERSION = 3
 """Counts up whenever a byte of the images changes: they are made anew, and the fingerprint keeps the runs apart."""
 COUNT = 20_000
 SIZE = 32
-OUTLINES = ("disc", "peanut", "trefoil", "clover", "star")
-"""With 0, 2, 3, 4 and 5 lobes."""
-TEXTURES = ("level", "upright")
-"""Stripes along the object and across it."""
-CLASSES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
+CLASSES = tuple(f"kind {number}" for number in range(10))
+
+PICTURES = 96
+"""Pictures of each class."""
+SCENES = 2
+"""Backgrounds of each class, which stand in half of its images; the others have one of any class."""
+DETAIL = 32  # pixels a side of a picture
+STRENGTH = (1.0, 1.2, 0.9, 0.6, 0.4)
+"""Of the octaves of a picture: random grids of 2, 4, ..., 32 a side."""
+COMMON = (0.7, 0.6, 0.5, 0.3, 0.1)
+"""How much of an octave all pictures of a class have in common: the correlation is the square."""
+ALIKE = 0.8
+"""How much of the character of a picture is its class's: how strong its octaves are, and their grain."""
 _BLOCK = 500  # images made at a time, with some 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
-Classes: TypeAlias = NDArray[np.int64]
+Numbers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,122 +77,170 @@ class ProxySource:
         with tqdm(
             total=COUNT, desc="making proxy", unit="image", disable=None if self.progress else True, leave=False
         ) as bar:
+            pictures = make_pictures()
             for number in range(COUNT // _BLOCK):
-                yield make_block(number)
+                yield make_block(pictures, number)
                 bar.update(_BLOCK)
 
 
-def make_block(number: int) -> Block:
-    """Returns the images (500, 32, 32, 3) uint8 and labels (500,) of one block; each class has 50 of them."""
-    draws = _Draws((VERSION, number))
-    labels = draws.classes()
-    u, v = _place(draws, scale=(0.8, 1.2), reach=1.0)
-    canvas = _colour(draws, _texture(draws, u, v, draws.classes() % 2), base=(0.1, 0.6))
-    for _ in range(2):  # clutter behind the object, which is the largest and most central
-        _paint(draws, canvas, draws.classes(), scale=(0.2, 0.35), reach=0.9, opacity=draws.chance(0.4))
-    # In a sixth of the images the object is missing. Accuracy can reach 0.85, and differences show well below that.
-    _paint(draws, canvas, labels, scale=(0.6, 0.95), reach=0.2, opacity=draws.chance(0.84))
-    _paint(
-        draws, canvas, draws.classes(), scale=(0.15, 0.4), reach=0.7, opacity=draws.chance(0.4)
-    )  # in front: may hide it
+def make_block(pictures: Plane, number: int) -> Block:
+    """Returns the images (500, 32, 32, 3) uint8 and labels (500,) of one block, of `make_pictures`; each class has 50 of them."""
+    draws = _Draws((VERSION, number), _BLOCK)
+    labels = draws.below(len(CLASSES))
+    canvas = _background(draws, pictures, labels)
+    _paint(draws, pictures, canvas, draws.below(len(CLASSES)), scale=(0.25, 0.45), reach=0.9, share=0.5)
+    _paint(draws, pictures, canvas, labels, scale=(0.6, 1.2), reach=0.45)
+    _paint(draws, pictures, canvas, draws.below(len(CLASSES)), scale=(0.2, 0.4), reach=0.7, share=0.3)
     return _expose(draws, canvas), labels
 
 
 class _Draws:
-    """Random numbers for one block of images."""
+    """Random numbers for `count` images or pictures."""
 
-    def __init__(self, seed: tuple[int, ...]) -> None:
+    def __init__(self, seed: tuple[int, ...], count: int) -> None:
         self._bits = np.random.PCG64(seed)
+        self.count = count
 
-    def uniform(self, low: float, high: float, channels: int = 1) -> Plane:
-        """Returns (n, 1, 1) or (n, 1, 1, channels) numbers of 24 bits, which float32 holds exactly."""
-        raw = (self._bits.random_raw(_BLOCK * channels) >> 40).astype(np.float32) * np.float32(2**-24)
+    def uniform(self, low: float, high: float, channels: int = 1, count: int = 0) -> Plane:
+        """Returns (count, 1, 1, channels) numbers of 24 bits, which float32 holds exactly."""
+        raw = (self._bits.random_raw((count or self.count) * channels) >> 40).astype(np.float32) * np.float32(2**-24)
         numbers: Plane = np.float32(low) + np.float32(high - low) * raw
-        return numbers.reshape((_BLOCK, 1, 1) if channels == 1 else (_BLOCK, 1, 1, channels))
+        return numbers.reshape(-1, 1, 1, channels)
 
-    def classes(self) -> Classes:
-        """Returns (n,) classes, each equally often."""
-        return np.argsort(self._bits.random_raw(_BLOCK), kind="stable") % len(CLASSES)
+    def below(self, end: int) -> Numbers:
+        """Returns (count,) whole numbers from 0, each equally often."""
+        return np.argsort(self._bits.random_raw(self.count), kind="stable") % end
 
-    def chance(self, share: float) -> Plane:
-        """Returns (n, 1, 1) ones with this probability, else zeros."""
-        return (self.uniform(0, 1) < np.float32(share)).astype(np.float32)
+    def chance(self, share: float) -> NDArray[np.bool_]:
+        """Returns (count, 1, 1, 1) truths of this probability."""
+        return self.uniform(0, 1) < np.float32(share)
 
-    def noise(self, shape: tuple[int, ...]) -> Plane:
-        """Returns numbers in [-1, 1], most near 0: the difference of two random bytes each."""
+    def noise(self, *shape: int) -> Plane:
+        """Returns numbers of deviation 1, most near 0: the difference of two random bytes each."""
         raw = self._bits.random_raw(2 * math.prod(shape) // 8).astype("<u8").view(np.uint8).reshape(2, *shape)
-        noise: Plane = (raw[0].astype(np.float32) - raw[1]) / np.float32(255)
+        noise: Plane = raw[0].astype(np.float32)
+        noise -= raw[1]
+        noise /= 104
         return noise
+
+
+def make_pictures() -> Plane:
+    """Returns all pictures' pixels (pictures * 32 * 32, 4), of three colours and cover; the last pictures are backgrounds."""
+    draws = _Draws((VERSION, COUNT), len(CLASSES) * (PICTURES + SCENES))
+    field = np.zeros((draws.count, 1, 1, 4), np.float32)
+    for strength, common in zip(STRENGTH, COMMON, strict=True):
+        field = _doubled(field) + np.float32(strength) * _octave(draws, 2 * field.shape[1], common)
+    colours = field[..., :3]
+    # Grey prevails, as in photographs.
+    grey = (colours[..., :1] + colours[..., 1:2] + colours[..., 2:]) * np.float32(0.55)
+    axis = _axis(DETAIL)
+    round_: Plane = np.float32(0.8) - axis * axis - (axis * axis)[:, None]
+    cover = _clip((round_ + np.float32(0.7) * field[..., 3]) * 6 + np.float32(0.5))
+    return np.concatenate([np.float32(0.3) * colours + grey, cover[..., None]], axis=3).reshape(-1, 4)
+
+
+def _octave(draws: _Draws, size: int, common: float) -> Plane:
+    """Returns a random grid for each picture (pictures, size, size, 4), in part its class's."""
+    grid = draws.noise(draws.count, size, size, 4)
+    shared = draws.noise(len(CLASSES), size, size, 4).repeat(PICTURES, axis=0)
+    grid[: len(shared)] *= math.sqrt(1 - common * common)
+    grid[: len(shared)] += common * shared
+    grain, strength = _character(draws, 0, 1), _character(draws, 0.2, 1.8)
+    before = np.maximum(np.arange(size) - 1, 0)
+    beside, above = grid[:, :, before], grid[:, before]
+    beside -= above
+    grid += above
+    beside *= grain
+    grid += beside
+    grid *= strength * np.float32(0.75)
+    return grid
+
+
+def _character(draws: _Draws, low: float, high: float) -> Plane:
+    """Returns a number for each picture (pictures, 1, 1, 1), in part its class's."""
+    numbers = draws.uniform(low, high)
+    shared = draws.uniform(low, high, count=len(CLASSES)).repeat(PICTURES, axis=0)
+    numbers[: len(shared)] += np.float32(ALIKE) * (shared - numbers[: len(shared)])
+    return numbers
+
+
+def _doubled(field: Plane) -> Plane:
+    """Returns fields (n, 2k, 2k, channels), smoothly, from fields (n, k, k, channels)."""
+    for axis in (1, 2):
+        field = field.repeat(2, axis=axis)
+        places = np.arange(field.shape[axis])
+        sides = field.take(np.maximum(places - 1, 0), axis)
+        sides += field.take(np.minimum(places + 1, places[-1]), axis)
+        field += np.float32(0.5) * sides
+        field *= np.float32(0.5)
+    return field
+
+
+def _background(draws: _Draws, pictures: Plane, labels: Numbers) -> Plane:
+    """Returns canvases (n, 32, 32, 3) with a part of a background each."""
+    kinds = np.where(draws.chance(0.5).ravel(), labels, draws.below(len(CLASSES)))
+    u, v = _place(draws, scale=(1.0, 2.0), reach=0.0)
+    u, v = 0.6 * u + draws.uniform(-0.4, 0.4)[..., 0], 0.6 * v + draws.uniform(-0.4, 0.4)[..., 0]
+    seen = _look(pictures, len(CLASSES) * PICTURES + kinds * SCENES + draws.below(SCENES), u, v)
+    return _tinted(draws, seen, contrast=(0.3, 1.0))
 
 
 def _paint(
     draws: _Draws,
+    pictures: Plane,
     canvas: Plane,
-    classes: Classes,
+    kinds: Numbers,
     scale: tuple[float, float],
     reach: float,
-    opacity: Plane | float = 1.0,
+    share: float = 1.0,
 ) -> None:
-    """Paints an object on each image of the canvas (n, 32, 32, 3), in place. Lengths are in half widths of the image."""
+    """Paints a picture of its kind on this share of the images of the canvas (n, 32, 32, 3), in place."""
     u, v = _place(draws, scale, reach)
-    cover = _cover(u, v, classes // 2, draws.uniform(0.25, 0.65)) * opacity
-    colours = _colour(draws, _texture(draws, u, v, classes % 2), base=(0.4, 0.9))
-    canvas += cover[..., None] * (colours - canvas)
+    seen = _look(pictures, kinds * PICTURES + draws.below(PICTURES), u, v)
+    inside = (np.maximum(np.abs(u), np.abs(v)) < 1)[..., None] & draws.chance(share)
+    canvas += seen[..., 3:] * inside * (_tinted(draws, seen, contrast=(0.7, 1.2)) - canvas)
 
 
-def _axis() -> Plane:
+def _axis(size: int) -> Plane:
     """Returns the centres of the pixels of a row, in (-1, 1)."""
-    axis: Plane = (2 * np.arange(SIZE) + 1 - SIZE).astype(np.float32) / np.float32(SIZE)
+    axis: Plane = (2 * np.arange(size) + 1 - size).astype(np.float32) / np.float32(size)
     return axis
 
 
 def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Plane, Plane]:
-    """Returns where every pixel (n, 32, 32) lies in an object's frame of random centre, rotation and radius."""
-    x = _axis() - draws.uniform(-reach, reach)
-    y = _axis()[:, None] - draws.uniform(-reach, reach)
-    half = draws.uniform(-0.2, 0.2)  # the tangent of half the angle: up to 23 degrees either way
-    radius = draws.uniform(*scale) * (1 + half * half)
-    cosine, sine = (1 - half * half) / radius, 2 * half / radius
-    return cosine * x + sine * y, cosine * y - sine * x
+    """Returns where every pixel (n, 32, 32) lies in a picture that spans -1 to 1, of random centre, rotation and size.
 
-
-def _cover(u: Plane, v: Plane, outline: Classes, lobes: Plane) -> Plane:
-    """Returns how much of each pixel the object covers, in [0, 1].
-
-    Its outline in polar form is r(angle) = 1 + lobes cos(k angle), for the disc without lobes, scaled to equal area. How high
-    the lobes are, (n, 1, 1), differs from image to image: some are told at a glance, some hardly.
+    Lengths are in half widths of the image.
     """
-    radius = np.sqrt(u * u + v * v) + np.float32(1e-6)
-    cosine = u / radius
-    cosine2 = 2 * cosine * cosine - 1
-    cosine3 = 2 * cosine * cosine2 - cosine
-    cosine4 = 2 * cosine2 * cosine2 - 1
-    cosine5 = 2 * cosine * cosine4 - cosine3
-    wave: Plane = np.choose(outline[:, None, None], [np.zeros_like(cosine), cosine2, cosine3, cosine4, cosine5])
-    lobes = np.where(outline[:, None, None] == 0, np.zeros_like(lobes), lobes)
-    shrink: Plane = np.sqrt(1 + lobes * lobes / 2)
-    edge: Plane = (1 + lobes * wave) / shrink
-    return _clip((edge - radius) * np.float32(6) + np.float32(0.5))
+    x = _axis(SIZE) - draws.uniform(-reach, reach)[..., 0]
+    y = _axis(SIZE)[:, None] - draws.uniform(-reach, reach)[..., 0]
+    half = draws.uniform(-0.15, 0.15)[..., 0]  # the tangent of half the angle: up to 17 degrees either way
+    size = draws.uniform(*scale)[..., 0] * (1 + half * half)
+    cosine, sine = (1 - half * half) / size, 2 * half / size
+    side = np.where(draws.chance(0.5)[..., 0], np.float32(1), np.float32(-1))
+    return side * (cosine * x + sine * y), cosine * y - sine * x
 
 
-def _texture(draws: _Draws, u: Plane, v: Plane, upright: Classes) -> NDArray[np.bool_]:
-    """Returns which of its two colours each pixel of an object has, in stripes along it or across it."""
-    turns = np.where(upright[:, None, None] == 1, u, v) * draws.uniform(1.8, 3.0) + draws.uniform(0, 1)
-    first_half: NDArray[np.bool_] = turns - np.floor(turns) < 0.5  # noqa: PLR2004 -- of each period
-    return first_half
+def _look(pictures: Plane, numbers: Numbers, u: Plane, v: Plane) -> Plane:
+    """Returns the pixels (n, 32, 32, 4) of the numbered pictures at these places; beyond an edge, those on it."""
+    column, row = (
+        np.minimum(np.maximum((place + 1) * (DETAIL // 2), 0), DETAIL - 1).astype(np.int32) for place in (u, v)
+    )
+    found: Plane = pictures.take((numbers.astype(np.int32)[:, None, None] * DETAIL + row) * DETAIL + column, axis=0)
+    return found
 
 
-def _colour(draws: _Draws, pattern: NDArray[np.bool_], base: tuple[float, float]) -> Plane:
-    """Returns a canvas (n, 32, 32, 3) in two random colours, their middle in the range `base`."""
-    middle = draws.uniform(*base, channels=3)
-    step = draws.uniform(0.1, 0.35)[..., None] + draws.uniform(-0.15, 0.15, channels=3)
-    return np.where(pattern[..., None], middle + step, middle - step)
+def _tinted(draws: _Draws, seen: Plane, contrast: tuple[float, float]) -> Plane:
+    """Returns the colours (n, 32, 32, 3) of pictures, with another contrast and another white."""
+    return seen[..., :3] * draws.uniform(*contrast) + draws.uniform(-0.5, 0.5, channels=3)
 
 
 def _expose(draws: _Draws, canvas: Plane) -> NDArray[np.uint8]:
     """Returns the canvas as pixels, lit from one side and with noise."""
-    light: Plane = 1 + draws.uniform(-0.3, 0.3) * _axis() + draws.uniform(-0.3, 0.3) * _axis()[:, None]
-    canvas = canvas * light[..., None] + draws.noise(canvas.shape) * draws.uniform(0.02, 0.15)[..., None]
+    across, down = draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.3)
+    light = 1 + across * _axis(SIZE)[:, None] + down * _axis(SIZE)[:, None, None]
+    canvas = (np.float32(0.48) + np.float32(0.16) * canvas) * light
+    canvas += draws.noise(*canvas.shape) * draws.uniform(0.01, 0.05)
     return (_clip(canvas) * 255 + 0.5).astype(np.uint8)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
 
@@ -39,12 +40,16 @@ class CertifiedRun(_Model):
 
 
 class Pairs(_Model):
-    """The pairs of points that are separated at the largest budget: how many, and what a smaller budget says of them."""
+    """The pairs of points that are separated at the largest budget: how many, and what a smaller budget says of them.
+
+    It separates `same` of them the same way and `opposite` the other way; multiply-adds alone order `by_macs` the same way.
+    """
 
     factor: int
     total: int
     same: int
     opposite: int
+    by_macs: int
 
 
 class Certificate(_Model):
@@ -69,9 +74,15 @@ class Certificate(_Model):
     """Runs that are not done: failed or crashed."""
 
     @property
+    def complete(self) -> list[int]:
+        """The points all of whose runs are done; the others say nothing."""
+        runs = Counter(run.point for run in self.runs)
+        return [point for point in range(len(self.points)) if runs[point] == self.seeds * len(FACTORS)]
+
+    @property
     def is_enough(self) -> bool:
         """Whether it has as many points as studies ask for."""
-        return len(self.points) >= ENOUGH_POINTS
+        return len(self.complete) >= ENOUGH_POINTS
 
     def covers(self, record: StudyRecord) -> bool:
         """Whether a study was measured as this says: in the same space around the same preset, data, recipe and budget."""

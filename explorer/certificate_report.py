@@ -21,8 +21,8 @@ def write_certificate(certificate: Certificate, folder: Path) -> Path:
         panel(
             "agreement",
             "How well short runs rank",
-            "Bars: 95 % intervals over points. Blue: runs whose rate has fallen to zero. Grey line: a run of the largest budget, read "
-            "after each epoch. Broken lines: what costs alone reach, and what another seed of the largest budget does.",
+            "Bars: 95 % intervals over points. Blue: runs whose rate has fallen to zero; orange: their mean training loss. Grey line: a run "
+            "of the largest budget, read after each epoch, on the fewer validation images of a glance. Broken lines: what costs alone reach, and what another seed of the largest budget does.",
             lambda ax: certificate_plots.agreement(rankers, epochs, ax),
             TALL_INCHES,
         ),

@@ -1,6 +1,6 @@
 """What a certificate says: how well short runs rank networks, beside what the noise allows and what cost alone reaches.
 
-Frames in, frames out. The truth is a network's accuracy at the largest budget. It has noise of its own, which a short run with
+The truth is a network's accuracy at the largest budget. It has noise of its own, which a short run with
 the same seed shares, as both share a trunk. So every short run is compared with the largest budget's runs of the other seeds, and
 what is shown is the mean over all such pairs of seeds. Two runs of the largest budget with different seeds are the noise ceiling.
 
@@ -93,9 +93,8 @@ def accuracies(certificate: Certificate) -> pd.DataFrame:
 
 
 def complete(certificate: Certificate) -> list[int]:
-    """The points all of whose runs are done; the others say nothing here. Too few raise `ExplorerError`."""
-    done = pd.Series([run.point for run in certificate.runs]).value_counts()
-    points = sorted(int(point) for point in done.index[done == certificate.seeds * len(FACTORS)])
+    """The points that are done at every budget. Too few raise `ExplorerError`."""
+    points = certificate.complete
     if len(points) < FEWEST:
         raise ExplorerError(
             f"{certificate.name}: {len(points)} of {len(certificate.points)} points are done at every budget; ranks need {FEWEST}"
@@ -104,19 +103,32 @@ def complete(certificate: Certificate) -> list[int]:
 
 
 def separated_pairs(records: Sequence[StudyRecord]) -> tuple[Pairs, ...]:
-    """What each smaller budget says of the pairs of points that are separated at the largest; a record for each of `FACTORS`."""
-    points = records[0].points["point"].tolist()
+    """What each smaller budget says of the pairs of points that are separated at the largest; a record for each of `FACTORS`.
+
+    Points with a run that is not done are left out. Both budgets are means over the same seeds.
+    """
+    points = sorted(set.intersection(*(_done(record) for record in records)))
+    macs = records[0].points.set_index("point")["macs"]
     largest = {pair: difference(records[-1], *pair) for pair in itertools.combinations(points, 2)}
-    separated = {pair: interval.estimate > 0 for pair, interval in largest.items() if interval.separated}
-    found = []
+    separated = {pair: found.estimate > 0 for pair, found in largest.items() if found.separated}
+    by_macs = sum(
+        macs[one] != macs[other] and (macs[one] > macs[other]) == better for (one, other), better in separated.items()
+    )
+    pairs = []
     for factor, record in zip(FACTORS[:-1], records[:-1], strict=True):
         same = opposite = 0
         for pair, first_is_better in separated.items():
-            interval = difference(record, *pair)
-            same += interval.separated and (interval.estimate > 0) == first_is_better
-            opposite += interval.separated and (interval.estimate > 0) != first_is_better
-        found.append(Pairs(factor=factor, total=len(separated), same=same, opposite=opposite))
-    return tuple(found)
+            found = difference(record, *pair)
+            same += found.separated and (found.estimate > 0) == first_is_better
+            opposite += found.separated and (found.estimate > 0) != first_is_better
+        pairs.append(Pairs(factor=factor, total=len(separated), same=same, opposite=opposite, by_macs=by_macs))
+    return tuple(pairs)
+
+
+def _done(record: StudyRecord) -> set[int]:
+    """The points all of whose runs are done."""
+    runs = record.runs
+    return set(runs["point"]) - set(runs.loc[runs["state"] != "done", "point"])
 
 
 def _scores(certificate: Certificate, factor: int, score: Callable[[CertifiedRun], float]) -> Scores:
@@ -142,8 +154,8 @@ def _agreement(pairs: Pairing) -> dict[str, float]:
     count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
-    low, high = interval(kendall, 0.437, count - 4)
-    spearman_low, spearman_high = interval(spearman, 1 + spearman**2 / 2, count - 3)
+    low, high = fisher_interval(kendall, 0.437, count - 4)
+    spearman_low, spearman_high = fisher_interval(spearman, 1 + spearman**2 / 2, count - 3)
     return {
         "kendall": kendall,
         "kendall_low": low,
@@ -195,9 +207,9 @@ def crossed_pairs(scores: Scores, truth: Scores) -> Pairing:
     return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
 
 
-def interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
-    """The 95 % interval of a rank correlation by Fisher's transform; NaN where there are too few points to tell."""
-    if freedom < 1 or not abs(correlation) < 1:
+def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
+    """The 95 % interval of a rank correlation by Fisher's transform; NaN where every order is the same."""
+    if not abs(correlation) < 1:
         return math.nan, math.nan
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
     middle = math.atanh(correlation)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from explorer.analysis import validation_images
 from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
 from explorer.certification import separated_pairs
 from explorer.engine import Job, execute
@@ -104,7 +105,6 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         for run in record.runs.to_dict(orient="records")
         if run["state"] == "done"
     ]
-    images = {len(bits) for bits in first.runs["correct"] if bits is not None}
     return Certificate(
         name=study.name,
         space=study.space,
@@ -113,7 +113,7 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         data_fingerprint=first.data_fingerprint,
         recipe=study.recipe,
         budget=study.budget,
-        validation_images=max(images, default=0),
+        validation_images=validation_images(first),
         seeds=study.seeds,
         command=first.command,
         versions=first.versions,

@@ -186,7 +186,7 @@ def trust(certificate: Certificate) -> list[str]:
         rest = pairs.total - pairs.same - pairs.opposite
         said.append(
             f"Of {pairs.total} pairs of points that {seeds} long runs each separate, {pairs.same} are separated the same way by {seeds} runs "
-            f"of this budget each; not separated: {rest}; separated the other way: {pairs.opposite}."
+            f"of this budget each; not separated: {rest}; separated the other way: {pairs.opposite}. FLOPs alone order {pairs.by_macs} of them the same way."
         )
     return said
 
@@ -198,7 +198,7 @@ def missing_points(certificate: Certificate) -> list[str]:
         said.append(f"{certificate.unfinished} runs are not done; their points are left out.")
     if not certificate.is_enough:
         said.append(
-            f"{len(certificate.points)} points show that all works, and no more: studies go by certificates of {ENOUGH_POINTS} points or more."
+            f"{len(certificate.complete)} points show that all works, and no more: studies go by certificates of {ENOUGH_POINTS} points or more."
         )
     return said
 

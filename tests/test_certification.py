@@ -8,11 +8,13 @@ import pytest
 from records import World, make_record
 from scipy import stats
 
+from explorer.analysis import difference
 from explorer.certificate import (
     FACTORS,
     Certificate,
     CertifiedPoint,
     CertifiedRun,
+    Pairs,
     find_certificate,
     shipped_certificates,
 )
@@ -21,7 +23,7 @@ from explorer.certification import (
     accuracies,
     complete,
     epochs,
-    interval,
+    fisher_interval,
     rankers,
     separated_pairs,
     tau_difference,
@@ -117,6 +119,12 @@ def test_epochs_are_those_before_the_rate_falls():
     table = epochs(certificate)
     assert table["epoch"].tolist() == list(range(1, 13))  # of 16, the last quarter falls
     assert table["images"].tolist() == [10_000 * epoch for epoch in range(1, 13)]
+    long = {(run.point, run.seed): run.accuracies for run in certificate.runs if run.factor == FACTORS[-1]}
+    for epoch in (1, 12):
+        pairs = [
+            ([long[p, s][epoch - 1] for p in range(32)], [long[p, 1 - s][-1] for p in range(32)]) for s in range(2)
+        ]
+        assert table["kendall"][epoch - 1] == pytest.approx(np.mean([concordance(*pair) for pair in pairs]))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +141,7 @@ def test_intervals_hold_what_they_are_about(name, variance, off):
             low <= known <= high
             for pair in drawn
             for found in [measure(pair[:, 0], pair[:, 1]).statistic]
-            for low, high in [interval(found, variance(found), 32 - off)]
+            for low, high in [fisher_interval(found, variance(found), 32 - off)]
         ]
         assert np.mean(held) > 0.92
 
@@ -161,9 +169,8 @@ def test_the_difference_of_two_rankers_is_scipys_and_its_interval_holds_it():
     assert found.estimate == pytest.approx(stats.kendalltau(tied, truth).statistic - scipys[1])
 
 
-def test_intervals_of_too_few_points_are_not_known():
-    assert np.isnan(interval(0.5, 0.437, 0)).all()
-    assert np.isnan(interval(1.0, 0.437, 30)).all()
+def test_the_interval_of_the_same_order_is_not_known():
+    assert np.isnan(fisher_interval(1.0, 0.437, 30)).all()
 
 
 def test_points_with_a_missing_run_are_left_out_and_too_few_are_an_error():
@@ -174,6 +181,22 @@ def test_points_with_a_missing_run_are_left_out_and_too_few_are_an_error():
     none = certificate.model_copy(update={"runs": certificate.runs[: 4 * 2 * len(FACTORS)]})
     with pytest.raises(ExplorerError, match="4 of 8 points are done at every budget; ranks need 5"):
         rankers(none)
+
+
+def test_what_can_be_trusted_is_put_into_words():
+    """Multiply-adds fall along the points of `made`: they order a growing ability the wrong way, and a falling one rightly."""
+    runs_win = made(np.linspace(0.3, 0.6, 32), 0.01)
+    assert trust(runs_win)[1].count("runs rank better") == 3
+    pairs = tuple(Pairs(factor=factor, total=90, same=60 + factor, opposite=2, by_macs=55) for factor in FACTORS[:-1])
+    macs_win = made(np.linspace(0.6, 0.3, 32), 0.5).model_copy(update={"pairs": pairs})
+    _, second, third = trust(macs_win)
+    assert "at 1x, FLOPs rank better; " in second
+    assert "Of 90 pairs" in third
+    assert (
+        "61 are separated the same way by 2 runs of this budget each; not separated: 27; separated the other way: 2."
+        in third
+    )
+    assert "FLOPs alone order 55 of them the same way." in third
 
 
 def test_separated_pairs_are_those_of_the_long_runs():
@@ -188,6 +211,15 @@ def test_separated_pairs_are_those_of_the_long_runs():
     assert nothing.same + nothing.opposite < same.total / 2
     assert opposite.opposite == same.total
     assert opposite.same == 0
+    means = long.runs.groupby("point")["accuracy"].mean()
+    macs = long.points.set_index("point")["macs"]
+    crashed = long.runs.assign(state=["crashed"] + ["done"] * (len(long.runs) - 1))
+    fewer = separated_pairs([long, noise, type(long)(**{**vars(long), "runs": crashed}), long])[0]
+    points = sorted(means.index)
+    assert points[0] == long.runs["point"].iloc[0]
+    counted = [pair for pair in itertools.combinations(points, 2) if difference(long, *pair).separated]
+    assert (same.total, fewer.total) == (len(counted), len([pair for pair in counted if points[0] not in pair]))
+    assert same.by_macs == sum((means[i] - means[j]) * (macs[i] - macs[j]) > 0 for i, j in counted)
 
 
 @pytest.mark.parametrize("space", ["squeezenet", "efficientnet"])
@@ -218,7 +250,7 @@ def test_studies_go_by_a_certificate_of_their_space_data_recipe_and_budget():
         {"preset": "v1_0"},
         {"recipe": Recipe(learning_rate=0.1)},
         {"budget": Budget(epochs=3)},
-        {"points": certificate.points[:31]},
+        {"runs": certificate.runs[1:]},
     ):
         assert find_certificate(record, [certificate.model_copy(update=other)]) is None
     page = render(

@@ -1,8 +1,8 @@
 """A procedural stand-in for CIFAR-10: ten classes of cloudy pictures, made in seconds on any machine, offline.
 
 An image is a picture of its class, moved, scaled, turned, mirrored and tinted, on a background, with pieces of other
-pictures behind and in front of it, in uneven light and noise. Pictures are random fields whose octaves are about equally strong,
-as those of photographs are. Those of a class have some of each octave in common, the coarse more than the fine, and are alike in
+pictures behind and in front of it, in uneven light and noise. Pictures are random fields of five octaves, the
+coarse ones stronger. Those of a class have some of each octave in common, the coarse more than the fine, and are alike in
 how strong the octaves are and whether their grain runs along or across. So colours, layout, outline, texture and background each tell
 a little of the class, and none tells much.
 
@@ -108,7 +108,7 @@ class _Draws:
         return numbers.reshape(-1, 1, 1, channels)
 
     def below(self, end: int) -> Numbers:
-        """Returns (count,) whole numbers from 0, each equally often."""
+        """Returns (count,) whole numbers from 0, each as often as any other, or once less."""
         return np.argsort(self._bits.random_raw(self.count), kind="stable") % end
 
     def chance(self, share: float) -> NDArray[np.bool_]:

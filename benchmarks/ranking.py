@@ -161,6 +161,9 @@ SINGLE = Question(
     "proxy, one seed, with CIFAR-10, one seed",
     tuple((one, other) for one in singles("proxy") for other in singles("cifar10")),
 )
+SHORT = Question(
+    "CIFAR-10 at the default budget, one seed, with another", (("short_0", "cifar10_1"), ("short_1", "cifar10_0"))
+)
 CEILING = Question("ceiling: CIFAR-10, one seed with the other", (("cifar10_0", "cifar10_1"),))
 REPEATED = Question("proxy, one seed with another", tuple(combinations(singles("proxy"), 2)))
 MEANS = ("cifar10",)
@@ -193,6 +196,8 @@ def report(reference: Budget, short: Budget) -> None:
         for seed, name in zip(SEEDS[data], singles(data), strict=True):
             table[name] = table.get(column(data, spent, seed), np.nan)
         table[data] = table[list(singles(data))].mean(axis=1, skipna=False)
+    for seed in SEEDS["cifar10"]:
+        table[f"short_{seed}"] = table.get(column("cifar10", short, seed), np.nan)
     for family, points in table.groupby("family", sort=False):
         for part, some in ((part, points[points["part"] == part]) for part in ("held out", "tuning")):
             if some["cifar10"].notna().all():
@@ -211,13 +216,19 @@ def report(reference: Budget, short: Budget) -> None:
 def report_part(points: pd.DataFrame) -> None:
     """Prints how well each ranker agrees with CIFAR-10, and whether the bar is met."""
     measured = bool(points["proxy"].notna().all())
-    ranked = ["macs", "params", *(column for data in SEEDS for column in (data, *singles(data)))]
+    ranked = ["macs", "params", "short_0", "short_1", *(column for data in SEEDS for column in (data, *singles(data)))]
     strata = [{key: part[key].to_numpy(float) for key in ranked} for _, part in points.groupby("stratum")]
     names = " / ".join(f"{stratum / 1e6:g}" for stratum in sorted(points["stratum"].unique()))
     print(f"| | Spearman [90 %] | Kendall [90 %] | Spearman at {names} M MACs |\n|---|---|---|---|")
     again = list(resampled(strata))
     lows: dict[tuple[Question, Statistic], float] = {}
-    for question in (*((PROXY, SINGLE, REPEATED) if measured else ()), CEILING, *rivals(MEANS), *rivals(SINGLES)):
+    for question in (
+        *((PROXY, SINGLE, REPEATED) if measured else ()),
+        SHORT,
+        CEILING,
+        *rivals(MEANS),
+        *rivals(SINGLES),
+    ):
         cells = []
         for statistic in (spearman, kendall):
             low, high = np.nanquantile([question.pooled(some, statistic) for some in again], [0.05, 0.95])

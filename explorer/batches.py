@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from explorer.data import Dataset
+from explorer.data import Labelled
 from explorer.recipe import Recipe
 
 GROUPS = 16
@@ -30,7 +30,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Labelled,
         indices: NDArray[np.int64],
         size: int,
         device: torch.device,

@@ -84,20 +84,26 @@ class Certificate(_Model):
         """Whether it has as many points as studies ask for."""
         return len(self.complete) >= ENOUGH_POINTS
 
-    def covers(self, record: StudyRecord) -> bool:
-        """Whether a study was measured as this says: in the same space around the same preset, data, recipe and budget."""
+    def factor_of(self, record: StudyRecord) -> int | None:
+        """How many times its budget a study has, 1, 2 or 4, which its points were measured at as well; None where it does not cover the study.
+
+        It covers studies of the same space around the same preset, data and recipe.
+        """
         study = record.study
-        return (
+        covers = (
             self.is_enough
             and (self.space, self.preset) == (study.space, study.preset)
             and self.data_fingerprint == record.data_fingerprint
-            and (self.recipe, self.budget) == (study.recipe, study.budget)
+            and self.recipe == study.recipe
         )
+        budgets = {self.budget.times(factor): factor for factor in FACTORS[:-1]}
+        return budgets.get(study.budget) if covers else None
 
 
 def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
-    """The certificate that covers a study: one of those stored with it, or of those that come with the explorer."""
-    return next((found for found in (*stored, *shipped_certificates()) if found.covers(record)), None)
+    """The certificate that covers a study: one of those stored with it, or of those that come with the explorer; best of its own budget."""
+    found = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
+    return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def shipped_certificates() -> list[Certificate]:

@@ -8,9 +8,11 @@ import pandas as pd
 
 from explorer import certificate_plots, certification
 from explorer.certificate import FACTORS, Certificate
-from explorer.report import TALL_INCHES, environment, panel, write_files
+from explorer.figures import FOLDER, TALL_INCHES, panel
+from explorer.index import SUMMARY, Summary
+from explorer.pages import environment, write_page
 from explorer.report_tables import Table, number, recipe_text, whole
-from explorer.sentences import missing_points, trust, with_interval
+from explorer.trust import missing_points, trust, with_interval
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> Path:
@@ -46,9 +48,19 @@ def write_certificate(certificate: Certificate, folder: Path) -> Path:
     )
     tables = {"rankers": rankers, "epochs": epochs, "points": accuracies}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    files |= {f"{drawn.name}.svg": drawn.svg.encode() for drawn in panels}
+    for drawn in panels:
+        files |= drawn.files()
+    files[SUMMARY] = Summary(
+        name=certificate.name,
+        title=f"How far short runs of {certificate.space} can be trusted",
+        answer=trust(certificate)[0],
+        progress="",
+        day="",
+        figure=f"{FOLDER}/{panels[0].name}.svg",
+        verdicts=[],
+    ).as_bytes()
     files["certificate.json"] = f"{certificate.model_dump_json(indent=1)}\n".encode()
-    return write_files(files | {"report.html": page.encode()}, folder)
+    return write_page(files | {"report.html": page.encode()}, folder)
 
 
 def _rankers(rankers: pd.DataFrame) -> Table:

@@ -4,11 +4,9 @@ The truth is a network's accuracy at the largest budget. It has noise of its own
 the same seed shares, as both share a trunk. So every short run is compared with the largest budget's runs of the other seeds, and
 what is shown is the mean over all such pairs of seeds. Two runs of the largest budget with different seeds are the noise ceiling.
 
-Agreement is Kendall's tau-b and Spearman's rank correlation r. Their 95 % intervals rest on the number of points n: Fisher's
-transform has the variance 0.437 / (n - 4) for tau (Fieller, Hartley and Pearson, Biometrika 44, 1957, p. 470) and
-(1 + r^2 / 2) / (n - 3) for Spearman (Bonett and Wright, Psychometrika 65, 2000, p. 23). Means over pairs of seeds are a little
-surer than that. Two rankers are compared on the same points, which are drawn again together (the percentile bootstrap).
-tests/test_certification.py holds the simulated coverage of both.
+Agreement is Kendall's tau-b and Spearman's rank correlation, with 95 % intervals that rest on the number of points
+(`explorer.analysis.ranks`). Means over pairs of seeds are a little surer than that. Two rankers are compared on the same points,
+which are drawn again together (the percentile bootstrap). tests/test_certification.py holds the simulated coverage of both.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from explorer.analysis import CONFIDENCE, Interval, difference
+from explorer.analysis.ranks import FEWEST, Pairing, agreement
 from explorer.certificate import FACTORS, Certificate, CertifiedRun, Pairs
 from explorer.errors import ExplorerError
 from explorer.record import StudyRecord
@@ -30,15 +28,10 @@ from explorer.record import StudyRecord
 BEST = 5
 """Of so many best points it is said how many a ranker keeps."""
 
-FEWEST = 5
-"""Points below which ranks say nothing."""
-
 RESAMPLES = 1000
 
 Scores = dict[int, NDArray[np.float64]]
 """By seed: a number for each point, the higher the better."""
-Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Scores, each with the truth that it is held against."""
 
 
 def rankers(certificate: Certificate) -> pd.DataFrame:
@@ -76,8 +69,8 @@ def epochs(certificate: Certificate) -> pd.DataFrame:
     rows = []
     for epoch in range(1, math.floor(count * (1 - certificate.recipe.decay_share)) + 1):
         scores = _scores(certificate, FACTORS[-1], lambda run, last=epoch - 1: run.accuracies[last])  # type: ignore[misc]
-        agreement = _agreement(crossed_pairs(scores, truth))
-        rows.append({"epoch": epoch, "images": certificate.budget.images * epoch} | agreement)
+        found = _agreement(crossed_pairs(scores, truth))
+        rows.append({"epoch": epoch, "images": certificate.budget.images * epoch} | found)
     return pd.DataFrame(rows)
 
 
@@ -151,20 +144,7 @@ def _cost_pairs(certificate: Certificate, cost: str, truth: Scores) -> Pairing:
 
 def _agreement(pairs: Pairing) -> dict[str, float]:
     """Means over the pairs."""
-    count = len(pairs[0][1])
-    kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
-    spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
-    low, high = fisher_interval(kendall, 0.437, count - 4)
-    spearman_low, spearman_high = fisher_interval(spearman, 1 + spearman**2 / 2, count - 3)
-    return {
-        "kendall": kendall,
-        "kendall_low": low,
-        "kendall_high": high,
-        "spearman": spearman,
-        "spearman_low": spearman_low,
-        "spearman_high": spearman_high,
-        "kept": float(np.mean([len(_best(one) & _best(other)) for one, other in pairs])),
-    }
+    return agreement(pairs) | {"kept": float(np.mean([len(_best(one) & _best(other)) for one, other in pairs]))}
 
 
 def above_macs(certificate: Certificate, factor: int) -> Interval:
@@ -205,15 +185,6 @@ def _resampled_taus(pairs: Pairing, count: int) -> NDArray[np.float64]:
 def crossed_pairs(scores: Scores, truth: Scores) -> Pairing:
     """Each seed's scores with the truth of each other seed."""
     return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
-
-
-def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
-    """The 95 % interval of a rank correlation by Fisher's transform; NaN where every order is the same."""
-    if not abs(correlation) < 1:
-        return math.nan, math.nan
-    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
-    middle = math.atanh(correlation)
-    return math.tanh(middle - half), math.tanh(middle + half)
 
 
 def _best(scores: NDArray[np.float64]) -> set[int]:

@@ -129,7 +129,7 @@ def _rungs(study: Study) -> list[Study]:
     """The study at each budget, the first under its own name."""
     rungs = [study]
     for factor in FACTORS[1:]:
-        budget = study.budget.model_copy(update={"epochs": factor * study.budget.epochs})
+        budget = study.budget.times(factor)
         rungs.append(study.model_copy(update={"budget": budget}).renamed([f"x{factor}"]))
     return rungs
 

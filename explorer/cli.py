@@ -8,18 +8,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import certificates, latencies, networks, prices, studies
+from explorer.commands import certificates, comparisons, exports, latencies, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS = (
     studies.sweep,
     studies.report,
+    comparisons.compare,
     certificates.certify,
     studies.dashboard,
     studies.studies,
     networks.spaces,
     networks.describe,
     latencies.latency,
+    exports.export,
+    exports.images,
     prices.price,
     prices.fit,
 )

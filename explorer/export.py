@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.errors import ExplorerError
-from explorer.files import check_file
+from explorer.files import check_file, write_file
 from explorer.layers import Shape
 
 if TYPE_CHECKING:
@@ -38,15 +38,23 @@ def untrained(network: Network, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def check_onnx(path: Path, network: Network) -> None:
-    """Raises `ExplorerError` where `save_onnx` could not write the network there, before any work is done."""
+def onnx_obstacle(network: Network) -> str:
+    """Why the network cannot be written as ONNX here; empty where it can."""
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:
-        raise ExplorerError(
+        return (
             f'ONNX needs {" and ".join(missing)}, which this environment lacks: pip install "cnn-design-explorer[onnx]"'
         )
     if network.cost.model_bytes > MOST_ONNX_BYTES:
-        raise ExplorerError(f"{path}: a model of {network.cost.model_bytes:,} bytes; an ONNX file holds at most 2 GiB")
+        return f"a model of {network.cost.model_bytes:,} bytes; an ONNX file holds at most 2 GiB"
+    return ""
+
+
+def check_onnx(path: Path, network: Network) -> None:
+    """Raises `ExplorerError` where `save_onnx` could not write the network there, before any work is done."""
+    obstacle = onnx_obstacle(network)
+    if obstacle:
+        raise ExplorerError(f"{path}: {obstacle}")
     check_file(path)
 
 
@@ -55,6 +63,11 @@ def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
 
     Raises `ExplorerError` where the file cannot be written. Needs the extra `onnx`.
     """
+    write_file(path, onnx_bytes(module, shape))
+
+
+def onnx_bytes(module: nn.Module, shape: Shape) -> bytes:
+    """What `save_onnx` writes."""
     import torch
 
     program = _program(module, shape)
@@ -63,7 +76,8 @@ def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
             program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
         )
     assert exported is not None  # it is for the older exporter only
-    _write(path, exported.model_proto.SerializeToString())
+    content: bytes = exported.model_proto.SerializeToString()
+    return content
 
 
 def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
@@ -75,7 +89,7 @@ def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
 
     buffer = io.BytesIO()
     torch.export.save(_program(module, shape), buffer)
-    _write(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())
 
 
 def _program(module: nn.Module, shape: Shape) -> ExportedProgram:
@@ -101,15 +115,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The whole file or nothing: one that stood there before is replaced only when the new one is complete."""
-    draft = path.with_name(f".{path.name}.partial")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    except OSError as error:
-        raise ExplorerError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Whether a file can be written, asked before there is anything to write."""
+"""Files that are written whole or not at all, and whether they can be, asked before there is anything to write."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from explorer.errors import ExplorerError
@@ -16,3 +17,39 @@ def check_file(path: Path) -> None:
         raise ExplorerError(f"{path}: cannot be written: it is a folder; name a file in it")
     if not os.access(path.parent, os.W_OK):
         raise ExplorerError(f"{path}: cannot be written: Permission denied")
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `ExplorerError` where no files can be written to the folder, which need not exist yet."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        reason = "Permission denied" if nearest.is_dir() else "Not a directory"
+        raise ExplorerError(f"{folder}: cannot be written: {reason}: {nearest}")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file: one that stood there before is replaced only when the new one is complete; a failure is an `ExplorerError`."""
+    draft = path.with_name(f".{path.name}.partial")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        raise ExplorerError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Writes files by their paths in a folder, which is made where it is not there; none is replaced before all are complete."""
+    drafts = {name: (folder / name).with_name(f".{Path(name).name}.partial") for name in files}
+    try:
+        for name, content in files.items():
+            drafts[name].parent.mkdir(parents=True, exist_ok=True)
+            drafts[name].write_bytes(content)
+        for name, draft in drafts.items():
+            draft.replace(folder / name)
+    except OSError as error:
+        raise ExplorerError(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
-INK, GREY = "#333333", "#6b6b6b"
+from explorer.colours import GREY, INK, LINE
+
 LABEL_SIZE = 9.5  # points of type
 ACCURACY = "Validation accuracy (%)"
 
@@ -22,6 +25,16 @@ _NAMES_OF_BYTES = {
     "peak_activation_bytes": "Peak activations",
 }
 
+_DIRECTIONS = [(np.cos(angle), np.sin(angle)) for angle in np.radians([90, 270, 0, 180, 45, 135, 225, 315])]
+_STEPS = (2, 5, 9, 14, 21, 29)  # points of type between a mark and its text
+_NEAR = 5  # points of type up to which a text needs no line to its mark
+_CROWD = 300  # marks beyond which only their middles are kept free
+_BEHIND = 1.02  # where the names of lines stand, as a share of the width of the axes
+_FAR_BEHIND = 1.09  # where there are so many that they stand far above or below the ends of their lines
+_MANY_ENDS = 8
+_FAR = 90.0  # points of type that the name of a line may stand above or below its end
+_LINE = 11.0  # points of type from one of these names to the next
+
 
 def prefixed(value: float) -> tuple[float, str]:
     """What to divide an amount by so that it is read easily, and the prefix of its unit: `1e6, "M"`."""
@@ -30,6 +43,8 @@ def prefixed(value: float) -> tuple[float, str]:
 
 def unit(quantity: str, largest: float) -> tuple[float, str]:
     """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
+    if quantity == "latency_seconds":
+        return 1e-3, "Latency (ms)"
     if quantity in _NAMES_OF_BYTES:
         return 2.0**20, f"{_NAMES_OF_BYTES[quantity]} (MiB)"
     scale, prefix = prefixed(largest)
@@ -42,29 +57,38 @@ def unit(quantity: str, largest: float) -> tuple[float, str]:
 def tidy(ax: Axes) -> None:
     """An axis with no more lines than it needs."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, axis="y", color="#e6e6e6", linewidth=0.8)
+    ax.grid(visible=True, axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def say(ax: Axes, text: str) -> None:
+    """What stands in place of a picture that cannot be drawn."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def say_nothing_is_done(ax: Axes) -> None:
     """What stands in place of a picture of no measured point."""
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "no run is done yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
+    say(ax, "no run is done yet")
 
 
 def settle(ax: Axes) -> float:
     """Settles the limits and the layout, which pixels depend on; returns the pixels of a point of type."""
     figure = ax.get_figure()
-    if isinstance(figure, Figure):
-        figure.draw_without_rendering()
-    return figure.dpi / 72 if figure else 1.0
+    assert figure is not None
+    engine = figure.get_layout_engine()
+    if engine is not None and isinstance(figure, Figure):
+        engine.execute(figure)
+    ax.apply_aspect()
+    ax.get_xlim()  # limits are worked out when they are asked for
+    return figure.dpi / 72
 
 
 def pixels(line: NDArray[np.float64], transform: Transform) -> NDArray[np.float64]:
     """A polyline as a dense row of pixel coordinates, (k, 2)."""
     corners = transform.transform(line[np.isfinite(line).all(axis=1)].reshape(-1, 2))
     if len(corners) < 2:  # noqa: PLR2004
-        return corners
+        return np.asarray(corners)
     shares = np.linspace(0, 1, 40)[:, None]
     return np.concatenate([start + shares * (end - start) for start, end in pairwise(corners)])
 
@@ -75,56 +99,37 @@ def place_labels(
     points: NDArray[np.float64],
     texts: Sequence[str],
     obstacles: Sequence[NDArray[np.float64]],
-    transforms: Sequence[Transform],
-    grey: Sequence[bool] | None = None,
     *,
-    radius: float = 4.0,
+    aside: NDArray[np.float64] | None = None,
+    grey: Sequence[bool] | None = None,
+    radius: float | Sequence[float] = 4.0,
     optional: Sequence[bool] | None = None,
+    reach: float = 5.0,
 ) -> None:
     """Writes a text beside each point, (k, 2), where it covers no mark, obstacle or other text, as near as can be.
 
     Every text tries the directions around its point at growing distances; what it would cover is counted and the least is
     taken. A text that ends up far from its point gets a thin line to it. `dots` are the pixels of a point of type, and
-    `obstacles` are pixels as well, each (k, 2); `radius` is that of the marks, in points of type. A text for which there is no room
-    covers what it must; an optional one stands close to its mark or is left out, and these come last.
+    `obstacles` are pixels as well, each (k, 2). `aside` says by how many points of type each mark stands to the right of its point,
+    and `radius` is that of the marks, or of each of them, in points of type. Points without a text are marks that are not to be covered. A text for which
+    there is no room covers what it must; an optional one stands within `reach` points of type of its mark or is left out, and these come last.
     """
-    marks = np.array([transform.transform(point) for point, transform in zip(points, transforms, strict=True)])
-    turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    ring = radius * dots * np.column_stack([np.cos(turns), np.sin(turns)])
-    taken = np.concatenate([(marks[:, None] + ring).reshape(-1, 2), *obstacles])
+    shifts = np.zeros(len(points)) if aside is None else aside
+    marks = ax.transData.transform(points) + np.column_stack([shifts * dots, np.zeros(len(points))])
+    radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
+    taken = np.concatenate([_rings(marks, radii * dots), *obstacles])
+    ways = np.array([(step, *direction) for step in _STEPS for direction in _DIRECTIONS])
+    may_miss = [False] * len(texts) if optional is None else optional
     frame, legend = np.array(ax.get_window_extent().padded(-3 * dots).extents), ax.get_legend()
     boxes = [np.array(artist.get_window_extent().extents) for artist in (*ax.texts, legend) if artist is not None]
-    angles = np.radians([90, 270, 0, 180, 45, 135, 225, 315])
-    every_way = [(radius + step, np.cos(angle), np.sin(angle)) for step in (2, 5, 9, 14, 21, 29) for angle in angles]
-    may_miss = [False] * len(texts) if optional is None else optional
+    leaders = []
     for index in sorted(range(len(texts)), key=may_miss.__getitem__):
-        text = texts[index]
-        if not text:
+        if not texts[index]:
             continue
-        ways = every_way[: 2 * len(angles)] if may_miss[index] else every_way
-        # A hidden copy tells the size of the text.
-        probe = ax.text(0, 0, text, fontsize=LABEL_SIZE, linespacing=1.0, parse_math=False)
-        size = np.array([probe.get_window_extent().width, probe.get_window_extent().height])
-        probe.remove()
-        offsets = np.array(
-            [[away * dots * a + a * size[0] / 2, away * dots * b + b * size[1] / 2] for away, a, b in ways]
-        )
-        centres = marks[index] + offsets
-        low, high = centres - size / 2 - dots, centres + size / 2 + dots
-        covered = ((taken >= low[:, None]) & (taken <= high[:, None])).all(axis=2).sum(axis=1)
-        outside = (np.maximum(frame[:2] - low, 0) + np.maximum(high - frame[2:], 0)).sum(axis=1)
-        clash = np.sum([_overlap(low, high, box) for box in boxes] or [np.zeros(len(ways))], axis=0)
-        badness = 30 * clash + 6 * covered + 4 * outside + np.array([away for away, _, _ in ways])
-        best = int(badness.argmin())
-        if may_miss[index] and (clash[best] > 2 * dots or covered[best] or outside[best] > dots):
-            continue
-        boxes.append(np.concatenate([low[best], high[best]]))
-        far = ways[best][0] > radius + 5
-        ax.annotate(
-            text,
+        note = ax.annotate(
+            texts[index],
             xy=(points[index, 0], points[index, 1]),
-            xycoords=transforms[index],
-            xytext=tuple(offsets[best] / dots),
+            xytext=(0, 0),
             textcoords="offset points",
             ha="center",
             va="center",
@@ -132,10 +137,76 @@ def place_labels(
             color=GREY if grey is not None and grey[index] else INK,
             linespacing=1.0,
             parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-            if far
-            else None,
+            annotation_clip=False,
         )
+        # Inside the axes, so that the layout is settled without it.
+        note.set_in_layout(False)
+        box = note.get_window_extent()
+        tried = ways[ways[:, 0] <= reach] if may_miss[index] else ways
+        offsets = tried[:, 1:] * ((radii[index] + tried[:, :1]) * dots + np.array([box.width, box.height]) / 2)
+        half = np.array([box.width, box.height]) / 2
+        low, high = marks[index] + offsets - half - dots, marks[index] + offsets + half + dots
+        near = taken[((taken >= low.min(axis=0)) & (taken <= high.max(axis=0))).all(axis=1)]
+        covered = ((near >= low[:, None]) & (near <= high[:, None])).all(axis=2).sum(axis=1)
+        outside = (np.maximum(frame[:2] - low, 0) + np.maximum(high - frame[2:], 0)).sum(axis=1)
+        clash = np.sum([_overlap(low, high, box) for box in boxes] or [np.zeros(len(tried))], axis=0)
+        badness = 30 * clash + 6 * covered + 10 * outside + tried[:, 0]
+        best = int(badness.argmin())
+        if may_miss[index] and (clash[best] > 2 * dots or covered[best] or outside[best] > dots):
+            note.remove()
+            continue
+        boxes.append(np.concatenate([low[best], high[best]]))
+        note.set_position((offsets[best] / dots + np.array([shifts[index], 0])).tolist())
+        note.set_multialignment(_ALIGNED[round(tried[best, 1])])
+        if tried[best, 0] > _NEAR:
+            leaders.append((index, offsets[best] / dots, half / dots))
+    _draw_leaders(ax, points, shifts, leaders, radii)
+
+
+_ALIGNED: dict[int, Literal["left", "center", "right"]] = {-1: "right", 0: "center", 1: "left"}
+
+
+def _rings(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The pixels of marks: their middles, and unless they are many, points around them."""
+    if len(marks) > _CROWD:
+        return marks
+    turns = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    ring = np.column_stack([np.cos(turns), np.sin(turns)])
+    ring = np.vstack([ring, [0, 0]])
+    return np.asarray((marks[:, None] + radii[:, None, None] * ring).reshape(-1, 2))
+
+
+def _draw_leaders(
+    ax: Axes,
+    points: NDArray[np.float64],
+    shifts: NDArray[np.float64],
+    leaders: Sequence[tuple[int, NDArray[np.float64], NDArray[np.float64]]],
+    radii: NDArray[np.float64],
+) -> None:
+    """Thin lines from marks to texts that stand far away: by index, offset and half the size of the text, in points of type."""
+    if not leaders:
+        return
+    lines = []
+    for index, offset, half in leaders:
+        with np.errstate(divide="ignore"):
+            # Where the way from the middle of the text to the mark leaves the text.
+            inside = min(1.0, float((half / np.abs(offset)).min()))
+        start = radii[index] * offset / np.hypot(*offset)
+        lines.append((np.array([start, (1 - inside) * offset]) + np.array([shifts[index], 0])) / 72)
+    figure = ax.get_figure()
+    assert figure is not None
+    ax.add_collection(
+        LineCollection(
+            lines,
+            offsets=points[[index for index, _, _ in leaders]],
+            offset_transform=ax.transData,
+            transform=figure.dpi_scale_trans,
+            colors=GREY,
+            linewidths=0.6,
+            label="leader",
+        ),
+        autolim=False,
+    )
 
 
 def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,28 +217,57 @@ def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[n
 
 
 def label_ends(
-    ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...]]
+    ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...] | str]
 ) -> None:
-    """Writes a text for the end of each line, in one column behind all of them, moved up or down until none covers another."""
+    """Writes a text for the end of each line, in one column behind all of them, moved up or down until none covers another.
+
+    Where they would be moved far, as the ends of many lines are close to each other, only the highest ones are written.
+    """
     ax.margins(x=0.02)
-    dots = settle(ax)
-    heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
-    order = np.argsort(heights, kind="stable")
-    area = ax.get_window_extent()
-    wanted = _spread(heights[order], 11.0, area.y0 / dots, area.y1 / dots)
-    for index, height in zip(order, wanted, strict=True):
+    behind = _FAR_BEHIND if len(ends) > _MANY_ENDS else _BEHIND
+    notes = [
         ax.annotate(
-            texts[index],
-            xy=ends[index],
-            xytext=(1.02, height - heights[index]),
+            text,
+            xy=end,
+            xytext=(behind, 0),
             textcoords=("axes fraction", "offset points"),
             va="center",
             fontsize=LABEL_SIZE,
             color=INK,
             parse_math=False,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[index], "linewidth": 1.2, "shrinkA": 1, "shrinkB": 2},
         )
+        for end, text in zip(ends, texts, strict=True)
+    ]
+    # The layout needs the widths of the texts only, which do not change from here on.
+    dots = settle(ax)
+    places = ax.transData.transform(np.array(ends, dtype=float))
+    heights = places[:, 1] / dots
+    area = ax.get_window_extent()
+    order = np.argsort(heights, kind="stable")
+    wanted = _spread(heights[order], _LINE, area.y0 / dots, area.y1 / dots)
+    if len(ends) > _MANY_ENDS and np.abs(wanted - heights[order]).max() > _FAR:
+        for index in order[:-_MANY_ENDS]:
+            notes[index].remove()
+        order = order[-_MANY_ENDS:]
+        wanted = _spread(heights[order], _LINE, area.y0 / dots, area.y1 / dots)
+    starts = ax.transAxes.inverted().transform(places)
+    for index, height in zip(order, wanted, strict=True):
+        notes[index].set_position((behind, height - heights[index]))
+    ax.add_collection(
+        LineCollection(
+            [
+                [starts[index], (behind - 0.005, (height * dots - area.y0) / area.height)]
+                for index, height in zip(order, wanted, strict=True)
+            ],
+            colors=[colours[index] for index in order],
+            linewidths=1.2,
+            transform=ax.transAxes,
+            clip_on=False,
+            label="leader",
+        ),
+        autolim=False,
+    )
 
 
 def _spread(heights: NDArray[np.float64], gap: float, bottom: float, top: float) -> NDArray[np.float64]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from explorer import analysis
 from explorer.errors import ExplorerError
 from explorer.export import untrained
 from explorer.ledger import Ledger
-from explorer.machine import processor
+from explorer.machine import processor, torch_threads
 from explorer.network import Network
 from explorer.plan import plan
 from explorer.record import StudyRecord
@@ -100,7 +99,7 @@ def measure(
     model = model.to(memory_format=torch.channels_last)
     shape = network.input
     found = []
-    with _threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode():
         for batch in batches:
             images = torch.rand(batch, shape.channels, shape.size, shape.size)
             images = images.to(memory_format=torch.channels_last)
@@ -168,16 +167,3 @@ def _times(step: Callable[[], None], seconds: float) -> list[float]:
         step()
         times.append(time.perf_counter() - begun)
     return times
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    """So many threads for torch, and as many as before afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

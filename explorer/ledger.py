@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from explorer.layers import QUANTITIES
 from explorer.plan import Point, points_frame
 from explorer.record import StudyRecord
 from explorer.study import Study
-from explorer.tables import certificates, latencies, members, metadata, runs, studies, version
+from explorer.tables import certificates, latencies, members, metadata, runs, studies, tests, version
 
 SCHEMA = 1
 ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, to be unlike the numbers of others
@@ -63,6 +63,25 @@ class Result:
     def final(self) -> bool:
         """Whether training the run again could tell nothing new; a crash is no result."""
         return self.state in {"done", "failed"}
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it is stored: what it is a function of, how it ended and where; None for what it does not say.
+
+    `correct` (bool) and `top_probability` (float16) have one entry for each validation image.
+    """
+
+    key: str
+    data_fingerprint: str
+    settings: Mapping[str, Any]
+    state: str
+    reason: str
+    accuracy: float | None
+    correct: NDArray[np.bool_] | None
+    top_probability: NDArray[np.float16] | None
+    seconds: float | None
+    host: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -168,7 +187,7 @@ class Ledger:
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
         busy = ExplorerError(
-            f"storage {self.shown}: another sweep is writing to it, or latencies are measured; "
+            f"storage {self.shown}: another sweep is writing to it, or latencies are measured, or a point is exported; "
             "wait, or use another --storage"
         )
         if self.file is not None:
@@ -252,6 +271,60 @@ class Ledger:
                 for row in connection.execute(chosen.where(runs.c.key.in_(keys[start : start + 500]))):
                     found[row.key] = Result(row.state, row.reason, row.accuracy, row.seconds)
         return found
+
+    def run_keys(self) -> list[str]:
+        """The keys of all stored runs."""
+        with self._transaction() as connection:
+            return list(connection.execute(sa.select(runs.c.key).order_by(runs.c.key)).scalars())
+
+    def run(self, key: str) -> StoredRun | None:
+        """A run by its key, or None where it is not stored."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.key == key)).mappings().first()
+        if row is None:
+            return None
+        measured = _run_row(row)
+        return StoredRun(**{field.name: measured[field.name] for field in fields(StoredRun)} | {"host": row["host"]})
+
+    def places(self, key: str) -> list[tuple[str, int, int]]:
+        """The studies that a run belongs to, by name, each with the number of its point and the seed."""
+        columns = (members.c.study, members.c.point, members.c.seed)
+        with self._transaction() as connection:
+            found = connection.execute(sa.select(*columns).where(members.c.key == key).order_by(*columns))
+            return [(row.study, row.point, row.seed) for row in found]
+
+    def record_test(self, row: Mapping[str, Any]) -> None:
+        """Stores what a run's model said of the test images: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`.
+
+        One that is stored already is an error: a run reads them once.
+        """
+        with self._transaction() as connection:
+            connection.execute(tests.insert().values(row))
+
+    def test(self, key: str) -> Mapping[str, Any] | None:
+        """What `record_test` stored of a run, or None where its model has not read the test images."""
+        with self._transaction() as connection:
+            if not sa.inspect(connection).has_table(tests.name):
+                return None
+            row = connection.execute(sa.select(tests).where(tests.c.key == key)).mappings().first()
+            return None if row is None else dict(row)
+
+    def tests(self, name: str) -> pd.DataFrame:
+        """The runs of a study whose models have read the test images, by point and seed.
+
+        Columns: `key`, `point` and `seed` (as in this study, whichever it was exported from), `accuracy` (a fraction), `images`,
+        `finished` (UTC, ISO 8601). Without rows where there are none; an unknown name is an error that says the nearest.
+        """
+        own = (members.c.key, members.c.point, members.c.seed)
+        columns = (*own, tests.c.accuracy, tests.c.images, tests.c.finished)
+        found: list[Mapping[Any, Any]] = []
+        with self._transaction() as connection:
+            self._study(connection, name)
+            if sa.inspect(connection).has_table(tests.name):
+                statement = sa.select(*columns).join(tests, tests.c.key == members.c.key)
+                chosen = statement.where(members.c.study == name).order_by(members.c.point, members.c.seed)
+                found = list(connection.execute(chosen).mappings())
+        return pd.DataFrame(found, columns=[column.name for column in columns])
 
     def record_latencies(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Stores measured latencies, in place of earlier ones of the same network, machine, batch and threads."""

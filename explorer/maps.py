@@ -6,88 +6,141 @@ separated from it. `explorer.plots.style` holds the look.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from explorer.analysis import SHARE, metaparameters, share_columns
-from explorer.labels import ACCURACY, GREY, INK, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle, unit
+from explorer.colours import CELLS, GREY, GROUND, INK, LINE, on
+from explorer.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle, unit
+from explorer.marks import CROWD, MOST_MARKS, diamond
 from explorer.space import label
 
-# Sequential, and read by those who see fewer colours; few steps keep the files small.
-_COLOURS = mpl.colormaps["viridis"].resampled(64)
+TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
+"""The corners that shares are weights of: top, left, right."""
+MOST_CELLS = 400
+"""Cells up to which those that are not separated from the best are framed; of more only the best is marked."""
+
 _EDGES = {"best": 3.0, "not separated": 1.1}  # points of type: the line around a mark or cell
-_RADIUS = 6.5  # points of type: of the marks in a triangle
-_TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])  # top, left, right
-_DARK = 0.5  # luminance, in [0, 1]: texts on darker cells are white
+_EDGE = 0.4  # points of type: around all other marks, so that light ones are seen
+_RADIUS, _SMALLEST = 6.5, 1.6  # points of type: of the marks in a triangle
+_FEW = 40  # marks up to which they have their full size
 _ROOM = 0.4  # cells between a label and the middle of a cell
+_MOST_TEXTS = (8, 18)  # columns and rows whose cells have room for an accuracy
+_MOST_TICKS, _MOST_LETTERS = 16, 36  # values beside a plane, and letters of the values below it
+_MOST_TRIED = 60  # points in a triangle up to which all accuracies are tried to be written
+_FINEST = 150  # steps along each side that lines of equal params are drawn through
 _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed": "failed", "planned": "no run"}
 
 
-def ternary(frame: pd.DataFrame, ax: Axes) -> None:
+def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[float]] | None = None) -> None:
     """Accuracy over the shares of three factors, of `analysis.triangle`: a corner gives all to one, the first on top.
 
     Beside each mark stand its accuracy and half its interval, where there is room. A thick ring marks the best point, thin rings
-    those that are not separated from it, crosses points without an accuracy.
+    those that are not separated from it, crosses points without an accuracy. `chosen` has the shares of published choices by name:
+    these are diamonds.
     """
     shares = share_columns(frame)
     known = frame["accuracy"].notna()
     if not known.any():
         return say_nothing_is_done(ax)
-    ax.set_axis_off()
-    ax.set_aspect("equal")
-    ax.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.03))
-    _grid(ax, [share.removeprefix(SHARE) for share in shares])
-    places = frame[shares].to_numpy(dtype=float) @ _TRIANGLE
-    ax.plot(*places[~known].T, "x", color=GREY, label="no accuracy")
-    # The first labels find the most room.
-    order = frame[known].sort_values("accuracy", ascending=False).index
+    triangle(ax, [share.removeprefix(SHARE) for share in shares])
+    places = frame[shares].to_numpy(dtype=float) @ TRIANGLE
+    if not known.all():
+        ax.plot(*places[~known].T, "x", color=GREY, label="no accuracy", rasterized=len(places) > MOST_MARKS)
+    # The first labels find the most room; the last marks are on top.
+    order = frame[known].sort_values("accuracy", ascending=False, kind="stable").index
     points, at = frame.loc[order], places[frame.index.get_indexer(order)]
+    radius = max(_SMALLEST, _RADIUS * min(1.0, math.sqrt(_FEW / len(points))))
     colours = _norm(points)
-    for place, (_, row) in zip(at, points.iterrows(), strict=True):
-        edge = _EDGES.get(row["standing"], 0.0)
-        face = _COLOURS(colours(100 * row["accuracy"]))
-        ax.plot(*place[:, None], "o", ms=2 * _RADIUS, mfc=face, mec=INK, mew=edge, label="point", zorder=3)
-    _legend(ax, points)
-    _colour_bar(ax, colours)
+    edges = np.array([_EDGES.get(standing, _EDGE) for standing in points["standing"]])
+    if len(points) > CROWD:
+        # Of many points in one network only its own is ringed, and marks that touch have no edges.
+        edges *= points["same_as"].isna().to_numpy() & (edges > _EDGE)
+    edges *= max(0.3, radius / _RADIUS)
+    ax.scatter(
+        at[::-1, 0],
+        at[::-1, 1],
+        s=(2 * radius) ** 2,
+        c=100 * points["accuracy"].to_numpy(dtype=float)[::-1],
+        cmap=CELLS,
+        norm=colours,
+        edgecolors=[INK if standing in _EDGES else GREY for standing in points["standing"].iloc[::-1]],
+        linewidths=edges[::-1].tolist(),
+        zorder=3,
+        rasterized=len(points) > MOST_MARKS,
+        label="point",
+    )
+    _legend(ax, points, list(chosen or {}))
+    colour_bar(ax, colours)
+    others = np.array(list((chosen or {}).values()), dtype=float).reshape(-1, 3) @ TRIANGLE
+    if len(others):
+        diamond(ax, others)
     dots = settle(ax)
-    crosses = [pixels(place[None], ax.transData) for place in places[~known]]
-    texts = [_figures(row) for _, row in points.iterrows()]
-    place_labels(ax, dots, at, texts, crosses, [ax.transData] * len(at), radius=_RADIUS + 1, optional=[True] * len(at))
+    # In a crowd the best one alone.
+    tried = len(points) if len(points) <= _MOST_TRIED else 1
+    texts = [_figures(row) for _, row in points[:tried].iterrows()] + [""] * (len(points) - tried + len(others))
+    place_labels(
+        ax,
+        dots,
+        np.vstack([at, others]),
+        texts,
+        [pixels(place[None], ax.transData) for place in places[~known]],
+        radius=radius + 1,
+        optional=[False, *[True] * (len(texts) - 1)],
+    )
     return None
 
 
-def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes) -> None:
+def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mapping[int, str] | None = None) -> None:
     """Accuracy over a grid of two metaparameters, of `analysis.ranked`, with lines of equal params from `analysis.plane_params`.
 
     Cells are of one size, whatever the steps between their values; the lines stand right at the middles of the cells and in
-    proportion between them. A thick frame marks the best cell, thin frames those that are not separated from it. Hatched cells have no
-    accuracy and say why.
+    proportion between them. A thick frame marks the best cell, thin frames those that are not separated from it; of more than
+    `MOST_CELLS` only the best is marked, by a ring. Hatched cells have no accuracy and say why. `chosen` has the points that stand where
+    a published network does, by number: these have a diamond.
     """
     if not frame["accuracy"].notna().any():
         return say_nothing_is_done(ax)
     across, up = metaparameters(frame)
     columns, rows = (sorted(set(frame[key])) for key in (across, up))
+    at = np.column_stack([np.searchsorted(columns, frame[across]), np.searchsorted(rows, frame[up])])
     colours = _norm(frame)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel=across, ylabel=up)
-    ax.set_xticks(range(len(columns)), map(label, columns))
-    ax.set_yticks(range(len(rows)), map(label, rows))
+    widest = max(len(label(value)) for value in columns)
+    steps = [-(-len(columns) * max(widest, 5) // _MOST_LETTERS), -(-len(rows) // _MOST_TICKS)]
+    ax.set_xticks(range(0, len(columns), steps[0]), list(map(label, columns[:: steps[0]])))
+    ax.set_yticks(range(0, len(rows), steps[1]), list(map(label, rows[:: steps[1]])))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    for _, row in frame.iterrows():
-        _cell(ax, row, columns.index(row[across]), rows.index(row[up]), colours)
-    _lines(ax, prices, columns, rows)
-    _colour_bar(ax, colours)
+    _cells(ax, frame, at, (len(columns), len(rows)), colours)
+    written = len(columns) <= _MOST_TEXTS[0] and len(rows) <= _MOST_TEXTS[1]
+    if written:
+        _write(ax, frame, at, colours)
+    _frame(ax, frame, at, colours)
+    _lines(
+        ax, prices, columns, rows, at if written else at[(frame["standing"] == "best").to_numpy()], inside=not written
+    )
+    if chosen:
+        own = frame["point"].isin(list(chosen)).to_numpy()
+        # In the corner of its cell, beside the accuracy.
+        diamond(
+            ax,
+            at[own] + np.array([0.36, 0.3]),
+            size=32,
+            colour=[_ink(row, colours) for _, row in frame[own].iterrows()],
+        )
+    colour_bar(ax, colours)
     return None
 
 
@@ -106,18 +159,25 @@ def _percent(row: pd.Series[Any]) -> str:
     return f"{100 * row['accuracy']:.1f}{'*' if row['state'] == 'partly done' else ''}"
 
 
-def _grid(ax: Axes, names: Sequence[str]) -> None:
-    """The triangle with lines at each fifth, and the names of its corners."""
-    for fifth in np.linspace(0, 0.8, 5):
-        for corner in range(3):
-            ends = np.roll([[fifth, 1 - fifth, 0], [fifth, 0, 1 - fifth]], corner, axis=1) @ _TRIANGLE
-            ax.plot(*ends.T, color="#d0d0d0" if fifth else "#9a9a9a", lw=0.8, zorder=1, label="grid")
+def triangle(ax: Axes, names: Sequence[str]) -> None:
+    """A triangle with lines at each fifth, and the names of its corners."""
+    ax.set_axis_off()
+    ax.set_aspect("equal")
+    ax.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.03))
+    fifths = np.linspace(0, 0.8, 5)
+    ends = [
+        np.roll([[fifth, 1 - fifth, 0], [fifth, 0, 1 - fifth]], corner, axis=1) @ TRIANGLE
+        for fifth in fifths
+        for corner in range(3)
+    ]
+    edges = [LINE if fifth else GREY for fifth in fifths for _ in range(3)]
+    ax.add_collection(LineCollection(ends, colors=edges, linewidths=0.8, zorder=1, label="grid"), autolim=False)
     # Beside the top, and below the other two, where no accuracy stands.
     away = (
         (_RADIUS + 5, 0, "left", "center"),
         *[(side * _RADIUS, -_RADIUS - 4, align, "top") for side, align in ((-1, "left"), (1, "right"))],
     )
-    for name, corner, (right, above, align, level) in zip(names, _TRIANGLE, away, strict=True):
+    for name, corner, (right, above, align, level) in zip(names, TRIANGLE, away, strict=True):
         ax.annotate(
             f"all to {name}",
             xy=tuple(corner),
@@ -130,38 +190,116 @@ def _grid(ax: Axes, names: Sequence[str]) -> None:
         )
 
 
-def _cell(ax: Axes, row: pd.Series[Any], column: int, line: int, colours: Normalize) -> None:
-    """A cell with its accuracy in percent, or hatched with the reason why there is none."""
-    corner = (column - 0.5, line - 0.5)
-    if np.isnan(row["accuracy"]):
-        ax.add_patch(Rectangle(corner, 1, 1, fc="white", ec="#c4c4c4", hatch="////", lw=0, label="no accuracy"))
-        face, text, ink = "white", _ABSENT[row["state"]], INK
-    else:
-        face = _COLOURS(colours(100 * row["accuracy"]))
-        ax.add_patch(Rectangle(corner, 1, 1, fc=face, ec="white", lw=0.5, label="cell"))
-        text, ink = _percent(row), "white" if np.dot(face[:3], (0.299, 0.587, 0.114)) < _DARK else INK
-    # On a ground of its own colour, so that no line runs through it.
-    ground = {"boxstyle": "square,pad=0.1", "fc": face, "ec": "none"}
-    ax.text(column, line, text, color=ink, ha="center", va="center", fontsize=LABEL_SIZE, zorder=4, bbox=ground)
-    if row["standing"] in _EDGES:
-        # Inside the cell, so that neighbours keep their own frames.
-        ax.add_patch(
-            Rectangle(
-                (column - 0.45, line - 0.45),
-                0.9,
-                0.9,
-                fill=False,
-                ec=ink,
-                lw=_EDGES[row["standing"]],
-                zorder=4,
-                label=row["standing"],
-            )
+def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int, int], colours: Normalize) -> None:
+    """The cells in the colours of their accuracies, or hatched."""
+    table = np.full(size[::-1], np.nan)
+    table[at[:, 1], at[:, 0]] = 100 * frame["accuracy"].to_numpy(dtype=float)
+    few = table.size <= MOST_CELLS
+    ax.pcolormesh(
+        *(np.arange(count + 1) - 0.5 for count in size),
+        np.ma.masked_invalid(table),
+        cmap=CELLS,
+        norm=colours,
+        edgecolors=GROUND if few else "none",
+        linewidth=0.5 if few else 0,
+        rasterized=table.size > MOST_MARKS,
+        label="cells",
+    )
+    empty = at[frame["accuracy"].isna().to_numpy()]
+    if len(empty):
+        ax.add_collection(
+            PolyCollection(
+                list(empty[:, None] + _CORNERS / 2),
+                facecolors=GROUND,
+                edgecolors=LINE,
+                hatch="////",
+                linewidths=0,
+                rasterized=len(empty) > MOST_MARKS,
+                label="no accuracy",
+            ),
+            autolim=False,
         )
 
 
-def _lines(ax: Axes, prices: pd.DataFrame, columns: Sequence[float], rows: Sequence[float]) -> None:
-    """Lines of equal params with their amounts, each written where it is furthest from the middles of the cells."""
+_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+
+
+def _write(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], colours: Normalize) -> None:
+    """In each cell its accuracy in percent, or the reason why there is none."""
+    for (column, line), (_, row) in zip(at.tolist(), frame.iterrows(), strict=True):
+        empty = np.isnan(row["accuracy"])
+        # On a ground of its own colour, so that no line runs through it.
+        ground = {
+            "boxstyle": "square,pad=0.2",
+            "fc": GROUND if empty else CELLS(colours(100 * row["accuracy"])),
+            "ec": "none",
+        }
+        ax.text(
+            column,
+            line,
+            _ABSENT[row["state"]] if empty else _percent(row),
+            color=_ink(row, colours),
+            ha="center",
+            va="center",
+            fontsize=LABEL_SIZE,
+            zorder=4,
+            bbox=ground,
+        )
+
+
+def _ink(row: pd.Series[Any], colours: Normalize) -> str:
+    """What is read on a cell."""
+    return INK if np.isnan(row["accuracy"]) else on(CELLS(colours(100 * row["accuracy"])))
+
+
+def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], colours: Normalize) -> None:
+    """Frames around the best cell and those that are not separated from it; around the best of many a ring."""
+    best = (frame["standing"] == "best").to_numpy()
+    if len(frame) > MOST_CELLS:
+        for colour, width in ((GROUND, 3.4), (INK, 1.8)):
+            ax.scatter(
+                at[best, 0],
+                at[best, 1],
+                s=90,
+                facecolors="none",
+                edgecolors=colour,
+                linewidths=width,
+                zorder=5,
+                label="best",
+            )
+        return
+    for standing, width in _EDGES.items():
+        rows = (frame["standing"] == standing).to_numpy()
+        if rows.any():
+            ax.add_collection(
+                # Inside the cells, so that neighbours keep their own frames.
+                PolyCollection(
+                    list(at[rows][:, None] + 0.45 * _CORNERS),
+                    facecolors="none",
+                    edgecolors=[_ink(row, colours) for _, row in frame[rows].iterrows()],
+                    linewidths=width,
+                    zorder=4,
+                    label=standing,
+                ),
+                autolim=False,
+            )
+
+
+def _lines(
+    ax: Axes,
+    prices: pd.DataFrame,
+    columns: Sequence[float],
+    rows: Sequence[float],
+    taken: NDArray[np.int64],
+    *,
+    inside: bool,
+) -> None:
+    """Lines of equal params with their amounts, each written where it is furthest from the cells that are taken, or away from the edges."""
     across, up, _ = prices.columns
+    for key in (across, up):
+        # No line is finer than it is drawn.
+        values = np.unique(prices[key])
+        prices = prices[prices[key].isin(values[:: -(-len(values) // _FINEST)])]
     table = prices.pivot(index=up, columns=across, values="params")  # noqa: PD010 (the rows are a grid)
     params = table.to_numpy(dtype=float, na_value=np.nan)
     least, most = np.nanmin(params), np.nanmax(params)
@@ -171,20 +309,27 @@ def _lines(ax: Axes, prices: pd.DataFrame, columns: Sequence[float], rows: Seque
         return
     x = np.interp(table.columns.to_numpy(dtype=float), columns, range(len(columns)))
     y = np.interp(table.index.to_numpy(dtype=float), rows, range(len(rows)))
-    # White below, so that the lines are seen on dark cells too.
-    ax.contour(x, y, params, levels, colors="white", linewidths=2.6, zorder=2)
+    # The ground below, so that the lines are seen on dark cells too.
+    ax.contour(x, y, params, levels, colors=GROUND, linewidths=2.6, zorder=2)
     lines = ax.contour(x, y, params, levels, colors=INK, linewidths=1.1, zorder=3)
     scale, name = unit("params", most)
-    taken = np.array([[column, row] for column in range(len(columns)) for row in range(len(rows))], dtype=float)
+    # In cells of a plane of 5 by 5, of which one has room for an amount.
+    sides = np.array([len(columns), len(rows)]) / 5
+    places = taken / sides
     for level, line in zip(levels, lines.get_paths(), strict=True):
-        place = _roomiest(np.asarray(line.vertices), taken)
+        vertices = np.asarray(line.vertices) / sides
+        if inside:
+            edge = _ROOM - 0.5 / sides
+            vertices = vertices[((vertices > edge) & (vertices < 5 - edge - 1 / sides)).all(axis=1)]
+        place = _roomiest(vertices, places)
         if place is None:
             continue
-        taken = np.vstack([taken, place])
+        places = np.vstack([places, place])
         amount = f"{level / scale:,g} {name.removeprefix('Params').strip(' ()')}".strip()
+        x_place, y_place = (place * sides).tolist()
         ax.text(
-            place[0],
-            place[1],
+            x_place,
+            y_place,
             amount,
             color=INK,
             ha="center",
@@ -192,33 +337,44 @@ def _lines(ax: Axes, prices: pd.DataFrame, columns: Sequence[float], rows: Seque
             fontsize=LABEL_SIZE,
             zorder=5,
             label="params",
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
+            bbox={"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none", "alpha": 0.85},
         )
 
 
-def _roomiest(line: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _roomiest(line: NDArray[Any], taken: NDArray[Any]) -> NDArray[Any] | None:
     """The point of a line that is furthest from all places that are taken, or None without room, as in a corner."""
+    if not len(line):
+        return None
+    if not len(taken):
+        return np.asarray(line[len(line) // 2])
     # Texts are wider than high, so that a row apart counts for more than a column.
     apart = np.hypot(*((line[:, None] - taken) * (1, 2)).T).min(axis=0)
-    return line[apart.argmax()] if len(line) and apart.max() > _ROOM else None
+    return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
 
 
-def _legend(ax: Axes, points: pd.DataFrame) -> None:
-    """What the rings say, of those that there are."""
+def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
+    """What the rings and diamonds say, of those that there are."""
     texts = {"best": "best", "not separated": "not separated\nfrom the best"}
-    rings = [
+    marks = [
         Line2D([], [], marker="o", ls="", ms=2 * _RADIUS - 2, mfc="none", mec=INK, mew=_EDGES[key], label=text)
         for key, text in texts.items()
         if key in set(points["standing"])
     ]
-    ax.legend(handles=rings, loc="upper left", frameon=False, handletextpad=0.3, borderpad=0, borderaxespad=0)
+    if chosen:
+        names = ",\n".join(chosen)
+        marks.append(Line2D([], [], marker="D", ls="", ms=9, mfc="none", mec=INK, mew=0.9, label=names))
+    # Texts of names are no mathematics.
+    legend = ax.legend(handles=marks, loc="upper left", frameon=False, handletextpad=0.3, borderpad=0, borderaxespad=0)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
-def _colour_bar(ax: Axes, colours: Normalize) -> None:
+def colour_bar(ax: Axes, colours: Normalize, name: str = ACCURACY) -> None:
+    """What the colours of `CELLS` say, below the axes."""
     figure = ax.get_figure()
     assert figure is not None
-    scale = ScalarMappable(colours, _COLOURS)
-    bar = figure.colorbar(scale, ax=ax, orientation="horizontal", shrink=0.8, aspect=30, pad=0.03, label=ACCURACY)
+    scale = ScalarMappable(colours, CELLS)
+    bar = figure.colorbar(scale, ax=ax, orientation="horizontal", shrink=0.8, aspect=30, pad=0.03, label=name)
     bar.outline.set_visible(False)
     assert bar.solids is not None
     bar.solids.set(edgecolor="face")

@@ -1,8 +1,12 @@
-"""Torch modules of the layers and combinators that torch has none for."""
+"""Torch modules of the layers and combinators that torch has none for, or none as fast.
+
+The latter say in `plain` which class of torch's computes the same from the same arguments; exported code has that in their place.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +60,9 @@ class Averaged(nn.Module):
     slows down what follows it.
     """
 
+    plain: ClassVar = nn.AdaptiveAvgPool2d
+    output_size: ClassVar = 1
+
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 1, 1)."""
         return images.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
@@ -99,6 +106,8 @@ class Rectifier(nn.ReLU):
     become zero so; an evaluation therefore does without, and shows it.
     """
 
+    plain: ClassVar = nn.ReLU
+
     def __init__(self) -> None:
         super().__init__(inplace=True)
 
@@ -132,6 +141,8 @@ class Convolution(nn.Conv2d):
     (`benchmarks/products.py`).
     """
 
+    plain: ClassVar = nn.Conv2d
+
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
         if not (_autocast(images) and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)):
@@ -145,6 +156,8 @@ class Depthwise(nn.Conv2d):
     The bfloat16 kernels of torch 2.13 took 5 to 16 times as long there with stride 2 and 5 times with 5x5 filters, forward and
     backward; 3x3 with stride 1 was equal (`benchmarks/depthwise.py`).
     """
+
+    plain: ClassVar = nn.Conv2d
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""

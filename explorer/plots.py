@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,16 +21,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
-from explorer.analysis import is_ordered, measured, metaparameters, pareto_front
+from explorer.analysis import front_column, is_ordered, measured, metaparameters, pareto_front, probability_column
+from explorer.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
 from explorer.labels import (
     ACCURACY,
-    GREY,
-    INK,
     LABEL_SIZE,
     label_ends,
     pixels,
@@ -40,13 +39,16 @@ from explorer.labels import (
     tidy,
     unit,
 )
+from explorer.marks import MOST_MARKS, Marks, short
 
-BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
+MOST_LABELS = 14
+"""Beyond so many points, what is on the front is labelled, and in a curve others where there is room."""
+MOST_CURVES = 20
+"""So many points have learning curves of their own."""
 
-_DODGE = 7.0  # points of type between marks of equal cost
 _ASIDE = 2.4  # points of type between the lines of two series
-_LONGEST_LABEL = 30  # characters
-MOST_LABELS = 14  # beyond, what is on the front is labelled, and in a curve others where there is room
+_UNLIKELY = 0.05  # probability below which a mark has the colour of those that are on no front
+_MOST_TRIED = 60  # labels that are tried to be placed
 
 
 @contextmanager
@@ -58,75 +60,155 @@ def style() -> Iterator[None]:
         "axes.labelpad": 5,
         **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
         **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
+        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
+        # These alone, so that a page can replace them by its own.
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+        "grid.color": LINE,
+        "figure.facecolor": GROUND,
+        "axes.facecolor": "none",
         "lines.linewidth": 1.6,
         "lines.markersize": 6,
         # Comes with matplotlib, so that labels are measured alike everywhere.
         "font.sans-serif": ["DejaVu Sans"],
+        # Texts stay texts: in a vector file they are found, and can be set anew.
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
     }
     with mpl.rc_context(settings):
         yield
 
 
-def curve(frame: pd.DataFrame, ax: Axes, against: str = "params") -> None:
+def curve(frame: pd.DataFrame, ax: Axes, against: str = "params", *, chosen: Mapping[int, str] | None = None) -> None:
     """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
 
     Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
-    otherwise each point has its interval as a bar. Hollow marks miss some of their seeds.
+    otherwise each point has its interval as a bar. Hollow marks miss some of their seeds. `chosen` has the points that stand where
+    a published network does, by number, with its name: these have a diamond.
     """
     points = measured(frame)
     tidy(ax)
     if points.empty:
         return say_nothing_is_done(ax)
-    marks = _Marks(points, ax, against)
+    marks = Marks(points, ax, against, chosen)
+    on_front = pareto_front(points, against).to_numpy()
     keys = metaparameters(frame)
+    colours = [BLUE] * len(points)
     obstacles = []
+    barred = True
     if len(keys) == 1 and is_ordered(points[keys[0]]) and not marks.categories:
         order = np.argsort(points[keys[0]].to_numpy(dtype=float), kind="stable")
         x, y = marks.x[order], marks.y[order]
         ax.plot(x, y, color=BLUE, zorder=2)
         obstacles.append(np.column_stack([x, y]))
-        rising = bool((np.diff(x) > 0).all() or (np.diff(x) < 0).all())
-        if rising and len(x) > 1:
+        barred = not ((np.diff(x) > 0).all() or (np.diff(x) < 0).all()) or len(x) == 1
+        if not barred:
             low, high = marks.low[order], marks.high[order]
             ax.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1)
             obstacles += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
-        else:
-            marks.bars(ax, BLUE)
-    else:
-        marks.bars(ax, BLUE)
-    marks.draw(ax, [BLUE] * len(points), (points["state"] != "partly done").tolist())
-    optional = [False] * len(points)
+    if barred:
+        marks.bars(colours, _spaced(on_front, marks.x) if marks.crowded else None)
+    marks.draw(colours, (points["state"] != "partly done").to_numpy(dtype=float), on_front)
+    wanted = np.ones(len(points), dtype=bool)
+    optional = np.zeros(len(points), dtype=bool)
     if len(points) > MOST_LABELS:
         # In a crowd only the points of the front are sure of their names, or the best one where these are many too.
-        chosen = pareto_front(points, against)
-        sure = chosen if chosen.sum() <= MOST_LABELS / 2 else points["accuracy"] == points["accuracy"].max()
-        optional = (~sure).tolist()
-    marks.label(ax, [True] * len(points), obstacles, optional=optional)
+        optional = ~on_front
+        if on_front.sum() > MOST_LABELS / 2:
+            optional = marks.y < marks.y.max()
+        wanted = _first(wanted, np.lexsort((-marks.y, ~on_front)))
+    marks.label(wanted, obstacles, optional=optional)
     return None
 
 
-def front(frame: pd.DataFrame, ax: Axes, cost: str) -> None:
-    """The Pareto front of accuracy and a cost: filled marks and a staircase; dominated points are hollow and grey."""
+def _first(wanted: NDArray[np.bool_], order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Those that are wanted, but only as many as labels are tried for."""
+    kept = np.zeros(len(wanted), dtype=bool)
+    kept[order[wanted[order]][:_MOST_TRIED]] = True
+    return kept
+
+
+def front(
+    frame: pd.DataFrame,
+    ax: Axes,
+    cost: str,
+    *,
+    attained: pd.DataFrame | None = None,
+    chosen: Mapping[int, str] | None = None,
+) -> None:
+    """The Pareto front of accuracy and a cost: marks filled by their probability of being on it, and a staircase through its points.
+
+    Without probabilities (`Findings.points` has them), points on the front are filled and the others hollow. `attained` is of
+    `Findings.attainment`: a band between what one of the seeds attains and what all do. `chosen` is as in `curve`.
+    """
     points = measured(frame)
+    points = points[points[cost].notna()]
     tidy(ax)
     if points.empty:
         return say_nothing_is_done(ax)
-    marks = _Marks(points, ax, cost)
-    chosen = pareto_front(points, cost).to_numpy()
-    marks.bars(ax, GREY)
-    marks.draw(ax, [BLUE if on else GREY for on in chosen], chosen.tolist())
+    marks = Marks(points, ax, cost, chosen)
+    on_front = (points[front_column(cost)] if front_column(cost) in points else pareto_front(points, cost)).to_numpy()
+    sure = points[probability_column(cost)] if probability_column(cost) in points else pd.Series(math.nan, points.index)
+    filled = sure.fillna(pd.Series(on_front, points.index).astype(float)).to_numpy(dtype=float)
+    colours = [BLUE if on or share > _UNLIKELY else GREY for on, share in zip(on_front, filled, strict=True)]
+    few = _spaced(on_front, marks.x) if on_front.sum() > MOST_LABELS else on_front
+    marks.bars([BLUE if on else GREY for on in on_front], few if marks.crowded else None)
+    marks.draw(colours, filled, on_front)
     obstacles = []
     if not marks.categories:
-        order = np.flatnonzero(chosen)[np.lexsort((marks.y[chosen], marks.x[chosen]))]
-        x = np.append(marks.x[order], ax.get_xlim()[1])
+        scale, _ = unit(cost, float(points[cost].max()))
+        order = np.flatnonzero(on_front)[np.lexsort((marks.y[on_front], marks.x[on_front]))]
+        right = ax.get_xlim()[1]
+        x = np.append(marks.x[order], right)
         y = np.append(marks.y[order], marks.y[order][-1])
-        ax.set_xlim(ax.get_xlim())
+        if attained is not None:
+            _draw_attained(ax, attained, scale, right)
+        ax.set_xlim(ax.get_xlim()[0], right)
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
         obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
-    wanted = chosen.tolist() if len(points) > MOST_LABELS else [True] * len(points)
-    marks.label(ax, wanted, obstacles, grey=(~chosen).tolist())
+    wanted = np.ones(len(points), dtype=bool)
+    if len(points) > MOST_LABELS:
+        wanted = few
+    # Of many the best one is sure of its name.
+    optional = (marks.y < marks.y.max()) & (len(points) > MOST_LABELS)
+    marks.label(wanted, obstacles, grey=~on_front, optional=optional)
     return None
+
+
+def _spaced(on_front: NDArray[np.bool_], costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Of the points of a long front some, from the first to the last by cost."""
+    order = np.flatnonzero(on_front)[np.argsort(costs[on_front], kind="stable")]
+    kept = np.zeros(len(on_front), dtype=bool)
+    kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
+    return kept
+
+
+def _draw_attained(ax: Axes, attained: pd.DataFrame, scale: float, right: float) -> None:
+    """The band between the staircase of what one seed attains and that of what all do."""
+    if attained.empty or attained["seeds"].max() == 1:
+        return
+    corners = np.unique(attained["cost"].to_numpy(dtype=float))
+    stairs = [_stairs(attained[attained["seeds"] == seeds], corners) for seeds in (1, attained["seeds"].max())]
+    known = np.isfinite(stairs).all(axis=0)
+    x = np.append(corners[known] / scale, right)
+    highest, lowest = (100 * np.append(heights[known], heights[known][-1:]) for heights in stairs)
+    ax.fill_between(
+        x[: len(lowest)],
+        lowest,
+        highest,
+        step="post",
+        color=BLUE,
+        alpha=0.13,
+        linewidth=0,
+        zorder=0.8,
+        label="attained",
+    )
+
+
+def _stairs(surface: pd.DataFrame, costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The height of a staircase of rising corners at each cost; NaN before its first."""
+    corners, heights = surface["cost"].to_numpy(dtype=float), surface["accuracy"].to_numpy(dtype=float)
+    places = np.searchsorted(corners, costs, side="right") - 1
+    return np.where(places >= 0, heights[places], math.nan)
 
 
 def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
@@ -143,13 +225,13 @@ def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
         obstacles.append(np.column_stack([x, y]))
     for kind, name in ((True, "printed"), (False, "read off the figure")):
         if (printed == kind).any():
-            face = ORANGE if kind else "white"
+            face = ORANGE if kind else GROUND
             ax.plot(x[printed == kind], y[printed == kind], "s", color=ORANGE, mfc=face, label=name, zorder=3)
     if len(set(printed)) > 1:
         ax.legend(loc="lower right", frameon=False, handletextpad=0.2)
     dots = settle(ax)
     taken = [pixels(line, ax.transData) for line in obstacles]
-    place_labels(ax, dots, np.column_stack([x, y]), frame["label"].tolist(), taken, [ax.transData] * len(x))
+    place_labels(ax, dots, np.column_stack([x, y]), frame["label"].tolist(), taken)
 
 
 def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
@@ -163,22 +245,25 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     tidy(ax)
     if points.empty:
         return say_nothing_is_done(ax)
-    scale, name = unit(against, float(points[against].max()))
+    costs = points[against].astype(float)
+    scale, name = unit(against, float(costs.max()))
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel(ACCURACY)
     ax.margins(0.07, 0.08)
     networks = points["same_as"].fillna(points["point"])
     points = points.assign(
-        x=points[against].astype(float) / scale,
+        x=costs / scale,
         **{key: 100 * points[key] for key in ("accuracy", "low", "high")},
         source=networks,
         shared=points.groupby(networks)["series"].transform("nunique") > 1,
     )
     names = list(dict.fromkeys(points["series"]))
-    colours = sns.color_palette("colorblind", len(names)).as_hex()
+    colours = categories(len(names))
+    figure = ax.get_figure()
+    assert figure is not None
     ends = []
     for place, (series, colour, form) in enumerate(zip(names, colours, itertools.cycle("os^Dv<>"))):
-        aside = ScaledTranslation(_ASIDE * (place - (len(names) - 1) / 2) / 72, 0, ax.figure.dpi_scale_trans)
+        aside = ScaledTranslation(_ASIDE * (place - (len(names) - 1) / 2) / 72, 0, figure.dpi_scale_trans)
         line = points[points["series"] == series].sort_values("x", kind="stable")
         ax.plot(line["x"], line["accuracy"], color=colour, transform=ax.transData + aside, zorder=2, label=series)
         _draw_points(ax, line[~line["shared"]], colour, form, ax.transData + aside)
@@ -188,131 +273,72 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     ax.update_datalim(np.concatenate([points[["x", key]].dropna() for key in ("accuracy", "low", "high")]))
     ax.autoscale_view()
     ax.set_xlim(ax.get_xlim())
-    label_ends(ax, ends, names, [to_rgb(colour) for colour in colours])
+    label_ends(ax, ends, [short(series) for series in names], colours)
     return None
 
 
 def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
     """Marks with their intervals as bars; hollow where some seeds are missing."""
-    for _, row in points.iterrows():
-        ax.plot(
-            [row["x"]] * 2,
-            [row["low"], row["high"]],
-            color=colour,
-            lw=1.3,
+    if points.empty:
+        return
+    ends = [points[["x", key]].to_numpy(dtype=float) for key in ("low", "high")]
+    ax.add_collection(
+        LineCollection(
+            list(np.stack(ends, axis=1)),
+            colors=colour,
+            linewidths=1.3,
             alpha=0.7,
             transform=transform,
+            rasterized=len(points) > MOST_MARKS,
             label="interval",
-        )
-        face = "white" if row["state"] == "partly done" else colour
-        ax.plot(
-            [row["x"]], [row["accuracy"]], form, color=colour, mfc=face, transform=transform, zorder=3, label="point"
-        )
+        ),
+        autolim=False,
+    )
+    ax.scatter(
+        points["x"],
+        points["accuracy"],
+        s=36,
+        marker=form,
+        facecolors=[GROUND if state == "partly done" else colour for state in points["state"]],
+        edgecolors=colour,
+        linewidths=1,
+        transform=transform,
+        zorder=3,
+        rasterized=len(points) > MOST_MARKS,
+        label="point",
+    )
 
 
 def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
-    """Validation accuracy after each epoch, of `analysis.runs_table`: a thin line a run, a thick one for the mean of a point."""
+    """Validation accuracy after each epoch, of `analysis.runs_table`: a thin line a run, a thick one for the mean of a point.
+
+    Of many points only the `MOST_CURVES` most accurate are drawn.
+    """
     tidy(ax)
     known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
     if known.empty:
         return say_nothing_is_done(ax)
-    groups = [(_short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
+    best = known.groupby("point")["accuracy"].mean().sort_values(ascending=False, kind="stable").index[:MOST_CURVES]
+    known = known[known["point"].isin(best)]
+    groups = [(short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
     numbers = pd.to_numeric(pd.Series([label for label, _ in groups]), errors="coerce").notna().all()
     # A run of colours for what has an order; hues otherwise. The label at the end of each line says which it is.
-    colours = sns.color_palette("viridis_r" if numbers or len(groups) > 10 else "colorblind", len(groups))  # noqa: PLR2004
+    colours = ordered(len(groups)) if numbers else categories(len(groups))
     ends = []
     for colour, (_, curves) in zip(colours, groups, strict=True):
         longest = max(map(len, curves))
         table = np.array([[*entries, *[math.nan] * (longest - len(entries))] for entries in curves]) * 100
         epochs = np.arange(1, longest + 1)
-        for row in table:
-            ax.plot(epochs, row, color=colour, alpha=0.35, linewidth=0.7)
+        runs_of_point = LineCollection(
+            [np.column_stack([epochs, row]) for row in table], colors=colour, alpha=0.45, linewidths=0.7, label="run"
+        )
+        ax.add_collection(runs_of_point)
         whole = table[:, ~np.isnan(table).all(axis=0)]
         mean = np.nanmean(whole, axis=0)
-        ax.plot(epochs[: len(mean)], mean, color=colour, marker="o", markersize=3)
-        ends.append((len(mean), mean[-1]))
+        ax.plot(epochs[: len(mean)], mean, color=colour, marker="o", markersize=3, label="mean")
+        ends.append((float(len(mean)), float(mean[-1])))
     ax.set_xlabel("Epoch")
     ax.set_ylabel(ACCURACY)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_ends(ax, ends, [label for label, _ in groups], [tuple(colour) for colour in colours])
+    label_ends(ax, ends, [label for label, _ in groups], colours)
     return None
-
-
-class _Marks:
-    """The measured points as they are drawn against a cost: coordinates in drawn units, one entry a point.
-
-    Where all points cost the same, the axis would show one column of overlapping marks: they are then set side by side under
-    their names. Points that share a cost with some others only are moved apart by a few points of type.
-    """
-
-    def __init__(self, points: pd.DataFrame, ax: Axes, cost: str) -> None:
-        costs = points[cost].to_numpy(dtype=float)
-        scale, name = unit(cost, costs.max())
-        self.labels = [_short(text) for text in points["label"]]
-        self.x = costs / scale
-        self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
-        self.categories = len(costs) > 1 and len(set(costs)) == 1
-        ax.set_ylabel(ACCURACY)
-        ax.margins(0.1, 0.14)
-        if self.categories:
-            amount = f"{self.x[0]:,.3g}"
-            self.x = np.arange(len(costs), dtype=float)
-            ax.set_xticks(self.x, self.labels, parse_math=False)
-            if sum(map(len, self.labels)) > 44:  # noqa: PLR2004 (characters that fit under a panel of a report)
-                ax.tick_params(axis="x", rotation=35)
-            name = f"{', '.join(metaparameters(points))}; {name}: {amount} at every point"
-        ax.set_xlabel(name, parse_math=False)
-        self.transforms = self._transforms(ax)
-        self.with_bars = False
-
-    def _transforms(self, ax: Axes) -> list[Transform]:
-        transforms: list[Transform] = [ax.transData] * len(self.x)
-        for value in set(self.x):
-            (same,) = np.nonzero(self.x == value)
-            if len(same) > 1:
-                for place, index in enumerate(same):
-                    shift = _DODGE * (place - (len(same) - 1) / 2) / 72
-                    transforms[index] = ax.transData + ScaledTranslation(shift, 0, ax.figure.dpi_scale_trans)
-        return transforms
-
-    def bars(self, ax: Axes, colour: str) -> None:
-        for x, low, high, transform in zip(self.x, self.low, self.high, self.transforms, strict=True):
-            ax.plot(
-                [x, x], [low, high], color=colour, lw=1.3, alpha=0.7, transform=transform, zorder=1, label="interval"
-            )
-        self.with_bars = True
-
-    def draw(self, ax: Axes, colours: list[str], filled: list[bool]) -> None:
-        for x, y, colour, fill, transform in zip(self.x, self.y, colours, filled, self.transforms, strict=True):
-            face = colour if fill else "white"
-            ax.plot([x], [y], "o", color=colour, mfc=face, transform=transform, zorder=3, label="point")
-        # Marks that are moved aside do not move the limits of the axis; the points themselves do.
-        ends = np.column_stack([np.tile(self.x, 3), np.concatenate([self.y, self.low, self.high])])
-        ax.update_datalim(ends[np.isfinite(ends).all(axis=1)])
-        ax.autoscale_view()
-
-    def label(
-        self,
-        ax: Axes,
-        wanted: list[bool],
-        obstacles: list[NDArray[np.float64]],
-        grey: Sequence[bool] | None = None,
-        optional: Sequence[bool] | None = None,
-    ) -> None:
-        """Labels those that are wanted; the optional ones where there is room."""
-        if self.categories:
-            return
-        dots = settle(ax)
-        taken = [pixels(line, ax.transData) for line in obstacles]
-        if self.with_bars:
-            bars = zip(self.x, self.low, self.high, self.transforms, strict=True)
-            taken += [pixels(np.array([[x, low], [x, high]]), transform) for x, low, high, transform in bars]
-        texts = [text if want else "" for text, want in zip(self.labels, wanted, strict=True)]
-        place_labels(
-            ax, dots, np.column_stack([self.x, self.y]), texts, taken, self.transforms, grey, optional=optional
-        )
-
-
-def _short(text: str) -> str:
-    """A label that leaves room for the picture; tables have the whole of it."""
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -62,6 +62,10 @@ class Budget(BaseModel):
         """Images and epochs as `read` takes them: `10000x2`."""
         return f"{self.images}x{self.epochs}"
 
+    def times(self, factor: int) -> Budget:
+        """So many times the epochs on the same images."""
+        return self.model_copy(update={"epochs": factor * self.epochs})
+
     @classmethod
     def read(cls, text: str) -> Budget:
         """The budget that is written as IMAGESxEPOCHS; an `ExplorerError` where it is not, or breaks a rule."""

@@ -13,22 +13,15 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from explorer.claims import AnyClaim, Value
 from explorer.errors import ExplorerError
 from explorer.layers import Quantity
 from explorer.recipe import Budget, Recipe
 from explorer.simplex import Simplex
 from explorer.space import Space, label, rule
 from explorer.spaces import find_space
-
-
-def _plain(value: object) -> object:
-    """Lists of a file become tuples, which can be compared, hashed and kept."""
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
-
-
-Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_plain)]
 
 
 class Model(BaseModel):
@@ -110,6 +103,7 @@ class Study(Model):
     budget: Budget = Budget()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     plot: Plot = Plot()
+    claims: list[AnyClaim] = []
     text: str = ""
 
     @property
@@ -120,7 +114,7 @@ class Study(Model):
     @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
-        settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "text", "data"})
+        settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "claims", "text", "data"})
         # These came later: where they are not used, the study is the one that it was before.
         settings = {key: value for key, value in settings.items() if value or key not in {"simplex", "points"}}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from explorer.claims import CLAIMS, Above, BestAtEqualCost, Falls, LevelsOff, Value
 from explorer.errors import ExplorerError, unknown
 from explorer.layers import QUANTITIES
 from explorer.recipe import Budget, Recipe
 from explorer.space import label, rule
-from explorer.study import Plot, Range, Study, Triangle, Value
+from explorer.study import Plot, Range, Study, Triangle
 
 
 def studies_folder() -> Path:
@@ -76,6 +78,8 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
         *parents, key = details["loc"]
+        if parents[:1] == ["claims"]:
+            return ExplorerError(f"{path}: {unknown('key of a claim', str(key), CLAIMS[str(parents[2])].model_fields)}")
         models: dict[tuple[Any, ...], type[BaseModel]] = {
             ("recipe",): Recipe,
             ("budget",): Budget,
@@ -84,6 +88,8 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
         }
         fields = set(models.get(tuple(parents), Range if parents else Study).model_fields) - {"name", "text"}
         return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
+    if details["type"] == "union_tag_invalid":
+        return ExplorerError(f"{path}: {where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}")
     if details["type"] == "missing":
         return ExplorerError(f"{path}: {where}: this key is required")
     if details["type"] in {"model_type", "dict_type"}:
@@ -101,6 +107,7 @@ def _check_space(study: Study) -> None:
         if key not in limits:
             raise unknown("key of constraints", key, limits)
     _check_keys(study)
+    _check_claims(study)
     space.point(study.preset, **study.fixed)
     for listed in study.listed():
         space.point(study.preset, **study.fixed | listed)
@@ -144,3 +151,31 @@ def _check_points(study: Study) -> None:
         for key in point.keys() - study.design_space.model_fields.keys() - {"series"}:
             raise unknown(f"metaparameter of {study.space}", key, ["series", *study.design_space.model_fields])
         seen.append(point)
+
+
+def _check_claims(study: Study) -> None:
+    """Claims speak of what varies, and of values and series that the study has."""
+    series = {name for name, _ in study.labels()}
+    labels = {name for _, name in study.labels()}
+    for claim in study.claims:
+        if isinstance(claim, Above):
+            for selector in (claim.higher, *claim.lower):
+                known = {"label": labels, "series": series}
+                _check_values(study, {key: value for key, value in selector.items() if key not in known})
+                for key, names in known.items():
+                    if key in selector and selector[key] not in names:
+                        raise unknown(f"{key} of a point", label(selector[key]), names)
+        elif isinstance(claim, Falls | LevelsOff):
+            _check_values(study, claim.where | {claim.over: claim.below if isinstance(claim, Falls) else claim.at})
+        elif isinstance(claim, BestAtEqualCost) and claim.series not in series:
+            raise unknown("series", claim.series, series)
+
+
+def _check_values(study: Study, named: Mapping[str, Value]) -> None:
+    """Each metaparameter varies, and has the value at some point."""
+    for key, value in named.items():
+        if key not in study.varied:
+            raise unknown("metaparameter that varies here", key, study.varied)
+        values = [known for known in study.varied[key] if known is not None]
+        if value not in values:
+            raise unknown(f"value of {key}", label(value), map(label, values))

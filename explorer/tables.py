@@ -71,3 +71,14 @@ certificates = sa.Table(  # newer than the others, as well
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("certificate", sa.Text, nullable=False),
 )
+tests = sa.Table(  # newer than the others, as well
+    "ledger_tests",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("study", sa.String(255), nullable=False),
+    sa.Column("point", sa.Integer, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("accuracy", sa.Float, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("finished", sa.String(32), nullable=False),
+)

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from explorer.batches import Batches
-from explorer.data import Dataset
+from explorer.data import Dataset, Labelled
 from explorer.errors import ExplorerError
 from explorer.memory import PeakMemory
 from explorer.network import Network
@@ -61,6 +61,37 @@ class Measurement:
         return self.accuracies[-1]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A run's measurement, and the model that was measured, in evaluation mode and on the device that it was trained on."""
+
+    measurement: Measurement
+    model: nn.Module
+    training: Batches
+    using: Numerics
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean of each channel of the training images, in bytes (0 to 255), which every image is made less by."""
+        return tuple(self.training.mean.tolist())
+
+    @property
+    def deviation(self) -> tuple[float, ...]:
+        """The standard deviation of each channel, in bytes, which every image is then divided by."""
+        return tuple(self.training.deviation.tolist())
+
+    def accuracy(self, images: Labelled, indices: NDArray[np.int64], dtype: str | None = None) -> float:
+        """The share of some images that the model gets right, prepared and computed as the validation images of the run were.
+
+        With `dtype`, `float32` or `bfloat16`, in that arithmetic in place of the run's own.
+        """
+        using = replace(self.using, dtype=dtype or self.using.dtype)
+        device, size = torch.device(using.device), self.training.size
+        with _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True):
+            batches = Batches(images, indices, size, device, _floats(using), self.training)
+            return float(_evaluate(self.model, batches, using)[0].mean())
+
+
 def numerics() -> Numerics:
     """What of this machine and its torch decides the result of a run, beside the run's own settings."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -91,6 +122,17 @@ def measure(
     return measured
 
 
+def train(
+    network: Network, dataset: Dataset, recipe: Recipe, budget: Budget, seed: int, using: Numerics | None = None
+) -> Trained:
+    """Does what `measure` does, and gives back the model too."""
+    using = using or numerics()
+    ((measured, model, training),) = _rungs(network, dataset, recipe, (budget,), seed, using)
+    if isinstance(measured, RunFailed):
+        raise measured
+    return Trained(measured, model, training, using)
+
+
 def measure_rungs(
     network: Network,
     dataset: Dataset,
@@ -104,7 +146,14 @@ def measure_rungs(
     They share a trunk, from which a branch is taken where the rate of a budget begins to fall; each outcome is the one that
     `measure` has for its budget, also in its times, which count the trunk's. A trunk that fails, fails all that follow.
     """
-    using = using or numerics()
+    for measured, _, _ in _rungs(network, dataset, recipe, budgets, seed, using or numerics()):
+        yield measured
+
+
+def _rungs(
+    network: Network, dataset: Dataset, recipe: Recipe, budgets: Sequence[Budget], seed: int, using: Numerics
+) -> Iterator[tuple[Measurement | RunFailed, nn.Module, Batches]]:
+    """The outcomes of `measure_rungs`, each with the model that it is of and the training images."""
     started = time.perf_counter()
     device = torch.device(using.device)
     split = dataset.split()
@@ -122,7 +171,7 @@ def measure_rungs(
         model = network.build()
         initialise(model)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        dtype = torch.bfloat16 if using.dtype == "bfloat16" else torch.float32
+        dtype = _floats(using)
         training = Batches(dataset, split.train[:images], network.input.size, device, dtype)
         validation = Batches(
             dataset, split.validation[: budgets[0].validation], network.input.size, device, dtype, training
@@ -134,15 +183,15 @@ def measure_rungs(
             try:
                 trunk.train(training, validation, recipe.trunk(total, trunk.batch_size), total)
             except RunFailed as failure:
-                yield from [failure] * len(budgets[place:])
+                yield from [(failure, model, training)] * len(budgets[place:])
                 return
             with torch.random.fork_rng():
                 branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
                 try:
                     branch.train(training, validation, total, total)
-                    yield branch.measurement(validation, memory)
+                    yield branch.measurement(validation, memory), branch.model, training
                 except RunFailed as failure:
-                    yield failure
+                    yield failure, branch.model, training
 
 
 def initialise(model: nn.Module) -> None:
@@ -195,13 +244,13 @@ class _Trainer:
                 self._end_epoch(steps)
             self.training_seconds += time.perf_counter() - started
             if stop == steps and self.step < total:
-                self.accuracies.append(float(self._evaluate(validation, GLANCE)[0].mean()))
+                self.accuracies.append(float(_evaluate(self.model, validation, self.using, GLANCE)[0].mean()))
             self.seconds += time.perf_counter() - started
 
     def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
         """What the trained model is worth; raises `RunFailed` where its probabilities are not finite."""
         started = time.perf_counter()
-        correct, top_probability = self._evaluate(validation)
+        correct, top_probability = _evaluate(self.model, validation, self.using)
         if not np.isfinite(top_probability).all():
             raise RunFailed(f"the probabilities are not finite after epoch {len(self.train_losses)}")
         return Measurement(
@@ -218,7 +267,7 @@ class _Trainer:
         for group in self.optimiser.param_groups:
             # Counted from one: the first step has a rate, and the last one too.
             group["lr"] = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
-        with self._autocast():
+        with _autocast(self.using):
             logits = self.model(images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimiser.zero_grad()
@@ -237,18 +286,26 @@ class _Trainer:
         if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after epoch {len(self.train_losses)}")
 
-    @torch.inference_mode()
-    def _evaluate(self, data: Batches, count: int | None = None) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """For each of the first `count` images: whether its class has the highest probability, and that probability."""
-        self.model.eval()
-        correct, top = [], []
-        for images, labels in data.plain(EVALUATION_BATCH, count):
-            with self._autocast():
-                logits = self.model(images)
-            probability, predicted = logits.float().softmax(dim=1).max(dim=1)
-            correct.append(predicted == labels)
-            top.append(probability)
-        return torch.cat(correct).cpu().numpy(), torch.cat(top).cpu().numpy()
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.using.device, torch.bfloat16, enabled=self.using.dtype == "bfloat16")
+@torch.inference_mode()
+def _evaluate(
+    model: nn.Module, data: Batches, using: Numerics, count: int | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """For each of the first `count` images: whether its class has the highest probability, and that probability."""
+    model.eval()
+    correct, top = [], []
+    for images, labels in data.plain(EVALUATION_BATCH, count):
+        with _autocast(using):
+            logits = model(images)
+        probability, predicted = logits.float().softmax(dim=1).max(dim=1)
+        correct.append(predicted == labels)
+        top.append(probability)
+    return torch.cat(correct).cpu().numpy(), torch.cat(top).cpu().numpy()
+
+
+def _autocast(using: Numerics) -> torch.autocast:
+    return torch.autocast(using.device, torch.bfloat16, enabled=using.dtype == "bfloat16")
+
+
+def _floats(using: Numerics) -> torch.dtype:
+    return torch.bfloat16 if using.dtype == "bfloat16" else torch.float32

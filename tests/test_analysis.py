@@ -278,7 +278,7 @@ def test_an_unknown_published_curve_names_the_nearest(name):
 
 def test_tables_for_files_have_plain_values(tmp_path):
     record = broken(make_record("delayed_downsampling", images=100), 0, (0,))
-    points, runs = analysis.points_table(record), analysis.runs_table(record)
+    points, runs = analysis.Findings(record).table, analysis.runs_table(record)
     assert points["pools"].tolist()[:2] == ["1-2-3", "1-2-4"]
     assert points["on_params_front"].sum() == 1
     assert analysis.metaparameters(points) == ["pools"]
@@ -299,7 +299,7 @@ def test_what_a_point_leaves_to_the_preset_is_empty_in_files(tmp_path, stored):
         grid = list(record.study.grid())
         columns = {key: pd.Series([point.get(key) for point in grid], dtype="object") for key in record.metaparameters}
         record = replace(record, points=record.points.assign(**columns))
-    table = analysis.points_table(record)
+    table = analysis.Findings(record).table
     table.to_csv(tmp_path / "points.csv", index=False)
     table.to_parquet(tmp_path / "points.parquet")
     lines = (tmp_path / "points.csv").read_text().splitlines()
@@ -318,7 +318,7 @@ def test_texts_and_truth_values_that_a_point_leaves_to_the_preset_are_empty(tmp_
         {"series": "b", "pools": (1, 4)},
     ]
     study = load_study("bypass").model_copy(update={"vary": {}, "points": listed})
-    table = analysis.points_table(make_record(study, images=5))
+    table = analysis.Findings(make_record(study, images=5)).table
     table.to_parquet(tmp_path / "points")
     assert table["bypass"].tolist() == ["simple", "", ""]
     assert table["batch_norm"].tolist() == ["", "no", ""]

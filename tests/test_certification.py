@@ -2,13 +2,15 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from records import World, make_record
 from scipy import stats
 
-from explorer.analysis import difference
+from explorer.analysis import Findings, difference
+from explorer.analysis.ranks import fisher_interval
 from explorer.certificate import (
     FACTORS,
     Certificate,
@@ -23,7 +25,6 @@ from explorer.certification import (
     accuracies,
     complete,
     epochs,
-    fisher_interval,
     rankers,
     separated_pairs,
     tau_difference,
@@ -35,8 +36,8 @@ from explorer.ledger import Ledger
 from explorer.population import population
 from explorer.recipe import Budget, Recipe
 from explorer.report import render
-from explorer.sentences import no_certificate, trust
 from explorer.spaces import find_space
+from explorer.trust import no_certificate, trust
 
 
 def made(ability, noise, *, points=32, seeds=2, fingerprint="f" * 64):
@@ -253,13 +254,30 @@ def test_studies_go_by_a_certificate_of_their_space_data_recipe_and_budget():
         {"runs": certificate.runs[1:]},
     ):
         assert find_certificate(record, [certificate.model_copy(update=other)]) is None
-    page = render(
-        record, {name: _Nothing() for name in ("curve", "front_params", "front_macs", "learning_curves")}, certificate
-    )
+    page = rendered(record, certificate)
     assert trust(certificate)[0].replace("'", "&#39;") in page
-    without = render(record, {name: _Nothing() for name in ("curve", "front_params", "front_macs", "learning_curves")})
+    without = rendered(record, None)
     assert no_certificate(record)[:80] in without
     assert "certify squeezenet --preset cifar --data proxy --budget 10000x2" in without
+
+
+def test_a_certificate_covers_multiples_of_its_budget_too():
+    certificate = made(np.linspace(0.3, 0.6, 32), 0.1)
+    record = make_record()
+    longer = replace(record, study=record.study.model_copy(update={"budget": certificate.budget.times(4)}))
+    assert find_certificate(longer, [certificate]) is certificate
+    assert certificate.factor_of(longer) == 4
+    assert "One run of 8 epochs of 10,000 images ranks 32 points" in rendered(longer, certificate)
+    assert "as runs of 16 epochs do" in rendered(longer, certificate)
+    own = certificate.model_copy(update={"budget": certificate.budget.times(4)})
+    assert find_certificate(longer, [certificate, own]) is own, "the one of its own budget is preferred"
+    longest = replace(record, study=record.study.model_copy(update={"budget": certificate.budget.times(8)}))
+    assert find_certificate(longest, [certificate]) is None
+
+
+def rendered(record, certificate):
+    names = ("curve", "front_params", "front_macs", "learning_curves")
+    return render(Findings(record), [], {name: _Nothing() for name in names}, certificate)
 
 
 class _Nothing:
@@ -277,8 +295,9 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert {path.name for path in folder.iterdir()} >= {
         "report.html",
         "certificate.json",
-        "agreement.svg",
         "rankers.csv",
+        "figures",
+        "summary.json",
     }
     page = (folder / "report.html").read_text()
     assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0

@@ -201,6 +201,70 @@ def test_a_storage_from_before_latencies_is_read_and_written(tmp_path):
     assert len(Ledger(tmp_path / "runs.db").latencies(study.name)) == 1
 
 
+def reading(key, **changes):
+    row = {"key": key, "study": "squeeze_ratio", "point": 1, "seed": 2, "accuracy": 0.25, "images": 100}
+    return row | {"finished": "2026-01-01T00:00:00+00:00"} | changes
+
+
+def test_a_run_s_test_accuracy_is_stored_once_and_shown_in_all_its_studies(ledger):
+    first, second = load_study("squeeze_ratio"), load_study("pct3x3")
+    save(ledger, first)
+    save(ledger, second)
+    assert ledger.test("1-2") is None
+    assert ledger.tests("squeeze_ratio").empty
+    ledger.record_test(reading("1-2"))
+    ledger.record_test(reading("0-1", point=0, seed=1))
+    assert dict(ledger.test("1-2")) == reading("1-2")
+    for study in (first, second):
+        found = ledger.tests(study.name)
+        assert list(found.columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
+        assert found[["key", "point", "seed"]].values.tolist() == [["0-1", 0, 1], ["1-2", 1, 2]]
+    with pytest.raises(ExplorerError, match="UNIQUE"):
+        ledger.record_test(reading("1-2", accuracy=0.5))
+    assert ledger.test("1-2")["accuracy"] == 0.25
+    with pytest.raises(ExplorerError, match="did you mean 'squeeze_ratio'"):
+        ledger.tests("squeze_ratio")
+
+
+def test_a_storage_from_before_tests_is_read_and_written(tmp_path):
+    study = load_study("squeeze_ratio")
+    made = Ledger(tmp_path / "runs.db", create=True)
+    with made.writing():
+        save(made, study)
+    with sqlite3.connect(tmp_path / "runs.db") as connection:
+        connection.execute("drop table ledger_tests")
+    connection.close()
+    old = Ledger(tmp_path / "runs.db")
+    assert old.test("0-0") is None
+    assert old.tests(study.name).empty
+    assert list(old.tests(study.name).columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
+    with old.writing():
+        old.record_test(reading("0-0"))
+    assert len(Ledger(tmp_path / "runs.db").tests(study.name)) == 1
+
+
+def test_a_run_is_found_by_its_key(ledger):
+    study = load_study("squeeze_ratio")
+    save(ledger, study)
+    ledger.record(run_row("1-2", settings={"seed": 2}))
+    ledger.record(run_row("x", state="failed", accuracy=None, validation_images=None, correct=None))
+    assert ledger.run_keys() == ["1-2", "x"]
+    run = ledger.run("1-2")
+    assert (run.key, run.state, run.accuracy, run.settings, run.host) == (
+        "1-2",
+        "done",
+        0.5,
+        {"seed": 2},
+        {"name": "here"},
+    )
+    assert run.correct.tolist() == [True, False, True] * 5
+    assert run.top_probability.dtype == np.float16
+    assert ledger.run("x").correct is None
+    assert ledger.run("y") is None
+    assert ledger.places("1-2") == [("squeeze_ratio", 1, 2)]
+    assert ledger.places("x") == []
+
+
 def _hold(path, held, release):
     with Ledger(path, create=True).writing():
         held.set()

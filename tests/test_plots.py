@@ -5,13 +5,16 @@ import math
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
-from matplotlib.colors import to_hex, to_rgb
+from drawn import marks, segments
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from records import World, broken, make_record
 
-from explorer import analysis, plots
+from explorer import analysis, colours, plots
 from explorer.study_files import load_study
 
 
@@ -28,16 +31,12 @@ def summaries():
     return {name: analysis.summarise(make_record(name, images=800)) for name in names}
 
 
-def marks(ax):
-    return [line for line in ax.lines if line.get_label() == "point"]
-
-
 def positions(ax):
-    return np.array([(line.get_xdata()[0], line.get_ydata()[0]) for line in marks(ax)])
+    return np.array([(mark.x, mark.y) for mark in marks(ax)])
 
 
 def intervals(ax):
-    return [line for line in ax.lines if line.get_label() == "interval"]
+    return [line[:, 1] for line in segments(ax)]
 
 
 def texts(ax):
@@ -49,12 +48,16 @@ def labels(ax):
 
 
 def hollow(ax):
-    return [to_hex(line.get_markerfacecolor()) == "#ffffff" for line in marks(ax)]
+    return [mark.opacity == 0 or mark.face == "#ffffff" for mark in marks(ax)]
 
 
 def joined(ax):
-    """The lines that join points: neither marks nor intervals."""
-    return [line for line in ax.lines if line.get_label() not in {"point", "interval"}]
+    """The lines that join points."""
+    return list(ax.lines)
+
+
+def bands(ax):
+    return [artist for artist in ax.collections if isinstance(artist, PolyCollection)]
 
 
 def test_a_numeric_metaparameter_is_a_labelled_line_with_a_band(ax, summaries):
@@ -65,7 +68,7 @@ def test_a_numeric_metaparameter_is_a_labelled_line_with_a_band(ax, summaries):
     (line,) = joined(ax)
     assert np.column_stack([line.get_xdata(), line.get_ydata()]) == pytest.approx(expected)
     assert labels(ax) == [str(ratio) for ratio in load_study("squeeze_ratio").vary["squeeze_ratio"]]
-    (band,) = ax.collections
+    (band,) = bands(ax)
     corners = band.get_paths()[0].vertices
     assert corners[:, 1].min() == pytest.approx(100 * summary["low"].min())
     assert corners[:, 1].max() == pytest.approx(100 * summary["high"].max())
@@ -83,9 +86,10 @@ def test_what_has_no_order_is_points_with_bars(ax, summaries, name):
     summary = summaries[name]
     plots.curve(summary, ax, load_study(name).plot.against)
     assert joined(ax) == []
-    assert not ax.collections
-    assert [line.get_ydata() for line in intervals(ax)] == [
-        pytest.approx([100 * low, 100 * high]) for low, high in zip(summary["low"], summary["high"], strict=True)
+    assert not bands(ax)
+    assert sorted(map(tuple, intervals(ax))) == [
+        pytest.approx([100 * low, 100 * high])
+        for low, high in sorted(zip(summary["low"], summary["high"], strict=True))
     ]
     assert labels(ax) == summary["label"].tolist()
 
@@ -93,7 +97,7 @@ def test_what_has_no_order_is_points_with_bars(ax, summaries, name):
 def test_against_multiply_adds(ax, summaries):
     plots.curve(summaries["delayed_downsampling"], ax, "macs")
     assert ax.get_xlabel() == "FLOPs (multiply-adds, M)"
-    assert positions(ax)[0, 0] == pytest.approx(1.102848)
+    assert positions(ax)[:, 0].min() == pytest.approx(1.102848)
 
 
 def test_two_metaparameters_are_points_without_a_line(ax):
@@ -121,18 +125,26 @@ def test_one_network_is_one_mark_with_all_its_labels(ax):
 
 def test_points_of_equal_cost_are_moved_apart_and_keep_their_coordinates(ax, summaries):
     plots.curve(summaries["bypass"], ax)
-    none, simple, _ = marks(ax)
-    assert none.get_xdata() == simple.get_xdata()
-    ax.figure.draw_without_rendering()
-    ends = [line.get_transform().transform((line.get_xdata()[0], 0))[0] for line in (none, simple)]
-    assert ends[1] - ends[0] == pytest.approx(7 * ax.figure.dpi / 72)
+    one, other = [mark for mark in marks(ax) if mark.x == positions(ax)[:, 0].min()]
+    assert abs(one.pixels[0] - other.pixels[0]) == pytest.approx(7 * ax.figure.dpi / 72)
+
+
+def by_place(ax):
+    return {(round(mark.x, 6), round(mark.y, 6)): mark for mark in marks(ax)}
+
+
+def mark_of(ax, row, cost="params", scale=1e3):
+    return by_place(ax)[round(row[cost] / scale, 6), round(100 * row["accuracy"], 6)]
 
 
 def test_the_front_is_filled_and_joined_by_a_staircase(ax, summaries):
     summary = summaries["bypass"]
     plots.front(summary, ax, "params")
     front = analysis.pareto_front(summary, "params").tolist()
-    assert [not empty for empty in hollow(ax)] == front
+    for chosen, (_, row) in zip(front, summary.iterrows(), strict=True):
+        mark = mark_of(ax, row)
+        assert mark.opacity == chosen
+        assert mark.edge == (colours.BLUE if chosen else colours.GREY)
     (line,) = joined(ax)
     chosen = summary[front].sort_values("params")
     assert line.get_drawstyle() == "steps-post"
@@ -140,24 +152,123 @@ def test_the_front_is_filled_and_joined_by_a_staircase(ax, summaries):
     assert line.get_xdata()[:-1] == pytest.approx(chosen["params"].astype(float) / 1e3)
 
 
+def test_marks_are_as_full_as_it_is_probable_that_they_are_on_the_front(ax):
+    findings = analysis.Findings(make_record("bypass", images=800))
+    plots.front(findings.points, ax, "macs")
+    sure = findings.points[analysis.probability_column("macs")]
+    assert 0 < sure.min() < sure.max() < 1
+    for _, row in findings.points.iterrows():
+        mark = mark_of(ax, row, "macs", 1e6)
+        assert mark.opacity == pytest.approx(row[analysis.probability_column("macs")])
+        assert mark.face == colours.BLUE
+    # What shines through a mark is the ground and not the staircase.
+    assert {(mark.x, mark.y) for mark in marks(ax, "ground")} == {(mark.x, mark.y) for mark in marks(ax)}
+    assert {mark.face for mark in marks(ax, "ground")} == {colours.GROUND}
+
+
+def test_the_band_of_a_front_is_from_what_all_seeds_attain_to_what_one_does(ax):
+    findings = analysis.Findings(make_record("squeeze_ratio", images=400, world=World(seed=0.1)))
+    plots.front(findings.points, ax, "params", attained=findings.attainment("params"))
+    (band,) = labelled(ax.collections, "attained")
+    corners = band.get_paths()[0].vertices
+    right = ax.get_xlim()[1]
+    for budget in (50, 100, 200, 300, 360):
+        affordable = findings.runs["point"].map(findings.points.set_index("point")["params"]) <= 1e3 * budget
+        best = 100 * findings.runs[affordable].groupby("seed")["accuracy"].max()
+        # The corners of the steps are between the budgets.
+        here = corners[corners[:, 0] <= budget]
+        place = here[:, 0].max()
+        after = corners[corners[:, 0] == place][:, 1]
+        assert (after.min(), after.max()) != pytest.approx((0, 100))
+        contains = band.get_paths()[0].contains_point
+        for height, inside in ((best.max() - 0.05, True), (best.max() + 0.05, False)):
+            assert contains((budget, height)) == inside
+        assert contains((budget, best.min() + 0.05)) == (best.max() - best.min() > 0.05)
+        assert not contains((budget, best.min() - 0.05))
+    assert corners[:, 0].max() == pytest.approx(right)
+
+
+def test_a_published_choice_has_a_diamond_and_its_name(ax):
+    summary = analysis.summarise(make_record(images=200))
+    plots.curve(summary, ax, chosen={3: "SqueezeNet v1.0"})
+    (diamond,) = marks(ax, "published")
+    assert (diamond.x, diamond.y) == pytest.approx((summary["params"][3] / 1e3, 100 * summary["accuracy"][3]))
+    assert diamond.face == "none"
+    assert "0.5\nas in SqueezeNet v1.0" in labels(ax)
+
+
 def test_at_equal_cost_the_points_stand_side_by_side_under_their_names(ax, summaries):
     summary = summaries["delayed_downsampling"]
-    plots.front(summary, ax, "params")
-    assert positions(ax)[:, 0].tolist() == list(range(7))
+    plots.front(summary, ax, "params", chosen={2: "SqueezeNet v1.1"})
+    assert sorted(positions(ax)[:, 0]) == list(range(7))
     assert [text.get_text() for text in ax.get_xticklabels()] == summary["label"].tolist()
     assert hollow(ax).count(False) == 1
     assert ax.get_xlabel() == "pools; Params (k): 183 at every point"
     assert joined(ax) == []
+    assert labels(ax) == ["as in SqueezeNet v1.1"]
 
 
-def test_many_points_have_labels_on_the_front_only(ax):
+def test_many_points_have_labels_on_the_front_only_and_the_best_one_for_sure(ax):
     study = load_study("pct3x3").model_copy(
         update={"fixed": {}, "vary": {"squeeze_ratio": [0.2, 0.4, 0.6, 0.8], "pct3x3": [0.1, 0.3, 0.5, 0.7, 0.9]}}
     )
     summary = analysis.summarise(make_record(study, images=300))
     plots.front(summary, ax, "macs")
     assert len(marks(ax)) == 20
-    assert labels(ax) == summary[analysis.pareto_front(summary, "macs")]["label"].tolist()
+    assert set(labels(ax)) <= set(summary[analysis.pareto_front(summary, "macs")]["label"])
+    assert summary.loc[summary["accuracy"].idxmax(), "label"] in labels(ax)
+    assert len(labels(ax)) > 3
+    assert_labels_are_free(ax)
+
+
+def test_costs_far_apart_stand_on_a_logarithmic_axis(ax, summaries):
+    summary = summaries["bypass"]
+    plots.curve(summary.assign(params=[1_000, 20_000, 3_000]), ax)
+    assert ax.get_xscale() == "log"
+    assert [mark.x for mark in sorted(marks(ax))] == [1, 3, 20]
+    ax.figure.draw_without_rendering()
+    assert {"1", "2", "5", "10", "20"} <= {text.get_text() for text in ax.get_xticklabels()}
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """2,400 points, of which some are on the front."""
+    random = np.random.default_rng(0)
+    count = 2400
+    params = random.integers(10_000, 1_000_000, count)
+    accuracy = 0.1 * np.log10(params) + random.normal(0, 0.03, count)
+    points = np.arange(count)
+    return pd.DataFrame(
+        {
+            "point": points,
+            "width": random.integers(1, 100, count),
+            "depth": random.integers(1, 100, count),
+            "label": [f"point {point}" for point in points],
+            "state": "done",
+            "same_as": pd.array([pd.NA] * count, dtype="Int64"),
+            "params": params,
+            "accuracy": accuracy,
+            "low": accuracy - 0.02,
+            "high": accuracy + 0.02,
+        }
+    )
+
+
+@pytest.mark.parametrize("draw", [plots.front, plots.curve])
+def test_of_a_crowd_all_but_the_front_is_small_see_through_and_an_image(ax, crowd, draw):
+    draw(crowd, ax, "params")
+    on_front = analysis.pareto_front(crowd, "params")
+    assert {mark.x for mark in marks(ax)} == set(crowd["params"][on_front] / 1e3)
+    assert len(marks(ax, "crowd")) == len(crowd) - on_front.sum()
+    assert {mark.opacity for mark in marks(ax, "crowd")} == {pytest.approx(0.3)}
+    assert all(collection.get_rasterized() for collection in labelled(ax.collections, "crowd"))
+    assert not any(collection.get_rasterized() for collection in labelled(ax.collections, "point"))
+    assert 0 < len(segments(ax)) <= plots.MOST_LABELS
+    assert len(ax.collections) + len(ax.lines) < 12
+    best = crowd.loc[crowd["accuracy"].idxmax(), "label"]
+    assert best in labels(ax)
+    assert set(labels(ax)) <= set(crowd["label"])
+    assert_labels_are_free(ax)
 
 
 def scaling(images=800, change=lambda record: record):
@@ -199,9 +310,9 @@ def test_the_network_that_series_share_is_one_black_mark_and_the_others_have_the
     own = frame[frame["same_as"].isna()].iloc[1:]
     expected = [(row["macs"] / 1e6, 100 * row["accuracy"], colours[row["series"]]) for _, row in own.iterrows()]
     expected.append((frame["macs"][0] / 1e6, 100 * frame["accuracy"][0], "#333333"))
-    found = [(*line.get_xydata()[0], line.get_color()) for line in marks(ax)]
+    found = [(mark.x, mark.y, mark.edge) for mark in marks(ax)]
     assert sorted(found) == [(pytest.approx(x), pytest.approx(y), colour) for x, y, colour in sorted(expected)]
-    bars = {tuple(np.round(line.get_ydata(), 6)) for line in intervals(ax)}
+    bars = {tuple(np.round(line, 6)) for line in intervals(ax)}
     assert bars == {tuple(np.round(row, 6)) for row in 100 * frame[["low", "high"]].to_numpy()}
 
 
@@ -210,16 +321,16 @@ def test_lines_of_a_scaling_stand_aside_from_each_other_by_their_order(ax):
     ax.figure.draw_without_rendering()
     starts = [line.get_transform().transform(line.get_xydata()[0])[0] for line in lines_of_series(ax).values()]
     assert np.diff(starts) * 72 / ax.figure.dpi == pytest.approx([2.4] * 3)
-    (base,) = [line for line in marks(ax) if line.get_color() == "#333333"]
-    assert base.get_transform().transform(base.get_xydata()[0])[0] == pytest.approx(np.mean(starts))
+    (base,) = [mark for mark in marks(ax) if mark.edge == "#333333"]
+    assert base.pixels[0] == pytest.approx(np.mean(starts))
 
 
 def test_a_scaling_with_gaps_has_hollow_marks_and_shorter_lines(ax):
     frame = scaling(100, lambda record: broken(broken(record, 3, (0, 1, 2)), 7, (0,)))
     plots.scaling_curves(frame, ax)
     assert len(lines_of_series(ax)["depth only"].get_xdata()) == 3
-    (empty,) = [line for line, no_fill in zip(marks(ax), hollow(ax), strict=True) if no_fill]
-    assert empty.get_ydata()[0] == pytest.approx(100 * frame["accuracy"][7])
+    (empty,) = [mark for mark, no_fill in zip(marks(ax), hollow(ax), strict=True) if no_fill]
+    assert empty.y == pytest.approx(100 * frame["accuracy"][7])
 
 
 def test_in_a_crowd_the_points_of_the_front_are_named_and_others_where_there_is_room(ax):
@@ -247,8 +358,8 @@ def assert_labels_are_free(ax):
     boxes = [super(Annotation, text).get_window_extent() for text in texts(ax)]
     for one, other in itertools.combinations(boxes, 2):
         assert not one.padded(-1).overlaps(other.padded(-1))
-    for box, line in itertools.product(boxes, marks(ax)):
-        assert not box.contains(*line.get_transform().transform(line.get_xydata()[0]))
+    for box, mark in itertools.product(boxes, marks(ax)):
+        assert not box.contains(*mark.pixels)
 
 
 def test_the_published_curve_has_an_axis_of_its_own(ax):
@@ -272,12 +383,42 @@ def test_learning_curves_have_a_line_a_run_and_one_a_point(ax):
     study = load_study("squeeze_ratio").override(epochs=4)
     runs = analysis.runs_table(broken(make_record(study, images=100), 0, (1,)))
     plots.learning_curves(runs, ax)
-    assert len(ax.lines) == 23 + 8
-    means = [line for line in ax.lines if line.get_marker() == "o"]
+    assert len(segments(ax, "run")) == 23
+    means = labelled(ax.lines, "mean")
+    assert len(means) == 8
     table = np.array(runs[runs["point"] == 1]["accuracies"].tolist())
     assert means[1].get_ydata() == pytest.approx(100 * table.mean(axis=0))
     assert means[1].get_xdata().tolist() == [1, 2, 3, 4]
     assert sorted(labels(ax)) == sorted(runs["label"].unique())
+    assert [line[-1] for line in segments(ax, "leader")] == [
+        pytest.approx((1.015, ax.transAxes.inverted().transform(box_of(text).get_points().mean(axis=0))[1]), abs=0.01)
+        for text in sorted(texts(ax), key=lambda text: box_of(text).y0)
+    ]
+
+
+def box_of(text):
+    """Where a text stands, in pixels, without the line to its point, which its own extent includes."""
+    text.figure.draw_without_rendering()
+    return super(Annotation, text).get_window_extent()
+
+
+def test_of_many_points_the_most_accurate_have_learning_curves(ax):
+    record = make_record("squeezenet_grid", images=300)
+    runs = analysis.runs_table(record)
+    plots.learning_curves(runs, ax)
+    best = runs.groupby("label")["accuracy"].mean().nlargest(plots.MOST_CURVES)
+    assert len(labelled(ax.lines, "mean")) == plots.MOST_CURVES == len(best)
+    assert set(labels(ax)) <= set(best.index)
+    assert best.index[0] in labels(ax)
+
+
+def test_ends_too_close_to_be_named_have_the_names_of_the_highest_only(ax):
+    runs = analysis.runs_table(make_record("squeezenet_grid", images=300))
+    final = 0.5 + 0.001 * np.arange(len(runs)) / len(runs)
+    runs = runs.assign(accuracy=final, accuracies=[[0.1, value] for value in final])
+    plots.learning_curves(runs, ax)
+    best = runs.groupby("label")["accuracy"].mean().nlargest(8)
+    assert set(labels(ax)) == set(best.index)
 
 
 @pytest.mark.parametrize("name", ["squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling"])
@@ -302,10 +443,9 @@ def test_labels_cover_neither_each_other_nor_marks_and_stay_inside(ax, name, kin
     whole = ax.figure.bbox
     assert all(whole.x0 <= box.x0 and box.y0 >= whole.y0 and box.y1 <= whole.y1 for box in boxes)
     if kind == "curve":
-        for box, line in itertools.product(boxes, marks(ax)):
-            x, y = line.get_transform().transform((line.get_xdata()[0], line.get_ydata()[0]))
-            assert not box.contains(x, y)
-        for box, band in itertools.product(boxes, ax.collections):
+        for box, mark in itertools.product(boxes, marks(ax)):
+            assert not box.contains(*mark.pixels)
+        for box, band in itertools.product(boxes, bands(ax)):
             assert not band.get_paths()[0].contains_point(
                 ax.transData.inverted().transform(box.get_points().mean(axis=0))
             )

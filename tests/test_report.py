@@ -1,6 +1,8 @@
 """The report's files and what its page says."""
 
+import base64
 import errno
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -13,8 +15,12 @@ import pandas as pd
 import pytest
 from records import broken, make_record
 
-from explorer import report, report_tables, sentences
+from explorer import report, report_tables
+from explorer.analysis import Findings
+from explorer.answer import answer as sentences_of
+from explorer.answer import more
 from explorer.errors import ExplorerError
+from explorer.notes import enlarged_note, ratio_note
 from explorer.study import Range
 from explorer.study_files import load_study
 
@@ -27,22 +33,31 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.words = [], []
+        self.tags, self.words, self.inside = [], [], ""
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_endtag(self, tag):  # noqa: ARG002 (the parser gives it)
+        self.inside = ""
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.inside not in {"script", "style"}:
+            self.words.append(data)
 
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
 
 
+def answer_of(record):
+    return " ".join(sentences_of(Findings(record)))
+
+
 def page_of(record, folder):
-    return Page(report.write_report(record, folder).read_text(encoding="utf-8"))
+    return Page(report.write_report(Findings(record), folder).read_text(encoding="utf-8"))
 
 
 def without_runs(record):
@@ -58,17 +73,19 @@ def record():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_report_is_a_page_with_tables_and_figures_beside_it(name, tmp_path):
-    page = report.write_report(make_record(name, images=300), tmp_path / "reports" / name)
+    page = report.write_report(Findings(make_record(name, images=300)), tmp_path / "reports" / name)
     assert page == tmp_path / "reports" / name / "report.html"
-    figures = {"curve.svg", "front_params.svg", "front_macs.svg", "learning_curves.svg"}
-    figures |= {"published.svg"} if load_study(name).plot.published else set()
-    tables = {"points.csv", "points.parquet", "runs.csv", "runs.parquet"}
-    assert {path.name for path in page.parent.iterdir()} == {"report.html"} | tables | figures
+    names = {"curve", "front_params", "front_macs", "learning_curves"}
+    figures = {path.name for path in (page.parent / "figures").iterdir()}
+    assert {f"{name}.{ending}" for name in names for ending in ("svg", "pdf", "png")} <= figures
+    assert ("published.svg" in figures) == bool(load_study(name).plot.published)
+    tables = {"points.csv", "points.parquet", "runs.csv", "runs.parquet", "summary.json", "figures"}
+    assert {path.name for path in page.parent.iterdir()} == {"report.html"} | tables
     assert page.stat().st_size < 400_000
 
 
 def test_the_tables_hold_every_point_and_every_run(record, tmp_path):
-    report.write_report(record, tmp_path)
+    report.write_report(Findings(record), tmp_path)
     points, runs = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("points", "runs"))
     assert points["accuracy"].tolist() == pytest.approx(record.runs.groupby("point")["accuracy"].mean().tolist())
     assert runs["accuracy"].tolist() == pytest.approx(record.runs["accuracy"].tolist())
@@ -80,13 +97,17 @@ def test_the_tables_hold_every_point_and_every_run(record, tmp_path):
 
 
 def test_the_same_rows_give_the_same_bytes(record):
-    first, second = (report.report_files(record) for _ in range(2))
+    first, second = (report.report_files(Findings(record)) for _ in range(2))
     assert first == second
 
 
 def test_the_page_says_all_that_it_must(record, tmp_path):
     page = page_of(record, tmp_path)
     assert "squeeze_ratio = 1.0 has the best accuracy of the 8 measured points" in page.text
+    assert "24 runs took" in page.text
+    assert "core-seconds" in page.text
+    assert "Accuracy plateaus at a squeeze ratio of 0.75" in page.text
+    assert "encloses a hypervolume of" in page.text
     assert "All 24 runs are done." in page.text
     assert "The test set was not read." in page.text
     assert "The 1,000 validation images are a sample, and so are the seeds" in page.text
@@ -97,32 +118,61 @@ def test_the_page_says_all_that_it_must(record, tmp_path):
         assert fact in page.text
     assert " ".join(record.study.text.split()) in page.text
     rows = sum(tag == "tr" for tag, _ in page.tags)
-    assert rows == (1 + 8) + (1 + 24)
+    # Points and runs, how costs rank, and the one published choice.
+    assert rows == (1 + 8) + (1 + 24) + (1 + 5) + (1 + 1)
 
 
 def test_the_page_is_self_contained(record, tmp_path):
     page = page_of(record, tmp_path)
-    assert not [tag for tag, _ in page.tags if tag in {"script", "img", "iframe", "object", "embed"}]
+    assert not [tag for tag, _ in page.tags if tag in {"img", "iframe", "object", "embed"}]
     links = [value for _, attrs in page.tags for key, value in attrs.items() if key in {"href", "src", "xlink:href"}]
     assert all(link.startswith(("#", "data:")) for link in links)
+    assert not [attrs for tag, attrs in page.tags if tag == "script" and "src" in attrs]
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "@import" not in html
     assert re.findall(r"url\((?!#)", html) == []
 
 
 def test_identifiers_are_unique_and_references_resolve(record, tmp_path):
-    html = (report.write_report(record, tmp_path)).read_text(encoding="utf-8")
+    html = (report.write_report(Findings(record), tmp_path)).read_text(encoding="utf-8")
     names = [attrs["id"] for _, attrs in Page(html).tags if "id" in attrs]
     assert len(names) == len(set(names))
     assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', html)) <= set(names)
 
 
+def test_only_the_report_s_own_script_may_run(record, tmp_path):
+    html = report.write_report(Findings(record), tmp_path).read_text(encoding="utf-8")
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    assert policy.startswith("default-src 'none';")
+    data, code = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+    assert 'type="application/json"' in data[0]
+    digest = base64.b64encode(hashlib.sha256(code[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
+
+
+def test_the_script_s_data_has_the_seeds_the_layers_and_the_command(record):
+    html = report.report_files(Findings(record))["report.html"].decode()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])
+    assert data["points"] == list(range(8))
+    first = record.runs[record.runs["point"] == 0]
+    assert [run[2][-1] for run in data["runs"]["0"]] == pytest.approx(first["accuracy"].tolist(), abs=1e-4)
+    rows = [data["layer_rows"][number] for number in data["layers"]["3"]]
+    totals = dict(zip(data["layer_columns"], rows[-1], strict=True))
+    assert totals["params"] == f"{record.points['params'][3]:,}"
+    assert data["command"] == "python -m explorer export squeeze_ratio --point POINT"
+    assert data["sure"]["params"][0] == 1
+    there = replace(record, command="python -m explorer sweep squeeze_ratio --storage 'my runs.db' --data-dir d")
+    html = report.report_files(Findings(there))["report.html"].decode()
+    assert "--point POINT --storage 'my runs.db' --data-dir d" in html
+
+
 def test_figures_are_named_for_those_who_do_not_see_them(record, tmp_path):
     figures = [attrs for tag, attrs in page_of(record, tmp_path).tags if tag == "svg"]
-    assert len(figures) == 5
-    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in figures)
+    assert len(figures) > 5
+    assert all(attrs["role"] in {"img", "group"} and attrs["aria-label"] for attrs in figures)
     assert not any({"width", "height"} & set(attrs) for attrs in figures)
-    for path in tmp_path.glob("*.svg"):
+    for path in (tmp_path / "figures").glob("*.svg"):
         ParserCreate().Parse(path.read_bytes(), True)
 
 
@@ -142,12 +192,12 @@ def test_hostile_texts_are_text(record, tmp_path):
         runs=runs,
     )
     page = page_of(hostile, tmp_path)
-    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 2, "the page's own data and script"
     assert page.text.count('<script>alert("1")</script>') > 40
     assert f"# {HOSTILE}" in page.text
     assert [attrs for _, attrs in page.tags if any(key.startswith("on") for key in attrs)] == []
     assert unescape((tmp_path / "report.html").read_text(encoding="utf-8")).count(HOSTILE) > 10
-    for path in tmp_path.glob("*.svg"):
+    for path in (tmp_path / "figures").glob("*.svg"):
         ParserCreate().Parse(path.read_bytes(), True)
 
 
@@ -155,7 +205,7 @@ def test_labels_in_any_script(tmp_path):
     record = make_record("bypass", images=50)
     labels = ["\u6f22\u5b57", "\N{LATIN SMALL LETTER SHARP S}\N{RIGHTWARDS ARROW}", "tab\there"]
     page_of(replace(record, points=record.points.assign(label=labels)), tmp_path)
-    assert labels[0] in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    assert labels[0] in (tmp_path / "figures" / "curve.svg").read_text(encoding="utf-8")
 
 
 def test_what_failed_or_is_missing_is_said_in_words(tmp_path):
@@ -193,7 +243,9 @@ def test_infeasible_points_have_no_cost(tmp_path):
 def test_one_seed_is_said_and_tells_no_points_apart(tmp_path):
     text = page_of(make_record(seeds=1, images=1000), tmp_path).text
     assert text.count("One seed: spread between seeds unknown") == 2
-    assert "separated" not in text
+    assert "not separated" not in text.partition("The intervals are 95 % intervals.")[2]
+    assert "undecided" in text
+    assert "supported " not in text.lower().partition("claims")[2][:60]
 
 
 def test_a_study_without_a_done_run_has_a_report(tmp_path):
@@ -204,11 +256,14 @@ def test_a_study_without_a_done_run_has_a_report(tmp_path):
 
 
 def test_the_answer_names_what_is_not_separated_from_the_best():
-    answer = sentences.answer(make_record("delayed_downsampling", images=1000)).replace("\N{NO-BREAK SPACE}", " ")
+    answer = answer_of(make_record("delayed_downsampling", images=1000)).replace("\N{NO-BREAK SPACE}", " ")
     assert re.search(r"pools = \S+ has the best accuracy of the 7 measured points: [\d.]+ % \(95 % interval", answer)
     assert "with 183 k params and" in answer
     assert "Not separated from it: " in answer
-    assert "The least accurate is pools = 1-2-3: " in answer
+    assert answer.count(". ") == 1, "two sentences"
+    assert more(Findings(make_record("delayed_downsampling", images=1000)))[-1].startswith(
+        "The least accurate is pools = 1-2-3: "
+    )
 
 
 def with_accuracies(record, accuracies):
@@ -246,35 +301,28 @@ def numbered(record):
 def test_the_answer_of_a_triangle_names_shares_and_corners(triangle):
     points = numbered(triangle)
     record = with_accuracies(triangle, {points["40-20-40"]: 0.6, points["0-100-0"]: 0.6, points["100-0-0"]: 0.2})
-    answer = plain(sentences.answer(record))
+    answer = plain(answer_of(record))
     # Of two that are equal, the first one is the best.
     assert answer.startswith(
         "40 % of the doubling to depth, 20 % to width, 40 % to resolution (alpha = 1.31951, beta = 1.07177, "
         "gamma = 1.1487) has the best accuracy of the 21 measured points: 60.0 % (95 % interval "
     )
-    assert " Not separated from it: 0-100-0. " in answer
-    assert (
-        " Of the corners, depth only and resolution only are separated and width only is not separated from it."
-        in answer
-    )
-    assert (
-        " The least accurate is 100 % of the doubling to depth (alpha = 2.0, beta = 1.0, gamma = 1.0): 20.0 %" in answer
-    )
-    assert answer.count(". ") == 3
+    assert " 1 of the 20 other points is not separated from it; " in answer
+    assert " of the corners, depth only and resolution only are separated and width only is not separated." in answer
+    assert answer.count(". ") == 1
+    worst = "The least accurate is 100 % of the doubling to depth (alpha = 2.0, beta = 1.0, gamma = 1.0): 20.0 %"
+    assert plain(more(Findings(record))[-1]).startswith(worst)
 
 
 def test_a_corner_that_is_best_is_not_compared_with_itself(triangle):
-    answer = plain(sentences.answer(with_accuracies(triangle, {numbered(triangle)["0-0-100"]: 0.5})))
+    answer = plain(answer_of(with_accuracies(triangle, {numbered(triangle)["0-0-100"]: 0.5})))
     assert answer.startswith("100 % of the doubling to resolution (alpha = 1.0, ")
-    assert (
-        " It is separated from every other point. Of the corners, depth only and width only are separated from it."
-        in answer
-    )
+    assert answer.endswith(" It is separated from every other point.")
 
 
 def test_many_points_that_are_not_separated_are_counted(triangle):
-    answer = plain(sentences.answer(with_accuracies(triangle, {0: 0.2})))
-    assert " Not separated from it: 19 of the 20 other points. " in answer
+    answer = plain(answer_of(with_accuracies(triangle, {0: 0.2})))
+    assert " 19 of the 20 other points are not separated from it; of the corners, " in answer
 
 
 def test_the_answer_of_series_compares_at_equal_costs(scaled):
@@ -282,8 +330,9 @@ def test_the_answer_of_series_compares_at_equal_costs(scaled):
     resolution, width = points["resolution 28"], points["width 1.45"]
     depth, _, largest = (point for label, point in points.items() if label.startswith("depth") and label != "depth 1.0")
     better = {points["phi 0.75"]: 0.5, resolution: 0.5, width: 0.4, depth: 0.5, largest: 0.7, points["phi 1.825"]: 0.6}
-    answer = plain(sentences.answer(with_accuracies(scaled, better)))
-    parts = re.split(r"(?<=\.) (?=[A-Z])", answer)
+    findings = Findings(with_accuracies(scaled, better))
+    first, last = map(plain, sentences_of(findings))
+    parts = [first, *map(plain, more(findings)[:-1]), last]
     assert parts[0].startswith("Depth only at depth 4.4 has the best accuracy of the 13 measured points: 70.0 % (95 %")
     assert len(parts) == 4
     costs = scaled.points.set_index("point")["macs"]
@@ -296,30 +345,33 @@ def test_the_answer_of_series_compares_at_equal_costs(scaled):
 
 
 def test_the_network_that_series_share_is_named_as_such(scaled):
-    answer = plain(sentences.answer(with_accuracies(scaled, {0: 0.9})))
+    answer = plain(answer_of(with_accuracies(scaled, {0: 0.9})))
     assert answer.startswith("The network that 4 series share (depth 1.0) has the best accuracy")
 
 
 def test_compound_is_named_by_its_phi(scaled):
-    answer = sentences.answer(with_accuracies(scaled, {numbered(scaled)["phi 1.2"]: 0.9}))
+    answer = answer_of(with_accuracies(scaled, {numbered(scaled)["phi 1.2"]: 0.9}))
     assert answer.startswith("Compound at phi 1.2 has the best accuracy")
-    assert "compound is best" in answer
+    assert "compound is best" in answer, "the second sentence is about the costs of the best point"
 
 
 def test_one_seed_compares_no_series():
-    answer = sentences.answer(make_record("compound_scaling", images=200, seeds=1))
+    answer = answer_of(make_record("compound_scaling", images=200, seeds=1))
     assert answer.endswith("One seed: spread between seeds unknown, so the points are not told apart.")
 
 
 def table_of(page, name):
     """The rows of a table as lists of texts, its head first."""
-    rows = re.findall(r"<tr>(.*?)</tr>", page[page.index(f'aria-label="{name}"') :].partition("</table>")[0], re.DOTALL)
+    rows = re.findall(
+        r"<tr[^>]*>(.*?)</tr>", page[page.index(f'aria-label="{name}"') :].partition("</table>")[0], re.DOTALL
+    )
     return [[unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
 
 
 def test_tables_show_series_and_nominal_beside_actual(scaled, tmp_path):
-    html = report.write_report(scaled, tmp_path).read_text(encoding="utf-8")
+    html = report.write_report(Findings(scaled), tmp_path).read_text(encoding="utf-8")
     head, *rows = table_of(html, "Points")
+    head = [re.sub("<[^>]+>", "", name) for name in head]
     derived = ["depth scale", "width scale", "pixels", "nominal ratio", "actual ratio"]
     assert head[:10] == ["series", "depth", "width", "resolution", "phi", *derived]
     none = "\N{EN DASH}"
@@ -361,7 +413,7 @@ def test_tables_show_series_and_nominal_beside_actual(scaled, tmp_path):
 
 def test_at_another_phi_it_is_not_the_doubling(triangle):
     twice = triangle.study.model_copy(update={"fixed": {"phi": 2.0}})
-    answer = plain(sentences.answer(make_record(twice, images=100)))
+    answer = plain(answer_of(make_record(twice, images=100)))
     assert "of the factor of 4 to " in answer
     assert "doubling" not in answer
 
@@ -375,16 +427,16 @@ def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_pa
     assert note in text
     assert share in text
     assert "alpha, beta, gamma: 21 points with alpha * beta^2 * gamma^2 = 2" in text
-    assert sentences.ratio_note(make_record(images=5)) == ""
+    assert ratio_note(make_record(images=5)) == ""
 
 
 def test_a_note_says_where_images_are_only_enlarged(scaled, tmp_path):
     sizes = pd.array([32] * len(scaled.points), dtype="Int64")
     known = replace(scaled, points=scaled.points.assign(image_pixels=sizes))
     note = "The images have 32 pixels. They are only enlarged, and show no more, at: resolution 40 (40 pixels)."
-    assert sentences.enlarged_note(known) == note
+    assert enlarged_note(known) == note
     assert note in page_of(known, tmp_path).text
-    assert sentences.enlarged_note(scaled) == "", "the size of the images is not known"
+    assert enlarged_note(scaled) == "", "the size of the images is not known"
 
 
 @pytest.mark.parametrize(
@@ -401,9 +453,11 @@ def test_the_shape_of_a_study_decides_its_first_figures(name, figures, words, tm
     first = figures[0]
     assert words in page.text
     drawn = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
-    assert len(drawn) == len(figures) + 3
-    assert drawn[0].startswith("Accuracy over" if first == "map" else "Accuracy against")
-    assert {path.stem for path in tmp_path.glob("*.svg")} == {*figures, "front_params", "front_macs", "learning_curves"}
+    assert drawn[0] == "Measured points, accuracy against cost"
+    assert drawn[1].startswith("Accuracy over" if first == "map" else "Accuracy against")
+    names = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
+    assert {*figures, "front_params", "front_macs", "learning_curves"} <= names
+    assert ("map" in names) == (first == "map")
     assert (tmp_path / "report.html").stat().st_size < 400_000
 
 
@@ -416,9 +470,7 @@ def test_a_map_of_a_partial_result_is_drawn(tmp_path):
 
 def test_a_single_point_is_an_answer():
     study = load_study("squeeze_ratio").model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
-    assert sentences.answer(make_record(study, images=100)).startswith(
-        "squeeze_ratio = 0.5 is the only measured point: "
-    )
+    assert answer_of(make_record(study, images=100)).startswith("squeeze_ratio = 0.5 is the only measured point: ")
 
 
 def test_at_equal_cost_the_caption_says_so(tmp_path):
@@ -426,9 +478,13 @@ def test_at_equal_cost_the_caption_says_so(tmp_path):
     assert "All points cost the same, so the front is the most accurate one: " in text
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_failure_leaves_the_old_report_as_it_was(record, tmp_path, monkeypatch):
-    report.write_report(record, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    report.write_report(Findings(record), tmp_path)
+    before = contents(tmp_path)
     other = replace(record, command="another command")
 
     def full(*_):
@@ -436,14 +492,14 @@ def test_a_failure_leaves_the_old_report_as_it_was(record, tmp_path, monkeypatch
 
     monkeypatch.setattr(report, "render", full)
     with pytest.raises(OSError, match="no space"):
-        report.write_report(other, tmp_path)
+        report.write_report(Findings(other), tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(ExplorerError, match="cannot be written: no space"):
-        report.write_report(other, tmp_path)
+        report.write_report(Findings(other), tmp_path)
     monkeypatch.undo()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    report.write_report(other, tmp_path)
+    assert contents(tmp_path) == before
+    report.write_report(Findings(other), tmp_path)
     assert "another command" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -452,7 +508,7 @@ def test_no_figure_is_left_open_and_no_setting_changed(record, tmp_path):
     from matplotlib import pyplot as plt
 
     before = dict(mpl.rcParams)
-    report.write_report(record, tmp_path)
+    report.write_report(Findings(record), tmp_path)
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
 
@@ -460,5 +516,5 @@ def test_no_figure_is_left_open_and_no_setting_changed(record, tmp_path):
 def test_limits_of_ratios_are_not_rounded_to_whole_numbers(triangle):
     limits = {"actual_ratio": Range(min=1.9, max=2.25), "params": Range(max=120_000)}
     limited = replace(triangle, study=triangle.study.model_copy(update={"constraints": limits}))
-    shown = report_tables.how_measured(limited)["Limits"]
+    shown = report_tables.how_measured(Findings(limited))["Limits"]
     assert shown == "actual_ratio at least 1.9; actual_ratio at most 2.25; params at most 120,000"

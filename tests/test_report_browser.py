@@ -1,27 +1,37 @@
 """The report in a browser: it fits the screen, shows its figures, asks for nothing and reports no error."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 from records import broken, make_record
 
+from explorer.analysis import Findings
 from explorer.report import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 HEADINGS = [
+    "Claims",
     "Accuracy and cost",
+    "What it cost",
     "How far these runs can be trusted",
-    "Pareto fronts",
     "Points",
     "Points not trained",
+    "Pareto fronts",
+    "What accuracy depends on",
     "Runs",
     "How it was measured",
     "Study file",
 ]
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script></script>"\'&$'
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +47,9 @@ def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     whole = {name: make_record(name, images=500) for name in ("squeeze_ratio", "bypass", "delayed_downsampling")}
     partial = broken(broken(whole["squeeze_ratio"], 1, (0, 1, 2), reason="no luck " * 30), 2, (0,), "missing", "")
-    return {name: write_report(record, folder / name) for name, record in {**whole, "partial": partial}.items()}
+    return {
+        name: write_report(Findings(record), folder / name) for name, record in {**whole, "partial": partial}.items()
+    }
 
 
 @pytest.fixture
@@ -50,7 +62,6 @@ def opened(browser, reports, request):
     page.on("console", lambda message: troubles.append(message.text))
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.goto(reports[name].as_uri())
-    page.wait_for_load_state("networkidle")
     yield page, name, asked, troubles
     page.close()
 
@@ -74,9 +85,9 @@ def test_the_page_asks_for_nothing_and_fits_the_screen(opened, reports):
 
 @pytest.mark.parametrize("opened", CASES, indirect=True, ids=str)
 def test_figures_are_visible_and_their_text_can_be_read(opened):
-    page, name, *_ = opened
+    page, *_ = opened
     figures = page.locator("figure svg")
-    assert figures.count() == (4 if name == "delayed_downsampling" else 5)
+    assert figures.count() >= 4
     width = page.viewport_size["width"]
     for figure in figures.all():
         assert figure.is_visible()
@@ -84,7 +95,10 @@ def test_figures_are_visible_and_their_text_can_be_read(opened):
         assert box["width"] > min(300, 0.75 * width)
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
-    sizes = page.eval_on_selector_all("figure svg text", "all => all.map(text => text.getBoundingClientRect().height)")
+    sizes = page.eval_on_selector_all(
+        "figure svg text, svg.front text",
+        "all => all.map(text => text.getBoundingClientRect().height).filter(height => height)",
+    )
     assert min(sizes) > 9
     # No text is cut off by the edge of its figure.
     outside = """all => all.filter(text => {
@@ -92,8 +106,12 @@ def test_figures_are_visible_and_their_text_can_be_read(opened):
         return box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1
     }).map(text => text.textContent)"""
     assert page.eval_on_selector_all("figure svg text", outside) == []
-    background = page.locator(".card").first.evaluate("card => getComputedStyle(card).backgroundColor")
-    assert background == "rgb(255, 255, 255)", "figures are drawn for a light ground"
+    # Figures take the colours of the page: dark ink would be lost on a dark ground.
+    inks = page.eval_on_selector_all(
+        "figure svg text", "all => [...new Set(all.map(text => getComputedStyle(text).fill))]"
+    )
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert ink in inks
 
 
 @pytest.mark.parametrize(
@@ -115,4 +133,184 @@ def test_the_page_is_read_without_javascript(browser, reports):
     page.goto(reports["partial"].as_uri())
     assert "This is a partial result" in page.locator(".answer").inner_text()
     assert page.locator("figure svg").first.is_visible()
+    assert page.locator("svg.front .mark").count() == 7
+    for control in ("form.axes", ".chosen", "#filter", "#rest"):
+        assert not page.locator(control).is_visible(), "what only a script could serve"
+    page.locator("svg.front .mark").nth(2).click()
+    assert page.url.endswith("#point-3"), "a mark leads to its row"
     context.close()
+
+
+STUDY = [("squeeze_ratio", 1440, "light")]
+
+
+def rows(page):
+    return page.locator('[aria-label="Points"] tbody tr th').all_inner_texts()
+
+
+def centre(page, number):
+    page.locator("svg.front").scroll_into_view_if_needed()
+    box = page.locator("svg.front .mark circle").nth(number).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_hovering_tells_of_the_nearest_point(opened):
+    page, _, _, troubles = opened
+    tip = page.locator(".tip")
+    assert not tip.is_visible()
+    x, y = centre(page, 4)
+    page.mouse.move(x + 5, y + 5)
+    assert tip.is_visible()
+    assert tip.locator("strong").inner_text() == "0.625"
+    assert "params 228,546" in tip.inner_text()
+    assert page.locator("tr.near").get_attribute("id") == "point-4"
+    page.mouse.move(x, y + 150)
+    assert not tip.is_visible()
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_a_chosen_point_shows_all_that_is_known_of_it(opened):
+    page, _, _, troubles = opened
+    page.mouse.click(*centre(page, 3))
+    chosen = page.locator(".chosen")
+    assert chosen.locator("h3").inner_text() == "0.5"
+    text = chosen.inner_text()
+    for words in (
+        "183,490",
+        "on the front of FLOPs",
+        "with probability",
+        "seed 2: ",
+        "fire2",
+        "export squeeze_ratio --point 3",
+    ):
+        assert words in text
+    assert chosen.locator("svg.curves polyline").count() == 3
+    assert page.locator("tr.chosen-row").get_attribute("id") == "point-3"
+    assert "export squeeze_ratio --point 3" in chosen.locator("pre").inner_text()
+    # A row of the table chooses its point as well.
+    page.locator("#point-6 td").first.click()
+    assert chosen.locator("h3").inner_text() == "0.875"
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_the_axes_can_be_changed(opened):
+    page, _, _, troubles = opened
+    front = page.locator("svg.front")
+    before = [centre(page, number) for number in range(8)]
+    titles = lambda: [text.inner_html() for text in front.locator(".axis .title").all() if text.is_visible()]  # noqa: E731
+    assert titles() == ["Validation accuracy (%)", "Model size (MiB)"]
+    page.select_option("select[name=x]", "activations")
+    assert titles() == ["Validation accuracy (%)", "Activations (k)"]
+    after = [centre(page, number) for number in range(8)]
+    assert [y for _, y in after] == pytest.approx([y for _, y in before], abs=0.5)
+    assert [x for x, _ in after] != pytest.approx([x for x, _ in before], abs=0.5)
+    assert front.locator(".stairs").count() > 1
+    assert sum(stairs.is_visible() for stairs in front.locator(".stairs").all()) == 1
+    page.select_option("select[name=y]", "params")
+    assert titles() == ["Params (k)", "Activations (k)"]
+    assert not any(stairs.is_visible() for stairs in front.locator(".stairs").all()), "a front is of accuracy"
+    assert not front.locator(".bar").first.is_visible()
+    # Params rise with activations here.
+    places = sorted(centre(page, number) for number in range(8))
+    assert [y for _, y in places] == sorted((y for _, y in places), reverse=True)
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_points_stand_where_their_numbers_say(opened, reports):
+    """Places on a linear axis of accuracy are a linear function of the accuracies of the files."""
+    page, name, *_ = opened
+    accuracies = pd.read_csv(reports[name].parent / "points.csv")["accuracy"]
+    heights = np.array([centre(page, number)[1] for number in range(8)])
+    slope, start = np.polyfit(accuracies, heights, 1)
+    assert slope < 0
+    assert heights == pytest.approx(start + slope * accuracies, abs=0.2)
+    ticks = page.eval_on_selector_all(
+        'svg.front .axis[data-y="accuracy"] text:not(.title)',
+        "all => all.map(text => [parseFloat(text.textContent), text.previousElementSibling.getBoundingClientRect().y])",
+    )
+    for percent, height in ticks:
+        assert height == pytest.approx(start + slope * percent / 100, abs=1)
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_a_drawn_frame_and_a_text_filter_the_table(opened):
+    page, _, _, troubles = opened
+    (left, top), (right, bottom) = centre(page, 2), centre(page, 4)
+    page.mouse.move(left - 12, max(top, bottom) + 12)
+    page.mouse.down()
+    page.mouse.move((left + right) / 2, (top + bottom) / 2)
+    page.mouse.move(right + 12, min(top, bottom) - 12)
+    page.mouse.up()
+    assert rows(page) == ["0.375", "0.5", "0.625"]
+    assert page.locator("#filter [role=status]").inner_text() == "3 of 8 points"
+    page.fill("#filter input", "0.62")
+    assert rows(page) == ["0.625"]
+    page.click("#filter button")
+    assert len(rows(page)) == 8
+    page.fill("#filter input", "not separated")
+    assert 0 < len(rows(page)) < 8
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_the_table_is_sorted_by_any_column(opened):
+    page, _, _, troubles = opened
+    page.click("thead button:has-text('params')")
+    assert rows(page)[0] == "0.125"
+    page.click("thead button:has-text('params')")
+    assert rows(page) == ["1.0", "0.875", "0.75", "0.625", "0.5", "0.375", "0.25", "0.125"]
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.click("thead button:has-text('accuracy')")
+    values = [
+        float(text.split()[0]) for text in page.locator('[aria-label="Points"] tbody td:nth-child(2)').all_inner_texts()
+    ]
+    assert values == sorted(values)
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", STUDY, indirect=True, ids=str)
+def test_points_are_reached_and_chosen_by_keyboard(opened):
+    page, _, _, troubles = opened
+    page.focus("select[name=x]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#point-0", "one stop for all marks"
+    assert page.locator(".tip").is_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.locator(".chosen h3").inner_text() == "0.375"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('svg')") is None
+    assert troubles == []
+
+
+@pytest.mark.parametrize("opened", CASES, indirect=True, ids=str)
+def test_structure_and_contrast_pass_axe(opened):
+    page, *_ = opened
+    page.mouse.click(*centre(page, 1))
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_hostile_study_runs_nothing(browser, tmp_path):
+    record = make_record("bypass", images=50)
+    study = record.study.model_copy(update={"title": HOSTILE, "name": HOSTILE, "text": HOSTILE})
+    points = record.points.assign(label=[f"{HOSTILE}{number}" for number in range(3)])
+    runs = record.runs.copy()
+    runs.loc[0, ["state", "reason"]] = ["failed", HOSTILE]
+    page = browser.new_page()
+    troubles = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    path = write_report(Findings(replace(record, study=study, points=points, runs=runs, command=HOSTILE)), tmp_path)
+    page.goto(path.as_uri())
+    page.mouse.click(*centre(page, 1))
+    assert page.locator(".chosen h3").inner_text() == f"{HOSTILE}1"
+    assert page.title().startswith(HOSTILE)
+    assert page.locator("img").count() == 0
+    assert troubles == []
+    page.close()

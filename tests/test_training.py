@@ -7,7 +7,7 @@ from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError
 from explorer.recipe import Budget, Recipe
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.training import VERSION, RunFailed, measure, measure_rungs, numerics
+from explorer.training import VERSION, RunFailed, measure, measure_rungs, numerics, train
 
 CPU = torch.device("cpu")
 
@@ -148,6 +148,28 @@ def test_a_rung_that_fails_does_not_fail_the_others(network, stripes, monkeypatc
     assert isinstance(failed, RunFailed)
     assert unharmed.accuracies == whole.accuracies
     assert unharmed.train_losses == whole.train_losses
+
+
+def test_a_run_gives_back_its_model(network, stripes):
+    recipe, budget = Recipe(batch_size=32, warmup_images=64), Budget(images=192, epochs=2, validation=100)
+    measured, trained = (each(network, stripes, recipe, budget, seed=3) for each in (measure, train))
+    assert trained.measurement.accuracies == measured.accuracies
+    assert np.array_equal(trained.measurement.top_probability, measured.top_probability)
+    assert not trained.model.training
+    validation, used = stripes.split().validation[:100], stripes.split().train[:192]
+    assert trained.accuracy(stripes, validation) == measured.accuracy
+    assert trained.accuracy(stripes, validation[:10]) == measured.correct[:10].mean()
+    pixels = stripes.images[used].reshape(-1, 3).astype(float)
+    assert trained.mean == pytest.approx(pixels.mean(axis=0))
+    assert trained.deviation == pytest.approx(pixels.std(axis=0))
+    # In float32, the model says what it says of images that are prepared by hand.
+    images = (stripes.images[validation] - np.array(trained.mean)) / np.array(trained.deviation)
+    with torch.inference_mode():
+        logits = trained.model(torch.from_numpy(images).float().permute(0, 3, 1, 2))
+    right = (logits.argmax(1).numpy() == stripes.labels[validation]).mean()
+    assert trained.accuracy(stripes, validation, "float32") == right
+    with pytest.raises(RunFailed):
+        train(network, stripes, Recipe(learning_rate=1e25, warmup_images=0), budget, seed=0)
 
 
 def test_another_seed_is_another_run(network, stripes):

@@ -42,11 +42,12 @@ def certify(
     """
     from explorer.certificate_report import write_certificate
     from explorer.certifying import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
+    from explorer.files import check_folder
+    from explorer.index import write_index
     from explorer.progress import watched
     from explorer.recipe import Budget
-    from explorer.report import check_folder
-    from explorer.sentences import missing_points, trust
     from explorer.sweeping import default_workers
+    from explorer.trust import missing_points, trust
 
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
@@ -61,6 +62,7 @@ def certify(
     if certificate is None:
         return 130
     page = write_certificate(certificate, reports / certificate.name)
+    write_index(reports)
     for sentence in (*trust(certificate), *missing_points(certificate)):
         screen.print(sentence, highlight=False)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)

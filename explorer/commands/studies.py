@@ -48,11 +48,11 @@ def sweep(
     Running the same command again trains only what is missing. What changes results makes another study with its own name.
     """
     from explorer.data import find_source
+    from explorer.files import check_folder
     from explorer.ledger import Ledger
     from explorer.plan import plan
     from explorer.plan import quick as quickened
     from explorer.progress import watched
-    from explorer.report import check_folder
     from explorer.study_files import load_study
     from explorer.sweeping import default_workers, run_study
 
@@ -153,13 +153,17 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
 
 
 def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports: Path) -> None:
-    from explorer.analysis import summarise
+    from explorer.analysis import Findings
     from explorer.certificate import find_certificate
+    from explorer.index import write_index
     from explorer.report import write_report
 
-    summary = summarise(record)
-    _print_summary(screen, summary)
-    page = write_report(record, reports / record.study.name, find_certificate(record, ledger.certificates()))
+    name = record.study.name
+    findings = Findings(record, ledger.latencies(name))
+    _print_summary(screen, findings.points)
+    certificate = find_certificate(record, ledger.certificates())
+    page = write_report(findings, reports / name, certificate, ledger.tests(name))
+    write_index(reports)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
 """Data sets: a training pool in memory-mapped arrays, from CIFAR-10, a procedural stand-in, or a folder of images."""
 
-from explorer.data.dataset import Dataset, Split, open_dataset
+from explorer.data.dataset import Dataset, Labelled, Split, open_dataset
 from explorer.data.sources import BUILT_IN, Source, find_source
 
-__all__ = ["BUILT_IN", "Dataset", "Source", "Split", "find_source", "open_dataset"]
+__all__ = ["BUILT_IN", "Dataset", "Labelled", "Source", "Split", "find_source", "open_dataset"]

@@ -1,6 +1,7 @@
 """CIFAR-10 from its official files: the binary or the Python version, in a folder or an archive, or downloaded.
 
-Format: https://www.cs.toronto.edu/~kriz/cifar.html. Only the five training batches are read, never the test batch.
+Format: https://www.cs.toronto.edu/~kriz/cifar.html. A data set is made of the five training batches; the test batch is named in
+`explorer.data.test_part` alone.
 The Python version consists of pickles; they are read without running anything that they contain.
 """
 
@@ -12,7 +13,7 @@ import pickle
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Files:
-    """The training batches of one version of CIFAR-10, in a folder or in a `.tar.gz` archive."""
+    """The batches of one version of CIFAR-10, in a folder or in a `.tar.gz` archive."""
 
     path: Path
     binary: bool
@@ -58,7 +59,11 @@ class Files:
 
     def batch_names(self) -> list[str]:
         """Returns the file names of the five training batches."""
-        return [f"data_batch_{number}{'.bin' if self.binary else ''}" for number in range(1, BATCHES + 1)]
+        return [self.file_name(f"data_batch_{number}") for number in range(1, BATCHES + 1)]
+
+    def file_name(self, batch: str) -> str:
+        """Returns the file name of a batch in this version."""
+        return f"{batch}.bin" if self.binary else batch
 
     def key(self) -> str:
         """Returns what identifies these files: paths, sizes and times of change."""
@@ -78,20 +83,20 @@ class Files:
                 )
             self._check_size(str(path), path.stat().st_size)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yields images (10000, 32, 32, 3) and labels (10000,) of one batch after the other.
+    def blocks(self, names: Sequence[str]) -> Iterator[Block]:
+        """Yields images (10000, 32, 32, 3) and labels (10000,) of one of the named batches after the other.
 
         Raises ExplorerError for a batch that is missing, unreadable or not what the format says.
         """
-        for name, data in self._contents():
+        for name, data in self._contents(names):
             where = f"{self.path}/{name}"
             yield _decode_binary(where, data) if self.binary else _decode_pickle(where, data)
 
-    def _contents(self) -> Iterator[tuple[str, bytes]]:
-        """Yields name and bytes of each batch. Archives are read in memory: nothing of them is unpacked to disk."""
+    def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields name and bytes of the named batches. Archives are read in memory: nothing of them is unpacked to disk."""
         try:
             if not self.is_archive:
-                for name in self.batch_names():
+                for name in names:
                     self._check_size(f"{self.path}/{name}", (self.path / name).stat().st_size)
                     yield name, (self.path / name).read_bytes()
                 return
@@ -100,7 +105,7 @@ class Files:
                 # One pass in the archive's own order: going back in a gzip stream would decompress it again.
                 for member in archive:
                     name = Path(member.name).name
-                    if name in self.batch_names() and name not in found and member.isreg():
+                    if name in names and name not in found and member.isreg():
                         self._check_size(f"{self.path}/{name}", member.size)
                         file = archive.extractfile(member)
                         assert file is not None  # a regular member has content
@@ -109,10 +114,11 @@ class Files:
             raise ExplorerError(
                 f"the files of CIFAR-10 must be readable, but {self.path} is not ({error}); get it again"
             ) from error
-        for name in self.batch_names():
+        for name in names:
             if name not in found:
                 raise ExplorerError(
-                    f"CIFAR-10 needs its {BATCHES} training batches, but {self.path} does not hold {name}; get it again"
+                    f"CIFAR-10 needs its {BATCHES} training batches and the test batch, but {self.path} does not hold {name}; "
+                    "get it again"
                 )
             yield name, found.pop(name)
 
@@ -150,10 +156,12 @@ class Cifar10Source:
 
         Raises ExplorerError for damaged files, a failed download and an unwritable cache.
         """
-        if self.files is not None:
-            return recall(self.files.key()) or self._store(self.files.key(), self.files)
-        key = f"cifar10 {self.download.checksum}"
-        return recall(key) or self._store(key, _fetch(self.download, progress=self.progress))
+        key = self.files.key() if self.files is not None else f"cifar10 {self.download.checksum}"
+        return recall(key) or self._store(key, self.fetched())
+
+    def fetched(self) -> Files:
+        """Returns the files, which are downloaded where there are none; raises ExplorerError where that fails."""
+        return self.files or _fetch(self.download, progress=self.progress)
 
     def _store(self, key: str, files: Files) -> Dataset:
         files.check()
@@ -166,7 +174,7 @@ class Cifar10Source:
     def _checked(self, files: Files, bar: tqdm[Any]) -> Iterator[Block]:
         """Yields the blocks of `files` and holds the number of images of each class to the published one."""
         counts = np.zeros(len(CLASSES), np.int64)
-        for images, labels in files.blocks():
+        for images, labels in files.blocks(files.batch_names()):
             counts += np.bincount(labels, minlength=len(CLASSES))
             bar.update()
             yield images, labels

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import platformdirs
@@ -34,6 +34,18 @@ class Split:
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
+
+
+class Labelled(Protocol):
+    """Images with their classes, wherever they are from."""
+
+    @property
+    def images(self) -> Pixels:
+        """Returns pixels (n, size, size, 3) uint8, RGB."""
+
+    @property
+    def labels(self) -> Labels:
+        """Returns the classes (n,) int64, as indices."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,25 +47,27 @@ class FolderSource:
         """
         files = self._files()
         key = f"folder {_VERSION} {self.name!r} {self.size} {[(str(path), _stamp(path)) for path, _ in files]}"
-        return recall(key) or store(key, self.name, self.classes, (len(files), self.size), self._blocks(files))
+        return recall(key) or store(key, self.name, self.classes, (len(files), self.size), self.blocks(files))
 
     def _files(self) -> list[tuple[Path, int]]:
         """Returns the images of the training pool with their labels, in the order of class and path."""
         files = []
         for label, name in enumerate(self.classes):
-            paths = _images_below(self.root / name)
+            paths = images_below(self.root / name)
             if not paths:
                 raise ExplorerError(
                     f"every class folder must hold images, but {self.root / name} holds none; fill or remove it"
                 )
-            files += [(path, label) for path in (_pool(self.root, paths) if self.hold_out else paths)]
+            held_out = tenth(self.root, paths) if self.hold_out else set()
+            files += [(path, label) for path in paths if path not in held_out]
         if len(files) < SMALLEST_POOL:
             raise ExplorerError(
                 f"a data set needs at least {SMALLEST_POOL} training images, but {self.root} has {len(files)}; add some"
             )
         return files
 
-    def _blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[Block]:
+    def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[Block]:
+        """Yields the images of files with their labels, cropped and resized; a broken one is an ExplorerError that names it."""
         step = max(1, _BLOCK_BYTES // (3 * self.size * self.size))
         with tqdm(
             total=len(files),
@@ -92,9 +94,9 @@ def find(path: Path, *, size: int, progress: bool) -> FolderSource:
         raise ExplorerError(f"images need a size of at least 1 px, not {size}; choose 32, for instance")
     train = path / "train"
     # A class may itself be called "train": it is a split if it stands beside another split or holds folders.
-    is_split = train.is_dir() and ((path / "test").is_dir() or (path / "val").is_dir() or bool(_folders(train)))
+    is_split = train.is_dir() and ((path / "test").is_dir() or (path / "val").is_dir() or bool(class_folders(train)))
     root = train if is_split else path
-    classes = _folders(root)
+    classes = class_folders(root)
     if len(classes) < 2:  # noqa: PLR2004 -- one class is nothing to tell apart
         raise ExplorerError(
             f"a folder of images needs a sub-folder for each of at least 2 classes, but {root} has {len(classes)}; "
@@ -103,11 +105,12 @@ def find(path: Path, *, size: int, progress: bool) -> FolderSource:
     return FolderSource(path.resolve().name, root.resolve(), classes, not is_split, size, progress)
 
 
-def _folders(path: Path) -> tuple[str, ...]:
+def class_folders(path: Path) -> tuple[str, ...]:
+    """Returns the names of the sub-folders of a folder, sorted, without hidden ones."""
     return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
 
 
-def _images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
     """Returns the images in `folder` and its sub-folders, sorted, without hidden ones; images are known by extension."""
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     paths = []
@@ -119,11 +122,10 @@ def _images_below(folder: Path) -> list[Path]:
     return sorted(paths)
 
 
-def _pool(root: Path, paths: Sequence[Path]) -> list[Path]:
-    """Returns `paths` without the tenth whose names hash lowest: images added later do not move the others across."""
+def tenth(root: Path, paths: Sequence[Path]) -> set[Path]:
+    """Returns the tenth of `paths` whose names hash lowest: images added later do not move the others across."""
     ranks = {path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest() for path in paths}
-    held_out = set(sorted(paths, key=ranks.__getitem__)[: len(paths) // 10])
-    return [path for path in paths if path not in held_out]
+    return set(sorted(paths, key=ranks.__getitem__)[: len(paths) // 10])
 
 
 def _stamp(path: Path) -> tuple[int, int]:

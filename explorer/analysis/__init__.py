@@ -1,0 +1,47 @@
+"""What the stored rows of a study say: frames in, frames out. Nothing is drawn here, and neither torch nor Optuna is imported."""
+
+from explorer.analysis.accuracies import (
+    CONFIDENCE,
+    Accuracies,
+    Interval,
+    SeedVariance,
+    difference,
+    seed_variance,
+    validation_images,
+)
+from explorer.analysis.findings import Findings
+from explorer.analysis.fronts import COSTS, front_column, near_in_cost, pareto_front, probability_column
+from explorer.analysis.points import is_ordered, measured, metaparameters, points_table, ranked, runs_table, summarise
+from explorer.analysis.published import published, published_source
+from explorer.analysis.shapes import SHARE, classes, plane_params, shape, share_columns, triangle
+
+__all__ = [
+    "CONFIDENCE",
+    "COSTS",
+    "SHARE",
+    "Accuracies",
+    "Findings",
+    "Interval",
+    "SeedVariance",
+    "classes",
+    "difference",
+    "front_column",
+    "is_ordered",
+    "measured",
+    "metaparameters",
+    "near_in_cost",
+    "pareto_front",
+    "plane_params",
+    "points_table",
+    "probability_column",
+    "published",
+    "published_source",
+    "ranked",
+    "runs_table",
+    "seed_variance",
+    "shape",
+    "share_columns",
+    "summarise",
+    "triangle",
+    "validation_images",
+]

@@ -1,0 +1,185 @@
+"""Several studies side by side: what their fronts enclose over the same budgets, who is ahead at which cost, and how they rank networks.
+
+Accuracies on the same validation images are compared image by image, as within a study; on other images they are not compared at all,
+because one data set may just be harder. What is then left is whether both rank the networks that they share in the same order.
+
+Budgets go from the cost at which every study has a point up to the dearest point of all. What a study can do for a budget is its best
+measured point that costs no more; as the best of several noisy values it looks a little better than it is, in every study.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from explorer.analysis.accuracies import Accuracies, Interval
+from explorer.analysis.findings import DRAWS, Findings
+from explorer.analysis.fronts import Hypervolume, Reference, areas, hypervolume, pareto_front, reflected
+from explorer.analysis.ranks import FEWEST, agreement
+
+BUDGETS = 5
+"""Costs at which the studies are compared, evenly over the logarithm."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much the best affordable point of one study is more accurate than that of another, on average over the budgets."""
+
+    first: str
+    second: str
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class SharedNetworks:
+    """How two studies rank the networks that both have measured: their number, and Kendall's tau."""
+
+    first: str
+    second: str
+    networks: int
+    kendall: Interval
+
+
+class Comparison:
+    """Studies over one cost. At least two, of different names, each with a measured point."""
+
+    def __init__(self, studies: Sequence[Findings], cost: str) -> None:
+        self.studies = list(studies)
+        self.cost = cost
+        self.names = [findings.record.study.name for findings in studies]
+
+    @cached_property
+    def same_images(self) -> bool:
+        """Whether all were measured on the same validation images."""
+        return len({(one.record.data_fingerprint, one.accuracies.images) for one in self.studies}) == 1
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The budgets that are compared, from the accuracy of guessing; None where there is but one cost."""
+        smallest = max(float(one.costs_of(self.cost).min()) for one in self.studies)
+        largest = max(float(one.costs_of(self.cost).max()) for one in self.studies)
+        if smallest >= largest:
+            return None
+        return Reference(min(1 / one.classes for one in self.studies), smallest, largest)
+
+    @cached_property
+    def joined(self) -> Accuracies:
+        """The accuracies of all studies as those of one, which the same images make them; `rows` says whose they are."""
+        return Accuracies.joined([one.accuracies for one in self.studies])
+
+    @cached_property
+    def rows(self) -> list[slice]:
+        """Where the points of each study stand in `joined`."""
+        ends = np.cumsum([0, *(len(one.accuracies.points) for one in self.studies)]).tolist()
+        return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+    @cached_property
+    def draws(self) -> list[NDArray[np.float32] | None]:
+        """Draws of the accuracies of each study, together where the images are the same."""
+        if not self.same_images:
+            return [one.draws for one in self.studies]
+        drawn = self.joined.draws(DRAWS)
+        return [None if drawn is None else drawn[rows] for rows in self.rows]
+
+    def hypervolumes(self) -> list[Hypervolume]:
+        """What the front of each study encloses over the common budgets; empty where there are none."""
+        if self.reference is None:
+            return []
+        return [
+            hypervolume(self.cost, one.costs_of(self.cost), one.accuracies.means, drawn, self.reference)
+            for one, drawn in zip(self.studies, self.draws, strict=True)
+        ]
+
+    def leads(self) -> list[Lead]:
+        """The mean lead of each study over each later one; empty where the images or the costs do not allow it."""
+        if self.reference is None or not self.same_images:
+            return []
+        found = []
+        for one in range(len(self.studies)):
+            for other in range(one + 1, len(self.studies)):
+                estimate, drawn = self._mean(one) - self._mean(other), None
+                if self.draws[one] is not None:
+                    drawn = self._drawn(one) - self._drawn(other)
+                found.append(Lead(self.names[one], self.names[other], reflected(estimate, drawn)))
+        return found
+
+    def at_budgets(self) -> pd.DataFrame:
+        """The best affordable point of each study at each budget, one row each.
+
+        Columns: `budget` (of the cost), `study`, `label`, `cost`, `accuracy`, `low`, `high` (fractions), and `standing`: `best`, or
+        `separated` or `not separated` from the best one (empty where that cannot be told).
+        """
+        rows: list[dict[str, object]] = []
+        if self.reference is None:
+            return pd.DataFrame(columns=["budget", "study", "label", "cost", "accuracy", "low", "high", "standing"])
+        for budget in np.geomspace(self.reference.smallest, self.reference.largest, BUDGETS):
+            # What is rounded may not cost a point that costs just as much.
+            places = [self._affordable(findings, budget * (1 + 1e-9)) for findings in self.studies]
+            best = max(range(len(places)), key=lambda number: self.studies[number].accuracies.means[places[number]])
+            for number, (findings, place) in enumerate(zip(self.studies, places, strict=True)):
+                point = findings.measured.iloc[place]
+                row = {"budget": budget, "study": self.names[number], "label": point["label"], "cost": point[self.cost]}
+                row |= {key: point[key] for key in ("accuracy", "low", "high")}
+                rows.append(row | {"standing": self._standing(number, place, best, places[best])})
+        return pd.DataFrame(rows)
+
+    def on_joint_front(self) -> pd.Series[int] | None:
+        """How many points of the front of all studies together belong to each, by name; None where the images differ."""
+        if not self.same_images:
+            return None
+        frames = [one.measured.assign(study=name) for one, name in zip(self.studies, self.names, strict=True)]
+        together = pd.concat(frames, ignore_index=True)[["study", self.cost, "accuracy"]]
+        counts = together[pareto_front(together, self.cost)]["study"].value_counts()
+        return counts.reindex(self.names, fill_value=0)
+
+    def shared_networks(self) -> list[SharedNetworks]:
+        """How each two studies rank the networks that both have measured, where these are five or more and do not share their runs."""
+        found = []
+        for one in range(len(self.studies)):
+            for other in range(one + 1, len(self.studies)):
+                together = self.common(one, other)
+                if len(together) < FEWEST or together["first"].equals(together["second"]):
+                    continue
+                row = agreement([(together["first"].to_numpy(), together["second"].to_numpy())])
+                tau = Interval(row["kendall"], row["kendall_low"], row["kendall_high"])
+                found.append(SharedNetworks(self.names[one], self.names[other], len(together), tau))
+        return found
+
+    def common(self, one: int, other: int) -> pd.DataFrame:
+        """The networks that two studies, by place, have both measured: `label`, and the accuracies `first` and `second`."""
+        frames = [self.studies[number].measured.set_index("network")[["label", "accuracy"]] for number in (one, other)]
+        together = frames[0].join(frames[1]["accuracy"], how="inner", rsuffix="_other")
+        return together.rename(columns={"accuracy": "first", "accuracy_other": "second"}).reset_index(drop=True)
+
+    def _mean(self, number: int) -> float:
+        """The mean accuracy above guessing of what a study can do for the budgets."""
+        assert self.reference is not None
+        findings = self.studies[number]
+        means = findings.accuracies.means[:, None]
+        return float(areas(findings.costs_of(self.cost), means, self.reference)[0]) / self.reference.doublings
+
+    def _drawn(self, number: int) -> NDArray[np.float64]:
+        drawn = self.draws[number]
+        assert self.reference is not None
+        assert drawn is not None
+        return areas(self.studies[number].costs_of(self.cost), drawn, self.reference) / self.reference.doublings
+
+    def _affordable(self, findings: Findings, budget: float) -> int:
+        """The place of the most accurate point of a study that costs no more."""
+        means = np.where(findings.costs_of(self.cost) <= budget, findings.accuracies.means, -math.inf)
+        return int(means.argmax())
+
+    def _standing(self, number: int, place: int, best: int, best_place: int) -> str:
+        if number == best:
+            return "best"
+        if not self.same_images or not self.joined.pooled.freedom:
+            return ""
+        found = self.joined.difference(self.rows[best].start + best_place, self.rows[number].start + place)
+        return "separated" if found.separated else "not separated"

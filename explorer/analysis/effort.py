@@ -1,0 +1,55 @@
+"""What the runs of a study cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from explorer.recipe import Budget
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The done and failed runs of a study: how many, and what they took.
+
+    `core_seconds` is the time of all runs together, each on one thread; `busy_seconds` is how long at least one of them was going on, by
+    the clock; `macs` are the multiply-adds of training, forward and backward (three times those of the forward pass); `first` and
+    `last` are when the first run began and the last one ended (UTC).
+    """
+
+    runs: int
+    core_seconds: float
+    busy_seconds: float
+    macs: float
+    peak_memory_bytes: int
+    first: pd.Timestamp
+    last: pd.Timestamp
+
+
+def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
+    """What the runs of `runs_table` took; None where none has ended."""
+    ended = runs[runs["seconds"].notna()]
+    if ended.empty:
+        return None
+    ends = pd.to_datetime(ended["finished"], utc=True, format="ISO8601")
+    starts = ends - pd.to_timedelta(ended["seconds"], unit="s")
+    macs = ended["point"].map(points.set_index("point")["macs"].astype(float))
+    return Effort(
+        runs=len(ended),
+        core_seconds=float(ended["seconds"].sum()),
+        busy_seconds=_covered(starts, ends),
+        macs=float(3 * macs.sum() * budget.images * budget.epochs),
+        peak_memory_bytes=int(ended["peak_memory_bytes"].max()),
+        first=starts.min(),
+        last=ends.max(),
+    )
+
+
+def _covered(starts: pd.Series[pd.Timestamp], ends: pd.Series[pd.Timestamp]) -> float:
+    """The seconds that intervals cover together, each moment counted once."""
+    order = starts.argsort()
+    begin, end = starts.iloc[order].reset_index(drop=True), ends.iloc[order].reset_index(drop=True)
+    reached = end.cummax().shift()
+    fresh = begin.where(reached.isna() | (begin > reached), reached)
+    return float((end - fresh).dt.total_seconds().clip(lower=0).sum())

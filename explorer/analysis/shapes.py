@@ -1,0 +1,86 @@
+"""What the points of a study form, triangle, lines, plane or neither, and the frames that are drawn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from explorer.analysis.points import is_ordered, ranked
+from explorer.pricing import price
+from explorer.record import StudyRecord
+
+SHARE = "share_"  # what the columns of `triangle` begin with
+_FINE = 12  # steps between two values of a plane, for its lines of equal params
+
+Shape = Literal["triangle", "series", "plane", "points"]
+
+
+def shape(record: StudyRecord) -> Shape:
+    """What the points of a study form, which decides how they are drawn first.
+
+    A triangle: three factors share a product, and nothing else varies. Series: listed points that belong to lines. A plane: a grid
+    over two metaparameters that are numbers. Points: all else.
+    """
+    study = record.study
+    if study.simplex:
+        whole = len(study.product_held.exponents) == 3 and not study.vary and study.simplex.ratio != 1  # noqa: PLR2004
+        return "triangle" if whole else "points"
+    if (record.points["series"] != "").any():
+        return "series"
+    sides = list(study.vary.values())
+    numeric = all(len(side) > 1 and is_ordered(side) for side in sides)
+    return "plane" if len(sides) == 2 and numeric and not study.points else "points"  # noqa: PLR2004
+
+
+def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Points with a column for each factor of the study's simplex: its share in the product, such as `share_depth`, in [0, 1].
+
+    The points are those of `ranked` where none are given.
+    """
+    frame, simplex = (ranked(record) if points is None else points.copy()), record.study.product_held
+    # The factors may be arrays, with an entry for each point.
+    factors: dict[str, Any] = {key: frame[key].to_numpy(dtype=float) for key in simplex.exponents}
+    for key, shares in zip(factors, simplex.shares(factors), strict=True):
+        frame[SHARE + simplex.meanings[key]] = shares
+    return frame
+
+
+def share_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame of `triangle` that are shares, in the order of the factors."""
+    return [column for column in frame.columns if column.startswith(SHARE)]
+
+
+def plane_params(record: StudyRecord) -> pd.DataFrame:
+    """Exact params all over the plane of a study, to draw lines of equal params: its two metaparameters and `params` (Int64).
+
+    The rows are a grid: all values of the study, and several between each two of them.
+    """
+    study = record.study
+    (across, up), axes = study.vary, [_between(values) for values in study.vary.values()]
+    grid = [axis.ravel() for axis in np.meshgrid(*axes)]
+    frame = price(study.space, study.preset, **study.fixed | {"classes": classes(record), across: grid[0], up: grid[1]})
+    return frame[[across, up, "params"]]
+
+
+def _between(values: Sequence[Any]) -> NDArray[Any]:
+    """Numbers with others between each two of them, rising; whole ones between whole ones."""
+    lines = [np.linspace(low, high, _FINE + 1) for low, high in pairwise(sorted(values))]
+    numbers = np.concatenate(lines)
+    return np.unique(np.round(numbers).astype(np.int64) if all(isinstance(v, int) for v in values) else numbers)
+
+
+def classes(record: StudyRecord) -> int:
+    """The number of classes of the study's data, which is not stored: params tell it, as each class adds equally many."""
+    study = record.study
+    planned = record.points[record.points["state"] == "planned"].iloc[0]
+    settings = study.fixed | list(study.grid())[planned["point"]]
+    if "classes" in settings:
+        return int(str(settings["classes"]))
+    two, three = price(study.space, study.preset, **settings, classes=[2, 3])["params"]
+    more: int = round((planned["params"] - two) / (three - two))
+    return max(2, 2 + more)

@@ -1,0 +1,222 @@
+"""Where the choices of published networks stand in a study: among its designs of equal params, by predicted accuracy.
+
+A published network makes a **choice** for the metaparameters that the study varies, such as SqueezeNet's squeeze ratio of 0.125. The
+choice is moved into the study: its preset, its fixed metaparameters, its data. A million designs are drawn from the study's ranges
+(product of uniform distributions, evenly from a simplex) and priced exactly; those that are feasible, within the study's limits, and whose
+params are within 2 % of the choice's are its peers. The choice's standing is the share of them whose accuracy is lower, as joint draws
+of the surrogate have it: a mean, and a 95 % interval from the quantiles. It is about the smooth surrogate and the budget of the study,
+not about the published network as it was trained.
+
+The population before the winner: Radosavovic and others, 2020, arXiv:2003.13678.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from explorer.analysis.accuracies import CONFIDENCE
+from explorer.analysis.coordinates import Coordinates
+from explorer.analysis.points import is_ordered
+from explorer.analysis.shapes import SHARE, classes
+from explorer.analysis.surrogate import Surrogate
+from explorer.enumeration import Block
+from explorer.errors import ExplorerError
+from explorer.pricing import COUNTS, Priced, price_chunks
+from explorer.record import StudyRecord
+from explorer.space import Anchor, label
+from explorer.study import Study
+
+DESIGNS = 1_000_000
+"""Designs that are drawn and priced."""
+EQUAL = 0.02
+"""Params are equal where they differ by at most this share of the choice's."""
+PEERS = (100, 2_000)
+"""Designs of equal params below which nothing is said, and those that are compared at most, evenly thinned."""
+DRAWS = 500
+_BLOCK = 1 << 17  # designs that stand in memory together
+
+
+def published_choices(record: StudyRecord) -> pd.DataFrame:
+    """What the published networks of the study's space chose for the metaparameters that it varies, one row for each distinct choice.
+
+    Columns: `name` (the networks that make it, by preset), one for each varied metaparameter (`share_...` for the factors of a simplex),
+    `params`, `macs`, `activations` and `model_bytes` (Int64; of the choice in the study's preset with its fixed metaparameters and
+    data), `point` (Int64; the number of the study's point with these values, or NA), `note` (text; where a simplex holds another
+    product than the published factors have, their shares in it are kept) and `reason` (text; why the choice is left out, such
+    as a value outside the study's range, else empty).
+
+    The factors of a simplex are taken from all networks of its space: those that give, say, a depth in their place are scaled by the same ones.
+    """
+    names: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for anchor in record.study.design_space.anchors:
+        row = _choice(record.study, anchor)
+        key = tuple(map(label, row.values()))
+        found = names.setdefault(key, [])
+        found += [name for name in [_name(record.study, anchor)] if name not in found]
+        rows.setdefault(key, row)
+    priced = [{"name": ", ".join(names[key]), **row, **_costs(record, row)} for key, row in rows.items()]
+    columns = ["name", *_columns(record.study), *COUNTS, "point", "note", "reason"]
+    return pd.DataFrame(priced, columns=columns).astype(dict.fromkeys([*COUNTS, "point"], "Int64"))
+
+
+def standings(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
+    """`published_choices`, or other rows with its columns, with their standing; None where fewer than two numbers vary.
+
+    Added are `equal` (Int64; how many of the million designs are of equal params), and `below`, `below_low` and `below_high`: the share of them,
+    in [0, 1], whose predicted accuracy is lower than the choice's, with its 95 % interval. NA and NaN where a choice is left out, NaN
+    where fewer than 100 designs are of equal params.
+    """
+    coordinates = surrogate.coordinates
+    if coordinates.numbers < 2:  # noqa: PLR2004 (with one, a design of equal params is the same design)
+        return None
+    choices = (published_choices(record) if choices is None else choices).reset_index(drop=True)
+    settings = {row: float(choices["params"][row]) for row in choices.index if not choices["reason"][row]}
+    peers: dict[int, list[NDArray[np.float64]]] = {row: [] for row in settings}
+    for priced in _designs(record, coordinates) if settings else ():
+        for row, params in settings.items():
+            equal = priced[priced.feasible & (np.abs(priced.amounts["params"] - params) <= EQUAL * params)]
+            within = equal[_within(record.study, equal.amounts)]
+            peers[row].append(coordinates.encode(within.columns))
+    found = pd.DataFrame(index=choices.index, columns=["equal", "below", "below_low", "below_high"], dtype=float)
+    for row, parts in peers.items():
+        places = np.vstack(parts)
+        found.loc[row, "equal"] = len(places)
+        if len(places) >= PEERS[0]:
+            own = coordinates.encode({name: [choices[name][row]] for name in coordinates.names})
+            found.loc[row, ["below", "below_low", "below_high"]] = _below(surrogate, own, places)
+    return choices.join(found.astype({"equal": "Int64"}))
+
+
+def _below(surrogate: Surrogate, own: NDArray[np.float64], peers: NDArray[np.float64]) -> list[float]:
+    """The share of the peers whose predicted accuracy is lower, with its interval."""
+    thinned = peers[np.linspace(0, len(peers) - 1, min(len(peers), PEERS[1])).round().astype(int)]
+    drawn = surrogate.process.draws(np.vstack([own, thinned]), DRAWS)
+    shares = (drawn[1:] < drawn[0]).mean(axis=0)
+    return [float(shares.mean()), *np.quantile(shares, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()]
+
+
+def _designs(record: StudyRecord, coordinates: Coordinates) -> Iterator[Priced]:
+    """The designs, priced, block by block."""
+    study, random = record.study, np.random.default_rng(0)
+
+    def blocks() -> Iterator[Block]:
+        for start in range(0, DESIGNS, _BLOCK):
+            yield coordinates.draw(min(_BLOCK, DESIGNS - start), random)
+
+    quantities = list(dict.fromkeys(["params", *study.constraints]))
+    return price_chunks(study.design_space, study.preset, blocks(), quantities, _settings(record))
+
+
+def _settings(record: StudyRecord) -> dict[str, Any]:
+    """What is the same at all points of the study: its fixed metaparameters, those with a single value, and the classes of its data."""
+    single = {key: values[0] for key, values in record.study.varied.items() if len(set(map(label, values))) == 1}
+    return {**record.study.fixed, **single, "classes": classes(record)}
+
+
+def _within(study: Study, amounts: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Which designs keep the study's limits, (designs,)."""
+    kept = np.ones(len(amounts["params"]), dtype=bool)
+    for key, limits in study.constraints.items():
+        kept &= amounts[key] >= (-math.inf if limits.min is None else limits.min)
+        kept &= amounts[key] <= (math.inf if limits.max is None else limits.max)
+    return kept
+
+
+def _columns(study: Study) -> list[str]:
+    """The columns of a choice: the varied metaparameters, with shares for the factors of a simplex."""
+    factors = study.product_held.meanings if study.simplex else {}
+    return [SHARE + factors[key] if key in factors else key for key in study.varied]
+
+
+def _name(study: Study, anchor: Anchor) -> str:
+    """How a published network is called: its preset, and what it gives beside it of what the study varies."""
+    given = [f"{key} {label(value)}" for key, value in anchor.metaparameters.items() if key in study.varied]
+    return ", ".join([anchor.preset, *given]) if not given else f"{anchor.preset} ({', '.join(given)})"
+
+
+def _choice(study: Study, anchor: Anchor) -> dict[str, Any]:
+    """What a published network chose, by column, with a note and the reason why it is left out."""
+    space = study.design_space
+    network = space.point(anchor.preset, **anchor.metaparameters)
+    factors = study.product_held.exponents if study.simplex else {}
+    values = {key: getattr(network, key) for key in study.varied if key not in factors}
+    row, note, reasons = {}, "", []
+    if study.simplex:
+        simplex = study.product_held
+        chosen = {key: getattr(network, key) for key in factors}
+        product = simplex.product(chosen)
+        shares = simplex.shares(chosen)
+        row = {SHARE + simplex.meanings[key]: float(share) for key, share in zip(factors, shares, strict=True)}
+        if not math.isclose(product, study.simplex.ratio, rel_tol=1e-9):
+            formula = " * ".join(f"{key}^{power}" if power > 1 else key for key, power in factors.items())
+            note = f"{formula} = {product:.4g}; its shares are kept at {study.simplex.ratio:g}"
+        if not all(0 <= share <= 1 for share in row.values()):  # NaN as well
+            reasons.append(f"{', '.join(factors)}: no shares of a product of {product:.4g}")
+    try:
+        # Given by name, a value that does not act on the network is an error.
+        space.point(anchor.preset, **{**anchor.metaparameters, **values})
+    except ExplorerError as error:
+        reasons.append(str(error))
+    reasons += [_outside(key, value, study) for key, value in values.items()]
+    return row | values | {"note": note, "reason": next(filter(None, reasons), "")}
+
+
+def _outside(key: str, value: Any, study: Study) -> str:  # noqa: ANN401 (of any metaparameter)
+    """Why the study does not cover a value, or an empty text."""
+    values: list[Any] = [known for known in study.varied[key] if known is not None]
+    if not is_ordered(values):
+        known = list(map(label, values))
+        return "" if label(value) in known else f"{key} = {label(value)}: the study has {', '.join(known)}"
+    if value is None:
+        return f"{key}: not given"
+    low, high = min(values), max(values)
+    return "" if low <= value <= high else f"{key} = {label(value)}: the study goes from {label(low)} to {label(high)}"
+
+
+def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a choice costs in the study's setting, the number of the point that is the same, and the reason why it is left out."""
+    study = record.study
+    if row["reason"]:
+        return {}
+    values = _metaparameters(study, row)
+    quantities = list(dict.fromkeys([*COUNTS, *study.constraints]))
+    block: Block = {"": np.zeros(1)}
+    (priced,) = price_chunks(study.design_space, study.preset, [block], quantities, _settings(record) | values)
+    if not priced.feasible[0]:
+        return {"reason": priced.reasons[priced.codes[0]]}
+    within = _within(study, priced.amounts)[0]
+    reason = "" if within else f"outside the study's limits of {', '.join(study.constraints)}"
+    costs = {quantity: int(priced.amounts[quantity][0]) for quantity in COUNTS}
+    return {**costs, "point": _point(record, values), "reason": reason}
+
+
+def _metaparameters(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The varied metaparameters of a choice, with the factors that its shares have in the study."""
+    values = {key: row[key] for key in study.varied if key in row}
+    if study.simplex:
+        simplex = study.product_held
+        shares = np.array([[row[SHARE + simplex.meanings[key]] for key in simplex.exponents]])
+        factors = simplex.factors(shares, study.simplex.ratio)
+        values |= {key: float(column[0]) for key, column in factors.items()}
+    return values
+
+
+def _point(record: StudyRecord, values: Mapping[str, Any]) -> int | None:
+    """The number of the study's first point with those values, if it has one."""
+    for number, point in enumerate(record.study.grid()):
+        if all(_same(point.get(key), value) for key, value in values.items()):
+            return number
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 (of any metaparameter)
+    if is_ordered([one, other]):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return label(one) == label(other)

@@ -1,0 +1,61 @@
+"""The colours of all figures, and the contrast between two of them.
+
+Data colours have a contrast of 3 or more with white and with the dark ground of a page alike, as WCAG asks of graphics; neutral ones are
+a page's to replace. All are told apart by those who see fewer hues: the categories are of seaborn's "colorblind" palette, and ordered
+lines run from purple through blue and green to gold.
+"""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
+from matplotlib.typing import ColorType
+
+# Neutral: what a page replaces by colours of its own, so that a figure is read on a dark ground as well.
+INK, GREY, LINE, GROUND = "#333333", "#6b6b6b", "#dddddd", "#ffffff"
+VARIABLES = {INK: "var(--ink)", GREY: "var(--soft)", LINE: "var(--line)", GROUND: "var(--ground)"}
+
+# Texts on coloured cells, whose ground stays as it is; so these are no neutral ones.
+ON_DARK, ON_LIGHT = "#fefefe", "#010101"
+
+# Those of seaborn's palette that are seen on both grounds: blue, vermilion, green, purple, grey.
+CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#949494")
+BLUE, ORANGE = CATEGORIES[:2]
+
+# Sequential, for areas; few steps keep the files small.
+CELLS = mpl.colormaps["viridis"].resampled(64)
+# Sequential, for lines and marks on a bare ground: the hues of viridis, of a luminance from 0.135 to 0.285 only.
+_HUES = ("#9642ae", "#7b58c7", "#5071bf", "#1383a8", "#008d89", "#00975e", "#009f00", "#679c00", "#af8e00")
+LINES = LinearSegmentedColormap.from_list("lines", _HUES, N=64)
+
+
+def categories(count: int) -> list[str]:
+    """A colour for each of several things without an order."""
+    return list(CATEGORIES[:count]) if count <= len(CATEGORIES) else ordered(count)
+
+
+def ordered(count: int) -> list[str]:
+    """A colour for each of several things in their order."""
+    return [to_hex(LINES(place / max(1, count - 1))) for place in range(count)]
+
+
+def on(ground: ColorType) -> str:
+    """The colour of a text on a cell of that colour."""
+    return max((ON_DARK, ON_LIGHT), key=lambda ink: contrast(ink, ground))
+
+
+def contrast(one: ColorType, other: ColorType) -> float:
+    """The contrast of two colours, from 1 to 21, as WCAG 2 defines it."""
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: ColorType) -> float:
+    """The relative luminance of a colour, in [0, 1], as WCAG 2 defines it."""
+    shares = np.array(to_rgba(colour)[:3], dtype=float)
+    linear = np.where(shares <= _DARKEST, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+_DARKEST = 0.04045  # shares of a colour below which sRGB is linear

@@ -1,0 +1,56 @@
+"""The command that sets studies side by side."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explorer.commands.studies import Reports, Storage
+from explorer.console import console
+from explorer.errors import ExplorerError, unknown
+
+
+def compare(
+    context: typer.Context,
+    studies: Annotated[list[str], typer.Argument(help="Names of stored studies, two or more.")],
+    against: Annotated[
+        str, typer.Option(help="The cost: params, macs, activations, memory_access_bytes, latency_seconds.")
+    ] = "macs",
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+) -> int:
+    """Compare stored studies in one report: which of them gets more accuracy for a cost, and how sure that is."""
+    from explorer.analysis import COSTS, Findings
+    from explorer.analysis.comparison import Comparison
+    from explorer.comparison_report import statements, write_comparison
+    from explorer.files import check_folder
+    from explorer.index import write_index
+    from explorer.ledger import Ledger
+
+    if against not in COSTS:
+        raise unknown("cost", against, COSTS)
+    if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
+        raise ExplorerError(f"compare {' '.join(studies)}: give two or more studies of different names")
+    check_folder(reports)
+    ledger = Ledger(storage)
+    found = [Findings(ledger.load(name), ledger.latencies(name)) for name in studies]
+    for findings in found:
+        name = findings.record.study.name
+        if findings.measured.empty:
+            raise ExplorerError(f"{name}: no run of it is done, so there is nothing to compare")
+        if against not in findings.points or findings.measured[against].isna().any():
+            raise ExplorerError(
+                f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
+            )
+    comparison = Comparison(found, against)
+    screen = console()
+    for sentence in statements(comparison):
+        screen.print(sentence, highlight=False)
+    command = f"python -m explorer {shlex.join(context.obj)}"
+    page = write_comparison(comparison, reports / "-vs-".join(studies), command)
+    write_index(reports)
+    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,110 @@
+"""The test images of a data set, which no sweep reads: only `explorer export` does, once for a run.
+
+They are no `Dataset`, so nothing can train on them, and the data sets of the other files hold none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from explorer.data.cifar10 import CLASSES, Cifar10Source
+from explorer.data.dataset import Block, Labels, Pixels
+from explorer.data.folder import FolderSource, class_folders, images_below, tenth
+from explorer.data.proxy import ProxySource, make_block, make_pictures
+from explorer.data.sources import Source
+from explorer.errors import ExplorerError
+
+PROXY_COUNT = 10_000
+"""Test images of the procedural data set: as many as CIFAR-10 has."""
+PROXY_FIRST = 1_000_000
+"""Their first block: the number is the seed, and far from those of the training pool."""
+
+
+class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data, which an export goes on without)
+    """A data set without test images, with the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class TestPart:
+    """The test images of a data set."""
+
+    images: Pixels
+    """(n, size, size, 3) uint8, RGB."""
+    labels: Labels
+    """(n,) int64, indices into the classes of the data set."""
+
+
+def read_test_part(source: Source) -> TestPart:
+    """Reads the test images, brought to the same size in the same way as the training pool; takes seconds.
+
+    CIFAR-10 has its test batch. The procedural set draws 10,000 more images of the same kind. A folder with `train/` has `test/` beside
+    it; of any other folder, it is the tenth of each class that the pool leaves out. Raises `NoTestImages` where there are none, and
+    `ExplorerError` for what is missing or damaged.
+    """
+    match source:
+        case Cifar10Source():
+            return _cifar10(source)
+        case ProxySource():
+            return _proxy()
+        case FolderSource():
+            return _folder(source)
+    raise NoTestImages(f"{source.name} has no test images")
+
+
+def _cifar10(source: Cifar10Source) -> TestPart:
+    files = source.fetched()
+    name = files.file_name("test_batch")
+    if not files.is_archive and not (files.path / name).is_file():
+        raise NoTestImages(f"cifar10 has no test images here: {files.path / name} is missing")
+    part = _joined(list(files.blocks([name])))
+    counts = np.bincount(part.labels, minlength=len(CLASSES))
+    if (counts != len(part.labels) // len(CLASSES)).any():
+        raise ExplorerError(
+            f"CIFAR-10 has equally many test images of each class, but {files.path}/{name} has {counts.min()} to {counts.max()}; "
+            "get it again"
+        )
+    return part
+
+
+def _proxy() -> TestPart:
+    pictures = make_pictures()
+    blocks = [make_block(pictures, PROXY_FIRST)]
+    blocks += [make_block(pictures, PROXY_FIRST + n) for n in range(1, PROXY_COUNT // len(blocks[0][1]))]
+    return _joined(blocks)
+
+
+def _folder(source: FolderSource) -> TestPart:
+    files = _held_out(source) if source.hold_out else _beside(source)
+    return _joined(list(source.blocks(files)))
+
+
+def _held_out(source: FolderSource) -> list[tuple[Path, int]]:
+    files = [
+        (path, label)
+        for label, name in enumerate(source.classes)
+        for path in sorted(tenth(source.root, images_below(source.root / name)))
+    ]
+    if not files:
+        raise NoTestImages(f"{source.name} has no test images: a tenth of each class is less than one image")
+    return files
+
+
+def _beside(source: FolderSource) -> list[tuple[Path, int]]:
+    root = source.root.parent / "test"
+    found = class_folders(root) if root.is_dir() else ()
+    for name in found:
+        if name not in source.classes:
+            raise ExplorerError(f"the classes of {root} must be those of {source.root}, which has no {name!r}")
+    files = [(path, source.classes.index(name)) for name in found for path in images_below(root / name)]
+    if not files:
+        raise NoTestImages(f"{source.name} has no test images: there are none in class folders of {root}")
+    return files
+
+
+def _joined(blocks: Sequence[Block]) -> TestPart:
+    images = np.ascontiguousarray(np.concatenate([images for images, _ in blocks]))
+    return TestPart(images, np.concatenate([labels for _, labels in blocks]))

@@ -1,0 +1,181 @@
+"""Pictures of a study's points as a population: how their errors are distributed, and what the best have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from numpy.typing import NDArray
+
+from explorer.analysis import is_ordered
+from explorer.colours import BLUE, GREY, GROUND, INK, LINE, LINES
+from explorer.labels import LABEL_SIZE, say_nothing_is_done, tidy
+from explorer.marks import short
+from explorer.space import label
+
+MOST_LINES = 600
+"""So many points have lines in parallel coordinates."""
+_MOST_TICKS = 8  # values that are written beside an axis of a metaparameter
+_WIDTHS = (0.6, 2.4)  # points of type: of the lines of the least and of the most accurate points
+_APART = 0.035  # of the height of an axis, between lines through the same value
+_MANY = 200  # lines beyond which all but the best are thin and see-through
+
+
+def error_distribution(steps: pd.DataFrame, ax: Axes) -> None:
+    """The error distribution function of `analysis.edf`: which share of the networks has an error of at most so much.
+
+    Its 95 % band is drawn where it is known.
+    """
+    tidy(ax)
+    if steps.empty:
+        return say_nothing_is_done(ax)
+    errors = 100 * steps["error"].to_numpy(dtype=float)
+    room = 0.04 * (errors[-1] - errors[0]) or 1.0
+    # The function is 0 before its first step, and stays at 1 after its last.
+    x = np.concatenate([[errors[0] - room], errors, [errors[-1] + room]])
+    y = 100 * np.concatenate([[0], steps["share"], [1]])
+    if steps["low"].notna().all():
+        low, high = (100 * np.concatenate([[0], steps[end], steps[end].iloc[-1:]]) for end in ("low", "high"))
+        high[0] = high[1] - (y[1] - y[0])
+        ax.fill_between(x, low, high, step="post", color=BLUE, alpha=0.15, linewidth=0, zorder=1, label="band")
+    ax.step(x, y, where="post", color=BLUE, zorder=2, label="share")
+    middle = int(np.searchsorted(y, 50))
+    ax.plot([x[0], x[middle], x[middle]], [50, 50, 0], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), label="median")
+    ax.annotate(
+        f"half: {x[middle]:.1f} % or less",
+        (x[middle], 0),
+        (4, 5),
+        textcoords="offset points",
+        fontsize=LABEL_SIZE,
+        color=GREY,
+    )
+    ax.set(xlim=(x[0], x[-1]), ylim=(0, 102))
+    ax.set_xlabel("Validation error (%)")
+    ax.set_ylabel("Networks with at most this error (%)")
+    return None
+
+
+def parallel(frame: pd.DataFrame, keys: Sequence[str], ax: Axes) -> None:
+    """Parallel coordinates: an axis for each of the columns named and one for accuracy, a line for each measured point.
+
+    Lines have the colour of their accuracy, the best ones on top and thicker. Of more than `MOST_LINES` points, the best ones and others
+    evenly by their rank have a line. Numbers stand on their axis by their amount or, where
+    they are few, evenly; all else by its order in the study.
+    """
+    points = frame[frame["accuracy"].notna()].sort_values("accuracy", kind="stable")
+    if len(points) > MOST_LINES:
+        best = np.arange(len(points) - MOST_LINES // 6, len(points))
+        others = np.linspace(0, best[0] - 1, MOST_LINES - len(best)).round().astype(int)
+        points = points.iloc[[*others, *best]]
+    ax.spines[:].set_visible(False)
+    ax.grid(visible=False)
+    if points.empty:
+        return say_nothing_is_done(ax)
+    accuracies = 100 * points["accuracy"].to_numpy(dtype=float)
+    axes = [_axis(frame[key], points[key], len(points)) for key in keys]
+    colours = Normalize(accuracies.min(), accuracies.max() or 1)
+    heights = np.column_stack([*(places for places, _ in axes), np.asarray(_scaled(accuracies, accuracies))])
+    ranks = np.arange(len(points)) / max(1, len(points) - 1)
+    many = len(points) > _MANY
+    widths = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * ranks ** (40 if many else 6)
+    ax.add_collection(
+        LineCollection(
+            [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights],
+            colors=[
+                (*LINES(shade)[:3], opacity)
+                for shade, opacity in zip(colours(accuracies), _opacity(ranks, many=many), strict=True)
+            ],
+            linewidths=widths.tolist(),
+            capstyle="round",
+            zorder=2,
+            label="point",
+        )
+    )
+    for place, (_, ticks) in enumerate(axes):
+        _write_axis(ax, place, ticks)
+    low, high = accuracies.min(), accuracies.max()
+    ends = {0.0: f"{low:.1f}", 1.0: f"{high:.1f}"} if high > low else {0.5: f"{high:.1f}"}
+    _write_axis(ax, len(keys), ends, behind=True)
+    ax.set(xlim=(-0.1, len(keys) + 0.1), ylim=(-0.05, 1.05))
+    names = [short(key).replace(" ", "\n") for key in [*keys, "accuracy (%)"]]
+    ax.set_xticks(range(len(keys) + 1), names, parse_math=False)
+    ax.set_yticks([])
+    ax.tick_params(axis="x", length=0, pad=6)
+    if sum(len(line) for name in names for line in [max(name.split("\n"), key=len)]) > 45:  # noqa: PLR2004 (characters that fit)
+        ax.tick_params(axis="x", rotation=25)
+        for text in ax.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+    return None
+
+
+def _opacity(ranks: NDArray[np.float64], *, many: bool) -> NDArray[np.float64]:
+    return 0.15 + 0.85 * ranks**20 if many else 0.55 + 0.45 * ranks
+
+
+def _axis(known: pd.Series[Any], drawn: pd.Series[Any], count: int) -> tuple[NDArray[np.float64], dict[float, str]]:
+    """Where the lines of points cross an axis, in [0, 1], and what is written beside it by its height."""
+    values = {label(value): value for value in known if value is not None}
+    numbers = is_ordered(list(values.values()))
+    if numbers and len(values) > _MOST_TICKS:
+        amounts = drawn.to_numpy(dtype=float)
+        least, most = float(known.min()), float(known.max())
+        return _scaled(amounts, np.array([least, most])), {
+            0.0: _end(least, most - least),
+            1.0: _end(most, most - least),
+        }
+    names = [label(value) for value in sorted(values.values())] if numbers else list(values)
+    height = {name: place / max(1, len(names) - 1) for place, name in enumerate(names)}
+    if len(names) == 1:
+        height = {names[0]: 0.5}
+    places = np.array([height[label(value)] for value in drawn])
+    ticks = {place: short(name) for name, place in height.items()}
+    if len(ticks) > _MOST_TICKS:
+        ticks = {place: text for place, text in ticks.items() if place in (0.0, 1.0)}
+    return _apart(places, count), ticks
+
+
+def _end(value: float, span: float) -> str:
+    """An end of an axis, with no more digits than its span has."""
+    return f"{round(value, 2 - math.floor(math.log10(span))):,.6g}"
+
+
+def _apart(places: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Lines through the same value a little above each other, in their order, so that each is seen."""
+    moved = places.copy()
+    gap = min(_APART, 0.5 / max(1, len(set(places.tolist()))))
+    if count > _MANY:
+        return moved
+    for value in set(places.tolist()):
+        (same,) = np.nonzero(places == value)
+        moved[same] += gap * (np.linspace(-1, 1, len(same)) if len(same) > 1 else 0)
+    return moved
+
+
+def _scaled(amounts: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = known.min(), known.max()
+    return np.asarray((amounts - low) / (high - low)) if high > low else np.full(len(amounts), 0.5)
+
+
+def _write_axis(ax: Axes, place: int, ticks: dict[float, str], *, behind: bool = False) -> None:
+    ax.plot([place, place], [0, 1], color=LINE, linewidth=1.2, zorder=1, label="axis")
+    for height, text in ticks.items():
+        ax.annotate(
+            text,
+            (place, height),
+            (4 if behind else -4, 0),
+            textcoords="offset points",
+            ha="left" if behind else "right",
+            va="center",
+            fontsize=LABEL_SIZE - 1,
+            color=INK,
+            parse_math=False,
+            annotation_clip=False,
+            zorder=5,
+            bbox={"boxstyle": "square,pad=0.1", "fc": GROUND, "ec": "none", "alpha": 0.75},
+        )

@@ -1,0 +1,303 @@
+"use strict";
+// Moves the points of the interactive figure between its axes, tells what a chosen point is, filters and sorts the table of points.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const root = document.getElementById("explore");
+  const svg = root.querySelector("svg.front");
+  const marks = [...svg.querySelectorAll(".mark")];
+  const ring = svg.querySelector(".ring");
+  const brush = svg.querySelector(".brush");
+  const tip = root.querySelector(".tip");
+  const chosen = root.querySelector(".chosen");
+  const form = root.querySelector("form.axes");
+  const filter = document.getElementById("filter");
+  const rest = document.getElementById("rest");
+  const table = document.querySelector('[aria-label="Points"] table');
+  const heads = [...table.tHead.rows[0].cells];
+  const rows = [...table.tBodies[0].rows];
+  const rowOf = new Map(rows.map((row) => [row.id, row]));
+  const [left, right, bottom, top] = data.frame;
+  const SHOWN = 200; // rows at a time
+  const REACH = 16; // how near the pointer must be to a point, in units of the figure
+  let places = []; // [x, y] of each point, or null
+  let framed = null; // the identifiers of the rows inside the drawn frame
+  let selected = -1;
+  let most = SHOWN;
+
+  const make = (name, text, parent) => {
+    const element = document.createElement(name);
+    if (text !== undefined) element.textContent = text;
+    if (parent) parent.append(element);
+    return element;
+  };
+  const drawn = (name, attributes, parent) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    parent.append(element);
+    return element;
+  };
+  const show = (element, on) => (on ? element.removeAttribute("display") : element.setAttribute("display", "none"));
+  const cellsOf = (i) => [...rowOf.get(`point-${data.points[i]}`).cells].map((cell) => cell.textContent);
+
+  function place() {
+    const x = form.elements.x.value;
+    const y = form.elements.y.value;
+    for (const part of svg.querySelectorAll("[data-x], [data-y]"))
+      show(part, (part.dataset.x ?? x) === x && (part.dataset.y ?? y) === y);
+    svg.classList.toggle("plain", y !== "accuracy");
+    places = marks.map((mark, i) => {
+      const across = data.shares[x][i];
+      const up = data.shares[y][i];
+      const known = across !== null && up !== null;
+      show(mark, known);
+      if (!known) return null;
+      const at = [left + across * (right - left), bottom - up * (bottom - top)];
+      mark.setAttribute("transform", `translate(${at[0].toFixed(1)} ${at[1].toFixed(1)})`);
+      const sure = (data.sure[x] ?? [])[i];
+      if (y === "accuracy" && sure !== undefined && sure !== null) mark.lastElementChild.setAttribute("fill-opacity", sure);
+      return at;
+    });
+    ringAt(selected);
+    const order = [...places.keys()].filter((i) => places[i]).sort((a, b) => places[a][0] - places[b][0]);
+    marks.forEach((mark) => mark.setAttribute("tabindex", "-1"));
+    if (order.length) marks[order.includes(selected) ? selected : order[0]].setAttribute("tabindex", "0");
+  }
+
+  function ringAt(i) {
+    const at = places[i];
+    show(ring, Boolean(at));
+    if (at) {
+      ring.setAttribute("cx", at[0]);
+      ring.setAttribute("cy", at[1]);
+    }
+  }
+
+  function pointer(event) {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    return [at.x, at.y];
+  }
+
+  function nearest([x, y]) {
+    let best = -1;
+    let reach = REACH * REACH;
+    places.forEach((at, i) => {
+      if (!at) return;
+      const apart = (at[0] - x) ** 2 + (at[1] - y) ** 2;
+      if (apart < reach) [best, reach] = [i, apart];
+    });
+    return best;
+  }
+
+  function hover(i) {
+    tip.hidden = i < 0;
+    ringAt(i < 0 ? selected : i);
+    for (const row of table.querySelectorAll("tr.near")) row.classList.remove("near");
+    if (i < 0) return;
+    const cells = cellsOf(i);
+    tip.replaceChildren();
+    make("strong", data.names[i], tip);
+    heads.forEach((head, column) => {
+      const name = head.textContent;
+      if (/^accuracy|^params|^FLOPs|^front/.test(name)) make("span", `${name} ${cells[column]}`, tip);
+    });
+    const box = svg.getBoundingClientRect();
+    const scale = box.width / svg.viewBox.baseVal.width;
+    const x = places[i][0] * scale;
+    tip.style.left = `${Math.min(Math.max(x, 90), box.width - 90)}px`;
+    tip.style.top = `${places[i][1] * scale}px`;
+    rowOf.get(`point-${data.points[i]}`).classList.add("near");
+  }
+
+  function choose(i) {
+    selected = i;
+    ringAt(i);
+    for (const row of table.querySelectorAll("tr.chosen-row")) row.classList.remove("chosen-row");
+    marks.forEach((mark) => mark.removeAttribute("aria-current"));
+    chosen.replaceChildren();
+    if (i < 0) {
+      make("p", "No point is chosen.", chosen).className = "note";
+      return;
+    }
+    const point = data.points[i];
+    const row = rowOf.get(`point-${point}`);
+    row.classList.add("chosen-row");
+    marks[i].setAttribute("aria-current", "true");
+    make("h3", data.names[i], chosen);
+    const list = make("dl", undefined, chosen);
+    cellsOf(i).forEach((text, column) => {
+      if (heads[column].textContent.startsWith("front of")) return; // told below, for every cost
+      const entry = make("div", undefined, list);
+      make("dt", heads[column].textContent, entry);
+      make("dd", text, entry);
+    });
+    for (const [cost, shares] of Object.entries(data.sure)) {
+      if (shares[i] === null) continue;
+      const entry = make("div", undefined, list);
+      make("dt", `on the front of ${data.costs[cost]}`, entry);
+      make("dd", `with probability ${(100 * shares[i]).toFixed(0)} %`, entry);
+    }
+    curves(data.runs[point] ?? []);
+    layers(data.layers[point]);
+    make("h4", "Train it again, and take it along", chosen);
+    const command = make("pre", undefined, chosen);
+    command.tabIndex = 0;
+    make("code", data.command.replace("POINT", point), command);
+  }
+
+  function curves(runs) {
+    const done = runs.filter(([, , accuracies]) => accuracies);
+    if (!runs.length) return;
+    make("h4", "Seeds", chosen);
+    const list = make("ul", undefined, chosen);
+    for (const [seed, state, accuracies, key] of runs) {
+      const text = accuracies ? `${(100 * accuracies.at(-1)).toFixed(2)} %` : state;
+      make("li", `seed ${seed}: ${text} (run ${key})`, list);
+    }
+    if (!done.some(([, , accuracies]) => accuracies.length > 1)) return;
+    const [wide, high] = [260, 90];
+    const all = done.flatMap(([, , accuracies]) => accuracies);
+    const [low, most] = [Math.min(...all), Math.max(...all)];
+    const picture = drawn("svg", { viewBox: `0 0 ${wide} ${high}`, class: "curves", role: "img" }, chosen);
+    picture.setAttribute("aria-label", "Validation accuracy after each epoch, a line for each seed");
+    const y = (value) => 8 + (high - 24) * (1 - (value - low) / (most - low || 1));
+    for (const [, , accuracies] of done) {
+      const step = (wide - 50) / Math.max(1, accuracies.length - 1);
+      const points = accuracies.map((value, epoch) => `${40 + step * epoch},${y(value).toFixed(1)}`);
+      drawn("polyline", { points: points.join(" "), class: "curve" }, picture);
+    }
+    for (const [value, at] of [[most, y(most) + 4], [low, y(low) + 4]])
+      drawn("text", { x: 34, y: at, "text-anchor": "end" }, picture).textContent = `${(100 * value).toFixed(0)} %`;
+    drawn("text", { x: wide - 10, y: high - 2, "text-anchor": "end" }, picture).textContent =
+      `${Math.max(...done.map(([, , accuracies]) => accuracies.length))} epochs`;
+  }
+
+  function layers(numbers) {
+    make("h4", "Layers", chosen);
+    if (!numbers) {
+      make("p", "The command below writes its layers; this page holds those of the points on the fronts and the most accurate ones.", chosen);
+      return;
+    }
+    const scroll = make("div", undefined, chosen);
+    scroll.className = "scroll";
+    scroll.tabIndex = 0;
+    const listed = make("table", undefined, scroll);
+    const head = make("tr", undefined, make("thead", undefined, listed));
+    for (const name of data.layer_columns) make("th", name, head).scope = "col";
+    const body = make("tbody", undefined, listed);
+    for (const number of numbers) {
+      const line = make("tr", undefined, body);
+      data.layer_rows[number].forEach((text, column) => (make("td", text, line).className = column > 2 ? "number" : ""));
+    }
+  }
+
+  // The table: sorted by a column, and of all rows those that the frame and the text leave.
+  const value = (text) => {
+    const number = parseFloat(text.replace(/,/g, ""));
+    return Number.isNaN(number) ? text : number;
+  };
+  function compare(one, other) {
+    if (typeof one === typeof other) return typeof one === "number" ? one - other : one.localeCompare(other);
+    return typeof one === "number" ? -1 : 1;
+  }
+  heads.forEach((head, column) => {
+    const button = make("button", head.textContent);
+    button.type = "button";
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const keyed = rows.map((row) => [value(row.cells[column].textContent), row]);
+      keyed.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0]));
+      // What is not known stays at the end either way.
+      const unknown = keyed.filter(([key]) => key === "\u2013");
+      rows.splice(0, rows.length, ...keyed.filter(([key]) => key !== "\u2013").concat(unknown).map(([, row]) => row));
+      fill();
+    });
+  });
+  function fill() {
+    const wanted = filter.querySelector("input").value.trim().toLowerCase();
+    const kept = rows.filter((row) => (!framed || framed.has(row.id)) && (!wanted || row.textContent.toLowerCase().includes(wanted)));
+    table.tBodies[0].replaceChildren(...kept.slice(0, most));
+    filter.querySelector("[role=status]").textContent = `${kept.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} points`;
+    rest.hidden = kept.length <= most;
+    rest.firstElementChild.textContent = `show all ${kept.length.toLocaleString("en")}`;
+  }
+  filter.querySelector("input").addEventListener("input", fill);
+  filter.querySelector("button").addEventListener("click", () => {
+    framed = null;
+    filter.querySelector("input").value = "";
+    show(brush, false);
+    fill();
+  });
+  rest.firstElementChild.addEventListener("click", () => {
+    most = Infinity;
+    fill();
+  });
+  window.addEventListener("beforeprint", () => rest.firstElementChild.click());
+
+  // The pointer: near a point it tells of it, a click chooses it, and drawing with a mouse frames several.
+  let from = null;
+  svg.addEventListener("pointermove", (event) => {
+    const at = pointer(event);
+    if (!from) return hover(nearest(at));
+    const [x, y] = [Math.min(at[0], from[0]), Math.min(at[1], from[1])];
+    const size = { x, y, width: Math.abs(at[0] - from[0]), height: Math.abs(at[1] - from[1]) };
+    for (const [key, amount] of Object.entries(size)) brush.setAttribute(key, amount);
+    show(brush, true);
+  });
+  svg.addEventListener("pointerleave", () => hover(-1));
+  svg.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "touch" && event.button === 0) from = pointer(event);
+  });
+  window.addEventListener("pointerup", (event) => {
+    if (!from) return;
+    const at = pointer(event);
+    const [x, y] = [0, 1].map((axis) => [Math.min(at[axis], from[axis]), Math.max(at[axis], from[axis])]);
+    const moved = Math.hypot(at[0] - from[0], at[1] - from[1]) > 5;
+    from = null;
+    if (!moved) return;
+    const inside = [...places.keys()].filter((i) => {
+      const point = places[i];
+      return point && point[0] >= x[0] && point[0] <= x[1] && point[1] >= y[0] && point[1] <= y[1];
+    });
+    framed = inside.length ? new Set(inside.map((i) => `point-${data.points[i]}`)) : null;
+    if (!inside.length) show(brush, false);
+    fill();
+  });
+  svg.addEventListener("dragstart", (event) => event.preventDefault());
+  svg.addEventListener("click", (event) => {
+    event.preventDefault();
+    const mark = event.target.closest(".mark");
+    // A key on a mark clicks it without a place of its own.
+    const i = event.detail === 0 && mark ? marks.indexOf(mark) : nearest(pointer(event));
+    if (i >= 0) choose(i);
+  });
+  svg.addEventListener("focusin", (event) => {
+    const i = marks.indexOf(event.target.closest(".mark"));
+    if (i >= 0) hover(i);
+  });
+  svg.addEventListener("focusout", () => hover(-1));
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    const current = marks.indexOf(document.activeElement);
+    if (!step || current < 0) return;
+    event.preventDefault();
+    const order = [...places.keys()].filter((i) => places[i]).sort((a, b) => places[a][0] - places[b][0]);
+    const next = order[(order.indexOf(current) + step + order.length) % order.length];
+    marks[current].setAttribute("tabindex", "-1");
+    marks[next].setAttribute("tabindex", "0");
+    marks[next].focus();
+  });
+  table.tBodies[0].addEventListener("click", (event) => {
+    const row = event.target.closest("tr");
+    const i = data.points.findIndex((point) => row && row.id === `point-${point}`);
+    if (i >= 0) choose(i);
+  });
+
+  for (const element of [form, chosen, filter, ...root.querySelectorAll(".scripted")]) element.hidden = false;
+  form.addEventListener("change", place);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  place();
+  fill();
+})();

@@ -1,0 +1,198 @@
+"""Claims: what a study file may claim, and what measurements say of it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from records import broken, make_record
+
+from explorer.analysis import Findings
+from explorer.analysis.claims import judge
+from explorer.analysis.plateau import plateau
+from explorer.errors import ExplorerError
+from explorer.notes import evidence
+from explorer.study_files import builtin_studies, load_study
+
+
+def measured(record, accuracies):
+    """The record with these accuracies by point; the same images are right where these are the same."""
+
+    def measure(run):
+        images = len(run["correct"])
+        bits = np.arange(images) < round((accuracies[run["point"]] + 0.002 * (run["seed"] - 1)) * images)
+        return run | {"correct": bits, "accuracy": float(bits.mean())}
+
+    return replace(record, runs=pd.DataFrame([measure(run) for run in record.runs.to_dict(orient="records")]))
+
+
+def verdicts(name, accuracies, **changes):
+    record = measured(make_record(name, images=2000), accuracies)
+    return [judged.verdict for judged in judge(Findings(replace(record, **changes)))]
+
+
+def test_every_built_in_study_carries_claims_or_says_why_not():
+    for name, path in builtin_studies().items():
+        study = load_study(name)
+        assert study.claims or "claims nothing" in path.read_text(), name
+        assert all(claim.source for claim in study.claims)
+
+
+def test_claims_do_not_change_which_study_it_is():
+    study = load_study("squeeze_ratio")
+    assert study.claims
+    assert study.model_copy(update={"claims": []}).digest == study.digest
+
+
+RISE = [0.3, 0.36, 0.4, 0.43, 0.45, 0.46, 0.46, 0.46]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        (RISE, ["supported", "supported"]),
+        ([0.42, 0.36, *RISE[2:]], ["refuted", "supported"]),
+        ([0.359, *RISE[1:]], ["undecided", "supported"]),
+        ([*RISE[:6], 0.46, 0.5], ["supported", "refuted"]),
+        ([*RISE[:6], 0.46, 0.471], ["supported", "undecided"]),
+        ([*RISE[:6], 0.4, 0.3], ["supported", "supported"]),
+    ],
+)
+def test_falling_and_levelling_off(accuracies, expected):
+    assert verdicts("squeeze_ratio", accuracies) == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.4, 0.5, 0.45], ["supported", "supported", "supported"]),
+        ([0.4, 0.401, 0.35], ["undecided", "refuted", "supported"]),
+        ([0.5, 0.4, 0.45], ["refuted", "refuted", "refuted"]),
+    ],
+)
+def test_one_point_above_another(accuracies, expected):
+    assert verdicts("bypass", accuracies) == expected
+
+
+def test_a_claim_about_several_pairs_needs_all_of_them():
+    record = make_record("delayed_downsampling", images=2000)
+    labels = dict(zip(record.points["label"], record.points["point"], strict=True))
+    accuracies = dict.fromkeys(range(7), 0.4) | {labels["1-4-8"]: 0.5}
+    assert verdicts("delayed_downsampling", accuracies)[0] == "supported"
+    assert verdicts("delayed_downsampling", accuracies | {labels["1-3-5"]: 0.5})[0] == "undecided"
+    assert verdicts("delayed_downsampling", accuracies | {labels["1-3-5"]: 0.6})[0] == "refuted"
+
+
+def test_an_order_is_judged_by_its_rank_correlation():
+    record = make_record("delayed_downsampling", images=2000)
+    rank = record.points["activations"].rank(method="first") / 20
+    assert verdicts("delayed_downsampling", rank.to_dict())[1] == "supported"
+    assert verdicts("delayed_downsampling", (0.5 - rank).to_dict())[1] == "refuted"
+    mixed = {point: 0.3 + 0.1 * (number % 2) for number, point in enumerate(rank.sort_values().index)}
+    assert verdicts("delayed_downsampling", mixed)[1] == "undecided"
+
+
+def test_best_at_equal_cost_compares_within_groups_and_leaves_shared_networks_out():
+    record = make_record("compound_scaling", images=2000)
+    compound = set(record.points.loc[record.points["series"] == "compound", "point"])
+    best = {point: 0.5 if point in compound else 0.4 for point in record.points["point"]}
+    # The base network belongs to all four series: whatever it reaches decides nothing.
+    assert verdicts("compound_scaling", best | {0: 0.9}) == ["supported"]
+    (depth,) = record.points.loc[record.points["label"] == "depth 2.1", "point"]
+    assert verdicts("compound_scaling", best | {depth: 0.5}) == ["undecided"]
+    assert verdicts("compound_scaling", best | {depth: 0.6}) == ["refuted"]
+
+
+def test_what_is_not_measured_is_undecided_and_one_seed_decides_nothing():
+    record = measured(make_record("bypass", images=500), [0.4, 0.5, 0.45])
+    lost = Findings(broken(record, 0, (0, 1, 2)))
+    simple, _, last = judge(lost)
+    assert simple.verdict == "undecided"
+    assert evidence(simple, lost) == "The points that it speaks of are not measured here."
+    assert last.verdict == "supported"
+    single = Findings(make_record("bypass", images=500, seeds=1))
+    assert {judged.verdict for judged in judge(single)} == {"undecided"}
+    assert "not known" in evidence(judge(single)[0], single)
+
+
+def test_the_evidence_names_points_and_intervals():
+    found = Findings(measured(make_record("squeeze_ratio", images=2000), RISE))
+    falls, levels = (evidence(judged, found) for judged in judge(found))
+    assert falls.startswith("0.25 less 0.125: +6.0 points (+")
+    assert levels.startswith("A gain of up to 1 points counts as none. 0.75 less 0.875: +0.0 points (")
+
+
+def claimed(tmp_path, text):
+    base = load_study("squeeze_ratio").text.partition("[[claims]]")[0]
+    path = tmp_path / "mine.toml"
+    path.write_text(f'{base}\n[[claims]]\nclaim = "c"\nsource = "s"\n{text}\n')
+    return load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('form = "fals"', "unknown form of a claim 'fals'; did you mean 'falls'?"),
+        ('form = "falls"\nover = "squeeze_ratio"\nbelow = 0.25\nmargin = 1', "unknown key of a claim 'margin'"),
+        ('form = "falls"\nover = "squeze_ratio"\nbelow = 0.25', "'squeze_ratio'; did you mean 'squeeze_ratio'?"),
+        (
+            'form = "falls"\nover = "squeeze_ratio"\nbelow = 0.26',
+            "unknown value of squeeze_ratio '0.26'; did you mean '0.25'?",
+        ),
+        ('form = "falls"\nover = "squeeze_ratio"', "below: this key is required"),
+        ('form = "rises with"\ncost = "param"', "cost = param"),
+        (
+            'form = "above"\nhigher = { label = "0.24" }\nlower = { label = "0.25" }',
+            "unknown label of a point '0.24'; did you mean '0.25'?",
+        ),
+        ('form = "best at equal cost"\nseries = "a"\ncost = "macs"', "unknown series 'a'"),
+    ],
+)
+def test_mistakes_in_claims_name_the_file_the_value_and_the_nearest(tmp_path, text, message):
+    with pytest.raises(ExplorerError) as error:
+        claimed(tmp_path, text)
+    assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def flat(accuracies):
+    found = Findings(measured(make_record("squeeze_ratio", images=2000), accuracies))
+    return plateau(found.measured, "squeeze_ratio")
+
+
+def test_the_plateau_is_the_unbroken_row_around_the_best_that_is_not_separated():
+    found = flat([0.3, 0.36, 0.4, 0.461, 0.461, 0.462, 0.461, 0.461])
+    assert (found.first, found.last, found.best) == (0.5, 1.0, 0.75)
+    assert (found.from_first, found.to_last) == (False, True)
+    # 0.125 is not separated either, but stands apart.
+    found = flat([0.461, 0.3, 0.4, 0.461, 0.461, 0.462, 0.3, 0.3])
+    assert (found.first, found.last) == (0.5, 0.75)
+    assert flat([0.3, 0.31, 0.32, 0.5, 0.3, 0.3, 0.3, 0.3]).is_single
+    assert flat([0.4] * 8).is_all
+
+
+def test_there_is_no_plateau_of_one_seed():
+    record = make_record("squeeze_ratio", images=100, seeds=1)
+    assert plateau(Findings(record).measured, "squeeze_ratio") is None
+
+
+def test_the_effort_counts_each_moment_once():
+    record = make_record("bypass", images=10)
+    ends = ["00:00:10", "00:00:12", "00:00:13", "00:01:00", "00:01:05", "00:01:05", "00:01:30", "00:01:31", "00:02:00"]
+    seconds = [10, 10, 1, 5, 5, 10, 3, 1, 0.5]
+    runs = record.runs.assign(finished=[f"2026-01-01T{end}+00:00" for end in ends], seconds=seconds)
+    found = Findings(replace(record, runs=runs)).effort
+    assert found.core_seconds == pytest.approx(sum(seconds))
+    clock = np.zeros(12_000, bool)
+    for end, length in zip(ends, seconds, strict=True):
+        stop = 60 * int(end[3:5]) + int(end[6:])
+        clock[round(100 * (stop - length)) : 100 * stop] = True
+    assert found.busy_seconds == pytest.approx(clock.sum() / 100)
+    macs = record.points.set_index("point")["macs"].sum() * 3
+    budget = record.study.budget
+    assert found.macs == pytest.approx(3 * macs * budget.images * budget.epochs)
+    assert found.last == pd.Timestamp("2026-01-01T00:02:00Z")
+    assert Findings(broken(broken(broken(record, 0, (0, 1, 2)), 1, (0, 1, 2)), 2, (0, 1, 2))).effort is None
+    assert math.isfinite(found.peak_memory_bytes)

@@ -1,0 +1,453 @@
+"""`explorer export` and `explorer images` as a user calls them, on runs that a sweep's worker trained."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from explorer import exporting, retraining
+from explorer.__main__ import main
+from explorer.batches import Batches
+from explorer.layers import Shape
+from explorer.ledger import Ledger
+from explorer.study import Study
+from explorer.sweeping import run_study
+
+FILES = {"network.py", "weights.pt", "network.onnx", "export.json", "best.csv"}
+
+
+def make_study(folder):
+    return Study.model_validate(
+        {
+            "name": "small",
+            "title": "t",
+            "space": "squeezenet",
+            "preset": "cifar",
+            "data": str(folder),
+            "seeds": 2,
+            "fixed": {"base_e": 8, "incr_e": 8, "fires": 2, "pools": (1,), "stem_width": 8, "input_size": 24},
+            # 0.501 makes the network of 0.5, and the last is over budget.
+            "vary": {"squeeze_ratio": [0.25, 0.5, 0.501, 1.0]},
+            "constraints": {"params": {"max": 1_000}},
+            "budget": {"images": 192, "epochs": 2, "validation": 100},
+            "recipe": {"batch_size": 32, "warmup_images": 64},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, image_folder):
+    """A storage with a small study, trained by a worker process."""
+    path = tmp_path_factory.mktemp("swept") / "runs.db"
+    record = run_study(make_study(image_folder), storage=path, workers=1)
+    assert record.points["state"].tolist() == ["planned", "planned", "merged", "over budget"]
+    assert (record.runs["state"] == "done").all()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, swept):
+    """An own copy of the storage in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(swept, tmp_path / "explorer.db")
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def refused(capsys, *arguments):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2, err
+    assert err.startswith("explorer: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def change(statement, *values):
+    with closing(sqlite3.connect("explorer.db")) as connection, connection:
+        connection.execute(statement, values)
+
+
+def key_of(point, seed):
+    runs = Ledger("explorer.db").load("small").runs.set_index(["point", "seed"])
+    return runs.loc[(point, seed), "key"]
+
+
+USE = """
+import sys
+sys.modules["explorer"] = None  # importing it raises
+sys.path.insert(0, sys.argv[1])
+import numpy as np, torch
+torch.set_num_threads(1)
+import network
+model = network.build()
+model.load_state_dict(torch.load(sys.argv[1] + "/weights.pt", weights_only=True))
+with torch.inference_mode():
+    prepared = network.prepare(torch.from_numpy(np.load(sys.argv[1] + "/images.npy")))
+    np.savez(sys.argv[1] + "/found.npz", prepared=prepared.numpy(), logits=model.eval()(prepared).numpy())
+print(network.__doc__)
+"""
+
+
+def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes):
+    code, out, err = run(capsys, "export", "small", "--out", "made", "--best", "1", "--point", "0.5")
+    assert (code, err) == (0, "")
+    assert {path.name for path in (folder / "made").iterdir()} == FILES
+    facts = json.loads((folder / "made" / "export.json").read_text())
+    run_row = Ledger("explorer.db").run(key_of(1, 0))
+    assert (facts["run"], facts["study"], facts["seed"]) == (run_row.key, "small", 0)
+    assert facts["point"] == {"number": 1, "label": "0.5"}
+    assert facts["validation"]["accuracy"] == run_row.accuracy
+    assert facts["validation"]["images"] == 100
+    assert facts["data"] == {
+        "name": "stripes",
+        "fingerprint": stripes.fingerprint,
+        "classes": ["across", "along", "askew"],
+    }
+    assert facts["settings"] == run_row.settings
+    assert facts["metaparameters"]["squeeze_ratio"] == 0.5
+    assert facts["test"]["images"] == 60
+    assert facts["versions"]["torch"] == torch.__version__
+    used = stripes.images[stripes.split().train[:192]].reshape(-1, 3).astype(float)
+    assert facts["preprocessing"]["mean"] == pytest.approx(used.mean(axis=0))
+    assert facts["preprocessing"]["std"] == pytest.approx(used.std(axis=0))
+    assert f"validation accuracy {run_row.accuracy:.2%} of 100 images, as stored, image by image" in out
+    assert f"test accuracy {facts['test']['accuracy']:.2%} of 60 images (read now, for the only time)" in out
+    for name in FILES:
+        assert str(folder).encode() not in (folder / "made" / name).read_bytes(), name
+
+    best = pd.read_csv(folder / "made" / "best.csv")
+    assert list(best.columns) == exporting.BEST_COLUMNS
+    assert best["standing"].tolist() == ["best"]
+
+    # Elsewhere: the code, the weights and the bytes of images.
+    places = stripes.split().validation[:100]
+    np.save(folder / "made" / "images.npy", stripes.images[places])
+    command = [sys.executable, "-I", "-c", USE, str(folder / "made")]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found = np.load(folder / "made" / "found.npz")
+    right = (found["logits"].argmax(axis=1) == stripes.labels[places]).mean()
+    assert right == facts["validation"]["accuracy_float32"]
+    assert abs(right - run_row.accuracy) <= 0.03
+    for said in (
+        "small, point 1 (0.5), seed 0",
+        f"{facts['params']:,} params",
+        f"{facts['macs']:,} FLOPs",
+        "squeeze_ratio=0.5",
+    ):
+        assert said in ended.stdout
+    assert f"{run_row.accuracy:.2%} of 100 images of stripes" in ended.stdout
+    assert "across, along, askew" in ended.stdout
+
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(folder / "made" / "network.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": found["prepared"]})
+    np.testing.assert_allclose(logits, found["logits"], rtol=1e-3, atol=1e-4)
+
+
+def forbidden(*_, **__):
+    raise AssertionError("this must not happen here")
+
+
+def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
+    monkeypatch.setattr(exporting, "onnx_obstacle", lambda _: "it takes a second each time")
+    code, out, _ = run(capsys, "export", "small", "--seed", "1", "--keep-test")
+    assert code == 0
+    assert "test images: left unread" in out
+    assert Ledger("explorer.db").tests("small").empty
+    (name,) = [path.name for path in (folder / "export").iterdir()]
+    assert name == f"small-point{best_number()}-seed1"
+    assert json.loads((folder / "export" / name / "export.json").read_text())["test"] is None
+    code, out, _ = run(capsys, "export", "small", "--seed", "1")
+    assert "read now, for the only time" in out
+    tests = Ledger("explorer.db").tests("small")
+    assert tests[["point", "seed", "images"]].to_numpy().tolist() == [[best_number(), 1, 60]]
+    accuracy, finished = tests["accuracy"][0], tests["finished"][0]
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "read_test_part", forbidden)
+        for more in ([], ["--keep-test"]):
+            code, out, _ = run(capsys, "export", "small", "--seed", "1", "--out", "again", *more)
+            assert code == 0
+            assert f"test accuracy {accuracy:.2%} of 60 images (read on {finished}, not again)" in out
+            facts = json.loads((folder / "again" / "export.json").read_text())
+            assert facts["test"] == {"accuracy": accuracy, "images": 60, "finished": finished}
+            for file in ("weights.pt", "network.py"):
+                assert (folder / "again" / file).read_bytes() == (folder / "export" / name / file).read_bytes()
+    out = run(capsys, "export", "small", "--seed", "0")[1]
+    assert "2 runs of this study have read them: a choice between these by it is no test" in out
+
+
+def best_number():
+    runs = Ledger("explorer.db").load("small").runs
+    return int(runs.groupby("point")["accuracy"].apply(lambda values: values.astype(float).mean()).idxmax())
+
+
+def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypatch):
+    from explorer import export
+    from explorer.data.test_part import NoTestImages
+
+    def none(_):
+        raise NoTestImages("stripes has no test images")
+
+    (folder / "made").mkdir()
+    (folder / "made" / "network.onnx").write_text("of another run")
+    monkeypatch.setattr(exporting, "read_test_part", none)
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else name)
+    code, out, err = run(capsys, "export", "small", "--out", "made")
+    assert (code, err) == (0, "")
+    assert "stripes has no test images\n" in out
+    assert "no network.onnx: ONNX needs onnx, which this environment lacks" in out
+    assert {path.name for path in (folder / "made").iterdir()} == FILES - {"network.onnx"}
+    assert json.loads((folder / "made" / "export.json").read_text())["test"] is None
+    assert Ledger("explorer.db").tests("small").empty
+
+
+def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(folder, capsys, monkeypatch):
+    monkeypatch.setattr(exporting, "read_test_part", forbidden)
+    stored = Ledger("explorer.db").run(key_of(0, 0))
+    change("update ledger_runs set accuracy = 0.987 where key = ?", stored.key)
+    err = refused(capsys, "export", "small", "--point", "0")
+    assert (
+        f"small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, but trained again it is {stored.accuracy}"
+        in err
+    )
+    # The same accuracy of other images is another model, too.
+    swap = [int(stored.correct.argmax()), int(stored.correct.argmin())]
+    bits = stored.correct.copy()
+    bits[swap] = bits[swap[::-1]]
+    change(
+        "update ledger_runs set accuracy = ?, correct = ? where key = ?",
+        *(stored.accuracy, np.packbits(bits).tobytes(), stored.key),
+    )
+    err = refused(capsys, "export", "small", "--point", "0")
+    assert f"accuracy, {stored.accuracy}, comes back, but not for the same images" in err
+    change("update ledger_runs set host = ? where key = ?", '{"name": "there", "isa": "ABACUS"}', stored.key)
+    assert "(isa ABACUS there and " in refused(capsys, "export", "small", "--point", "0")
+    assert {path.name for path in folder.iterdir()} <= {"explorer.db", "explorer.db.lock"}
+    assert Ledger("explorer.db").tests("small").empty
+
+
+def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeypatch, image_folder):
+    monkeypatch.setattr(retraining, "train", forbidden)
+    here = retraining.numerics()
+    with monkeypatch.context() as patch:
+        patch.setattr(retraining, "numerics", lambda: replace(here, torch="9.9", training_version=1))
+        err = refused(capsys, "export", "small", "--point", "0")
+    assert "small, point 0 (0.25), seed 0 would be another run here: " in err
+    assert f"the version of the training code was {here.training_version} and is 1" in err
+    assert f"numerics.torch was {here.torch} and is 9.9" in err
+    # Other images under the same name.
+    other = folder / "other" / "stripes"
+    shutil.copytree(image_folder, other)
+    for path in sorted((other / "across").iterdir())[:20]:
+        path.unlink()
+    change("update ledger_studies set study = json_replace(study, '$.data', ?)", str(other))
+    assert "another run here: the data was " in refused(capsys, "export", "small", "--point", "0")
+    assert not (folder / "export").exists()
+
+
+def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatch):
+    from explorer.training import RunFailed
+
+    def fails(*_):
+        raise RunFailed("the loss")
+
+    monkeypatch.setattr(retraining, "train", fails)
+    assert "trained again it failed: the loss" in refused(capsys, "export", "small")
+    assert not (folder / "export").exists()
+
+
+def test_code_that_is_not_the_model_is_not_written(folder, capsys, monkeypatch):
+    code_of = exporting.code_of
+    monkeypatch.setattr(exporting, "read_test_part", forbidden)
+    monkeypatch.setattr(exporting, "code_of", lambda *_: "def build():\n    raise ValueError('not today')\n")
+    assert "network.py: the code of this network does not run: not today" in refused(capsys, "export", "small")
+    monkeypatch.setattr(
+        exporting, "code_of", lambda *what: code_of(*what).replace("nn.ReLU(inplace=True)", "nn.SiLU()")
+    )
+    assert "gives other logits than the trained model" in refused(capsys, "export", "small")
+    assert not (folder / "export").exists()
+
+
+@pytest.mark.parametrize("size", [10, 32, 45])
+def test_images_are_prepared_as_they_were_for_training(stripes, size):
+    batches = Batches(stripes, np.arange(6), size, torch.device("cpu"))
+    network = SimpleNamespace(input=Shape(3, size))
+    trained = SimpleNamespace(mean=tuple(batches.mean.tolist()), deviation=tuple(batches.deviation.tolist()))
+    task = SimpleNamespace(run=SimpleNamespace(network=network), dataset=stripes)
+    names = {"torch": torch, "nn": torch.nn, "Tensor": torch.Tensor}
+    exec(exporting._preparing(task, trained), names)  # noqa: S102
+    prepared = names["prepare"](torch.from_numpy(stripes.images[:6]))
+    assert torch.allclose(prepared, next(batches.plain(6))[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "smal"], "'smal'; did you mean 'small'?"),
+        (["export", "small", "--storage", "none.db"], "storage none.db: there is no such file"),
+        (["export", "small", "--point", "0.55"], "unknown point of small '0.55'; did you mean '0.5'?"),
+        (
+            ["export", "small", "--point", "9"],
+            "unknown point of small '9'; give a number from 0 to 3, or a label such as",
+        ),
+        (["export", "small", "--point", "1.0"], "small, point 3 (1.0) was not trained: it is over budget: params = "),
+        (["export", "small", "--seed", "2"], "has no seed 2; the study has seeds 0, 1"),
+        (["export", "small", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["export", "small", "--best", "0"], "Invalid value for '--best'"),
+        (["export", "small", "--out", "explorer.db/x"], "explorer.db/x: cannot be written: Not a directory"),
+        (["export", "small", "--data-dir", "."], "--data-dir says where the files of 'cifar10' are"),
+        (
+            ["images", "small"],
+            "run 'small': a run is 6 or more hexadecimal characters that its key begins with, or STUDY",
+        ),
+        (["images", "abc"], "run 'abc': a run is 6 or more"),
+        (["images", "abcdef012345"], "unknown run 'abcdef012345': no key in explorer.db begins so"),
+        (["images", "small:0.2"], "unknown point of small '0.2'; did you mean '0.25'?"),
+        (["images", "small:0.5:7"], "small, point 1 (0.5) has no seed 7"),
+        (["images", "smal:0.5"], "did you mean 'small'?"),
+        (["images", "small:0.5", "--out", "no/x.png"], "no/x.png: cannot be written: no is no folder that exists"),
+        (["images", "small:0.5", "--count", "0"], "Invalid value for '--count'"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(folder, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(retraining, "train", forbidden)
+    assert message in refused(capsys, *arguments)
+    assert {path.name for path in folder.iterdir()} == {"explorer.db"}
+
+
+def test_a_run_that_is_not_done_says_why(folder, capsys):
+    change("update ledger_runs set state = 'failed', reason = 'the loss', accuracy = null where key = ?", key_of(1, 0))
+    assert "small, point 1 (0.5), seed 0 is not done (failed: the loss); done is seed 1" in refused(
+        capsys, "export", "small", "--point", "0.501"
+    )
+    change("delete from ledger_runs")
+    assert "small: none of its runs is done" in refused(capsys, "export", "small")
+    assert "seed 0 is not done (missing); no other seed is done either" in refused(capsys, "images", "small:0.5")
+    assert folder
+
+
+def brute_force(stored, count):
+    """Places by hand: (probability, place) of the right, of the wrong, of all."""
+    entries = [
+        (float(p), place, bool(right))
+        for place, (p, right) in enumerate(zip(stored.top_probability, stored.correct, strict=True))
+    ]
+    right = sorted((-p, place) for p, place, right in entries if right)
+    wrong = sorted((-p, place) for p, place, right in entries if not right)
+    unsure = sorted((p, place) for p, place, _ in entries)
+    return [[place for _, place in found[:count]] for found in (right, wrong, unsure)]
+
+
+def test_the_sheet_shows_the_right_images(folder, capsys, monkeypatch, stripes):
+    from explorer import image_sheet
+
+    seen = {}
+    draw = image_sheet.draw_sheet
+
+    def watching(chosen, images, title):
+        seen.update(chosen=chosen, images=images, title=title)
+        return draw(chosen, images, title)
+
+    monkeypatch.setattr(image_sheet, "draw_sheet", watching)
+    key = key_of(1, 1)
+    code, out, err = run(capsys, "images", key[:7].upper(), "--count", "5")
+    assert (code, err) == (0, "")
+    stored = Ledger("explorer.db").run(key)
+    assert seen["title"] == f"small, point 1 (0.5), seed 1: {stored.accuracy:.1%} of 100 validation images right"
+    assert seen["title"] in out
+    chosen, validation = seen["chosen"], stripes.split().validation[:100]
+    expected = brute_force(stored, 5)
+    assert [chosen.loc[chosen["row"] == row, "place"].tolist() for row in ("right", "wrong", "unsure")] == expected
+    flat = validation[[place for places in expected for place in places]]
+    np.testing.assert_array_equal(seen["images"], stripes.images[flat])
+    assert chosen["class"].tolist() == [stripes.classes[label] for label in stripes.labels[flat]]
+    assert chosen["right"].tolist() == stored.correct[[place for places in expected for place in places]].tolist()
+    assert f"wrote images-{key[:8]}.png" in out
+    with Image.open(f"images-{key[:8]}.png") as sheet:
+        assert sheet.format == "PNG"
+        assert "Software" not in sheet.info
+
+    # The same run by its point, the one that another is merged into, in another file.
+    for name in ("small:0.5:1", "small:point1:1", "small:0.501:1", "small:2:1", "small:0.5 = 0.501:1"):
+        code, *_ = run(capsys, "images", name, "--count", "5", "--out", "other.png")
+        assert code == 0, name
+        assert (folder / "other.png").read_bytes() == (folder / f"images-{key[:8]}.png").read_bytes()
+
+
+def test_images_of_other_data_are_refused(folder, capsys):
+    change("update ledger_runs set data_fingerprint = ? where key = ?", "0" * 64, key_of(0, 0))
+    assert "was measured on data with the fingerprint 000000000000, but stripes has " in refused(
+        capsys, "images", "small:0.25"
+    )
+    change("update ledger_runs set correct = null, top_probability = null, validation_images = null")
+    assert "which images it got right is not stored" in refused(capsys, "images", "small:0.5")
+    change("delete from ledger_members")
+    assert "it belongs to no stored study any more" in refused(capsys, "images", Ledger("explorer.db").run_keys()[0])
+    assert {path.name for path in folder.iterdir()} == {"explorer.db"}
+
+
+def test_keys_that_begin_alike_are_told(folder, capsys):
+    change("update ledger_runs set key = 'abcdef' || substr(key, 7)")
+    assert "run 'abcdef': 4 keys begin so (abcdef" in refused(capsys, "images", "abcdef")
+    assert "unknown run 'abcdefabcdff'" in refused(capsys, "images", "abcdefabcdff")
+    assert folder
+
+
+def test_a_sheet_is_drawn_row_by_row():
+    from explorer.image_sheet import CELL_INCHES, DPI, ROW_INCHES, TOP_INCHES, draw_sheet
+    from explorer.surest import surest
+
+    correct = np.array([True, False, True, True, False, True])
+    probability = np.array([0.9, 0.8, 0.9, 0.3, 0.2, 1.0], np.float16)
+    chosen = surest(correct, probability, 3)
+    assert chosen.groupby("row", sort=False)["place"].apply(list).to_dict() == {
+        "right": [5, 0, 2],
+        "wrong": [1, 4],
+        "unsure": [4, 3, 1],
+    }
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255], [0, 255, 255]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (6, 8, 8, 3))
+    named = chosen.assign(**{"class": ["$a$", "b" * 50, "\N{SNOWMAN}", "", "e", "f", "g", "h"]})
+    png = draw_sheet(named, images[chosen["place"]], "a title")
+    assert draw_sheet(named, images[chosen["place"]], "a title") == png
+    import io
+
+    with Image.open(io.BytesIO(png)) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    for line, row in enumerate(("right", "wrong", "unsure")):
+        for column, place in enumerate(chosen.loc[chosen["row"] == row, "place"]):
+            x = 0.15 + (column + 0.4) * CELL_INCHES[0]
+            y = TOP_INCHES + line * (CELL_INCHES[1] + ROW_INCHES) + ROW_INCHES + 0.4
+            assert pixels[int(y * DPI), int(x * DPI)].tolist() == colours[place].tolist(), (row, column)
+
+
+def test_a_run_that_was_never_wrong_has_no_such_row():
+    from explorer.image_sheet import draw_sheet
+    from explorer.surest import surest
+
+    chosen = surest(np.array([True, True]), np.array([0.5, 0.6], np.float16), 5)
+    assert chosen["row"].tolist() == ["right"] * 2 + ["unsure"] * 2
+    assert draw_sheet(chosen.assign(**{"class": "a"}), np.zeros((4, 8, 8, 3), np.uint8), "t").startswith(b"\x89PNG")
+
+
+def test_nothing_is_exported_while_a_sweep_runs(folder, capsys, monkeypatch):
+    monkeypatch.setattr(retraining, "train", forbidden)
+    with Ledger("explorer.db").writing():
+        assert "another sweep is writing to it" in refused(capsys, "export", "small")
+    assert not (folder / "export").exists()

@@ -1,0 +1,167 @@
+"""Fronts, how sure they are, and what they enclose: against brute force, closed forms and moocore."""
+
+import math
+
+import moocore
+import numpy as np
+import pandas as pd
+import pytest
+from records import World, broken, make_record, record_of_bits
+from scipy import stats
+
+from explorer.analysis import Accuracies, Findings, fronts, pareto_front
+
+
+def dominated(rows, row):
+    """Whether one of the rows costs no more in anything, is as accurate, and is better in one of these."""
+    return any(
+        all(other[:-1] <= row[:-1]) and other[-1] >= row[-1] and (any(other[:-1] < row[:-1]) or other[-1] > row[-1])
+        for other in rows
+    )
+
+
+@pytest.mark.parametrize("costs", [1, 2, 3])
+def test_a_front_of_any_number_of_costs_is_that_of_brute_force(costs):
+    rows = np.random.default_rng(costs).integers(0, 6, (60, costs + 1)).astype(float)
+    names = [f"cost{number}" for number in range(costs)]
+    frame = pd.DataFrame(rows, columns=[*names, "accuracy"])
+    expected = [not dominated(rows, row) for row in rows]
+    assert pareto_front(frame, names).tolist() == expected
+    assert 0 < sum(expected) < 60
+
+
+def test_draws_have_the_means_and_variances_of_the_formula():
+    random = np.random.default_rng(0)
+    world = World(seed=0.1)
+    difficulties = world.images(random, 800)
+    found = Accuracies.of(
+        record_of_bits({p: world.draw(random, a, 3, difficulties) for p, a in enumerate((0, 0.2, 1))})
+    )
+    draws = found.draws(20_000)
+    assert draws.mean(axis=1) == pytest.approx(found.means, abs=5e-4)
+    intervals = found.intervals()
+    # The noise of seeds and images is known well, so that draws differ by up to a tenth from the intervals.
+    widths = np.diff(np.quantile(draws, [0.025, 0.975], axis=1), axis=0)[0]
+    assert (
+        (widths / (intervals.high - intervals.low) > 0.88) & (widths / (intervals.high - intervals.low) < 1.06)
+    ).all()
+    # A difference pairs the images.
+    difference = found.difference(2, 0)
+    apart = np.diff(np.quantile(draws[2] - draws[0], [0.025, 0.975]))[0]
+    assert 0.88 < apart / (difference.high - difference.low) < 1.06
+    unpaired = np.diff(np.quantile(draws[2] - np.random.default_rng(1).permutation(draws[0]), [0.025, 0.975]))[0]
+    assert unpaired > 1.05 * apart
+
+
+def test_one_seed_draws_nothing():
+    assert Findings(make_record(seeds=1, images=50)).draws is None
+    assert Findings(make_record(seeds=1, images=50)).points["params_front_probability"].isna().all()
+
+
+def test_the_dearer_of_two_points_is_on_the_front_if_it_is_the_more_accurate_one():
+    random = np.random.default_rng(3)
+    world = World()
+    difficulties = world.images(random, 1000)
+    found = Accuracies.of(
+        record_of_bits({0: world.draw(random, 0.0, 3, difficulties), 1: world.draw(random, 0.05, 3, difficulties)})
+    )
+    cheap, dear = fronts.front_probability(np.array([1.0, 2.0]), found.draws(40_000))
+    difference = found.difference(1, 0)
+    # The interval is estimate +- t(0.975) * error; so many degrees of freedom are those of Welch and Satterthwaite.
+    error = (difference.high - difference.low) / 2 / stats.norm.ppf(0.975)
+    assert cheap == 1
+    assert dear == pytest.approx(stats.norm.cdf(difference.estimate / error), abs=0.02)
+    assert 0.5 < dear < 0.999
+
+
+def test_the_probability_is_the_share_of_draws_whose_front_holds_the_point():
+    random = np.random.default_rng(1)
+    costs = np.array([3.0, 1, 2, 2, 5, 3, 8])
+    draws = random.normal(0.5, 0.1, (7, 200)).astype(np.float32)
+    draws[3, ::4] = draws[2, ::4]  # equal in both
+    expected = np.mean(
+        [pareto_front(pd.DataFrame({"cost": costs, "accuracy": column}), "cost") for column in draws.T.astype(float)],
+        axis=0,
+    )
+    assert fronts.front_probability(costs, draws) == pytest.approx(expected)
+
+
+def test_the_area_is_the_hypervolume_over_the_logarithm_of_the_cost():
+    random = np.random.default_rng(5)
+    costs, accuracies = random.uniform(1e5, 1e6, 30), random.uniform(0.05, 0.9, 30)
+    reference = fronts.reference(costs, 10)
+    found = fronts.areas(costs, accuracies[:, None], reference)[0]
+    points = np.column_stack([np.log2(costs), accuracies])
+    expected = moocore.hypervolume(points, ref=[math.log2(costs.max()), 0.1], maximise=[False, True])
+    assert found == pytest.approx(expected)
+
+
+def test_a_hypervolume_by_hand_and_its_mean_accuracy():
+    costs, accuracies = np.array([1.0, 4.0, 8.0]), np.array([0.3, 0.2, 0.5])
+    found = fronts.hypervolume("params", costs, accuracies, None, fronts.reference(costs, 5))
+    # Three doublings at 0.1 above guessing; what costs most encloses nothing, and the second point is beaten.
+    assert found.area.estimate == pytest.approx(0.3)
+    assert math.isnan(found.area.low)
+    assert found.mean_accuracy.estimate == pytest.approx(0.3)
+    assert fronts.reference(np.array([2.0, 2.0]), 10) is None
+
+
+def test_simulated_coverage_of_the_hypervolume_is_at_least_90_percent():
+    random = np.random.default_rng(7)
+    world = World(seed=0.08)
+    costs = np.geomspace(1e5, 8e5, 8)
+    reference = fronts.Reference(0.1, costs[0], costs[-1])
+    held = 0
+    for _ in range(120):
+        abilities = 0.2 * np.log(costs / costs.max()) + random.normal(0, 0.03, 8)
+        difficulties = world.images(random, 600)
+        found = Accuracies.of(
+            record_of_bits({p: world.draw(random, a, 3, difficulties) for p, a in enumerate(abilities)})
+        )
+        area = fronts.hypervolume("params", costs, found.means, found.draws(400), reference).area
+        truth = fronts.areas(costs, world.accuracy(abilities)[:, None], reference)[0]
+        held += area.low <= truth <= area.high
+    assert held / 120 >= 0.9
+
+
+def test_attainment_surfaces_are_those_of_brute_force():
+    random = np.random.default_rng(2)
+    costs = pd.Series([1.0, 2, 4, 8], index=[0, 1, 2, 3])
+    runs = pd.DataFrame(
+        [(point, seed, random.uniform()) for point in range(4) for seed in range(3)],
+        columns=["point", "seed", "accuracy"],
+    )
+    runs.loc[4, "accuracy"] = math.nan
+    surfaces = fronts.attainment(runs, costs)
+    assert set(surfaces["seeds"]) == {1, 2, 3}
+    for cost in costs:
+        affordable = runs[runs["point"].map(costs) <= cost].groupby("seed")["accuracy"].max()
+        best = affordable.reindex(range(3)).fillna(-math.inf).sort_values(ascending=False).tolist()
+        for seeds in (1, 2, 3):
+            surface = surfaces[(surfaces["seeds"] == seeds) & (surfaces["cost"] <= cost)]
+            assert surface["accuracy"].max() == pytest.approx(best[seeds - 1])
+    assert fronts.attainment(runs.assign(accuracy=math.nan), costs).empty
+
+
+def test_points_that_are_not_measured_are_on_no_front():
+    record = broken(make_record(images=200), 0, (0, 1, 2))
+    found = Findings(record).points
+    assert not found["on_params_front"][0]
+    assert math.isnan(found["params_front_probability"][0])
+    assert found["on_params_front"][1]
+    assert found["params_front_probability"][1] == 1, "the cheapest one that is measured"
+
+
+def test_latency_is_a_cost_where_it_was_measured():
+    record = make_record(images=100)
+    columns = {"processor": "p", "torch": "2", "dtype": "float32", "threads": 1}
+    rows = [
+        {"network": n, "batch": b, "median_seconds": 0.01 * b * (i + 1), **columns}
+        for i, n in enumerate(record.points["network"])
+        for b in (1, 32)
+    ]
+    found = Findings(record, pd.DataFrame(rows[:-1]))
+    assert found.latency.batch == 1, "more networks were measured with it"
+    assert found.points["latency_seconds"].tolist() == pytest.approx([0.01 * (i + 1) for i in range(8)])
+    assert found.points["on_latency_seconds_front"].any()
+    assert "latency_seconds" not in Findings(record).points

@@ -44,7 +44,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path
 
 def statements(comparison: Comparison) -> list[str]:
     """What the comparison comes to, in sentences."""
-    said = [_lead(comparison, lead) for lead in comparison.leads()]
+    said = _leads(comparison)
     if not comparison.same_images:
         said.append(
             "The studies were measured on different images, so their accuracies are not compared: one data set may just be harder."
@@ -58,19 +58,26 @@ def statements(comparison: Comparison) -> list[str]:
     return [*said, *(_shared(shared) for shared in comparison.shared_networks())]
 
 
-def _lead(comparison: Comparison, lead: Lead) -> str:
-    reference = comparison.reference
-    assert reference is not None
-    found = lead.difference
-    budgets = f"Over budgets from {amount(comparison.cost, reference.smallest)} to {amount(comparison.cost, reference.largest)}"
-    first, second = (lead.first, lead.second) if found.estimate >= 0 else (lead.second, lead.first)
-    sign = 1 if found.estimate >= 0 else -1
-    low, high = sorted((sign * found.low, sign * found.high))
-    text = f"{budgets}, the best affordable point of {first} is {100 * abs(found.estimate):.1f} points more accurate on average than that of {second}"
+def _leads(comparison: Comparison) -> list[str]:
+    """Which study is ahead of which, in a sentence for all."""
+    reference, leads = comparison.reference, comparison.leads()
+    if reference is None or not leads:
+        return []
+    budgets = f"{amount(comparison.cost, reference.smallest)} to {amount(comparison.cost, reference.largest)}"
+    said = "; ".join(map(_lead, leads))
+    return [f"By the best affordable point, on average over budgets from {budgets}: {said}."]
+
+
+def _lead(lead: Lead) -> str:
+    ahead = lead.difference.estimate >= 0
+    sign = 1 if ahead else -1
+    first, second = (lead.first, lead.second) if ahead else (lead.second, lead.first)
+    low, high = sorted((sign * lead.difference.low, sign * lead.difference.high))
+    text = f"{first} is {100 * abs(lead.difference.estimate):.1f} points more accurate than {second}"
     if math.isnan(low):
-        return f"{text}; how sure that is, is not known."
-    verdict = "" if found.separated else ", so they are not separated"
-    return f"{text} (95 % interval {100 * low:+.1f} to {100 * high:+.1f}){verdict}."
+        return f"{text} (how sure that is, is not known)"
+    verdict = "" if lead.difference.separated else ": not separated"
+    return f"{text} (95 % interval {100 * low:+.1f} to {100 * high:+.1f}{verdict})"
 
 
 def _shared(shared: SharedNetworks) -> str:

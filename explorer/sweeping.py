@@ -19,6 +19,7 @@ from explorer.plan import Point, plan
 from explorer.publish import View
 from explorer.record import StudyRecord
 from explorer.run import Run
+from explorer.source_state import commit
 from explorer.study import Study
 
 PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
@@ -122,10 +123,10 @@ def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dic
 
 
 def provenance(command: str, image_size: int) -> Provenance:
-    """The command, the versions of python and the packages that results depend on, this machine, the size of the images."""
+    """The command, the versions of the code, python and the packages that results depend on, this machine, the size of the images."""
     return Provenance(
         command=command,
-        versions={"explorer": version("cnn-design-explorer"), "python": platform.python_version()}
+        versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
         machine={
             "system": f"{platform.system()} {platform.machine()}",

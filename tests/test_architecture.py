@@ -32,7 +32,7 @@ LAYERS = [
     ["network"],
     ["layers"],
     ["simplex", "files"],
-    ["arrays", "errors", "machine", "modules", "tables"],
+    ["arrays", "errors", "machine", "modules", "source_state", "tables"],
 ]
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

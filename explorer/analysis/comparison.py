@@ -155,8 +155,8 @@ class Comparison:
     def common(self, one: int, other: int) -> pd.DataFrame:
         """The networks that two studies, by place, have both measured: `label`, and the accuracies `first` and `second`."""
         frames = [self.studies[number].measured.set_index("network")[["label", "accuracy"]] for number in (one, other)]
-        together = frames[0].join(frames[1]["accuracy"], how="inner", rsuffix="_other")
-        return together.rename(columns={"accuracy": "first", "accuracy_other": "second"}).reset_index(drop=True)
+        together = frames[0].join(frames[1]["accuracy"].rename("second"), how="inner")
+        return together.rename(columns={"accuracy": "first"}).reset_index(drop=True)
 
     def _mean(self, number: int) -> float:
         """The mean accuracy above guessing of what a study can do for the budgets."""

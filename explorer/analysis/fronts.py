@@ -130,9 +130,9 @@ def hypervolume(
 
 
 def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], reference: Reference) -> NDArray[np.float64]:
-    """The area under the staircase of each column of accuracies, (points, columns), above the reference, (columns,)."""
+    """The area under the staircase of each column of accuracies, (points, columns), above the reference and within its costs, (columns,)."""
     order = np.argsort(costs, kind="stable")
-    ends = np.log2(np.append(np.clip(costs[order], None, reference.largest), reference.largest))
+    ends = np.log2(np.append(np.clip(costs[order], reference.smallest, reference.largest), reference.largest))
     heights = np.clip(np.maximum.accumulate(accuracies[order], axis=0) - reference.accuracy, 0, None)
     found: NDArray[np.float64] = np.diff(ends) @ heights.astype(np.float64)
     return found

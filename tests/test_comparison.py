@@ -1,0 +1,156 @@
+"""Studies side by side: budgets, leads and their intervals, shared networks, and the page."""
+
+import re
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+import pytest
+from records import World, make_record, record_of_bits
+
+from explorer.analysis import Accuracies, Findings
+from explorer.analysis.comparison import Comparison
+from explorer.cli import run
+from explorer.comparison_report import statements, write_comparison
+from explorer.index import write_index
+
+
+def named(record, name):
+    return replace(record, study=record.study.model_copy(update={"name": name}))
+
+
+@pytest.fixture(scope="module")
+def three():
+    return Comparison(
+        [Findings(make_record(name, images=1000)) for name in ("squeeze_ratio", "pct3x3", "compound_scaling")], "macs"
+    )
+
+
+def staircase(findings, cost, budget):
+    frame = findings.measured
+    return frame.loc[frame[cost].astype(float) <= budget, "accuracy"].max()
+
+
+def test_the_lead_is_the_mean_difference_of_the_staircases_over_the_logarithm_of_the_cost(three):
+    reference = three.reference
+    assert reference.smallest == max(one.costs_of("macs").min() for one in three.studies)
+    assert reference.largest == max(one.costs_of("macs").max() for one in three.studies)
+    budgets = np.geomspace(reference.smallest, reference.largest, 20_001)
+    means = [np.mean([staircase(one, "macs", budget) for budget in budgets[::20]]) for one in three.studies]
+    for lead, (one, other) in zip(three.leads(), [(0, 1), (0, 2), (1, 2)], strict=True):
+        assert lead.difference.estimate == pytest.approx(means[one] - means[other], abs=5e-4)
+    for volume, mean in zip(three.hypervolumes(), means, strict=True):
+        assert volume.mean_accuracy.estimate == pytest.approx(mean, abs=5e-4)
+
+
+def test_a_study_leads_a_copy_of_itself_by_nothing(three):
+    record = three.studies[0].record
+    found = Comparison([Findings(record), Findings(named(record, "copy"))], "macs")
+    (lead,) = found.leads()
+    assert lead.difference.estimate == 0
+    assert not lead.difference.separated
+    # The images are shared and cancel; what is left is the spread between seeds.
+    own = found.hypervolumes()[0].mean_accuracy
+    assert lead.difference.high - lead.difference.low < own.high - own.low
+
+
+def test_joined_accuracies_compare_points_of_different_studies_image_by_image():
+    random, world = np.random.default_rng(1), World(seed=0.05)
+    difficulties = world.images(random, 500)
+    bits = {point: world.draw(random, ability, 3, difficulties) for point, ability in enumerate((0.0, 0.2, 0.4, 0.6))}
+    whole = Accuracies.of(record_of_bits(bits))
+    parts = [
+        Accuracies.of(record_of_bits({0: bits[0], 1: bits[1]})),
+        Accuracies.of(record_of_bits({0: bits[2], 1: bits[3]})),
+    ]
+    joined = Accuracies.joined(parts)
+    assert joined.difference(3, 0) == pytest.approx(whole.difference(3, 0)) or joined.difference(
+        3, 0
+    ) == whole.difference(3, 0)
+    assert joined.pooled == whole.pooled
+
+
+def test_at_each_budget_stands_the_best_affordable_point(three):
+    frame = three.at_budgets()
+    assert len(frame) == 15
+    for row in frame.to_dict(orient="records"):
+        findings = three.studies[three.names.index(row["study"])]
+        assert row["accuracy"] == staircase(findings, "macs", row["budget"] * (1 + 1e-9))
+        assert row["cost"] <= row["budget"] * (1 + 1e-9)
+    assert (frame.groupby("budget")["standing"].agg(list).map(lambda all_: all_.count("best")) == 1).all()
+
+
+def test_other_images_are_not_compared_but_shared_networks_are_ranked():
+    one = make_record("squeeze_ratio", images=500)
+    other = named(replace(make_record("squeeze_ratio", images=500, random=3), data_fingerprint="a" * 64), "elsewhere")
+    found = Comparison([Findings(one), Findings(other)], "macs")
+    assert found.leads() == []
+    assert found.on_joint_front() is None
+    (shared,) = found.shared_networks()
+    assert shared.networks == 8
+    together = found.common(0, 1)
+    order = np.sign(
+        np.subtract.outer(*[together["first"].to_numpy()] * 2) * np.subtract.outer(*[together["second"].to_numpy()] * 2)
+    )
+    assert shared.kendall.estimate == pytest.approx(order.sum() / (8 * 7), abs=0.08)
+    said = " ".join(statements(found))
+    assert "measured on different images, so their accuracies are not compared" in said
+    assert "have both measured 8 networks" in said
+
+
+def test_the_joint_front_is_that_of_all_points(three):
+    counts = three.on_joint_front()
+    rows = [
+        (float(cost), value, name)
+        for one, name in zip(three.studies, three.names, strict=True)
+        for cost, value in zip(one.measured["macs"], one.measured["accuracy"], strict=True)
+    ]
+    front = [
+        name
+        for cost, value, name in rows
+        if not any((c <= cost and v >= value and (c < cost or v > value)) for c, v, _ in rows)
+    ]
+    assert counts.to_dict() == {name: front.count(name) for name in three.names}
+
+
+def test_one_seed_has_leads_without_intervals():
+    found = Comparison(
+        [Findings(make_record(name, images=200, seeds=1)) for name in ("squeeze_ratio", "pct3x3")], "params"
+    )
+    assert "how sure that is, is not known" in statements(found)[0]
+
+
+def test_the_page_has_statements_tables_and_figures(three, tmp_path):
+    page = write_comparison(three, tmp_path / "c", "the command").read_text()
+    for sentence in statements(three):
+        assert sentence in unescape(page)
+    assert len(re.findall("<table>", page)) == 3
+    assert {path.name for path in (tmp_path / "c" / "figures").iterdir()} >= {"fronts.svg", "fronts.pdf", "errors.png"}
+    assert write_comparison(three, tmp_path / "d", "the command").read_text() == page
+    index = write_index(tmp_path).read_text()
+    assert index.count("<li>") == 2
+    assert 'href="c/report.html"' in index
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["squeeze_ratio"], "give two or more studies"),
+        (["squeeze_ratio", "squeeze_ratio"], "give two or more studies of different names"),
+        (["a", "b", "--against", "flops"], "unknown cost 'flops'"),
+        (["a", "b", "--storage", "none.db"], "there is no such file"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["compare", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_index_passes_over_what_is_no_report(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "summary.json").write_text("{")
+    assert "0 reports" in write_index(tmp_path).read_text()

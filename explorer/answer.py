@@ -32,7 +32,7 @@ def answer(findings: Findings) -> list[str]:
     if len(measured) == 1:
         text = f"{name} is the only measured point: {percent(best['accuracy'])}"
     else:
-        text = f"{name} has the best accuracy of the {len(measured)} measured points: {percent(best['accuracy'])}"
+        text = f"{name} has the best accuracy of the {len(measured):,} measured points: {percent(best['accuracy'])}"
     if math.isfinite(best["low"]):
         text += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
     text = f"{text}, with {amount('params', best['params'])} and {amount('macs', best['macs'])}."
@@ -92,7 +92,7 @@ def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> s
 
 def _counted(findings: Findings, rivals: int) -> str:
     are = "is" if rivals == 1 else "are"
-    return f"{rivals} of the {len(findings.measured) - 1} other points {are} not separated from it"
+    return f"{rivals:,} of the {len(findings.measured) - 1:,} other points {are} not separated from it"
 
 
 def _plateau(findings: Findings) -> str:

@@ -2,7 +2,7 @@
 
 Data colours have a contrast of 3 or more with white and with the dark ground of a page alike, as WCAG asks of graphics; neutral ones are
 a page's to replace. All are told apart by those who see fewer hues: the categories are of seaborn's "colorblind" palette, and ordered
-lines run from purple through blue and green to gold.
+lines run from indigo through blue and green to gold.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BLUE, ORANGE = CATEGORIES[:2]
 
 # Sequential, for areas; few steps keep the files small.
 CELLS = mpl.colormaps["viridis"].resampled(64)
-# Sequential, for lines and marks on a bare ground: the hues of viridis, of a luminance from 0.135 to 0.285 only.
-_HUES = ("#9642ae", "#7b58c7", "#5071bf", "#1383a8", "#008d89", "#00975e", "#009f00", "#679c00", "#af8e00")
+# Sequential, for lines and marks on a bare ground: hues much like those of viridis, of a luminance from 0.135 to 0.285 only.
+_HUES = ("#6457c2", "#396ac8", "#0078be", "#0083a7", "#008d8b", "#00966e", "#449a4f", "#7b972e", "#a49219")
 LINES = LinearSegmentedColormap.from_list("lines", _HUES, N=64)
 
 

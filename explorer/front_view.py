@@ -5,6 +5,7 @@ A template draws it as SVG that is complete without a script; the script moves p
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ _ROOM = 0.06  # of an axis, free beyond its first and last point
 _LOG = 6.0  # costs that differ by so many times or more stand on a logarithmic axis
 _LETTER, _LINE = 5.4, 11.0  # about the size of a letter of a label
 _MOST_LABELS = 40  # points of a front that are tried to be named
+_MOST_OBSTACLES = 1_000  # points that names do not cover, beside those on the front
 _BARS = 500  # points beyond which only those on a front show their intervals
 
 
@@ -164,9 +166,15 @@ class FrontView:
         """The names of the points on the front of a cost, as far as they find room."""
         xs, ys = self.x(self.axes[cost].shares), self.y(self.axes["accuracy"].shares)
         known = np.isfinite(xs)
-        taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(xs[known], ys[known], strict=True)][:1000]
+        front = self._front(cost)
+        near = np.unique([*np.flatnonzero(known)[:_MOST_OBSTACLES], *front])
+        taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(xs[near], ys[near], strict=True)]
+        # The steps of the front, which no name may cover.
+        for one, other in itertools.pairwise(front):
+            taken.append((xs[one], ys[one] - 1, xs[other], ys[one] + 1))
+            taken.append((xs[other] - 1, ys[other], xs[other] + 1, ys[one]))
         found = []
-        for place in self._front(cost)[::-1][:_MOST_LABELS]:
+        for place in front[::-1][:_MOST_LABELS]:
             label = self._placed(float(xs[place]), float(ys[place]), str(self.points["label"].iloc[place]), taken)
             if label:
                 found.append(label)

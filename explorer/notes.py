@@ -20,9 +20,9 @@ def progress(record: StudyRecord) -> tuple[bool, str]:
     counts = record.runs["state"].value_counts()
     done, total = int(counts.get("done", 0)), len(record.runs)
     if done == total:
-        return True, f"All {total} runs are done."
+        return True, f"All {total:,} runs are done."
     others = ", ".join(f"{counts[state]} {state}" for state in ("failed", "crashed", "missing") if counts.get(state))
-    return False, f"This is a partial result: {done} of {total} runs are done ({others})."
+    return False, f"This is a partial result: {done:,} of {total:,} runs are done ({others})."
 
 
 def interval_note(findings: Findings) -> str:
@@ -102,7 +102,7 @@ def cost_note(effort: Effort | None) -> str:
     if effort is None:
         return "No run has ended yet."
     return (
-        f"{effort.runs} runs took {effort.core_seconds:,.0f} core-seconds; at least one was going on for {effort.busy_seconds:,.0f} seconds by "
+        f"{effort.runs:,} runs took {effort.core_seconds:,.0f} core-seconds; at least one was going on for {effort.busy_seconds:,.0f} seconds by "
         f"the clock, from {effort.first:%Y-%m-%d %H:%M} to {effort.last:%Y-%m-%d %H:%M} UTC. Training took {effort.macs:.2g} multiply-adds, forward and "
         f"backward, and a worker at most {effort.peak_memory_bytes / 2**20:,.0f} MiB of memory."
     )

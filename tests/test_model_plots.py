@@ -159,8 +159,12 @@ def test_importance_is_ordered_with_both_indices_and_their_intervals(ax):
     table = pd.DataFrame(
         {
             "metaparameter": ["width", "depth", "$x$"],
-            **{"first": [0.2, 0.5, 0.1], "first_low": [0.1, 0.4, 0.0], "first_high": [0.3, 0.6, 0.2]},
-            **{"total": [0.3, 0.6, 0.15], "total_low": [0.2, 0.5, 0.1], "total_high": [0.4, 0.7, 0.25]},
+            "first": [0.2, 0.5, 0.1],
+            "first_low": [0.1, 0.4, 0.0],
+            "first_high": [0.3, 0.6, 0.2],
+            "total": [0.3, 0.6, 0.15],
+            "total_low": [0.2, 0.5, 0.1],
+            "total_high": [0.4, 0.7, 0.25],
         }
     )
     model_plots.importance(table, ax)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from explorer.study import Study
 
 Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that holds studies and runs.")]
+MOST_ROWS = 50  # points that are all printed; of more, the most accurate ones
 Reports = Annotated[Path, typer.Option(help="Folder that the report's folder is made in.")]
 
 
@@ -168,8 +169,11 @@ def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports:
 
 
 def _print_summary(screen: Console, summary: pd.DataFrame) -> None:
+    shown = summary
+    if len(summary) > MOST_ROWS:
+        shown = summary.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
     rows = []
-    for row in summary.to_dict(orient="records"):
+    for row in shown.to_dict(orient="records"):
         accuracy = f"{row['accuracy']:.1%}" if row["runs"] else "-"
         interval = f"{row['low']:.1%} to {row['high']:.1%}" if row["runs"] else "-"
         rows.append(
@@ -177,3 +181,5 @@ def _print_summary(screen: Console, summary: pd.DataFrame) -> None:
         )
     header = ("point", "params", "FLOPs", "accuracy", "95 % interval", "state", "reason")
     print_table(screen, header, rows)
+    if len(shown) < len(summary):
+        screen.print(f"the {len(shown)} most accurate of {len(summary):,} points; the report has all", highlight=False)

@@ -54,7 +54,10 @@
       const at = [left + across * (right - left), bottom - up * (bottom - top)];
       mark.setAttribute("transform", `translate(${at[0].toFixed(1)} ${at[1].toFixed(1)})`);
       const sure = (data.sure[x] ?? [])[i];
-      if (y === "accuracy" && sure !== undefined && sure !== null) mark.lastElementChild.setAttribute("fill-opacity", sure);
+      if (sure !== undefined && sure !== null) {
+        mark.lastElementChild.setAttribute("fill-opacity", y === "accuracy" ? sure : 1);
+        mark.classList.toggle("on", y !== "accuracy" || sure >= 0.05);
+      }
       return at;
     });
     ringAt(selected);
@@ -114,10 +117,6 @@
     for (const row of table.querySelectorAll("tr.chosen-row")) row.classList.remove("chosen-row");
     marks.forEach((mark) => mark.removeAttribute("aria-current"));
     chosen.replaceChildren();
-    if (i < 0) {
-      make("p", "No point is chosen.", chosen).className = "note";
-      return;
-    }
     const point = data.points[i];
     const row = rowOf.get(`point-${point}`);
     row.classList.add("chosen-row");

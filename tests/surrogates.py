@@ -19,5 +19,5 @@ def surrogate_of(study, function, noise=1e-4, seed=0):
     columns = {key: [point[key] for point in grid] for key in grid[0]}
     places = coordinates.encode(columns)
     values = np.array([function(**point) for point in grid]) + np.random.default_rng(seed).normal(0, noise, len(grid))
-    process = GaussianProcess.fit(places, values, noise**2 * np.eye(len(grid)))
+    process = GaussianProcess.fit(places, values, np.full(len(grid), noise**2))
     return Surrogate(coordinates, np.arange(len(grid)), len(grid), process)

@@ -200,11 +200,17 @@ class Accuracies:
         drawn[~self.known] = 0
         return drawn + self.means[:, None].astype(np.float32)
 
-    def covariance(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The covariance of the noise of the means in those places, (points, points), as `draws` has it: images shared, seeds each its own."""
-        shares = self._centred(places).astype(np.float64)
-        shared: NDArray[np.float64] = shares @ shares.T / max(1, self.images * (self.images - 1))
-        return shared + np.diag(self._own[places])
+    def noise(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+        """The variance of the mean of each point in those places about what all of them share, (points,), and the variance of what they share.
+
+        They share the sample of images: its effect that is the same for all moves them together. Seeds, and how unlike images suit
+        unlike networks, are each point's own.
+        """
+        shares = self._centred(places)
+        freedom = max(1, self.images * (self.images - 1))
+        common = shares.mean(axis=0)
+        own = np.square(shares - common).sum(axis=1, dtype=np.float64) / freedom + self._own[places]
+        return own, float(np.square(common).sum(dtype=np.float64) / freedom)
 
     @property
     def images(self) -> int:

@@ -8,7 +8,8 @@
   Lengths are from 0.2 to 10 times a coordinate's range: a surface that a few points cannot show is not fitted, and one may be flat.
 - The **roughness** is what each point has of its own, as where filters are rounded. Without it, values that are not smooth would be
   taken for a surface that bends more than it does (Gramacy and Lee, Statistics and Computing 22, 2012, p. 713).
-- The **noise** has a covariance that is given.
+- The **noise** is independent between points, with variances that are given, and a part that all values share is given as well: it is no
+  part of the fit, and makes the level less sure.
 
 Variance, lengths and roughness are those of the highest marginal likelihood (equation 5.8), found from fixed starts; they are then
 taken for known. So where the surface is hardly more than the noise, its intervals are a little too narrow: of 95 % ones, simulated
@@ -44,7 +45,8 @@ class GaussianProcess:
     """A fitted process: what it was fitted to, and its kernels.
 
     `places`, (points, coordinates); `targets`, (points,), the values, are `level` + `unit` times what the kernels are about. `surface` is the kernel of
-    level and surface (scikit-learn's), and `noise` the covariance of all else, (points, points): roughness and noise.
+    level and surface (scikit-learn's), and `noise` the variances of all else, (points,): roughness and noise. `shared` is the standard deviation of
+    what all values share.
     """
 
     places: NDArray[np.float64]
@@ -53,29 +55,27 @@ class GaussianProcess:
     unit: float
     surface: Any
     noise: NDArray[np.float64]
+    shared: float
     roughness: float
     """The standard deviation of what points have of their own, in units of the values."""
 
     @classmethod
     def fit(
-        cls, places: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64]
+        cls, places: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64], shared: float = 0.0
     ) -> GaussianProcess:
-        """The process of the highest marginal likelihood, for values with a noise of the given covariance, (points, points)."""
+        """The process of the highest marginal likelihood, for values with a noise of the given variances, (points,) and of all together."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-        from explorer.analysis.known_noise import KnownNoise
-
         level = float(values.mean())
         # With the noise, so that it stays in proportion where the values are all but equal.
-        unit = math.sqrt(values.var() + noise.diagonal().mean()) or 1.0
+        unit = math.sqrt(values.var() + noise.mean()) or 1.0
         shape = Matern(np.ones(places.shape[1]), LENGTHS, nu=2.5)
         surface = ConstantKernel(LEVEL, "fixed") + ConstantKernel(1.0, VARIANCES) * shape
-        rest = WhiteKernel(1e-2, ROUGHNESS) + KnownNoise(noise / unit**2)
         regressor = GaussianProcessRegressor(
-            surface + rest,
-            alpha=0.0,
+            surface + WhiteKernel(1e-2, ROUGHNESS),
+            alpha=noise / unit**2,
             n_restarts_optimizer=_STARTS if len(values) <= _FEW else 1,
             random_state=0,
         )
@@ -83,23 +83,25 @@ class GaussianProcess:
             # A length at its bound is a coordinate that does not matter, and is welcome.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = regressor.fit(places, (values - level) / unit).kernel_
-        roughness = unit * math.sqrt(fitted.k2.k1.noise_level)
-        return cls(places, values, level, unit, fitted.k1, fitted.k2(places), roughness)
+        rough = fitted.k2.noise_level
+        shared_deviation, roughness = math.sqrt(shared), unit * math.sqrt(rough)
+        return cls(places, values, level, unit, fitted.k1, noise / unit**2 + rough, shared_deviation, roughness)
 
     def predict(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of level and surface at places, (places,) each (equations 2.25 and 2.26)."""
         with one_thread():
             parts = [self._predict(places[start : start + _ROWS]) for start in range(0, max(1, len(places)), _ROWS)]
         means, deviations = (np.concatenate(found) for found in zip(*parts, strict=True))
-        return self.level + self.unit * means, self.unit * deviations
+        return self.level + self.unit * means, np.hypot(self.unit * deviations, self.shared)
 
     def draws(self, places: NDArray[np.float64], count: int, seed: int = 0) -> NDArray[np.float64]:
         """What level and surface might be at places, drawn `count` times for all together, (places, count) (equation 2.24)."""
-        random = np.random.default_rng(seed).standard_normal((len(places), count))
+        generator = np.random.default_rng(seed)
+        random, together = generator.standard_normal((len(places), count)), generator.standard_normal(count)
         with one_thread():
             means, solved = self._solved(places)
             drawn: NDArray[np.float64] = _root(self.surface(places) - solved.T @ solved) @ random + means[:, None]
-        return self.level + self.unit * drawn
+        return self.level + self.unit * drawn + self.shared * together
 
     def leave_one_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each value, noise included, as the other points predict it, (points,) each.
@@ -124,7 +126,7 @@ class GaussianProcess:
 
     @cached_property
     def _root(self) -> NDArray[np.float64]:
-        return linalg.cholesky(self.surface(self.places) + self.noise, lower=True)
+        return linalg.cholesky(self.surface(self.places) + np.diag(self.noise), lower=True)
 
     @cached_property
     def _weights(self) -> NDArray[np.float64]:

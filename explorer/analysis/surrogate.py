@@ -1,13 +1,15 @@
 """A smooth surrogate of accuracy over the metaparameters of a study, with its uncertainty.
 
 It is a Gaussian process (`gaussian_process`) over the study's `coordinates`. What it is fitted to are the mean accuracies of the measured
-points, and their noise is the one that all intervals here rest on (`accuracies`), with its covariance: all points saw the same images.
+points, and their noise is the one that all intervals here rest on (`accuracies`), in two parts:
 
-- Seeds are each point's own. Their variance S^2/n is known from the seeds, pooled, and independent between points.
-- Images are shared. Their covariance between two points is that of the shares of seeds that got an image right, over the images. What
-  it has in common for all points moves the whole surface, and makes its level less sure; differences along the surface feel only
-  what is left, which is how unlike images suit unlike networks. Independent noise of S^2/n alone would leave that out, and
-  independent noise of the whole variance would count what is shared as if it blurred the surface.
+- Each point's own: its seeds, and how images suit it other than they suit all. These blur the surface.
+- Shared by all: the sample of images, as far as it moves every point alike. It makes the level of the surface less sure, and leaves
+  differences along it alone.
+
+The full covariance of the images, estimated from the same bits, is not used: it grows with what it is the noise of, and a fit by it falls far below
+the points (Peelle's pertinent puzzle: Chiba and Smith, ANL/NDM-121, 1991). What neighbours share beyond what all do counts as each one's
+own, so that intervals along the surface are a little too narrow where networks are much alike.
 
 Where no point has two seeds, the seeds' variance is not known, and the roughness of the process stands for it.
 """
@@ -26,7 +28,7 @@ from scipy import stats
 
 from explorer.analysis.accuracies import CONFIDENCE, Accuracies
 from explorer.analysis.coordinates import Coordinates
-from explorer.analysis.gaussian_process import GaussianProcess, one_thread
+from explorer.analysis.gaussian_process import GaussianProcess
 from explorer.record import StudyRecord
 
 FEWEST = 5
@@ -77,9 +79,8 @@ class Surrogate:
         kept = chosen(places, MOST)
         points, places = points[kept], places[kept]
         rows = np.array([accuracies.place(point) for point in points.tolist()])
-        with one_thread():
-            noise = accuracies.covariance(rows)
-        process = GaussianProcess.fit(places, accuracies.means[rows], noise)
+        noise, shared = accuracies.noise(rows)
+        process = GaussianProcess.fit(places, accuracies.means[rows], noise, shared)
         return cls(coordinates, points, len(frame), process)
 
     def predict(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

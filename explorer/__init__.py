@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer import maps, plots
     from explorer.api import sweep
+    from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.fitting import fit
     from explorer.pricing import describe, price
@@ -36,5 +36,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in {"maps", "plots"}:
-        return import_module(f"explorer.{name}")
+        return import_module(f"explorer.drawing.{name}")
     raise AttributeError(f"module 'explorer' has no attribute {name!r}")

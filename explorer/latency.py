@@ -14,7 +14,7 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.errors import ExplorerError
-from explorer.export import untrained
+from explorer.export.programs import untrained
 from explorer.ledger import Ledger
 from explorer.machine import processor, torch_threads
 from explorer.network import Network

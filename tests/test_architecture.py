@@ -15,15 +15,12 @@ LAYERS = [
     ["cli"],
     ["commands"],
     ["api", "progress", "estimate", "console"],
-    ["report", "certificate_report", "comparison_report", "certifying"],
-    ["details", "front_data", "sweeping", "dashboard", "fitting", "price_files", "selection", "exporting"],
-    ["report_tables", "study_figures", "index", "front_view", "retraining"],
-    ["figures", "answer", "notes", "trust", "pages", "engine", "publish", "latency", "image_sheet"],
-    ["model_plots", "population_plots", "certificate_plots", "comparison_plots", "words"],
-    ["plots", "maps"],
-    ["marks", "certification", "choice", "surest"],
-    ["labels", "analysis", "ledger", "export", "population", "torch_code"],
-    ["certificate", "colours"],
+    ["report", "certifying", "latency"],
+    ["sweeping", "dashboard", "fitting", "price_files", "selection", "export"],
+    ["drawing", "engine", "publish"],
+    ["certification"],
+    ["analysis", "ledger", "population"],
+    ["certificate"],
     ["record", "plan", "pricing", "training", "verification"],
     ["study_files", "run", "batches", "memory"],
     ["study", "enumeration"],
@@ -66,18 +63,18 @@ def test_imports_point_downwards():
 
 
 def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
-    allowed = {"training", "batches", "memory", "modules", "verification", "torch_code", "exporting"}
+    allowed = {"training", "batches", "memory", "modules", "verification", "torch_code", "bundle"}
     for path in PACKAGE.rglob("*.py"):
         heads = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in heads}
         if any(name.split(".")[0] == "torch" for name in names):
-            assert module_of(path) in allowed
+            assert path.stem in allowed
 
 
 def test_reports_and_pricing_need_no_torch_and_no_optuna():
     code = (
         "import sys\n"
-        "import explorer.report, explorer.plots, explorer.ledger, explorer.pricing\n"
+        "import explorer.report.study, explorer.drawing.plots, explorer.ledger, explorer.pricing\n"
         "explorer.pricing.describe('squeezenet')\n"
         "heavy = {'torch', 'optuna', 'distributed', 'fvcore'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
@@ -89,7 +86,7 @@ def test_only_an_export_can_read_test_images():
     """Nothing else in the package names their reader, so what trains and compares points cannot come by them."""
     for path in PACKAGE.rglob("*.py"):
         if "test_part" in path.read_text() and path.name not in {"test_part.py", "cifar10.py"}:
-            assert module_of(path) == "exporting" or path.name == "exports.py", path
+            assert path.stem in {"bundle", "exports"}, path
     code = (
         "import sys\n"
         "import explorer.sweeping, explorer.certifying, explorer.training, explorer.fitting, explorer.api\n"

@@ -35,9 +35,9 @@ from explorer.errors import ExplorerError
 from explorer.ledger import Ledger
 from explorer.population import population
 from explorer.recipe import Budget, Recipe
-from explorer.report import render
+from explorer.report.study import render
+from explorer.report.trust import no_certificate, trust
 from explorer.spaces import find_space
-from explorer.trust import no_certificate, trust
 
 
 def made(ability, noise, *, points=32, seeds=2, fingerprint="f" * 64):

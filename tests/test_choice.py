@@ -4,8 +4,8 @@ import pytest
 from records import broken, make_record
 
 from explorer.analysis import measured, summarise
-from explorer.choice import best_point, called, find_point, find_run
 from explorer.errors import ExplorerError
+from explorer.export.choice import best_point, called, find_point, find_run
 from explorer.study import Study
 
 

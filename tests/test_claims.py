@@ -12,7 +12,7 @@ from explorer.analysis import Findings
 from explorer.analysis.claims import judge
 from explorer.analysis.plateau import plateau
 from explorer.errors import ExplorerError
-from explorer.notes import evidence
+from explorer.report.notes import evidence
 from explorer.study_files import builtin_studies, load_study
 
 

@@ -11,8 +11,8 @@ from records import World, make_record, record_of_bits
 from explorer.analysis import Accuracies, Findings
 from explorer.analysis.comparison import Comparison
 from explorer.cli import run
-from explorer.comparison_report import statements, write_comparison
-from explorer.index import write_index
+from explorer.report.comparison import statements, write_comparison
+from explorer.report.index import write_index
 
 
 def named(record, name):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from explorer import export
 from explorer.errors import ExplorerError
+from explorer.export import programs as export
 from explorer.layers import Conv, Shape
 from explorer.network import Network, chain
 from explorer.spaces import find_space

@@ -15,10 +15,11 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from records import World, broken, make_record
 
-from explorer import colours, figures, plots, study_figures
 from explorer.analysis import Findings
 from explorer.analysis.fronts import LATENCY
-from explorer.figures import PANEL_INCHES, panel
+from explorer.drawing import colours, figures, plots
+from explorer.drawing.figures import PANEL_INCHES, panel
+from explorer.report import study_figures
 from explorer.study import Triangle
 from explorer.study_files import load_study
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from records import broken, make_record
 
-from explorer import analysis, maps, plots
-from explorer.colours import CELLS, contrast
+from explorer import analysis
+from explorer.drawing import maps, plots
+from explorer.drawing.colours import CELLS, contrast
 from explorer.pricing import price
 from explorer.study import Range, Triangle
 from explorer.study_files import load_study

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from records import World, broken, make_record
 
-from explorer import analysis, colours, plots
+from explorer import analysis
+from explorer.drawing import colours, plots
 from explorer.study_files import load_study
 
 

@@ -7,9 +7,9 @@ from drawn import labelled, segments
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from explorer import plots, population_plots
 from explorer.analysis.edf import edf
-from explorer.colours import LINES
+from explorer.drawing import plots, population_plots
+from explorer.drawing.colours import LINES
 
 
 @pytest.fixture

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from records import broken, make_record
 
-from explorer import report, report_tables
 from explorer.analysis import Findings
-from explorer.answer import answer as sentences_of
-from explorer.answer import more
 from explorer.errors import ExplorerError
-from explorer.notes import enlarged_note, ratio_note
+from explorer.report import study as report
+from explorer.report import tables as report_tables
+from explorer.report.answer import answer as sentences_of
+from explorer.report.answer import more
+from explorer.report.notes import enlarged_note, ratio_note
 from explorer.study import Range
 from explorer.study_files import load_study
 

@@ -40,14 +40,14 @@ def certify(
     Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
     space, data, recipe and budget show the result.
     """
-    from explorer.certificate_report import write_certificate
     from explorer.certifying import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
     from explorer.files import check_folder
-    from explorer.index import write_index
     from explorer.progress import watched
     from explorer.recipe import Budget
+    from explorer.report.certificate import write_certificate
+    from explorer.report.index import write_index
+    from explorer.report.trust import missing_points, trust
     from explorer.sweeping import default_workers
-    from explorer.trust import missing_points, trust
 
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")

@@ -25,10 +25,10 @@ def compare(
     """Compare stored studies in one report: which of them gets more accuracy for a cost, and how sure that is."""
     from explorer.analysis import COSTS, Findings
     from explorer.analysis.comparison import Comparison
-    from explorer.comparison_report import statements, write_comparison
     from explorer.files import check_folder
-    from explorer.index import write_index
     from explorer.ledger import Ledger
+    from explorer.report.comparison import statements, write_comparison
+    from explorer.report.index import write_index
 
     if against not in COSTS:
         raise unknown("cost", against, COSTS)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from explorer.export.retraining import Task
     from explorer.ledger import Ledger
-    from explorer.retraining import Task
     from explorer.training import Trained
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")]
@@ -44,11 +44,11 @@ def export(
     The run is trained again, and its stored validation accuracy must come back. Then its model reads the test images, once for ever:
     the result is stored, and a later export of the run shows it.
     """
-    from explorer.choice import best_point, find_point, find_run
-    from explorer.exporting import BEST, FACTS, ONNX, best_file, best_points, facts_file, network_files, run_facts
+    from explorer.export.bundle import BEST, FACTS, ONNX, best_file, best_points, facts_file, network_files, run_facts
+    from explorer.export.choice import best_point, find_point, find_run
+    from explorer.export.retraining import prepare
     from explorer.files import check_folder, write_files
     from explorer.ledger import Ledger
-    from explorer.retraining import prepare
 
     ledger = Ledger(storage)
     record = ledger.load(study)
@@ -89,12 +89,12 @@ def images(
     count: Annotated[int, typer.Option(min=1, max=50, help="Images in each row.")] = 12,
 ) -> int:
     """Draw which validation images a run got right and wrong most surely, and which it was least sure of."""
-    from explorer.choice import called, find_run, find_stored_run
     from explorer.data import find_source
+    from explorer.export.choice import called, find_run, find_stored_run
+    from explorer.export.image_sheet import draw_sheet
+    from explorer.export.surest import surest, validation_places
     from explorer.files import check_file, write_file
-    from explorer.image_sheet import draw_sheet
     from explorer.ledger import Ledger
-    from explorer.surest import surest, validation_places
 
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
@@ -138,7 +138,7 @@ def _print_best(screen: Console, table: pd.DataFrame) -> None:
 
 def _print_chosen(screen: Console, chosen: pd.DataFrame) -> None:
     """A line for each row of the sheet: how many images, of which probability, and of which classes."""
-    from explorer.surest import ROWS
+    from explorer.export.surest import ROWS
 
     rows = []
     for row, heading in ROWS.items():
@@ -167,7 +167,7 @@ def _trained(screen: Console, task: Task) -> Trained:
 def _test(screen: Console, ledger: Ledger, task: Task, trained: Trained, keep: bool) -> Mapping[str, Any] | None:
     """What is stored of the test images, which are read now where nothing is stored yet, unless they are to be kept."""
     from explorer.data.test_part import NoTestImages
-    from explorer.exporting import read_test
+    from explorer.export.bundle import read_test
 
     test = ledger.test(task.run.key)
     if test is None and keep:

@@ -84,7 +84,7 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
 
         check_threads(threads)
     if onnx or torch:
-        from explorer.export import check_onnx
+        from explorer.export.programs import check_onnx
         from explorer.files import check_file
 
         if onnx:
@@ -160,7 +160,7 @@ def _print_latency(screen: Console, network: Network, threads: int) -> None:
 
 
 def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | None) -> None:
-    from explorer.export import save_onnx, save_torch, untrained
+    from explorer.export.programs import save_onnx, save_torch, untrained
 
     module = untrained(network)
     for path, save in ((onnx, save_onnx), (torch, save_torch)):

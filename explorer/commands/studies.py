@@ -156,8 +156,8 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
 def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports: Path) -> None:
     from explorer.analysis import Findings
     from explorer.certificate import find_certificate
-    from explorer.index import write_index
-    from explorer.report import write_report
+    from explorer.report.index import write_index
+    from explorer.report.study import write_report
 
     name = record.study.name
     findings = Findings(record, ledger.latencies(name))

@@ -12,9 +12,9 @@ import pandas as pd
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.recipe import Recipe
 from explorer.record import StudyRecord
+from explorer.report.words import missing
 from explorer.space import amount, label
 from explorer.study import Study
-from explorer.words import missing
 
 UNKNOWN = "\N{EN DASH}"
 FRONT_COLUMNS = ("front of params, %", "front of FLOPs, %")

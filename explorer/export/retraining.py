@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from explorer.choice import called, find_run
 from explorer.data import Dataset, Source, find_source
 from explorer.errors import ExplorerError
+from explorer.export.choice import called, find_run
 from explorer.ledger import Ledger, StoredRun
 from explorer.machine import torch_threads
 from explorer.plan import Point, plan

@@ -16,8 +16,8 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from explorer.analysis import metaparameters
-from explorer.colours import GROUND, INK
-from explorer.labels import ACCURACY, pixels, place_labels, settle, unit
+from explorer.drawing.colours import GROUND, INK
+from explorer.drawing.labels import ACCURACY, pixels, place_labels, settle, unit
 
 CROWD = 300  # marks beyond which they are small, and intervals are drawn of some only
 MOST_MARKS = 1000  # marks and lines beyond which a vector file holds them as an image

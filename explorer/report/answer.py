@@ -10,8 +10,8 @@ import pandas as pd
 from explorer import analysis
 from explorer.analysis import Findings
 from explorer.analysis.plateau import plateau
+from explorer.report.words import COSTS, SPACE, amount, listed, missing, percent
 from explorer.space import label
-from explorer.words import COSTS, SPACE, amount, listed, missing, percent
 
 MOST_NAMES = 4  # in a sentence
 MOST_GROUPS = 4  # of near-equal cost, the costliest

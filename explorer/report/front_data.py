@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from explorer.analysis import Findings, front_column
-from explorer.front_view import FrontView
-from explorer.pages import as_json
 from explorer.pricing import describe
-from explorer.report_tables import KEY_CHARACTERS
-from explorer.words import COSTS
+from explorer.report.front_view import FrontView
+from explorer.report.pages import as_json
+from explorer.report.tables import KEY_CHARACTERS
+from explorer.report.words import COSTS
 
 MOST_LAYERS = 300
 """Points whose layers a page holds: expanding a network takes a millisecond or two."""

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer import study_figures
 from explorer.analysis import Findings
 from explorer.analysis.claims import Judged, judge
-from explorer.answer import answer, more
 from explorer.certificate import Certificate
-from explorer.details import details
-from explorer.figures import FOLDER, Panel
-from explorer.front_data import front_data
-from explorer.front_view import FrontView
-from explorer.index import SUMMARY, Summary
-from explorer.notes import (
+from explorer.drawing.figures import FOLDER, Panel
+from explorer.record import StudyRecord
+from explorer.report import study_figures
+from explorer.report.answer import answer, more
+from explorer.report.details import details
+from explorer.report.front_data import front_data
+from explorer.report.front_view import FrontView
+from explorer.report.index import SUMMARY, Summary
+from explorer.report.notes import (
     cost_note,
     enlarged_note,
     evidence,
@@ -31,10 +32,9 @@ from explorer.notes import (
     tested_note,
     volume_notes,
 )
-from explorer.pages import environment, script, write_page
-from explorer.record import StudyRecord
-from explorer.report_tables import dropped_points, how_measured, measured_points, trained_runs
-from explorer.trust import no_certificate, trust
+from explorer.report.pages import environment, script, write_page
+from explorer.report.tables import dropped_points, how_measured, measured_points, trained_runs
+from explorer.report.trust import no_certificate, trust
 
 
 def write_report(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
-from explorer.colours import GREY, INK, LINE
+from explorer.drawing.colours import GREY, INK, LINE
 
 LABEL_SIZE = 9.5  # points of type
 ACCURACY = "Validation accuracy (%)"

@@ -17,10 +17,10 @@ from matplotlib.contour import ContourSet
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from explorer.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
-from explorer.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, settle, tidy
-from explorer.maps import TRIANGLE, colour_bar, triangle
-from explorer.marks import CROWD, MOST_MARKS
+from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, settle, tidy
+from explorer.drawing.maps import TRIANGLE, colour_bar, triangle
+from explorer.drawing.marks import CROWD, MOST_MARKS
 from explorer.space import label
 
 _LEVELS = 12  # of a smooth map

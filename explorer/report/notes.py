@@ -10,7 +10,7 @@ from explorer.analysis import Findings, Interval
 from explorer.analysis.claims import Judged
 from explorer.analysis.effort import Effort
 from explorer.record import StudyRecord
-from explorer.words import COSTS, SPACE, amount, percent
+from explorer.report.words import COSTS, SPACE, amount, percent
 
 MOST_NAMES = 8  # in a sentence
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from explorer.files import write_file
-from explorer.pages import environment
+from explorer.report.pages import environment
 
 SUMMARY = "summary.json"
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from explorer.analysis import front_column
 from explorer.analysis.comparison import Comparison
 from explorer.analysis.edf import edf
-from explorer.colours import BLUE, GREY, categories
-from explorer.labels import ACCURACY, label_ends, tidy, unit
-from explorer.marks import short
+from explorer.drawing.colours import BLUE, GREY, categories
+from explorer.drawing.labels import ACCURACY, label_ends, tidy, unit
+from explorer.drawing.marks import short
 
 
 def fronts(comparison: Comparison, ax: Axes) -> None:

@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from explorer.analysis import is_ordered
-from explorer.colours import BLUE, GREY, GROUND, INK, LINE, LINES
-from explorer.labels import LABEL_SIZE, say_nothing_is_done, tidy
-from explorer.marks import short
+from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, LINES
+from explorer.drawing.labels import LABEL_SIZE, say_nothing_is_done, tidy
+from explorer.drawing.marks import short
 from explorer.space import label
 
 MOST_LINES = 600

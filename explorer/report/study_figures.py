@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer import maps, model_plots, plots, population_plots
 from explorer.analysis import (
     CONFIDENCE,
     SHARE,
@@ -29,10 +28,11 @@ from explorer.analysis.coordinates import Number
 from explorer.analysis.edf import edf, is_sample
 from explorer.analysis.fronts import LATENCY
 from explorer.analysis.surrogate import Surrogate
-from explorer.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
-from explorer.marks import CROWD
+from explorer.drawing import maps, model_plots, plots, population_plots
+from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
+from explorer.drawing.marks import CROWD
+from explorer.report.words import COSTS
 from explorer.space import label
-from explorer.words import COSTS
 
 _FEWEST_ERRORS = 8  # points that have an error distribution function
 _FINE_LINE, _FINE_SIDE = 200, 48  # steps that a smooth line, and each side of a smooth map, is drawn through

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explorer.colours import GREY, INK
 from explorer.data.dataset import Pixels
-from explorer.surest import ROWS
+from explorer.drawing.colours import GREY, INK
+from explorer.export.surest import ROWS
 
 DPI = 150
 CELL_INCHES = (0.95, 1.2)  # of an image and what stands below it

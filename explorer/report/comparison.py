@@ -6,14 +6,14 @@ import math
 from functools import partial
 from pathlib import Path
 
-from explorer import comparison_plots
 from explorer.analysis.comparison import Comparison, Lead, SharedNetworks
-from explorer.figures import FOLDER, TALL_INCHES, Panel, panel
-from explorer.index import SUMMARY, Summary
-from explorer.notes import with_ends
-from explorer.pages import environment, write_page
-from explorer.report_tables import Table, number, whole
-from explorer.words import COSTS, amount, listed, percent
+from explorer.drawing import comparison_plots
+from explorer.drawing.figures import FOLDER, TALL_INCHES, Panel, panel
+from explorer.report.index import SUMMARY, Summary
+from explorer.report.notes import with_ends
+from explorer.report.pages import environment, write_page
+from explorer.report.tables import Table, number, whole
+from explorer.report.words import COSTS, amount, listed, percent
 
 
 def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path:

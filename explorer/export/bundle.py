@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from explorer.analysis import measured, ranked
 from explorer.data.test_part import read_test_part
 from explorer.errors import ExplorerError
-from explorer.export import onnx_bytes, onnx_obstacle
+from explorer.export.programs import onnx_bytes, onnx_obstacle
+from explorer.export.retraining import Task
+from explorer.export.torch_code import WIDTH, code_of
 from explorer.layers import Shape
 from explorer.ledger import Ledger
 from explorer.record import StudyRecord
-from explorer.retraining import Task
 from explorer.space import label
-from explorer.torch_code import WIDTH, code_of
 from explorer.training import Trained
 
 CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.pt", "network.onnx", "export.json", "best.csv"

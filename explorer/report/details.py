@@ -11,9 +11,9 @@ import pandas as pd
 
 from explorer.analysis import Findings
 from explorer.analysis.ranks import cost_ranks
-from explorer.figures import Panel
-from explorer.report_tables import UNKNOWN, Table, cell, number, whole
-from explorer.words import COSTS, SPACE
+from explorer.drawing.figures import Panel
+from explorer.report.tables import UNKNOWN, Table, cell, number, whole
+from explorer.report.words import COSTS, SPACE
 
 PANELS = ("surrogate", "importance", "parallel", "edf")
 

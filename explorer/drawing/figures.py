@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from explorer import plots
-from explorer.colours import VARIABLES
-from explorer.labels import settle
+from explorer.drawing import plots
+from explorer.drawing.colours import VARIABLES
+from explorer.drawing.labels import settle
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together

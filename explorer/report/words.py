@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from explorer.labels import prefixed
+from explorer.drawing.labels import prefixed
 
 SPACE = "\N{NO-BREAK SPACE}"
 COSTS = {

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from explorer.colours import BLUE, GREY, INK, ORANGE
-from explorer.labels import LABEL_SIZE, label_ends, tidy
+from explorer.drawing.colours import BLUE, GREY, INK, ORANGE
+from explorer.drawing.labels import LABEL_SIZE, label_ends, tidy
 
 THOUSAND = 1_000
 

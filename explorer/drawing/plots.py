@@ -27,8 +27,8 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from explorer.analysis import front_column, is_ordered, measured, metaparameters, pareto_front, probability_column
-from explorer.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
-from explorer.labels import (
+from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
+from explorer.drawing.labels import (
     ACCURACY,
     LABEL_SIZE,
     label_ends,
@@ -39,7 +39,7 @@ from explorer.labels import (
     tidy,
     unit,
 )
-from explorer.marks import MOST_MARKS, Marks, short
+from explorer.drawing.marks import MOST_MARKS, Marks, short
 
 MOST_LABELS = 14
 """Beyond so many points, what is on the front is labelled, and in a curve others where there is room."""

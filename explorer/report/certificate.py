@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer import certificate_plots, certification
+from explorer import certification
 from explorer.certificate import FACTORS, Certificate
-from explorer.figures import FOLDER, TALL_INCHES, panel
-from explorer.index import SUMMARY, Summary
-from explorer.pages import environment, write_page
-from explorer.report_tables import Table, number, recipe_text, whole
-from explorer.trust import missing_points, trust, with_interval
+from explorer.drawing import certificate_plots
+from explorer.drawing.figures import FOLDER, TALL_INCHES, panel
+from explorer.report.index import SUMMARY, Summary
+from explorer.report.pages import environment, write_page
+from explorer.report.tables import Table, number, recipe_text, whole
+from explorer.report.trust import missing_points, trust, with_interval
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> Path:

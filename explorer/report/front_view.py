@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
-from explorer.labels import ACCURACY, unit
+from explorer.drawing.labels import ACCURACY, unit
 
 WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points

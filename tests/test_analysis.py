@@ -332,7 +332,7 @@ def test_only_numbers_are_ordered():
     assert not analysis.is_ordered([(1, 2), (1, 3)])
 
 
-@pytest.mark.parametrize("module", ["analysis", "plots", "report"])
+@pytest.mark.parametrize("module", ["analysis", "drawing.plots", "report.study"])
 def test_neither_torch_nor_optuna_nor_dask_is_imported(module):
     code = (
         f"import sys, explorer.{module}; found = {{'torch', 'optuna', 'distributed', 'dask'}} & set(sys.modules); "

@@ -127,7 +127,7 @@ def test_lists(capsys):
         ("dashboard --storage none.db", "storage none.db: there is no such file"),
         ("describe squeezenett", "unknown space 'squeezenett'; did you mean 'squeezenet'?"),
         ("describe squeezenet preset=1.0", "unknown preset of squeezenet '1.0'"),
-        ("sweep squeeze_ratio --quick --reports /dev/null/x", "report /dev/null/x: cannot be written"),
+        ("sweep squeeze_ratio --quick --reports /dev/null/x", "/dev/null/x: cannot be written"),
         ("report x --storage sqlite://", "storage sqlite://: names no file, and memory keeps nothing"),
         ("describe squeezenet preset=v1", "unknown preset of squeezenet 'v1'; did you mean 'v1_1'?"),
         ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),

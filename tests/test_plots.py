@@ -514,3 +514,30 @@ def test_the_style_outlives_nothing():
     with plots.style():
         assert mpl.rcParams["svg.fonttype"] == "none"
     assert dict(mpl.rcParams) == before
+
+
+def test_a_published_curve_is_laid_over_the_points_of_the_same_values(ax):
+    frame = analysis.summarise(make_record("squeeze_ratio", images=300))
+    papers = analysis.published("squeezenet_fig3", "squeeze_ratio")
+    plots.curve(frame, ax, "model_bytes", papers=papers)
+    (line,) = [line for line in ax.lines if line.get_label() == "published"]
+    x, y = line.get_data()
+    own = frame.set_index("squeeze_ratio").loc[papers["value"].tolist()]
+    assert x == pytest.approx(own["model_bytes"].astype(float).to_numpy() / 2**20)
+    # The shape is the paper's, stretched to the height of the measured one.
+    assert np.corrcoef(y, papers["accuracy"])[0, 1] == pytest.approx(1)
+    assert (y.min(), y.max()) == pytest.approx((100 * own["accuracy"].min(), 100 * own["accuracy"].max()))
+    (axis,) = ax.child_axes
+    ax.figure.draw_without_rendering()
+    low, high = axis.get_ylim()
+    bottom, top = ax.get_ylim()
+    at = low + (y[0] - bottom) / (top - bottom) * (high - low)
+    assert at == pytest.approx(100 * papers["accuracy"].iloc[0]), "its own axis tells its accuracy"
+    assert axis.get_ylabel() == "ImageNet top-5 (%)"
+
+
+def test_too_few_shared_values_are_not_compared(ax):
+    frame = analysis.summarise(make_record("squeeze_ratio", images=300))
+    papers = analysis.published("squeezenet_fig3", "squeeze_ratio").head(2)
+    plots.curve(frame, ax, "model_bytes", papers=papers)
+    assert not [line for line in ax.lines if line.get_label() == "published"]

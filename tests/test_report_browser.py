@@ -165,6 +165,10 @@ def test_hovering_tells_of_the_nearest_point(opened):
     assert tip.locator("strong").inner_text() == "0.625"
     assert "params 228,546" in tip.inner_text()
     assert page.locator("tr.near").get_attribute("id") == "point-4"
+    assert page.locator("svg.front .diamond").count() == 1
+    page.mouse.move(*centre(page, 0))
+    assert tip.locator("strong").inner_text() == "0.125 (as in SqueezeNet v1.0)"
+    page.mouse.move(x, y)
     page.mouse.move(x, y + 150)
     assert not tip.is_visible()
     assert troubles == []

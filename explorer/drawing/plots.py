@@ -46,6 +46,7 @@ MOST_LABELS = 14
 MOST_CURVES = 20
 """So many points have learning curves of their own."""
 
+_FEWEST_SHARED = 3  # values that a published curve and a study must share to be compared in shape
 _ASIDE = 2.4  # points of type between the lines of two series
 _UNLIKELY = 0.05  # probability below which a mark has the colour of those that are on no front
 _MOST_TRIED = 60  # labels that are tried to be placed
@@ -78,12 +79,20 @@ def style() -> Iterator[None]:
         yield
 
 
-def curve(frame: pd.DataFrame, ax: Axes, against: str = "params", *, chosen: Mapping[int, str] | None = None) -> None:
+def curve(
+    frame: pd.DataFrame,
+    ax: Axes,
+    against: str = "params",
+    *,
+    chosen: Mapping[int, str] | None = None,
+    papers: pd.DataFrame | None = None,
+) -> None:
     """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
 
     Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
     otherwise each point has its interval as a bar. Hollow marks miss some of their seeds. `chosen` has the points that stand where
-    a published network does, by number, with its name: these have a diamond.
+    a published network does, by number, with its name: these have a diamond. `papers` is a published curve over that metaparameter, of
+    `analysis.published`: it is laid over the points of the same values, on an axis of its own.
     """
     points = measured(frame)
     tidy(ax)
@@ -105,6 +114,10 @@ def curve(frame: pd.DataFrame, ax: Axes, against: str = "params", *, chosen: Map
             low, high = marks.low[order], marks.high[order]
             ax.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1)
             obstacles += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
+        if papers is not None:
+            obstacles += _lay_over(
+                ax, papers, dict(zip(points[keys[0]], zip(marks.x, marks.y, strict=True), strict=True))
+            )
     if barred:
         marks.bars(colours, _spaced(on_front, marks.x) if marks.crowded else None)
     marks.draw(colours, (points["state"] != "partly done").to_numpy(dtype=float), on_front)
@@ -118,6 +131,29 @@ def curve(frame: pd.DataFrame, ax: Axes, against: str = "params", *, chosen: Map
         wanted = _first(wanted, np.lexsort((-marks.y, ~on_front)))
     marks.label(wanted, obstacles, optional=optional)
     return None
+
+
+def _lay_over(ax: Axes, papers: pd.DataFrame, places: Mapping[float, tuple[float, float]]) -> list[NDArray[np.float64]]:
+    """Draws a published curve at the places, (x, y), of the same values; its axis lets both span the same height there.
+
+    Returns its line in the coordinates of the given axis; nothing is drawn where fewer than three values are shared, or nothing rises.
+    """
+    shared = papers[papers["value"].isin(list(places))].sort_values("value")
+    x, own = (np.array([places[value][axis] for value in shared["value"]]) for axis in (0, 1))
+    theirs = 100 * shared["accuracy"].to_numpy(dtype=float)
+    if len(shared) < _FEWEST_SHARED or not np.ptp(own) or not np.ptp(theirs):
+        return []
+    scale = np.ptp(own) / np.ptp(theirs)
+    right = ax.secondary_yaxis(
+        "right",
+        functions=(lambda y: (y - own.min()) / scale + theirs.min(), lambda y: (y - theirs.min()) * scale + own.min()),
+    )
+    right.set_ylabel(f"{papers['metric'].iloc[0]} (%)", color=ORANGE, parse_math=False)
+    right.tick_params(colors=ORANGE)
+    right.spines["right"].set_color(ORANGE)
+    y = (theirs - theirs.min()) * scale + own.min()
+    ax.plot(x, y, color=ORANGE, lw=1.2, ls=(0, (4, 2)), marker="s", ms=3.5, zorder=2, label="published")
+    return [np.column_stack([x, y])]
 
 
 def _first(wanted: NDArray[np.bool_], order: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.drawing.labels import ACCURACY, unit
+from explorer.report.choices import chosen_points
 
 WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points
@@ -76,7 +77,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Mark:
-    """A measured point: its number, what is told of it, its place (0, 0 where it has none), how sure it is on the front, its interval as a path."""
+    """A measured point: its number, what is told of it, its place (0, 0 where it has none), how sure it is on the front, its interval as a path.
+
+    `chosen` says whether a published network stands where it does.
+    """
 
     point: int
     told: str
@@ -85,6 +89,7 @@ class Mark:
     y: float
     sure: float
     bar: str
+    chosen: bool
 
 
 class FrontView:
@@ -96,6 +101,19 @@ class FrontView:
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.points = findings.measured
+
+    @cached_property
+    def chosen(self) -> dict[int, str]:
+        """The points that stand where a published network does, with its name."""
+        return chosen_points(self.findings)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """How each point is called."""
+        return [
+            f"{label} (as in {self.chosen[point]})" if point in self.chosen else str(label)
+            for point, label in zip(self.points["point"].astype(int), self.points["label"], strict=True)
+        ]
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
@@ -128,7 +146,7 @@ class FrontView:
             self.y(accuracy.place(100 * self.points[end].to_numpy(dtype=float))) - self.y(accuracy.shares)
             for end in ("low", "high")
         ]
-        told = zip(self.points["label"], self.points["accuracy"], strict=True)
+        told = zip(self.names, self.points["accuracy"], strict=True)
         with_bar = np.isfinite(ends[0]) & (on_front | (len(self.points) <= _BARS))
         return [
             Mark(
@@ -139,6 +157,7 @@ class FrontView:
                 float(y),
                 float(share),
                 f"M0 {low:.1f}V{high:.1f}" if bar else "",
+                int(point) in self.chosen,
             )
             for point, (name, mean), known, x, y, share, bar, low, high in zip(
                 self.points["point"],
@@ -221,7 +240,7 @@ class FrontView:
         return {
             "frame": [self.left, self.right, self.bottom, self.top],
             "points": [int(point) for point in self.points["point"]],
-            "names": [str(name) for name in self.points["label"]],
+            "names": self.names,
             "shares": {key: _numbers(axis.shares) for key, axis in self.axes.items()},
             "sure": {
                 cost: _numbers(self.points[probability_column(cost)].to_numpy(dtype=float), 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -31,6 +30,7 @@ from explorer.analysis.surrogate import Surrogate
 from explorer.drawing import maps, model_plots, plots, population_plots
 from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
 from explorer.drawing.marks import CROWD
+from explorer.report.choices import choice_name, chosen_points
 from explorer.report.words import COSTS
 from explorer.space import label
 
@@ -61,29 +61,6 @@ def draw(findings: Findings) -> dict[str, Panel]:
 _FRONTS = {"params": "front_params", "macs": "front_macs", LATENCY: "front_latency"}
 
 
-def _chosen(findings: Findings) -> dict[int, str]:
-    """The study's own points that stand where a published network does, by number, with its name."""
-    choices = findings.choices
-    named = choices[(choices["reason"] == "") & choices["point"].notna()]
-    sources = findings.points.set_index("point")["same_as"]
-    found: dict[int, str] = {}
-    for point, names in zip(named["point"].astype(int), named["name"], strict=True):
-        source = sources[point]
-        name = _named(findings, names)
-        if name:
-            found.setdefault(point if pd.isna(source) else int(source), name)
-    return found
-
-
-def _named(findings: Findings, presets: str) -> str:
-    """The name of published networks as papers write it, such as `SqueezeNet v1.0`, given their presets."""
-    # What one preset was changed in is told by its values.
-    names = [re.sub(r"(?<=\d)_(?=\d)", ".", name) for name in presets.split(", ") if "(" not in name]
-    names = [name.upper() if re.fullmatch(r"b\d", name) else name for name in names]
-    space = findings.record.study.design_space.__name__
-    return f"{space} {names[0] if len(names) < 3 else f'{names[0]} to {names[-1]}'}" if names else ""  # noqa: PLR2004
-
-
 def _map(findings: Findings) -> Iterator[Panel]:
     """Accuracy over two dimensions of the space, for the studies whose points have these."""
     record, frame = findings.record, findings.points
@@ -91,7 +68,7 @@ def _map(findings: Findings) -> Iterator[Panel]:
         shares = triangle(record, frame)
         kept = findings.choices[findings.choices["reason"] == ""]
         chosen = {
-            _named(findings, row["name"]): [float(row[share]) for share in share_columns(shares)]
+            choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(shares)]
             for _, row in kept.iterrows()
         }
         caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
@@ -99,15 +76,15 @@ def _map(findings: Findings) -> Iterator[Panel]:
         draw = partial(maps.ternary, shares, chosen=chosen)
         yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
     if findings.shape == "plane":
-        params, chosen_points = plane_params(record), _chosen(findings)
+        params, own = plane_params(record), chosen_points(findings)
         caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
         if len(frame) > maps.MOST_CELLS:
             caption += "Ring: the best point."
         else:
             caption += _ringed("frame", frame)
-        caption += f" Diamond: as in {', '.join(chosen_points.values())}." if chosen_points else ""
+        caption += f" Diamond: as in {', '.join(own.values())}." if own else ""
         title = f"Accuracy over {' and '.join(record.metaparameters)}"
-        yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=chosen_points), TALL_INCHES)
+        yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=own), TALL_INCHES)
 
 
 def _notes(choices: pd.DataFrame) -> str:
@@ -146,19 +123,31 @@ def _curve(findings: Findings) -> Panel:
         f"{', which some points of the front show' if measured > CROWD and not ordered else ''}; labels"
         f"{' where there is room' if measured > plots.MOST_LABELS else ''}: {names}.{hollow}"
     )
-    chosen = _chosen(findings)
-    return panel("curve", title, caption, partial(plots.curve, frame, against=against, chosen=chosen))
+    papers = _of_the_paper(findings) if ordered else None
+    if papers is not None:
+        key = record.metaparameters[0]
+        caption += (
+            f" Orange: {papers['metric'].iloc[0]} accuracy of the paper at the same {key}, on an axis of its own that lets both span the "
+            "same height: compare the shapes."
+        )
+    chosen = chosen_points(findings)
+    draw = partial(plots.curve, frame, against=against, chosen=chosen, papers=papers)
+    return panel("curve", title, caption, draw)
+
+
+def _of_the_paper(findings: Findings) -> pd.DataFrame | None:
+    """The published curve over a metaparameter of the study, or None where there is none."""
+    name = findings.record.study.plot.published
+    found = (published(name, key) for key in findings.record.metaparameters) if name else ()
+    return next((frame for frame in found if frame is not None), None)
 
 
 def _published(findings: Findings) -> Iterator[Panel]:
-    record = findings.record
-    name = record.study.plot.published
-    for key in record.metaparameters if name else ():
-        frame = published(str(name), key)
-        if frame is not None:
-            caption = f"{published_source(str(name))} Another data set and a full training: compare the shapes, not the heights."
-            yield panel("published", "The published curve", caption, partial(plots.published_curve, frame))
-            return
+    frame = _of_the_paper(findings)
+    if frame is not None:
+        source = published_source(str(findings.record.study.plot.published))
+        caption = f"{source} Another data set and a full training: compare the shapes, not the heights."
+        yield panel("published", "The published curve", caption, partial(plots.published_curve, frame))
 
 
 def _front(findings: Findings, cost: str) -> Panel:
@@ -184,7 +173,7 @@ def _front(findings: Findings, cost: str) -> Panel:
     elif len(measured):
         caption.append("Bars: 95 % intervals.")
     title = f"Pareto front of accuracy and {COSTS[cost]}"
-    draw = partial(plots.front, findings.points, cost=cost, attained=attained, chosen=_chosen(findings))
+    draw = partial(plots.front, findings.points, cost=cost, attained=attained, chosen=chosen_points(findings))
     return panel(_FRONTS[cost], title, " ".join(caption), draw)
 
 

@@ -113,6 +113,19 @@ def test_the_joint_front_is_that_of_all_points(three):
     assert counts.to_dict() == {name: front.count(name) for name in three.names}
 
 
+def test_unlike_training_is_said_before_anything_else(three):
+    alike = Comparison(three.studies[:2], "macs")
+    assert "does not tell networks from training" not in " ".join(statements(alike))
+    record = three.studies[0].record
+    longer = replace(
+        record, study=record.study.model_copy(update={"name": "longer", "budget": record.study.budget.times(4)})
+    )
+    first = statements(Comparison([Findings(record), Findings(longer)], "macs"))[0]
+    assert first == (
+        "The studies were trained with budgets of 10000x2 and 10000x8 images and epochs, so what follows does not tell networks from training."
+    )
+
+
 def test_one_seed_has_leads_without_intervals():
     found = Comparison(
         [Findings(make_record(name, images=200, seeds=1)) for name in ("squeeze_ratio", "pct3x3")], "params"

@@ -40,11 +40,27 @@ def test_every_command_is_in_the_readme_and_every_option_exists():
             assert words[1] in builtin_studies() or words[1] in {"mine.toml", "filters.toml"}
 
 
+def anchors(page):
+    """What a link may lead to on a page: its headings, as GitHub writes them."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", page.read_text())):
+        if target.startswith("http"):
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+def test_every_example_report_is_in_the_gallery():
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    names = {path.parent.name for path in (ROOT / "reports").glob("*/report.html")}
+    assert names <= set(re.findall(r"reports/([^/]+)/report\.html", page))
 
 
 def test_the_readme_s_python_runs(monkeypatch):

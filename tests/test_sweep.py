@@ -156,7 +156,12 @@ def test_the_same_command_again_trains_nothing_and_others_share(study):
     # More seeds make another study, which shares the runs of the first.
     fourth = explorer(study, "sweep", "stripes.toml", "--seeds", "4")
     assert "stripes@seeds4: 4 runs to train, 12 stored already" in fourth.stdout
-    assert {path.name for path in (study / "reports").iterdir()} == {"stripes", "others", "stripes@seeds4", "index.html"}
+    assert {path.name for path in (study / "reports").iterdir()} == {
+        "stripes",
+        "others",
+        "stripes@seeds4",
+        "index.html",
+    }
     # The same name for other settings leaves what is there alone.
     (study / "stripes.toml").write_text(text)
     fifth = explorer(study, "sweep", "stripes.toml")

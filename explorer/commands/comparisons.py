@@ -48,7 +48,7 @@ def compare(
     comparison = Comparison(found, against)
     screen = console()
     for sentence in statements(comparison):
-        screen.print(sentence, highlight=False)
+        screen.print(sentence, highlight=False, soft_wrap=True)
     command = f"python -m explorer {shlex.join(context.obj)}"
     page = write_comparison(comparison, reports / "-vs-".join(studies), command)
     write_index(reports)

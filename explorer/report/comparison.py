@@ -44,7 +44,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path
 
 def statements(comparison: Comparison) -> list[str]:
     """What the comparison comes to, in sentences."""
-    said = _leads(comparison)
+    said = [*_unlike(comparison), *_leads(comparison)]
     if not comparison.same_images:
         said.append(
             "The studies were measured on different images, so their accuracies are not compared: one data set may just be harder."
@@ -172,19 +172,25 @@ def _studies(comparison: Comparison) -> Table:
     return Table("", columns, frozenset(columns[3:]), rows)
 
 
+def _unlike(comparison: Comparison) -> list[str]:
+    """That studies were not trained alike, which must be known before anything that follows is read."""
+    budgets = {one.record.study.budget.short: one for one in comparison.studies}
+    recipes = {one.record.study.recipe for one in comparison.studies}
+    if len(budgets) == 1 and len(recipes) == 1:
+        return []
+    what = f"budgets of {listed(list(budgets))} images and epochs" if len(budgets) > 1 else "different recipes"
+    return [f"The studies were trained with {what}, so what follows does not tell networks from training."]
+
+
 def _notes(comparison: Comparison) -> list[str]:
-    """What a reader must know of studies that were not measured alike."""
-    said = []
-    if len({(one.record.study.budget, one.record.study.recipe) for one in comparison.studies}) > 1:
-        said.append(
-            "The studies differ in their budget or recipe, so differences in accuracy are not those of the networks alone."
-        )
-    if comparison.same_images:
-        said.append(
-            "All were measured on the same validation images and are compared image by image; seeds are taken to scatter alike in all of them. "
-            "Comparisons are not adjusted for their number."
-        )
-    return said
+    """How the numbers came about."""
+    if not comparison.same_images:
+        return []
+    said = (
+        "All were measured on the same validation images and are compared image by image; seeds are taken to scatter alike in all of them. "
+        "Comparisons are not adjusted for their number."
+    )
+    return [said]
 
 
 def _title(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from explorer.claims import CLAIMS, Above, BestAtEqualCost, Falls, LevelsOff, Value
+from explorer.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Value
 from explorer.errors import ExplorerError, unknown
 from explorer.layers import QUANTITIES
 from explorer.recipe import Budget, Recipe
@@ -76,6 +76,10 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
     # A misspelt key shows as two mistakes, of which the missing key says less.
     details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in details["loc"])
+    if details["loc"][:1] == ("claims",) and len(details["loc"]) > 1:
+        number, *rest = details["loc"][1:]
+        # Counted from one, and without the form, which the file has in its own line.
+        where = ": ".join([f"claim {int(number) + 1}", *(str(part) for part in rest if part not in CLAIMS)])
     if details["type"] == "extra_forbidden":
         *parents, key = details["loc"]
         if parents[:1] == ["claims"]:
@@ -154,21 +158,26 @@ def _check_points(study: Study) -> None:
 
 
 def _check_claims(study: Study) -> None:
-    """Claims speak of what varies, and of values and series that the study has."""
-    series = {name for name, _ in study.labels()}
-    labels = {name for _, name in study.labels()}
-    for claim in study.claims:
-        if isinstance(claim, Above):
-            for selector in (claim.higher, *claim.lower):
-                known = {"label": labels, "series": series}
-                _check_values(study, {key: value for key, value in selector.items() if key not in known})
-                for key, names in known.items():
-                    if key in selector and selector[key] not in names:
-                        raise unknown(f"{key} of a point", label(selector[key]), names)
-        elif isinstance(claim, Falls | LevelsOff):
-            _check_values(study, claim.where | {claim.over: claim.below if isinstance(claim, Falls) else claim.at})
-        elif isinstance(claim, BestAtEqualCost) and claim.series not in series:
-            raise unknown("series", claim.series, series)
+    """Claims speak of what varies, and of values, labels and series that the study has."""
+    series, labels = ({names[place] for names in study.labels()} for place in (0, 1))
+    for number, claim in enumerate(study.claims, start=1):
+        try:
+            _check_claim(study, claim, {"label": labels, "series": series})
+        except ExplorerError as error:
+            raise ExplorerError(f"claim {number}: {error}") from None
+
+
+def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> None:
+    if isinstance(claim, Above):
+        for selector in (claim.higher, *claim.lower):
+            _check_values(study, {key: value for key, value in selector.items() if key not in names})
+            for key in names.keys() & selector.keys():
+                if selector[key] not in names[key]:
+                    raise unknown(f"{key} of a point", label(selector[key]), names[key])
+    elif isinstance(claim, Falls | LevelsOff):
+        _check_values(study, claim.where | {claim.over: claim.below if isinstance(claim, Falls) else claim.at})
+    elif isinstance(claim, BestAtEqualCost) and claim.series not in names["series"]:
+        raise unknown("series", claim.series, names["series"])
 
 
 def _check_values(study: Study, named: Mapping[str, Value]) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def _run(study, point, seed, bits, generator):
     return {
         "point": point,
         "seed": seed,
-        "key": f"{point:032x}{seed:032x}",
+        "key": sha256(f"{study.name} {point} {seed}".encode()).hexdigest(),
         "state": "done",
         "reason": "",
         "accuracy": final,

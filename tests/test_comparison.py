@@ -80,6 +80,20 @@ def test_at_each_budget_stands_the_best_affordable_point(three):
     assert (frame.groupby("budget")["standing"].agg(list).map(lambda all_: all_.count("best")) == 1).all()
 
 
+def test_points_that_share_their_runs_are_one_point():
+    whole = make_record("squeeze_ratio", images=400)
+    part = named(replace(whole, points=whole.points.head(5), runs=whole.runs[whole.runs["point"] < 5]), "part")
+    found = Comparison([Findings(part), Findings(whole)], "macs")
+    assert len(found.joined.points) == 8
+    (lead,) = found.leads()
+    # The two differ in the points that only one has; up to the fifth they are the same to the last draw.
+    one, other = found.draws
+    assert (one == other[:5]).all()
+    assert lead.difference.estimate < 0
+    standings = found.at_budgets().groupby("budget")["standing"].agg(list)
+    assert standings.iloc[0] == ["best", "best"], "one network is not compared with itself"
+
+
 def test_other_images_are_not_compared_but_shared_networks_are_ranked():
     one = make_record("squeeze_ratio", images=500)
     other = named(replace(make_record("squeeze_ratio", images=500, random=3), data_fingerprint="a" * 64), "elsewhere")

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeGuard
 
@@ -141,6 +141,18 @@ class Accuracies:
             counts=np.concatenate([one.counts for one in several]),
             known=np.concatenate([one.known for one in several]),
             pooled=SeedVariance.of(seeds, spreads),
+        )
+
+    def only(self, chosen: NDArray[np.bool_]) -> Accuracies:
+        """Those of some of the points, (points,); the variance between seeds stays that of all."""
+        return replace(
+            self,
+            points=self.points[chosen],
+            seeds=self.seeds[chosen],
+            means=self.means[chosen],
+            spreads=self.spreads[chosen],
+            counts=self.counts[chosen],
+            known=self.known[chosen],
         )
 
     def place(self, point: int) -> int:

@@ -9,7 +9,6 @@ measured point that costs no more; as the best of several noisy values it looks 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,14 +70,21 @@ class Comparison:
 
     @cached_property
     def joined(self) -> Accuracies:
-        """The accuracies of all studies as those of one, which the same images make them; `rows` says whose they are."""
-        return Accuracies.joined([one.accuracies for one in self.studies])
+        """The accuracies of all studies as those of one, which the same images make them; points that share their runs are one."""
+        parts = [one.accuracies.only(fresh) for one, (_, fresh) in zip(self.studies, self._places, strict=True)]
+        return Accuracies.joined(parts)
 
     @cached_property
-    def rows(self) -> list[slice]:
-        """Where the points of each study stand in `joined`."""
-        ends = np.cumsum([0, *(len(one.accuracies.points) for one in self.studies)]).tolist()
-        return [slice(start, end) for start, end in itertools.pairwise(ends)]
+    def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """For each study, where its points stand in `joined`, and which of them no study before it has."""
+        numbers: dict[tuple[str, ...], int] = {}
+        places = []
+        for findings in self.studies:
+            runs, before = findings.record.runs, len(numbers)
+            keys = runs[runs["state"] == "done"].groupby("point")["key"].agg(sorted)
+            rows = np.array([numbers.setdefault(tuple(key), len(numbers)) for key in keys], dtype=np.int64)
+            places.append((rows, rows >= before))
+        return places
 
     @cached_property
     def draws(self) -> list[NDArray[np.float32] | None]:
@@ -86,7 +92,7 @@ class Comparison:
         if not self.same_images:
             return [one.draws for one in self.studies]
         drawn = self.joined.draws(DRAWS)
-        return [None if drawn is None else drawn[rows] for rows in self.rows]
+        return [None if drawn is None else drawn[rows] for rows, _ in self._places]
 
     def hypervolumes(self) -> list[Hypervolume]:
         """What the front of each study encloses over the common budgets; empty where there are none."""
@@ -181,5 +187,8 @@ class Comparison:
             return "best"
         if not self.same_images or not self.joined.pooled.freedom:
             return ""
-        found = self.joined.difference(self.rows[best].start + best_place, self.rows[number].start + place)
+        one, other = int(self._places[best][0][best_place]), int(self._places[number][0][place])
+        if one == other:
+            return "best"
+        found = self.joined.difference(one, other)
         return "separated" if found.separated else "not separated"

@@ -51,8 +51,7 @@ def errors(comparison: Comparison, ax: Axes) -> None:
     for one, colour in zip(steps, colours, strict=True):
         x, y = 100 * np.append(one["error"], last / 100), 100 * np.append(one["share"], 1)
         ax.step(np.append(x[0], x), np.append(0, y), where="post", color=colour, label="share")
-        middle = int(np.searchsorted(y, 50))
-        ends.append((float(x[middle]), float(y[middle])))
+        ends.append((float(x[-1]), float(y[-1])))
     ax.set(ylim=(0, 102))
     ax.set_xlabel("Validation error (%)")
     ax.set_ylabel("Networks with at most this error (%)")

@@ -24,6 +24,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path
         .get_template("comparison.html.j2")
         .render(
             title=_title(comparison),
+            cost=COSTS[comparison.cost],
             answer=statements(comparison),
             panels=panels,
             tables={

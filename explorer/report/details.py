@@ -103,16 +103,21 @@ def _choices(findings: Findings) -> Table | None:
             whole(row["params"]),
             whole(row["macs"]),
             number(accuracies.get(row["point"], math.nan), 1, 100) if not pd.isna(row["point"]) else UNKNOWN,
-            _standing(row),
+            *([] if standings is None else [_standing(row)]),
             row["reason"] or row["note"],
         ]
         for row in frame.to_dict(orient="records")
     ]
     caption = (
-        "What published networks chose for the metaparameters that vary here, moved into this study's preset and data. Percentile: the share of "
-        "designs of equal params (within 2 %), of a million that were drawn from the study's ranges and priced, whose predicted accuracy is lower."
+        "What published networks chose for the metaparameters that vary here, moved into this study's preset and data."
     )
-    numbers = ("params", "FLOPs (multiply-adds)", "accuracy, %", "percentile, %")
+    if standings is not None:
+        caption += (
+            " Percentile: the share of designs of equal params (within 2 %), of a million that were drawn from the study's ranges and priced, whose "
+            "predicted accuracy is lower."
+        )
+    percentile = () if standings is None else ("percentile, %",)
+    numbers = ("params", "FLOPs (multiply-adds)", "accuracy, %", *percentile)
     names = (*(key.removeprefix("share_") + (" share" if key.startswith("share_") else "") for key in keys),)
     return Table(caption, ("as in", *names, *numbers, "note"), frozenset({*names, *numbers}), rows)
 

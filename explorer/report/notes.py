@@ -84,7 +84,8 @@ def evidence(judged: Judged, findings: Findings) -> str:
     said = [f"{names[one.first]} less {names[one.second]}: {points_of(one.difference)}" for one in judged.comparisons]
     shown = said[:MOST_NAMES] + ([f"and {len(said) - MOST_NAMES} more"] if len(said) > MOST_NAMES else [])
     margin = judged.comparisons[0].margin
-    start = f"A gain of up to {100 * margin:g} points counts as none. " if margin else ""
+    points = "point" if math.isclose(margin, 0.01) else "points"
+    start = f"A gain of up to {100 * margin:g} {points} counts as none. " if margin else ""
     return f"{start}{'; '.join(shown)}."
 
 

@@ -67,7 +67,7 @@ def measured_points(findings: Findings) -> Table:
     ]
     caption = (
         "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds. Front: the probability "
-        "that the point is on the front of accuracy and that cost. Standing: whether the point is separated from the best one."
+        "that the point is on the front of accuracy and that cost, given these measurements and nothing else; where many points are nearly equal it is low for each. Standing: whether the point is separated from the best one."
     )
     return Table(
         caption,

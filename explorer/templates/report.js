@@ -91,6 +91,12 @@
     return best;
   }
 
+  // Of marks that cover each other, a further click takes the next one.
+  function below(i) {
+    const pile = [...places.keys()].filter((j) => places[j] && Math.hypot(places[j][0] - places[i][0], places[j][1] - places[i][1]) < 4);
+    return pile.includes(selected) ? pile[(pile.indexOf(selected) + 1) % pile.length] : i;
+  }
+
   function hover(i) {
     tip.hidden = i < 0;
     ringAt(i < 0 ? selected : i);
@@ -269,8 +275,9 @@
     event.preventDefault();
     const mark = event.target.closest(".mark");
     // A key on a mark clicks it without a place of its own.
-    const i = event.detail === 0 && mark ? marks.indexOf(mark) : nearest(pointer(event));
-    if (i >= 0) choose(i);
+    if (event.detail === 0 && mark) return choose(marks.indexOf(mark));
+    const i = nearest(pointer(event));
+    if (i >= 0) choose(below(i));
   });
   svg.addEventListener("focusin", (event) => {
     const i = marks.indexOf(event.target.closest(".mark"));

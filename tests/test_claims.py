@@ -109,11 +109,39 @@ def test_what_is_not_measured_is_undecided_and_one_seed_decides_nothing():
     lost = Findings(broken(record, 0, (0, 1, 2)))
     simple, _, last = judge(lost)
     assert simple.verdict == "undecided"
-    assert evidence(simple, lost) == "The points that it speaks of are not measured here."
+    assert evidence(simple, lost) == "Not measured: none."
     assert last.verdict == "supported"
     single = Findings(make_record("bypass", images=500, seeds=1))
     assert {judged.verdict for judged in judge(single)} == {"undecided"}
     assert "not known" in evidence(judge(single)[0], single)
+
+
+def test_a_claim_is_not_supported_while_a_point_that_it_speaks_of_is_missing():
+    record = measured(make_record("squeeze_ratio", images=2000), [*RISE[:6], 0.4, 0.3])
+    found = Findings(broken(record, 7, (0, 1, 2)))
+    levels = judge(found)[1]
+    assert levels.verdict == "undecided"
+    assert evidence(levels, found).endswith("Not measured: 1.0.")
+    refuted = Findings(broken(measured(record, [*RISE[:6], 0.5, 0.5]), 7, (0, 1, 2)))
+    assert judge(refuted)[1].verdict == "refuted", "one point is enough to contradict it"
+
+
+def test_a_network_is_not_compared_with_itself():
+    study = load_study("squeeze_ratio")
+    vary = {"squeeze_ratio": [0.25, 0.5, 0.75, 0.7500001]}
+    record = make_record(study.model_copy(update={"vary": vary}), images=500)
+    assert (record.points["state"] == "merged").sum() == 1
+    levels = judge(Findings(record))[1]
+    assert levels.comparisons == ()
+    assert levels.verdict == "undecided"
+
+
+def test_a_claim_of_a_metaparameter_that_a_thinned_study_does_not_vary_is_undecided():
+    record = make_record("squeeze_ratio", images=100)
+    without = replace(record, points=record.points.rename(columns={"squeeze_ratio": "other"}))
+    found = Findings(without)
+    found.__dict__["points"] = found.points
+    assert {judged.verdict for judged in judge(found)} == {"undecided"}
 
 
 def test_the_evidence_names_points_and_intervals():

@@ -107,9 +107,17 @@ def test_other_images_are_not_compared_but_shared_networks_are_ranked():
         np.subtract.outer(*[together["first"].to_numpy()] * 2) * np.subtract.outer(*[together["second"].to_numpy()] * 2)
     )
     assert shared.kendall.estimate == pytest.approx(order.sum() / (8 * 7), abs=0.08)
+    assert set(found.at_budgets()["standing"]) == {""}, "no best one of different images"
     said = " ".join(statements(found))
     assert "measured on different images, so their accuracies are not compared" in said
     assert "have both measured 8 networks" in said
+
+
+def test_much_unlike_numbers_of_points_are_warned_of(tmp_path):
+    few = make_record("squeeze_ratio", images=200)
+    few = named(replace(few, points=few.points.head(2), runs=few.runs[few.runs["point"] < 2]), "few")
+    found = Comparison([Findings(make_record("squeezenet_grid", images=200)), Findings(few)], "params")
+    assert "in favour of the larger study" in write_comparison(found, tmp_path, "").read_text()
 
 
 def test_the_joint_front_is_that_of_all_points(three):

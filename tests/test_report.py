@@ -22,6 +22,7 @@ from explorer.report import tables as report_tables
 from explorer.report.answer import answer as sentences_of
 from explorer.report.answer import more
 from explorer.report.notes import enlarged_note, ratio_note
+from explorer.report.words import amount
 from explorer.study import Range
 from explorer.study_files import load_study
 
@@ -161,11 +162,11 @@ def test_the_script_s_data_has_the_seeds_the_layers_and_the_command(record):
     rows = [data["layer_rows"][number] for number in data["layers"]["3"]]
     totals = dict(zip(data["layer_columns"], rows[-1], strict=True))
     assert totals["params"] == f"{record.points['params'][3]:,}"
-    assert data["command"] == "python -m explorer export squeeze_ratio --point POINT"
+    assert data["command"] == ["python -m explorer export squeeze_ratio --point point", ""]
     assert data["sure"]["params"][0] == 1
-    there = replace(record, command="python -m explorer sweep squeeze_ratio --storage 'my runs.db' --data-dir d")
+    there = replace(record, command="python -m explorer sweep squeeze_ratio --storage 'my runs.db' --data-dir=d")
     html = report.report_files(Findings(there))["report.html"].decode()
-    assert "--point POINT --storage 'my runs.db' --data-dir d" in html
+    assert "\" --storage 'my runs.db' --data-dir=d\"" in html
 
 
 def test_figures_are_named_for_those_who_do_not_see_them(record, tmp_path):
@@ -343,6 +344,29 @@ def test_the_answer_of_series_compares_at_equal_costs(scaled):
     found = re.fullmatch(r"At .* M FLOPs, (.*) is best \(30\.0 %\), not separated from (.*)\.", parts[2])
     assert {found[1], *re.split(", | and ", found[2])} == set(scaled.points["series"])
     assert re.search(r"depth only is best \(70\.0 %\), separated from compound, (width|resolution) only and ", parts[3])
+
+
+def test_what_saves_is_on_the_plateau():
+    shares = {0: 0.461, 1: 0.3, 2: 0.4, 3: 0.43, 4: 0.44, 5: 0.45, 6: 0.461, 7: 0.462}
+    answer = plain(answer_of(with_accuracies(make_record("squeeze_ratio", images=1000), shares)))
+    assert answer.endswith(
+        "0.875 and above are not separated from it; of these, 0.875 saves 12 % of the model size (46.1 %)."
+    ) or ("; 0.875 saves 12 %" in answer)
+
+
+@pytest.mark.parametrize(
+    ("cost", "ends", "text"),
+    [
+        ("params", (999_600,), "1.00 M params"),
+        ("params", (950, 5e6), "950 params to 5.00 M params"),
+        ("macs", (6.4e6, 6.52e6), "6.40 to 6.52 M FLOPs"),
+        ("macs", (1.2e12,), "1,200 G FLOPs"),
+        ("memory_access_bytes", (3072 * 2**20,), "3,072 MiB of memory access"),
+        ("latency_seconds", (0.00125,), "1.25 ms of latency"),
+    ],
+)
+def test_amounts_in_sentences(cost, ends, text):
+    assert plain(amount(cost, *ends)) == text
 
 
 def test_the_network_that_series_share_is_named_as_such(scaled):

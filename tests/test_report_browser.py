@@ -187,12 +187,12 @@ def test_a_chosen_point_shows_all_that_is_known_of_it(opened):
         "with probability",
         "seed 2: ",
         "fire2",
-        "export squeeze_ratio --point 3",
+        "export squeeze_ratio --point point3",
     ):
         assert words in text
     assert chosen.locator("svg.curves polyline").count() == 3
     assert page.locator("tr.chosen-row").get_attribute("id") == "point-3"
-    assert "export squeeze_ratio --point 3" in chosen.locator("pre").inner_text()
+    assert "export squeeze_ratio --point point3" in chosen.locator("pre").inner_text()
     # A row of the table chooses its point as well.
     page.locator("#point-6 td").first.click()
     assert chosen.locator("h3").inner_text() == "0.875"
@@ -251,6 +251,16 @@ def test_a_drawn_frame_and_a_text_filter_the_table(opened):
     page.mouse.up()
     assert rows(page) == ["0.375", "0.5", "0.625"]
     assert page.locator("#filter [role=status]").inner_text() == "3 of 8 points"
+    assert page.locator(".chosen h3").count() == 0, "the click that ends a frame chooses nothing"
+    assert page.locator(".brush").is_visible()
+    page.select_option("select[name=x]", "params")
+    assert not page.locator(".brush").is_visible(), "other points stand there now"
+    assert len(rows(page)) == 8
+    page.select_option("select[name=x]", "model_bytes")
+    page.mouse.move(left - 12, max(top, bottom) + 12)
+    page.mouse.down()
+    page.mouse.move(right + 12, min(top, bottom) - 12)
+    page.mouse.up()
     page.fill("#filter input", "0.62")
     assert rows(page) == ["0.625"]
     page.click("#filter button")

@@ -182,9 +182,11 @@ class Accuracies:
 
     def difference(self, point: int, other: int) -> Interval:
         """How much more accurate a point is than another, as `differences` has it; NaN where one has no done run."""
-        if not {point, other} <= set(self.points.tolist()):
+        try:
+            places = self.place(point), self.place(other)
+        except KeyError:
             return UNKNOWN
-        found = self._differences(np.array([self.place(point)]), self.place(other))
+        found = self._differences(np.array(places[:1]), places[1])
         return Interval(*(float(end[0]) for end in found))
 
     def draws(self, count: int, seed: int = 0) -> NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ separated the other way refutes it. All else is undecided, as is a claim about p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Literal
@@ -26,7 +26,7 @@ Verdict = Literal["supported", "refuted", "undecided"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PointComparison:
     """Two points by number, `first` claimed to be the more accurate one, and by how much it is; `margin` is what it may fall short by."""
 
     first: int
@@ -48,8 +48,10 @@ class Judged:
 
     claim: Claim
     verdict: Verdict
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[PointComparison, ...] = ()
     correlation: Interval | None = None
+    missing: tuple[int, ...] = ()
+    """Points that the claim speaks of and that are not measured, by number."""
 
 
 def judge(findings: Findings) -> list[Judged]:
@@ -66,10 +68,8 @@ def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (the for
 def _above(claim: Above, findings: Findings) -> Judged:
     higher = _selected(findings, claim.higher)
     lower = [_selected(findings, selector) for selector in claim.lower]
-    whole = bool(higher) and all(lower)
-    return _decided(
-        claim, findings, [(one, other) for one in higher for points in lower for other in points], whole=whole
-    )
+    pairs = [(one, other) for one in higher for points in lower for other in points]
+    return _decided(claim, findings, pairs, whole=bool(higher) and all(lower))
 
 
 @_judge.register
@@ -91,9 +91,9 @@ def _levels_off(claim: LevelsOff, findings: Findings) -> Judged:
 @_judge.register
 def _best_at_equal_cost(claim: BestAtEqualCost, findings: Findings) -> Judged:
     pairs = []
-    for group in near_in_cost(_lines(findings), claim.cost):
+    for group in near_in_cost(findings.lines, claim.cost):
         own, others = group[group["series"] == claim.series], group[group["series"] != claim.series]
-        pairs += [(one, other) for one in own["point"] for other in others["point"]]
+        pairs += [(int(one), int(other)) for one in own["point"] for other in others["point"]]
     return _decided(claim, findings, pairs)
 
 
@@ -106,46 +106,41 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
 
 
 def _decided(
-    claim: Claim, findings: Findings, pairs: Iterable[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
+    claim: Claim, findings: Findings, pairs: Sequence[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
 ) -> Judged:
-    """`whole` is False where points are missing that the claim speaks of."""
+    """`whole` is False where the study lacks points that the claim speaks of; a network is not compared with itself."""
+    pairs = [(one, other) for one, other in pairs if one != other]
+    measured = set(findings.accuracies.points.tolist())
     comparisons = tuple(
-        Comparison(int(one), int(other), findings.accuracies.difference(int(one), int(other)), margin)
+        PointComparison(one, other, findings.accuracies.difference(one, other), margin)
         for one, other in pairs
+        if {one, other} <= measured
     )
+    missing = tuple(sorted({point for pair in pairs for point in pair} - measured))
     verdicts = {comparison.verdict for comparison in comparisons}
-    if "refuted" in verdicts:
-        return Judged(claim, "refuted", comparisons)
-    return Judged(claim, "supported" if whole and verdicts == {"supported"} else "undecided", comparisons)
+    supported = whole and not missing and verdicts == {"supported"}
+    verdict: Verdict = "refuted" if "refuted" in verdicts else "supported" if supported else "undecided"
+    return Judged(claim, verdict, comparisons, missing=missing)
 
 
 def _selected(findings: Findings, selector: Mapping[str, Any]) -> list[int]:
-    """The measured points that a selector names; a merged point counts as the one that it is merged into."""
-    frame = findings.points
-    frame = frame[frame["accuracy"].notna()]
-    return list(dict.fromkeys(_sources(_matching(frame, selector))))
+    """The points that a selector names, measured or not; a merged point counts as the one that it is merged into."""
+    return list(dict.fromkeys(_sources(_matching(findings.points, selector))))
 
 
 def _along(findings: Findings, over: str, where: Mapping[str, Any]) -> list[tuple[float, int]]:
-    """The measured points of a line through the grid: the value of the metaparameter and the point, rising."""
-    frame = findings.points
-    frame = frame[frame["accuracy"].notna() & frame[over].notna()]
-    line = _matching(frame, where)
+    """The points of a line through the grid, measured or not: the value of the metaparameter and the point, rising."""
+    if over not in findings.points:  # a study that was thinned may vary it no more
+        return []
+    line = _matching(findings.points[findings.points[over].notna()], where)
     return sorted(zip(line[over].astype(float), _sources(line), strict=True))
 
 
 def _matching(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
     """The rows that have these values."""
     rows = frame.to_dict(orient="records")
-    return frame[np.array([all(row[key] == value for key, value in values.items()) for row in rows], dtype=bool)]
+    return frame[np.array([all(row.get(key) == value for key, value in values.items()) for row in rows], dtype=bool)]
 
 
-def _lines(findings: Findings) -> pd.DataFrame:
-    """The measured points of networks that belong to one series only."""
-    measured = findings.measured
-    own = [len(findings.series_of(int(point))) == 1 for point in measured["point"]]
-    return measured[np.array(own, dtype=bool)]
-
-
-def _sources(frame: pd.DataFrame) -> Sequence[int]:
-    return frame["same_as"].fillna(frame["point"]).astype(int).tolist()
+def _sources(frame: pd.DataFrame) -> list[int]:
+    return [int(point) for point in frame["same_as"].fillna(frame["point"])]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from explorer.analysis.accuracies import Accuracies, Interval
 from explorer.analysis.findings import DRAWS, Findings
 from explorer.analysis.fronts import Hypervolume, Reference, areas, hypervolume, pareto_front, reflected
-from explorer.analysis.ranks import FEWEST, agreement
+from explorer.analysis.ranks import FEWEST, rank_correlation
 
 BUDGETS = 5
 """Costs at which the studies are compared, evenly over the logarithm."""
@@ -153,8 +153,7 @@ class Comparison:
                 together = self.common(one, other)
                 if len(together) < FEWEST or together["first"].equals(together["second"]):
                     continue
-                row = agreement([(together["first"].to_numpy(), together["second"].to_numpy())])
-                tau = Interval(row["kendall"], row["kendall_low"], row["kendall_high"])
+                tau = rank_correlation(together["first"], together["second"]).kendall
                 found.append(SharedNetworks(self.names[one], self.names[other], len(together), tau))
         return found
 
@@ -183,12 +182,16 @@ class Comparison:
         return int(means.argmax())
 
     def _standing(self, number: int, place: int, best: int, best_place: int) -> str:
+        if not self.same_images:
+            return ""
         if number == best:
             return "best"
-        if not self.same_images or not self.joined.pooled.freedom:
+        if not self.joined.pooled.freedom:
             return ""
         one, other = int(self._places[best][0][best_place]), int(self._places[number][0][place])
         if one == other:
             return "best"
         found = self.joined.difference(one, other)
+        if math.isnan(found.low):
+            return ""
         return "separated" if found.separated else "not separated"

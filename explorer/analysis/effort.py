@@ -11,7 +11,7 @@ from explorer.recipe import Budget
 
 @dataclass(frozen=True)
 class Effort:
-    """The done and failed runs of a study: how many, and what they took.
+    """The runs of a study whose times are stored, the done ones: how many, and what they took.
 
     `core_seconds` is the time of all runs together, each on one thread; `busy_seconds` is how long at least one of them was going on, by
     the clock; `macs` are the multiply-adds of training, forward and backward (three times those of the forward pass); `first` and
@@ -28,7 +28,7 @@ class Effort:
 
 
 def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
-    """What the runs of `runs_table` took; None where none has ended."""
+    """What the runs of `runs_table` took; None where none is done."""
     ended = runs[runs["seconds"].notna()]
     if ended.empty:
         return None

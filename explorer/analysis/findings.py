@@ -86,6 +86,12 @@ class Findings:
         """The points that have an accuracy, one row for each network."""
         return measured(self.points)
 
+    @property
+    def lines(self) -> pd.DataFrame:
+        """The measured points of networks that belong to one series only, so that series can be compared by them."""
+        own = [len(self.series_of(int(point))) == 1 for point in self.measured["point"]]
+        return self.measured[np.array(own, dtype=bool)]
+
     @cached_property
     def runs(self) -> pd.DataFrame:
         """The runs, as for files."""

@@ -143,7 +143,8 @@ def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
     if draws is None:
         return Interval(estimate, math.nan, math.nan)
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(estimate, 2 * estimate - float(high), 2 * estimate - float(low))
+    # Where draws lie all above the estimate, as with thousands of points, their reflection would leave it out.
+    return Interval(estimate, min(estimate, 2 * estimate - float(high)), max(estimate, 2 * estimate - float(low)))
 
 
 def attainment(runs: pd.DataFrame, costs: pd.Series[float]) -> pd.DataFrame:

@@ -20,6 +20,12 @@ class Latency:
     batch: int
     threads: int
 
+    @property
+    def conditions(self) -> str:
+        """What must be the same for latencies to be compared, in words."""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"batches of {self.batch} on {threads}, {self.dtype}, {self.processor}, torch {self.torch}"
+
     @classmethod
     def of(cls, latencies: pd.DataFrame | None) -> Latency | None:
         """The conditions that most networks were measured under, the smallest batch first; None where nothing was measured.

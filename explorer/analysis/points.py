@@ -83,6 +83,7 @@ def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.Data
     best = int(found.points[found.means.argmax()])
     apart = found.differences(best)
     separated = np.where((apart.low > 0) | (apart.high < 0), "separated", "not separated")
+    separated = np.where(np.isnan(apart.low), "", separated)
     standing = dict(
         zip(found.points.tolist(), separated if found.pooled.freedom else [""] * len(separated), strict=True)
     )

@@ -29,6 +29,8 @@ FEWEST = 5
 RANKED: tuple[Quantity, ...] = ("params", "macs", "activations", "memory_access_bytes", "model_bytes")
 """The costs whose ranks are compared with those of accuracies."""
 
+_ROUNDING = 1e-12  # what computing a correlation of 1 may fall short by
+
 Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Scores, each with the truth that it is held against."""
 
@@ -52,7 +54,7 @@ def agreement(pairs: Pairing) -> dict[str, float]:
 
 def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
     """The 95 % interval of a rank correlation by Fisher's transform; NaN where every order is the same."""
-    if not abs(correlation) < 1:
+    if not abs(correlation) < 1 - _ROUNDING:
         return math.nan, math.nan
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
     middle = math.atanh(correlation)

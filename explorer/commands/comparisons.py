@@ -25,6 +25,7 @@ def compare(
     """Compare stored studies in one report: which of them gets more accuracy for a cost, and how sure that is."""
     from explorer.analysis import COSTS, Findings
     from explorer.analysis.comparison import Comparison
+    from explorer.analysis.fronts import LATENCY
     from explorer.files import check_folder
     from explorer.ledger import Ledger
     from explorer.report.comparison import statements, write_comparison
@@ -45,6 +46,9 @@ def compare(
             raise ExplorerError(
                 f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
             )
+    conditions = {findings.latency.conditions for findings in found if findings.latency}
+    if against == LATENCY and len(conditions) > 1:
+        raise ExplorerError(f"--against {against}: latencies were measured unlike: {'; '.join(sorted(conditions))}")
     comparison = Comparison(found, against)
     screen = console()
     for sentence in statements(comparison):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.analysis import Findings
-from explorer.analysis.plateau import plateau
+from explorer.analysis.plateau import Plateau, plateau
 from explorer.report.words import COSTS, SPACE, amount, listed, missing, percent
 from explorer.space import label
 
@@ -77,7 +77,11 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
 def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> str:
     """Which points are not separated from the best one, and which of these is the cheapest."""
     against = findings.record.study.plot.against
-    who = _plateau(findings) or (
+    level = _level(findings)
+    if level is not None:
+        key = findings.record.metaparameters[0]
+        rivals = rivals[rivals[key].astype(float).between(level.first, level.last)]
+    who = (_plateau(findings, level) if level else "") or (
         _counted(findings, len(rivals))
         if len(rivals) > MOST_NAMES
         else f"Not separated from it: {'; '.join(rivals['label'])}"
@@ -86,7 +90,7 @@ def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> s
     saved = 1 - float(cheapest[against]) / float(best[against])
     if saved < 0.005:  # noqa: PLR2004 (half a percent is not worth a clause)
         return f"{who}; none of these saves any {COSTS[against]}."
-    which = "it" if len(rivals) == 1 else f"of these, {cheapest['label']}"
+    which = cheapest["label"] if len(rivals) == 1 else f"of these, {cheapest['label']}"
     return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {COSTS[against]} ({percent(cheapest['accuracy'])})."
 
 
@@ -95,16 +99,19 @@ def _counted(findings: Findings, rivals: int) -> str:
     return f"{rivals:,} of the {len(findings.measured) - 1:,} other points {are} not separated from it"
 
 
-def _plateau(findings: Findings) -> str:
-    """Of a curve over a metaparameter that is a number: the values that the best one is not separated from; else nothing."""
+def _level(findings: Findings) -> Plateau | None:
+    """Of a curve over a metaparameter that is a number, where it is level around its best point, where that is more than this point."""
     keys = findings.record.metaparameters
     if len(keys) != 1 or not analysis.is_ordered(findings.measured[keys[0]]):
-        return ""
+        return None
     found = plateau(findings.measured, keys[0])
-    if found is None or found.is_single:
-        return ""
+    return None if found is None or found.is_single else found
+
+
+def _plateau(findings: Findings, found: Plateau) -> str:
+    """The values that the best one is not separated from."""
     if found.is_all:
-        return f"No value of {keys[0]} is separated from it"
+        return f"No value of {findings.record.metaparameters[0]} is separated from it"
     if found.to_last:
         return f"{label(found.first)} and above are not separated from it"
     if found.from_first:
@@ -134,7 +141,7 @@ def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
     if findings.shape != "series":
         return {}
     against = findings.record.study.plot.against
-    groups = [group for group in analysis.near_in_cost(findings.measured, against) if len(set(group["series"])) > 1]
+    groups = [group for group in analysis.near_in_cost(findings.lines, against) if len(set(group["series"])) > 1]
     return {frozenset(map(int, group["point"])): _best_of(findings, group, against) for group in groups[-MOST_GROUPS:]}
 
 

@@ -60,14 +60,17 @@ def _layers(findings: Findings) -> dict[str, Any]:
     return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns}
 
 
-def _command(findings: Findings) -> str:
-    """The command that trains a point again, with POINT for its number: with the storage and the data folder of the study's own command."""
-    words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point", "POINT"]
+def _command(findings: Findings) -> list[str]:
+    """The command that trains a point again, what stands before and behind its number: with the storage and data folder of the study's own."""
+    words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
+    rest = []
     try:
         given = shlex.split(findings.record.command)
     except ValueError:  # from Python, it is no command line
         given = []
     for option in ("--storage", "--data-dir"):
         if option in given[:-1]:
-            words += [option, given[given.index(option) + 1]]
-    return shlex.join(words)
+            rest += [option, given[given.index(option) + 1]]
+        rest += [word for word in given if word.startswith(f"{option}=")]
+    # A label may be a number, too; `point3` is none.
+    return [f"{shlex.join(words)} point", f" {shlex.join(rest)}" if rest else ""]

@@ -138,7 +138,6 @@ class FrontView:
         """The points, in the order of the axes' shares."""
         first, accuracy = self.first or "params", self.axes["accuracy"]
         on_front = self.points[front_column(first)].to_numpy(dtype=bool)
-        sure = self.points[probability_column(first)].to_numpy(dtype=float)
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
         xs, ys = (np.round(np.where(placed, at, 0), 1) for at in (self.x(shares), self.y(accuracy.shares)))
@@ -165,12 +164,22 @@ class FrontView:
                 placed,
                 xs,
                 ys,
-                np.round(np.where(np.isfinite(sure), sure, on_front), 2),
+                np.round(self._sure(first), 2),
                 with_bar,
                 *ends,
                 strict=True,
             )
         ]
+
+    @property
+    def probable(self) -> bool:
+        """Whether it is known with which probability points are on a front."""
+        return self.findings.draws is not None
+
+    def _sure(self, cost: str) -> NDArray[np.float64]:
+        """How sure each point is on the front of a cost; without probabilities, whether the measured one is, as 1 or 0."""
+        found = self.points[probability_column(cost)].to_numpy(dtype=float)
+        return np.where(np.isfinite(found), found, self.points[front_column(cost)].to_numpy(dtype=float))
 
     def stairs(self, cost: str) -> str:
         """The front of a cost as a path: the best accuracy for each amount."""
@@ -209,10 +218,7 @@ class FrontView:
 
     def _front(self, cost: str) -> NDArray[np.int64]:
         """The places of the points on the front of a cost, from the cheapest."""
-        column = front_column(cost)
-        if column not in self.points:
-            return np.array([], dtype=np.int64)
-        places = np.flatnonzero(self.points[column].to_numpy(dtype=bool))
+        places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
         return places[np.lexsort((self.axes["accuracy"].shares[places], self.axes[cost].shares[places]))]
 
     @staticmethod
@@ -242,11 +248,8 @@ class FrontView:
             "points": [int(point) for point in self.points["point"]],
             "names": self.names,
             "shares": {key: _numbers(axis.shares) for key, axis in self.axes.items()},
-            "sure": {
-                cost: _numbers(self.points[probability_column(cost)].to_numpy(dtype=float), 3)
-                for cost in self.axes
-                if probability_column(cost) in self.points
-            },
+            "sure": {cost: _numbers(self._sure(cost), 3) for cost in self.axes if cost != "accuracy"},
+            "probable": self.probable,
         }
 
 

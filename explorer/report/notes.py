@@ -78,15 +78,16 @@ def evidence(judged: Judged, findings: Findings) -> str:
             return "Too few points are measured to rank them."
         ends = "" if math.isnan(tau.low) else f" (95 % interval {tau.low:.2f} to {tau.high:.2f})"
         return f"Kendall's tau over {len(findings.measured)} points is {tau.estimate:.2f}{ends}."
-    if not judged.comparisons:
-        return "The points that it speaks of are not measured here."
     names = findings.points.set_index("point")["label"]
+    missing = f"Not measured: {'; '.join(names[point] for point in judged.missing)}." if judged.missing else ""
+    if not judged.comparisons:
+        return missing or "This study has no points that could be compared for it."
     said = [f"{names[one.first]} less {names[one.second]}: {points_of(one.difference)}" for one in judged.comparisons]
     shown = said[:MOST_NAMES] + ([f"and {len(said) - MOST_NAMES} more"] if len(said) > MOST_NAMES else [])
     margin = judged.comparisons[0].margin
     points = "point" if math.isclose(margin, 0.01) else "points"
     start = f"A gain of up to {100 * margin:g} {points} counts as none. " if margin else ""
-    return f"{start}{'; '.join(shown)}."
+    return f"{start}{'; '.join(shown)}. {missing}".strip()
 
 
 def points_of(found: Interval) -> str:
@@ -101,7 +102,7 @@ def points_of(found: Interval) -> str:
 def cost_note(effort: Effort | None) -> str:
     """What the runs took, in a sentence."""
     if effort is None:
-        return "No run has ended yet."
+        return "No run is done yet."
     return (
         f"{effort.runs:,} runs took {effort.core_seconds:,.0f} core-seconds; at least one was going on for {effort.busy_seconds:,.0f} seconds by "
         f"the clock, from {effort.first:%Y-%m-%d %H:%M} to {effort.last:%Y-%m-%d %H:%M} UTC. Training took {effort.macs:.2g} multiply-adds, forward and "

@@ -17,7 +17,6 @@ from explorer.space import amount, label
 from explorer.study import Study
 
 UNKNOWN = "\N{EN DASH}"
-FRONT_COLUMNS = ("front of params, %", "front of FLOPs, %")
 _MORE_COSTS = {
     "activations": ("activations", 0, 1.0),
     "memory_access_bytes": ("memory access, MiB", 2, 2**-20),
@@ -47,7 +46,7 @@ def measured_points(findings: Findings) -> Table:
     measured = (
         *("accuracy, %", "spread, points", "seeds done", "params", "FLOPs (multiply-adds)"),
         *(title for title, _, _ in costs.values()),
-        *FRONT_COLUMNS,
+        *("front of params", "front of FLOPs"),
     )
     rows = [
         [
@@ -82,7 +81,7 @@ def _on_front(row: Mapping[Any, Any], cost: str) -> str:
     """The probability that a point is on the front of a cost in percent; without one, whether the measured point is."""
     share = row[probability_column(cost)]
     if math.isfinite(share):
-        return f"{100 * share:.0f}"
+        return f"{100 * share:.0f} %"
     return "yes" if row[front_column(cost)] else UNKNOWN
 
 
@@ -163,7 +162,7 @@ def _latency(findings: Findings) -> str:
     found = findings.latency
     if found is None:
         return "not measured; `explorer latency` does"
-    return f"median time of a batch of {found.batch} on {found.threads} thread{'s' if found.threads > 1 else ''}, {found.dtype}, {found.processor}, torch {found.torch}"
+    return f"median time of {found.conditions}"
 
 
 def recipe_text(recipe: Recipe) -> str:

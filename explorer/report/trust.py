@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,8 +67,8 @@ def no_certificate(record: StudyRecord) -> str:
     # The command takes the usual recipe, and as many validation images as there usually are.
     if study.recipe != Recipe() or study.budget.validation != Budget().validation:
         return said
-    command = f"certify {study.space} --preset {study.preset} --data {study.data} --budget {study.budget.short}"
-    return f"{said} `python -m explorer {command}` does."
+    command = ["certify", study.space, "--preset", study.preset, "--data", study.data, "--budget", study.budget.short]
+    return f"{said} `python -m explorer {shlex.join(command)}` does; one of a half or a quarter of the epochs covers this budget too."
 
 
 def _verdict(above: Interval) -> str:

@@ -31,19 +31,31 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def _scaled(cost: str, value: float) -> tuple[float, str]:
-    """What to divide an amount of a cost by in a sentence, and the words behind it."""
-    if cost.endswith("bytes"):
-        return 2.0**20, f"MiB of {COSTS[cost]}"
-    scale, prefix = prefixed(value)
-    return scale, f"{prefix} {COSTS[cost]}".strip()
-
-
 def amount(cost: str, low: float, high: float | None = None) -> str:
-    """An amount of a cost in a sentence, or a range: `364 k params`, `6.40 to 6.52 M FLOPs`."""
-    scale, words = _scaled(cost, low if high is None else high)
-    numbers = dict.fromkeys(f"{value / scale:#.3g}".rstrip(".") for value in (low, high) if value is not None)
-    return f"{' to '.join(numbers)}{SPACE}{words}"
+    """An amount of a cost in a sentence, or a range: `364 k params`, `6.40 to 6.52 M FLOPs`, `1.25 ms of latency`."""
+    ends = [low] if high is None else [low, high]
+    scaled = [_scaled(cost, end) for end in ends]
+    if len({unit for _, unit in scaled}) == 1:
+        numbers = dict.fromkeys(number for number, _ in scaled)
+        return f"{' to '.join(numbers)}{SPACE}{scaled[0][1]}"
+    return " to ".join(f"{number}{SPACE}{unit}" for number, unit in scaled)
+
+
+def _scaled(cost: str, value: float) -> tuple[str, str]:
+    """An amount with three digits, and its unit."""
+    if cost == "latency_seconds":
+        return _digits(1e3 * value), "ms of latency"
+    if cost.endswith("bytes"):
+        return _digits(value / 2**20), f"MiB of {COSTS[cost]}"
+    scale, prefix = prefixed(float(f"{value:.3g}"))
+    return _digits(value / scale), f"{prefix} {COSTS[cost]}".strip()
+
+
+def _digits(value: float) -> str:
+    """Three digits, and more before the point where there are more."""
+    rounded = float(f"{value:.3g}")
+    places = max(0, 2 - math.floor(math.log10(rounded))) if rounded else 0
+    return f"{rounded if places else value:,.{places}f}"
 
 
 def missing(value: object) -> bool:

@@ -18,11 +18,13 @@
   const rowOf = new Map(rows.map((row) => [row.id, row]));
   const [left, right, bottom, top] = data.frame;
   const SHOWN = 200; // rows at a time
+  const LIKELY = 0.05; // probability from which on a mark has the colour of the front
   const REACH = 16; // how near the pointer must be to a point, in units of the figure
   let places = []; // [x, y] of each point, or null
   let framed = null; // the identifiers of the rows inside the drawn frame
   let selected = -1;
   let most = SHOWN;
+  let near = null; // the row of the point under the pointer
 
   const make = (name, text, parent) => {
     const element = document.createElement(name);
@@ -53,11 +55,9 @@
       if (!known) return null;
       const at = [left + across * (right - left), bottom - up * (bottom - top)];
       mark.setAttribute("transform", `translate(${at[0].toFixed(1)} ${at[1].toFixed(1)})`);
-      const sure = (data.sure[x] ?? [])[i];
-      if (sure !== undefined && sure !== null) {
-        mark.lastElementChild.setAttribute("fill-opacity", y === "accuracy" ? sure : 1);
-        mark.classList.toggle("on", y !== "accuracy" || sure >= 0.05);
-      }
+      const sure = y === "accuracy" && data.sure[x] ? data.sure[x][i] : 1;
+      mark.lastElementChild.setAttribute("fill-opacity", sure);
+      mark.classList.toggle("on", sure >= LIKELY);
       return at;
     });
     ringAt(selected);
@@ -100,7 +100,7 @@
   function hover(i) {
     tip.hidden = i < 0;
     ringAt(i < 0 ? selected : i);
-    for (const row of table.querySelectorAll("tr.near")) row.classList.remove("near");
+    near?.classList.remove("near");
     if (i < 0) return;
     const cells = cellsOf(i);
     tip.replaceChildren();
@@ -114,14 +114,18 @@
     const x = places[i][0] * scale;
     tip.style.left = `${Math.min(Math.max(x, 90), box.width - 90)}px`;
     tip.style.top = `${places[i][1] * scale}px`;
-    rowOf.get(`point-${data.points[i]}`).classList.add("near");
+    near = rowOf.get(`point-${data.points[i]}`);
+    near.classList.add("near");
   }
 
   function choose(i) {
-    selected = i;
     ringAt(i);
-    for (const row of table.querySelectorAll("tr.chosen-row")) row.classList.remove("chosen-row");
-    marks.forEach((mark) => mark.removeAttribute("aria-current"));
+    if (selected >= 0) {
+      rowOf.get(`point-${data.points[selected]}`).classList.remove("chosen-row");
+      marks[selected].removeAttribute("aria-current");
+    }
+    selected = i;
+    root.querySelector("[role=status]").textContent = `chosen: ${marks[i].querySelector("title").textContent}`;
     chosen.replaceChildren();
     const point = data.points[i];
     const row = rowOf.get(`point-${point}`);
@@ -139,14 +143,14 @@
       if (shares[i] === null) continue;
       const entry = make("div", undefined, list);
       make("dt", `on the front of ${data.costs[cost]}`, entry);
-      make("dd", `with probability ${(100 * shares[i]).toFixed(0)} %`, entry);
+      make("dd", data.probable ? `with probability ${(100 * shares[i]).toFixed(0)} %` : shares[i] ? "yes" : "no", entry);
     }
     curves(data.runs[point] ?? []);
     layers(data.layers[point]);
     make("h4", "Train it again, and take it along", chosen);
     const command = make("pre", undefined, chosen);
     command.tabIndex = 0;
-    make("code", data.command.replace("POINT", point), command);
+    make("code", `${data.command[0]}${point}${data.command[1]}`, command);
   }
 
   function curves(runs) {
@@ -197,8 +201,8 @@
 
   // The table: sorted by a column, and of all rows those that the frame and the text leave.
   const value = (text) => {
-    const number = parseFloat(text.replace(/,/g, ""));
-    return Number.isNaN(number) ? text : number;
+    const plain = text.replace(/,/g, "").replace(/ (\u00b1 .*|%)$/, "");
+    return plain && !Number.isNaN(Number(plain)) ? Number(plain) : text;
   };
   function compare(one, other) {
     if (typeof one === typeof other) return typeof one === "number" ? one - other : one.localeCompare(other);
@@ -239,10 +243,18 @@
     most = Infinity;
     fill();
   });
-  window.addEventListener("beforeprint", () => rest.firstElementChild.click());
+  window.addEventListener("beforeprint", () => {
+    most = Infinity;
+    fill();
+  });
+  window.addEventListener("afterprint", () => {
+    most = SHOWN;
+    fill();
+  });
 
   // The pointer: near a point it tells of it, a click chooses it, and drawing with a mouse frames several.
   let from = null;
+  let drew = false; // a frame was drawn just now, and the click that ends it is none
   svg.addEventListener("pointermove", (event) => {
     const at = pointer(event);
     if (!from) return hover(nearest(at));
@@ -261,6 +273,7 @@
     const [x, y] = [0, 1].map((axis) => [Math.min(at[axis], from[axis]), Math.max(at[axis], from[axis])]);
     const moved = Math.hypot(at[0] - from[0], at[1] - from[1]) > 5;
     from = null;
+    drew = moved;
     if (!moved) return;
     const inside = [...places.keys()].filter((i) => {
       const point = places[i];
@@ -273,6 +286,10 @@
   svg.addEventListener("dragstart", (event) => event.preventDefault());
   svg.addEventListener("click", (event) => {
     event.preventDefault();
+    if (drew) {
+      drew = false;
+      return;
+    }
     const mark = event.target.closest(".mark");
     // A key on a mark clicks it without a place of its own.
     if (event.detail === 0 && mark) return choose(marks.indexOf(mark));
@@ -302,7 +319,13 @@
   });
 
   for (const element of [form, chosen, filter, ...root.querySelectorAll(".scripted")]) element.hidden = false;
-  form.addEventListener("change", place);
+  form.addEventListener("change", () => {
+    // What was framed stands elsewhere now.
+    framed = null;
+    show(brush, false);
+    place();
+    fill();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   place();
   fill();

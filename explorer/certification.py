@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from explorer.analysis import CONFIDENCE, Interval, difference
+from explorer.analysis import CONFIDENCE, Accuracies, Interval
 from explorer.analysis.ranks import FEWEST, Pairing, agreement
 from explorer.certificate import FACTORS, Certificate, CertifiedRun, Pairs
 from explorer.errors import ExplorerError
@@ -102,16 +102,17 @@ def separated_pairs(records: Sequence[StudyRecord]) -> tuple[Pairs, ...]:
     """
     points = sorted(set.intersection(*(_done(record) for record in records)))
     macs = records[0].points.set_index("point")["macs"]
-    largest = {pair: difference(records[-1], *pair) for pair in itertools.combinations(points, 2)}
+    *smaller, long = map(Accuracies.of, records)
+    largest = {pair: long.difference(*pair) for pair in itertools.combinations(points, 2)}
     separated = {pair: found.estimate > 0 for pair, found in largest.items() if found.separated}
     by_macs = sum(
         macs[one] != macs[other] and (macs[one] > macs[other]) == better for (one, other), better in separated.items()
     )
     pairs = []
-    for factor, record in zip(FACTORS[:-1], records[:-1], strict=True):
+    for factor, accuracies in zip(FACTORS[:-1], smaller, strict=True):
         same = opposite = 0
         for pair, first_is_better in separated.items():
-            found = difference(record, *pair)
+            found = accuracies.difference(*pair)
             same += found.separated and (found.estimate > 0) == first_is_better
             opposite += found.separated and (found.estimate > 0) != first_is_better
         pairs.append(Pairs(factor=factor, total=len(separated), same=same, opposite=opposite, by_macs=by_macs))

@@ -15,7 +15,7 @@ def commit() -> str:
         name = _git(package, "rev-parse", "--short=12", "HEAD")
         changed = _git(package, "status", "--porcelain", "--", ".", "../studies")
     except (OSError, subprocess.SubprocessError):
-        return "not known: no repository holds this code"
+        return "not known: git tells of no repository that holds this code"
     return f"{name}, changed" if changed else name
 
 

@@ -90,7 +90,7 @@ def test_one_seed_gives_the_interval_of_the_images_alone():
     assert summary["spread"].isna().all()
     p = summary["accuracy"][0]
     assert summary["high"][0] - p == pytest.approx(1.966 * math.sqrt(p * (1 - p) / 399), rel=1e-3)
-    assert math.isnan(analysis.seed_variance(record).deviation)
+    assert math.isnan(analysis.Accuracies.of(record).pooled.deviation)
     assert not analysis.difference(record, 0, 7).separated
 
 

@@ -139,9 +139,7 @@ def test_a_network_is_not_compared_with_itself():
 def test_a_claim_of_a_metaparameter_that_a_thinned_study_does_not_vary_is_undecided():
     record = make_record("squeeze_ratio", images=100)
     without = replace(record, points=record.points.rename(columns={"squeeze_ratio": "other"}))
-    found = Findings(without)
-    found.__dict__["points"] = found.points
-    assert {judged.verdict for judged in judge(found)} == {"undecided"}
+    assert {judged.verdict for judged in judge(Findings(without))} == {"undecided"}
 
 
 def test_the_evidence_names_points_and_intervals():

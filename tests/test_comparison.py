@@ -37,20 +37,20 @@ def test_the_lead_is_the_mean_difference_of_the_staircases_over_the_logarithm_of
     assert reference.largest == max(one.costs_of("macs").max() for one in three.studies)
     budgets = np.geomspace(reference.smallest, reference.largest, 20_001)
     means = [np.mean([staircase(one, "macs", budget) for budget in budgets[::20]]) for one in three.studies]
-    for lead, (one, other) in zip(three.leads(), [(0, 1), (0, 2), (1, 2)], strict=True):
+    for lead, (one, other) in zip(three.leads, [(0, 1), (0, 2), (1, 2)], strict=True):
         assert lead.difference.estimate == pytest.approx(means[one] - means[other], abs=5e-4)
-    for volume, mean in zip(three.hypervolumes(), means, strict=True):
+    for volume, mean in zip(three.hypervolumes, means, strict=True):
         assert volume.mean_accuracy.estimate == pytest.approx(mean, abs=5e-4)
 
 
 def test_a_study_leads_a_copy_of_itself_by_nothing(three):
     record = three.studies[0].record
     found = Comparison([Findings(record), Findings(named(record, "copy"))], "macs")
-    (lead,) = found.leads()
+    (lead,) = found.leads
     assert lead.difference.estimate == 0
     assert not lead.difference.separated
     # The images are shared and cancel; what is left is the spread between seeds.
-    own = found.hypervolumes()[0].mean_accuracy
+    own = found.hypervolumes[0].mean_accuracy
     assert lead.difference.high - lead.difference.low < own.high - own.low
 
 
@@ -64,14 +64,13 @@ def test_joined_accuracies_compare_points_of_different_studies_image_by_image():
         Accuracies.of(record_of_bits({0: bits[2], 1: bits[3]})),
     ]
     joined = Accuracies.joined(parts)
-    assert joined.difference(3, 0) == pytest.approx(whole.difference(3, 0)) or joined.difference(
-        3, 0
-    ) == whole.difference(3, 0)
+    found, expected = joined.difference(3, 0), whole.difference(3, 0)
+    assert (found.estimate, found.low, found.high) == pytest.approx((expected.estimate, expected.low, expected.high))
     assert joined.pooled == whole.pooled
 
 
 def test_at_each_budget_stands_the_best_affordable_point(three):
-    frame = three.at_budgets()
+    frame = three.at_budgets
     assert len(frame) == 15
     for row in frame.to_dict(orient="records"):
         findings = three.studies[three.names.index(row["study"])]
@@ -85,12 +84,12 @@ def test_points_that_share_their_runs_are_one_point():
     part = named(replace(whole, points=whole.points.head(5), runs=whole.runs[whole.runs["point"] < 5]), "part")
     found = Comparison([Findings(part), Findings(whole)], "macs")
     assert len(found.joined.points) == 8
-    (lead,) = found.leads()
+    (lead,) = found.leads
     # The two differ in the points that only one has; up to the fifth they are the same to the last draw.
     one, other = found.draws
     assert (one == other[:5]).all()
     assert lead.difference.estimate < 0
-    standings = found.at_budgets().groupby("budget")["standing"].agg(list)
+    standings = found.at_budgets.groupby("budget")["standing"].agg(list)
     assert standings.iloc[0] == ["best", "best"], "one network is not compared with itself"
 
 
@@ -98,16 +97,16 @@ def test_other_images_are_not_compared_but_shared_networks_are_ranked():
     one = make_record("squeeze_ratio", images=500)
     other = named(replace(make_record("squeeze_ratio", images=500, random=3), data_fingerprint="a" * 64), "elsewhere")
     found = Comparison([Findings(one), Findings(other)], "macs")
-    assert found.leads() == []
-    assert found.on_joint_front() is None
-    (shared,) = found.shared_networks()
+    assert found.leads == []
+    assert found.on_joint_front is None
+    (shared,) = found.shared_networks
     assert shared.networks == 8
     together = found.common(0, 1)
     order = np.sign(
         np.subtract.outer(*[together["first"].to_numpy()] * 2) * np.subtract.outer(*[together["second"].to_numpy()] * 2)
     )
     assert shared.kendall.estimate == pytest.approx(order.sum() / (8 * 7), abs=0.08)
-    assert set(found.at_budgets()["standing"]) == {""}, "no best one of different images"
+    assert set(found.at_budgets["standing"]) == {""}, "no best one of different images"
     said = " ".join(statements(found))
     assert "measured on different images, so their accuracies are not compared" in said
     assert "have both measured 8 networks" in said
@@ -121,7 +120,7 @@ def test_much_unlike_numbers_of_points_are_warned_of(tmp_path):
 
 
 def test_the_joint_front_is_that_of_all_points(three):
-    counts = three.on_joint_front()
+    counts = three.on_joint_front
     rows = [
         (float(cost), value, name)
         for one, name in zip(three.studies, three.names, strict=True)

@@ -6,7 +6,6 @@ from explorer.analysis.accuracies import (
     Interval,
     SeedVariance,
     difference,
-    seed_variance,
     validation_images,
 )
 from explorer.analysis.findings import Findings
@@ -38,7 +37,6 @@ __all__ = [
     "published_source",
     "ranked",
     "runs_table",
-    "seed_variance",
     "shape",
     "share_columns",
     "summarise",

@@ -312,11 +312,6 @@ def difference(record: StudyRecord, point: int, other: int) -> Interval:
     return Accuracies.of(record).difference(point, other)
 
 
-def seed_variance(record: StudyRecord) -> SeedVariance:
-    """The variance between seeds, pooled; without a second seed anywhere it is not known and counts as 0."""
-    return Accuracies.of(record).pooled
-
-
 def validation_images(record: StudyRecord) -> int:
     """How many validation images the runs were measured on; 0 where no run says."""
     return next((len(bits) for bits in record.runs["correct"] if is_stored(bits)), 0)

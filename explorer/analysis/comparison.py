@@ -94,6 +94,7 @@ class Comparison:
         drawn = self.joined.draws(DRAWS)
         return [None if drawn is None else drawn[rows] for rows, _ in self._places]
 
+    @cached_property
     def hypervolumes(self) -> list[Hypervolume]:
         """What the front of each study encloses over the common budgets; empty where there are none."""
         if self.reference is None:
@@ -103,6 +104,7 @@ class Comparison:
             for one, drawn in zip(self.studies, self.draws, strict=True)
         ]
 
+    @cached_property
     def leads(self) -> list[Lead]:
         """The mean lead of each study over each later one; empty where the images or the costs do not allow it."""
         if self.reference is None or not self.same_images:
@@ -116,6 +118,7 @@ class Comparison:
                 found.append(Lead(self.names[one], self.names[other], reflected(estimate, drawn)))
         return found
 
+    @cached_property
     def at_budgets(self) -> pd.DataFrame:
         """The best affordable point of each study at each budget, one row each.
 
@@ -136,6 +139,7 @@ class Comparison:
                 rows.append(row | {"standing": self._standing(number, place, best, places[best])})
         return pd.DataFrame(rows)
 
+    @cached_property
     def on_joint_front(self) -> pd.Series[int] | None:
         """How many points of the front of all studies together belong to each, by name; None where the images differ."""
         if not self.same_images:
@@ -145,6 +149,7 @@ class Comparison:
         counts = together[pareto_front(together, self.cost)]["study"].value_counts()
         return counts.reindex(self.names, fill_value=0)
 
+    @cached_property
     def shared_networks(self) -> list[SharedNetworks]:
         """How each two studies rank the networks that both have measured, where these are five or more and do not share their runs."""
         found = []

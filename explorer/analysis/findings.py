@@ -54,7 +54,7 @@ class Findings:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """`ranked`, and for each of `COSTS` whether a point is on its front, and with which probability (NaN where that is not known).
+        """`ranked`, and for each of `costs` whether a point is on its front, and with which probability (NaN where that is not known).
 
         Points that are merged into another, or not measured, are on no front.
         """
@@ -89,8 +89,9 @@ class Findings:
     @property
     def lines(self) -> pd.DataFrame:
         """The measured points of networks that belong to one series only, so that series can be compared by them."""
-        own = [len(self.series_of(int(point))) == 1 for point in self.measured["point"]]
-        return self.measured[np.array(own, dtype=bool)]
+        points = self.points
+        series = points.groupby(points["same_as"].fillna(points["point"]))["series"].nunique()
+        return self.measured[(self.measured["point"].map(series) == 1).to_numpy(dtype=bool)]
 
     @cached_property
     def runs(self) -> pd.DataFrame:

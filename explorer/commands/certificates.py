@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from explorer.commands.studies import Reports, Storage
+from explorer.commands.studies import DataDir, Reports, Storage
 from explorer.console import console
 from explorer.errors import ExplorerError
 
@@ -19,7 +19,7 @@ def certify(
     space: Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")],
     preset: Annotated[str, typer.Option(help="The preset that points are drawn around.")] = "cifar",
     data: Annotated[str, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")] = "proxy",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")] = None,
+    data_dir: DataDir = None,
     budget: Annotated[
         str | None,
         typer.Option(

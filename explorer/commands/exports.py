@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from explorer.commands.studies import Storage
+from explorer.commands.studies import DataDir, Storage
 from explorer.console import console, print_table
 from explorer.console import count as count_cell
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from explorer.export.retraining import Task
     from explorer.ledger import Ledger
     from explorer.training import Trained
-
-DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")]
 
 
 def export(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that holds studies and runs.")]
 MOST_ROWS = 50  # points that are all printed; of more, the most accurate ones
+DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")]
 Reports = Annotated[Path, typer.Option(help="Folder that the report's folder is made in.")]
 
 
@@ -32,7 +33,7 @@ def sweep(
     data: Annotated[
         str | None, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")] = None,
+    data_dir: DataDir = None,
     seeds: Annotated[int | None, typer.Option(help="Trainings of every point.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     images: Annotated[int | None, typer.Option(help="Training images.")] = None,

@@ -48,7 +48,8 @@ MOST_CURVES = 20
 
 _FEWEST_SHARED = 3  # values that a published curve and a study must share to be compared in shape
 _ASIDE = 2.4  # points of type between the lines of two series
-_UNLIKELY = 0.05  # probability below which a mark has the colour of those that are on no front
+UNLIKELY = 0.05
+"""Probability up to which a mark has the colour of those that are on no front."""
 _MOST_TRIED = 60  # labels that are tried to be placed
 
 
@@ -185,7 +186,7 @@ def front(
     on_front = (points[front_column(cost)] if front_column(cost) in points else pareto_front(points, cost)).to_numpy()
     sure = points[probability_column(cost)] if probability_column(cost) in points else pd.Series(math.nan, points.index)
     filled = sure.fillna(pd.Series(on_front, points.index).astype(float)).to_numpy(dtype=float)
-    colours = [BLUE if on or share > _UNLIKELY else GREY for on, share in zip(on_front, filled, strict=True)]
+    colours = [BLUE if on or share > UNLIKELY else GREY for on, share in zip(on_front, filled, strict=True)]
     few = _spaced(on_front, marks.x) if on_front.sum() > MOST_LABELS else on_front
     marks.bars([BLUE if on else GREY for on in on_front], few if marks.crowded else None)
     marks.draw(colours, filled, on_front)

@@ -13,7 +13,8 @@ from explorer.drawing.figures import FOLDER, TALL_INCHES, panel
 from explorer.report.index import SUMMARY, Summary
 from explorer.report.pages import environment, write_page
 from explorer.report.tables import Table, number, recipe_text, whole
-from explorer.report.trust import missing_points, trust, with_interval
+from explorer.report.trust import missing_points, trust
+from explorer.report.words import with_interval
 
 
 def write_certificate(certificate: Certificate, folder: Path) -> Path:

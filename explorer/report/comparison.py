@@ -20,7 +20,7 @@ UNLIKE = 4  # times as many points as another study has, from where intervals of
 
 def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path:
     """Writes `report.html`, the tables as CSV and the figures into a folder; returns the page's path."""
-    budgets, panels = comparison.at_budgets(), _panels(comparison)
+    budgets, panels = comparison.at_budgets, _panels(comparison)
     page = (
         environment()
         .get_template("comparison.html.j2")
@@ -54,16 +54,16 @@ def statements(comparison: Comparison) -> list[str]:
         )
     elif comparison.reference is None:
         said.append(f"All points cost the same {COSTS[comparison.cost]}, so there are no budgets to compare over.")
-    counts = comparison.on_joint_front()
+    counts = comparison.on_joint_front
     if counts is not None:
         parts = [f"{count} of {name}" for name, count in counts.items()]
         said.append(f"On the front of all together, accuracy against {COSTS[comparison.cost]}, are {listed(parts)}.")
-    return [*said, *(_shared(shared) for shared in comparison.shared_networks())]
+    return [*said, *(_shared(shared) for shared in comparison.shared_networks)]
 
 
 def _leads(comparison: Comparison) -> list[str]:
     """Which study is ahead of which, in a sentence for all."""
-    reference, leads = comparison.reference, comparison.leads()
+    reference, leads = comparison.reference, comparison.leads
     if reference is None or not leads:
         return []
     budgets = f"{amount(comparison.cost, reference.smallest)} to {amount(comparison.cost, reference.largest)}"
@@ -109,7 +109,7 @@ def _panels(comparison: Comparison) -> list[Panel]:
             partial(comparison_plots.errors, comparison),
         ),
     ]
-    for number_, shared in enumerate(comparison.shared_networks()):
+    for number_, shared in enumerate(comparison.shared_networks):
         names = (shared.first, shared.second)
         together = comparison.common(comparison.names.index(shared.first), comparison.names.index(shared.second))
         title = f"The same networks in {shared.first} and {shared.second}"
@@ -123,7 +123,7 @@ def _fronts(comparison: Comparison) -> Table:
     columns = ("study", "hypervolume", "mean accuracy over the budgets, %")
     rows = [
         [name, with_ends(found.area, 100), with_ends(found.mean_accuracy, 100)]
-        for name, found in zip(comparison.names, comparison.hypervolumes(), strict=False)
+        for name, found in zip(comparison.names, comparison.hypervolumes, strict=False)
     ]
     reference = comparison.reference
     caption = "There are no common budgets."
@@ -138,7 +138,7 @@ def _fronts(comparison: Comparison) -> Table:
 
 def _budgets(comparison: Comparison) -> Table:
     """The best affordable point of each study at each budget."""
-    frame = comparison.at_budgets()
+    frame = comparison.at_budgets
     rows = [
         [
             amount(comparison.cost, row["budget"]),

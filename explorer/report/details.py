@@ -13,7 +13,7 @@ from explorer.analysis import Findings
 from explorer.analysis.ranks import cost_ranks
 from explorer.drawing.figures import Panel
 from explorer.report.tables import UNKNOWN, Table, cell, number, whole
-from explorer.report.words import COSTS, SPACE
+from explorer.report.words import COSTS, SPACE, with_interval
 
 PANELS = ("surrogate", "importance", "parallel", "edf")
 
@@ -62,7 +62,7 @@ def _ranks(findings: Findings) -> Table | None:
     if frame.empty:
         return None
     rows = [
-        [COSTS[row["cost"]], whole(row["n"]), _with_ends(row, "kendall"), _with_ends(row, "spearman")]
+        [COSTS[row["cost"]], whole(row["n"]), with_interval(row, "kendall"), with_interval(row, "spearman")]
         for row in frame.to_dict(orient="records")
     ]
     caption = "How well a cost alone orders the measured accuracies; in brackets 95 % intervals for so many points."
@@ -75,7 +75,7 @@ def _importance(findings: Findings) -> Table | None:
     if frame is None:
         return None
     rows = [
-        [row["metaparameter"], _with_ends(row, "first"), _with_ends(row, "total")]
+        [row["metaparameter"], with_interval(row, "first"), with_interval(row, "total")]
         for row in frame.to_dict(orient="records")
     ]
     caption = (
@@ -128,8 +128,3 @@ def _standing(row: Mapping[Any, Any]) -> str:
     return (
         f"{100 * row['below']:.0f} ({100 * row['below_low']:.0f} to {100 * row['below_high']:.0f}) of {row['equal']:,}"
     )
-
-
-def _with_ends(row: Mapping[Any, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:.2f}" if math.isnan(low) else f"{row[name]:.2f} ({low:.2f} to {high:.2f})"

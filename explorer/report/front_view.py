@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.drawing.labels import ACCURACY, unit
+from explorer.drawing.plots import UNLIKELY
 from explorer.report.choices import chosen_points
 
 WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
@@ -79,7 +80,7 @@ class Label:
 class Mark:
     """A measured point: its number, what is told of it, its place (0, 0 where it has none), how sure it is on the front, its interval as a path.
 
-    `chosen` says whether a published network stands where it does.
+    `chosen` says whether a published network stands where it does, and `on` whether it has the colour of the front.
     """
 
     point: int
@@ -90,6 +91,7 @@ class Mark:
     sure: float
     bar: str
     chosen: bool
+    on: bool
 
 
 class FrontView:
@@ -146,7 +148,7 @@ class FrontView:
             for end in ("low", "high")
         ]
         told = zip(self.names, self.points["accuracy"], strict=True)
-        with_bar = np.isfinite(ends[0]) & (on_front | (len(self.points) <= _BARS))
+        with_bar = np.isfinite(ends[0]) & (on_front | (not self.many))
         return [
             Mark(
                 int(point),
@@ -157,8 +159,9 @@ class FrontView:
                 float(share),
                 f"M0 {low:.1f}V{high:.1f}" if bar else "",
                 int(point) in self.chosen,
+                bool(on),
             )
-            for point, (name, mean), known, x, y, share, bar, low, high in zip(
+            for point, (name, mean), known, x, y, share, bar, on, low, high in zip(
                 self.points["point"],
                 told,
                 placed,
@@ -166,10 +169,16 @@ class FrontView:
                 ys,
                 np.round(self._sure(first), 2),
                 with_bar,
+                self._on(first),
                 *ends,
                 strict=True,
             )
         ]
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many points that only those on a front show their intervals, and marks are small."""
+        return len(self.points) > _BARS
 
     @property
     def probable(self) -> bool:
@@ -180,6 +189,10 @@ class FrontView:
         """How sure each point is on the front of a cost; without probabilities, whether the measured one is, as 1 or 0."""
         found = self.points[probability_column(cost)].to_numpy(dtype=float)
         return np.where(np.isfinite(found), found, self.points[front_column(cost)].to_numpy(dtype=float))
+
+    def _on(self, cost: str) -> NDArray[np.bool_]:
+        """Which points are on the front of a cost, or are not unlikely to be."""
+        return self.points[front_column(cost)].to_numpy(dtype=bool) | (self._sure(cost) > UNLIKELY)
 
     def stairs(self, cost: str) -> str:
         """The front of a cost as a path: the best accuracy for each amount."""
@@ -249,6 +262,7 @@ class FrontView:
             "names": self.names,
             "shares": {key: _numbers(axis.shares) for key, axis in self.axes.items()},
             "sure": {cost: _numbers(self._sure(cost), 3) for cost in self.axes if cost != "accuracy"},
+            "on": {cost: self._on(cost).astype(int).tolist() for cost in self.axes if cost != "accuracy"},
             "probable": self.probable,
         }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 from explorer.analysis import Interval
 from explorer.certificate import ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification import BEST, above_macs, complete, rankers
 from explorer.recipe import Budget, Recipe
 from explorer.record import StudyRecord
+from explorer.report.words import with_interval
 
 
 def trust(certificate: Certificate, factor: int = 1) -> list[str]:
@@ -75,8 +74,3 @@ def _verdict(above: Interval) -> str:
     if not above.separated:
         return "not separated"
     return "runs rank better" if above.estimate > 0 else "FLOPs rank better"
-
-
-def with_interval(row: Mapping[Any, Any], statistic: str) -> str:
-    """A correlation of a row of `certification.rankers` with its interval."""
-    return f"{row[statistic]:.2f} ({row[f'{statistic}_low']:.2f} to {row[f'{statistic}_high']:.2f})"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -56,6 +57,12 @@ def _digits(value: float) -> str:
     rounded = float(f"{value:.3g}")
     places = max(0, 2 - math.floor(math.log10(rounded))) if rounded else 0
     return f"{rounded if places else value:,.{places}f}"
+
+
+def with_interval(row: Mapping[Any, Any], name: str) -> str:
+    """A number of a row with its interval, of the columns `name`, `name_low` and `name_high`: `0.76 (0.63 to 0.85)`."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.2f}" if math.isnan(low) else f"{row[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def missing(value: object) -> bool:

@@ -18,7 +18,6 @@
   const rowOf = new Map(rows.map((row) => [row.id, row]));
   const [left, right, bottom, top] = data.frame;
   const SHOWN = 200; // rows at a time
-  const LIKELY = 0.05; // probability from which on a mark has the colour of the front
   const REACH = 16; // how near the pointer must be to a point, in units of the figure
   let places = []; // [x, y] of each point, or null
   let framed = null; // the identifiers of the rows inside the drawn frame
@@ -55,9 +54,9 @@
       if (!known) return null;
       const at = [left + across * (right - left), bottom - up * (bottom - top)];
       mark.setAttribute("transform", `translate(${at[0].toFixed(1)} ${at[1].toFixed(1)})`);
-      const sure = y === "accuracy" && data.sure[x] ? data.sure[x][i] : 1;
-      mark.lastElementChild.setAttribute("fill-opacity", sure);
-      mark.classList.toggle("on", sure >= LIKELY);
+      const fronted = y === "accuracy" && x in data.on;
+      mark.lastElementChild.setAttribute("fill-opacity", fronted ? data.sure[x][i] : 1);
+      mark.classList.toggle("on", !fronted || Boolean(data.on[x][i]));
       return at;
     });
     ringAt(selected);
@@ -183,7 +182,7 @@
   function layers(numbers) {
     make("h4", "Layers", chosen);
     if (!numbers) {
-      make("p", "The command below writes its layers; this page holds those of the points on the fronts and the most accurate ones.", chosen);
+      make("p", "This page holds the layers of the points on the fronts and of the most accurate ones; the command below writes this network as code.", chosen);
       return;
     }
     const scroll = make("div", undefined, chosen);
@@ -265,6 +264,7 @@
   });
   svg.addEventListener("pointerleave", () => hover(-1));
   svg.addEventListener("pointerdown", (event) => {
+    drew = false; // that of a frame which ended outside had no click
     if (event.pointerType !== "touch" && event.button === 0) from = pointer(event);
   });
   window.addEventListener("pointerup", (event) => {

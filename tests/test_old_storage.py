@@ -1,0 +1,51 @@
+"""A storage that an earlier version wrote, opened by this one: no run is trained again, and its reports say the same."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from explorer import sweeping, training
+from explorer.analysis import Findings
+from explorer.ledger import Ledger
+from explorer.run import Numerics
+from explorer.study_files import load_study
+
+OLD = Path(__file__).parent / "fixtures" / "ledger_v1"
+STUDIES = ["squeezes", "depths"]
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return shutil.copy(OLD / "explorer.db", tmp_path / "explorer.db")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_sweep_trains_nothing(storage, name, monkeypatch):
+    def execute(jobs, *_):
+        assert not list(jobs)
+        return iter(())
+
+    # What the machine that wrote it computed in; another one would rightly train anew.
+    monkeypatch.setattr(training, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
+    monkeypatch.setattr(sweeping, "execute", execute)
+    record = sweeping.run_study(load_study(OLD / f"{name}.toml"), storage=storage)
+    assert record.study.name == name
+    assert (record.runs["state"] == "done").all()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_reports_say_the_same(storage, name):
+    ledger = Ledger(storage)
+    findings = Findings(ledger.load(name), ledger.latencies(name))
+    for table, found in {"points": findings.table, "runs": findings.runs}.items():
+        expected = pd.read_csv(OLD / f"{name}.{table}.csv")
+        (found_file := Path(storage).with_suffix(f".{table}.csv")).write_text(found.to_csv(index=False))
+        pd.testing.assert_frame_equal(pd.read_csv(found_file)[list(expected.columns)], expected, rtol=1e-9)
+
+
+def test_what_else_it_holds_is_there(storage):
+    ledger = Ledger(storage)
+    assert len(ledger.latencies("squeezes")) == 4
+    assert ledger.tests("squeezes")["accuracy"].tolist() == [0.2166]

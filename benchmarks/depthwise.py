@@ -1,6 +1,6 @@
 """How long depthwise convolutions take in bfloat16 and in float32, forward and backward, channels last, on one thread.
 
-Their ratio is why `explorer.modules.Depthwise` computes in float32 on a CPU. Both are timed in turn, so that what else the
+Their ratio is why `explorer.networks.modules.Depthwise` computes in float32 on a CPU. Both are timed in turn, so that what else the
 machine does touches them alike.
 """
 

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from explorer.space import Space
+from explorer.networks.verification import fvcore_count
 from explorer.spaces.efficientnet import EfficientNet, Stage
+from explorer.spaces.space import Space
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.verification import fvcore_count
 
 
 def build(point: Space) -> nn.Module:

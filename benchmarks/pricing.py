@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from explorer.enumeration import Block, enumeration
-from explorer.pricing import COUNTS, price_chunks
+from explorer.networks.verification import fvcore_macs
+from explorer.pricing.enumeration import Block, enumeration
+from explorer.pricing.prices import COUNTS, price_chunks
 from explorer.spaces import find_space
-from explorer.verification import fvcore_macs
 
 REPEATS = 7
 POINTS = 1_000_000

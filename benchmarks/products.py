@@ -1,7 +1,7 @@
 """How long 1x1 convolutions take as convolutions and as matrix products, and rectifiers on floats and on bits.
 
 Forward and backward in bfloat16, channels last, on one thread with a worker's memory settings: what
-`explorer.modules.Convolution` and `explorer.modules.Rectifier` rest on. The two of a pair are timed in turn, so that what else the
+`explorer.networks.modules.Convolution` and `explorer.networks.modules.Rectifier` rest on. The two of a pair are timed in turn, so that what else the
 machine does touches them alike.
 """
 
@@ -14,7 +14,7 @@ import torch
 from throughput import WORKER, apart
 from torch import nn
 
-from explorer.modules import Convolution, Rectifier
+from explorer.networks.modules import Convolution, Rectifier
 
 BATCH = 128
 REPEATS = 25

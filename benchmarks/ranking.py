@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
-from explorer import population
 from explorer.data import find_source
 from explorer.data.proxy import CLASSES, make_block, make_pictures
-from explorer.engine import execute
-from explorer.ledger import Ledger
-from explorer.network import Network
-from explorer.recipe import Budget, Recipe
-from explorer.run import Run
+from explorer.networks.network import Network
+from explorer.pricing import population
 from explorer.spaces import find_space
-from explorer.training import numerics
+from explorer.storage.ledger import Ledger
+from explorer.training.engine import execute
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.run import Run
+from explorer.training.trainer import numerics
 
 TABLE = Path(__file__).parent / "ranking" / "points.csv"
 STRATA = {

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from explorer.certificate import FACTORS
-from explorer.certification import Pairing, Scores, crossed_pairs, tau_difference
-from explorer.certifying import certificate_study
+from explorer.certification.making import certificate_study
+from explorer.certification.model import FACTORS
+from explorer.certification.statistics import Pairing, Scores, crossed_pairs, tau_difference
 from explorer.data import Dataset, find_source
-from explorer.engine import execute
-from explorer.ledger import Ledger
-from explorer.plan import plan
-from explorer.recipe import Budget, Recipe
-from explorer.run import Run
-from explorer.sweeping import default_workers, runs_of
+from explorer.storage.ledger import Ledger
+from explorer.study.plan import plan
+from explorer.sweeping.sweeping import default_workers, runs_of
+from explorer.training.engine import execute
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.run import Run
 
 Settings = dict[str, Any]
 RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and of the budget

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.ledger import Ledger, Provenance, pack
-from explorer.plan import Point, plan
-from explorer.study import Study
-from explorer.study_files import load_study
-from explorer.tables import runs as table
+from explorer.storage.ledger import Ledger, Provenance, pack
+from explorer.storage.tables import runs as table
+from explorer.study.files import load_study
+from explorer.study.model import Study
+from explorer.study.plan import Point, plan
 
 VALIDATION = 5_000
 EPOCHS = 2

@@ -29,14 +29,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from explorer.data import Dataset, find_source
-from explorer.engine import SETTINGS, execute
-from explorer.latency import BUSY, load_average
-from explorer.network import Network
-from explorer.recipe import Budget, Recipe
-from explorer.run import Run
-from explorer.space import Space
+from explorer.networks.network import Network
 from explorer.spaces import find_space
-from explorer.training import EVALUATION_BATCH, measure, numerics
+from explorer.spaces.space import Space
+from explorer.sweeping.latency import BUSY, load_average
+from explorer.training.engine import SETTINGS, execute
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.run import Run
+from explorer.training.trainer import EVALUATION_BATCH, measure, numerics
 
 NETWORKS = [
     ("squeezenet", {"squeeze_ratio": 0.125}),

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from explorer.api import sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
-    from explorer.fitting import fit
-    from explorer.pricing import describe, price
-    from explorer.study_files import load_study
+    from explorer.pricing.fitting import fit
+    from explorer.pricing.prices import describe, price
+    from explorer.study.files import load_study
 
 __all__ = ["ExplorerError", "Infeasible", "describe", "fit", "load_study", "maps", "plots", "price", "sweep"]
 
 _HOMES = {
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
-    "describe": "explorer.pricing",
-    "fit": "explorer.fitting",
-    "load_study": "explorer.study_files",
-    "price": "explorer.pricing",
+    "describe": "explorer.pricing.prices",
+    "fit": "explorer.pricing.fitting",
+    "load_study": "explorer.study.files",
+    "price": "explorer.pricing.prices",
     "sweep": "explorer.api",
 }
 

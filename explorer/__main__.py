@@ -7,7 +7,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 where runs of a sweep are not done, 2 for a user's mistake, 130 when interrupted."""
-    from explorer.cli import run
+    from explorer.commands.cli import run
 
     return run(sys.argv[1:] if arguments is None else arguments)
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from explorer.analysis import summarise
 from explorer.errors import ExplorerError
-from explorer.ledger import DEFAULT_STORAGE
-from explorer.study import Study
-from explorer.study_files import load_study
-from explorer.sweeping import run_study
+from explorer.storage.ledger import DEFAULT_STORAGE
+from explorer.study.files import load_study
+from explorer.study.model import Study
+from explorer.sweeping.sweeping import run_study
 
 
 def sweep(

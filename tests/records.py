@@ -7,10 +7,10 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 
-from explorer.plan import plan, points_frame
-from explorer.record import StudyRecord
-from explorer.study import Study
-from explorer.study_files import load_study
+from explorer.storage.record import StudyRecord
+from explorer.study.files import load_study
+from explorer.study.model import Study
+from explorer.study.plan import plan, points_frame
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import numpy as np
 from explorer.analysis.coordinates import Coordinates
 from explorer.analysis.gaussian_process import GaussianProcess
 from explorer.analysis.surrogate import Surrogate
-from explorer.study_files import load_study
+from explorer.study.files import load_study
 
 
 def varied(name="squeezenet_grid", **vary):

@@ -12,8 +12,8 @@ from records import World, broken, make_record, record_of_bits
 
 from explorer import analysis
 from explorer.errors import ExplorerError
-from explorer.study import Range
-from explorer.study_files import load_study
+from explorer.study.files import load_study
+from explorer.study.model import Range
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +332,7 @@ def test_only_numbers_are_ordered():
     assert not analysis.is_ordered([(1, 2), (1, 3)])
 
 
-@pytest.mark.parametrize("module", ["analysis", "drawing.plots", "report.study"])
+@pytest.mark.parametrize("module", ["analysis", "drawing.plots", "reporting.study"])
 def test_neither_torch_nor_optuna_nor_dask_is_imported(module):
     code = (
         f"import sys, explorer.{module}; found = {{'torch', 'optuna', 'distributed', 'dask'}} & set(sys.modules); "

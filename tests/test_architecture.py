@@ -1,4 +1,4 @@
-"""The layers of the package: imports point downwards only, and reports need neither torch nor Optuna."""
+"""The rooms of the package: imports point downwards only, and reports need neither torch nor Optuna."""
 
 import ast
 import subprocess
@@ -9,61 +9,56 @@ import explorer
 
 PACKAGE = Path(explorer.__file__).parent
 
-# From the top; a module imports from lower layers only.
-LAYERS = [
+# From the top; a room imports from rooms below it only. Rooms on one line do not know each other.
+FLOORS = [
     ["__main__"],
-    ["cli"],
     ["commands"],
-    ["api", "progress", "estimate", "console"],
-    ["report", "certifying", "latency"],
-    ["sweeping", "dashboard", "fitting", "price_files", "selection", "export"],
-    ["drawing", "engine", "publish"],
+    ["api"],
+    ["reporting"],
+    ["exporting"],
+    ["drawing"],
     ["certification"],
-    ["analysis", "ledger", "population"],
-    ["certificate"],
-    ["record", "plan", "pricing", "training", "verification"],
-    ["study_files", "run", "batches", "memory"],
-    ["study", "enumeration"],
-    ["recipe", "data", "spaces", "claims"],
-    ["space"],
-    ["network"],
-    ["layers"],
-    ["simplex", "files"],
-    ["arrays", "errors", "machine", "modules", "source_state", "tables"],
+    ["sweeping"],
+    ["analysis"],
+    ["storage"],
+    ["study"],
+    ["training", "pricing"],
+    ["spaces", "data"],
+    ["networks"],
+    ["files", "machine"],
+    ["errors"],
 ]
-LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def module_of(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(path):
+    """The rooms that a file imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "explorer":
-            names = node.module.split(".")[1:2] or [alias.name for alias in node.names]
-            yield from names
+            yield from node.module.split(".")[1:2] or [alias.name for alias in node.names]
 
 
-def test_every_module_has_a_layer():
-    modules = {module_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "certificates"}
-    assert modules == LEVEL.keys()
+def test_every_file_is_in_a_room():
+    assert {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"} == FLOOR.keys()
 
 
-def test_imports_point_downwards():
+def test_rooms_import_downwards_only():
     for path in PACKAGE.rglob("*.py"):
-        name = module_of(path)
-        if name == "__init__":
-            continue
-        for other in imports(path):
-            if other == name:
-                continue
-            assert LEVEL[other] > LEVEL[name], f"{name} imports {other}"
+        room = room_of(path)
+        for other in imports(path) if room != "__init__" else ():
+            assert other == room or FLOOR[other] > FLOOR[room], f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_no_room_shadows_a_public_function():
+    assert not FLOOR.keys() & set(explorer.__all__)
 
 
 def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
-    allowed = {"training", "batches", "memory", "modules", "verification", "torch_code", "bundle"}
+    allowed = {"trainer", "batches", "memory", "modules", "verification", "torch_code", "bundle"}
     for path in PACKAGE.rglob("*.py"):
         heads = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in heads}
@@ -74,8 +69,8 @@ def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
 def test_reports_and_pricing_need_no_torch_and_no_optuna():
     code = (
         "import sys\n"
-        "import explorer.report.study, explorer.drawing.plots, explorer.ledger, explorer.pricing\n"
-        "explorer.pricing.describe('squeezenet')\n"
+        "import explorer.reporting.study, explorer.drawing.plots, explorer.storage.ledger, explorer.pricing.prices\n"
+        "explorer.pricing.prices.describe('squeezenet')\n"
         "heavy = {'torch', 'optuna', 'distributed', 'fvcore'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )
@@ -85,11 +80,11 @@ def test_reports_and_pricing_need_no_torch_and_no_optuna():
 def test_only_an_export_can_read_test_images():
     """Nothing else in the package names their reader, so what trains and compares points cannot come by them."""
     for path in PACKAGE.rglob("*.py"):
-        if "test_part" in path.read_text() and path.name not in {"test_part.py", "cifar10.py"}:
+        if "import explorer.data.held_out" in path.read_text() or "from explorer.data.held_out" in path.read_text():
             assert path.stem in {"bundle", "exports"}, path
     code = (
         "import sys\n"
-        "import explorer.sweeping, explorer.certifying, explorer.training, explorer.fitting, explorer.api\n"
-        "assert 'explorer.data.test_part' not in sys.modules\n"
+        "import explorer.sweeping.sweeping, explorer.certification.making, explorer.training.trainer, explorer.pricing.fitting, explorer.api\n"
+        "assert 'explorer.data.held_out' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

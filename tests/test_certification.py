@@ -11,7 +11,8 @@ from scipy import stats
 
 from explorer.analysis import Findings, difference
 from explorer.analysis.ranks import fisher_interval
-from explorer.certificate import (
+from explorer.certification.making import certificate_of, certificate_study
+from explorer.certification.model import (
     FACTORS,
     Certificate,
     CertifiedPoint,
@@ -20,7 +21,7 @@ from explorer.certificate import (
     find_certificate,
     shipped_certificates,
 )
-from explorer.certification import (
+from explorer.certification.statistics import (
     above_macs,
     accuracies,
     complete,
@@ -29,15 +30,14 @@ from explorer.certification import (
     separated_pairs,
     tau_difference,
 )
-from explorer.certifying import certificate_of, certificate_study
-from explorer.cli import run
+from explorer.commands.cli import run
 from explorer.errors import ExplorerError
-from explorer.ledger import Ledger
-from explorer.population import population
-from explorer.recipe import Budget, Recipe
-from explorer.report.study import render
-from explorer.report.trust import no_certificate, trust
+from explorer.pricing.population import population
+from explorer.reporting.study import render
+from explorer.reporting.trust import no_certificate, trust
 from explorer.spaces import find_space
+from explorer.storage.ledger import Ledger
+from explorer.training.recipe import Budget, Recipe
 
 
 def made(ability, noise, *, points=32, seeds=2, fingerprint="f" * 64):
@@ -303,7 +303,7 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
     assert "0 runs to train, 64 stored already" in capsys.readouterr().out
     assert (folder / "report.html").read_text() == page
-    (stored,) = Ledger("explorer.db").certificates()
+    (stored,) = map(Certificate.model_validate_json, Ledger("explorer.db").certificates())
     assert stored == Certificate.model_validate_json((folder / "certificate.json").read_text())
     assert len(stored.runs) == 8 * 2 * 4
     assert {len(done.accuracies) for done in stored.runs if done.factor == 8} == {8}

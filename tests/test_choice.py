@@ -5,8 +5,8 @@ from records import broken, make_record
 
 from explorer.analysis import measured, summarise
 from explorer.errors import ExplorerError
-from explorer.export.choice import best_point, called, find_point, find_run
-from explorer.study import Study
+from explorer.exporting.choice import best_point, called, find_point, find_run
+from explorer.study.model import Study
 
 
 def record_of(**changes):

@@ -12,8 +12,8 @@ from explorer.analysis import Findings
 from explorer.analysis.claims import judge
 from explorer.analysis.plateau import plateau
 from explorer.errors import ExplorerError
-from explorer.report.notes import evidence
-from explorer.study_files import builtin_studies, load_study
+from explorer.reporting.notes import evidence
+from explorer.study.files import builtin_studies, load_study
 
 
 def measured(record, accuracies):

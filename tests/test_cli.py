@@ -7,7 +7,7 @@ import pytest
 
 from explorer.__main__ import main
 from explorer.spaces import all_spaces
-from explorer.study_files import builtin_studies
+from explorer.study.files import builtin_studies
 
 
 def run(capsys, *arguments):
@@ -54,7 +54,7 @@ def test_describe_shows_fvcore_s_counts_beside_ours(capsys):
 
 
 def test_describe_fails_where_fvcore_counts_something_else(capsys, monkeypatch):
-    from explorer import verification
+    from explorer.networks import verification
 
     counted = verification.fvcore_count
     wrong = {"conv": 1}
@@ -68,7 +68,7 @@ def test_describe_fails_where_fvcore_counts_something_else(capsys, monkeypatch):
 
 
 def test_describe_measures(capsys, monkeypatch):
-    from explorer import latency
+    from explorer.sweeping import latency
 
     found = [latency.Latency(1, 2, 0.0015, 0.00125, 0.0175, 9), latency.Latency(64, 2, 0.128, 0.1, 1.5, 8)]
     monkeypatch.setattr(latency, "measure", lambda _, threads: found[: threads + 1])

@@ -10,9 +10,9 @@ from records import World, make_record, record_of_bits
 
 from explorer.analysis import Accuracies, Findings
 from explorer.analysis.comparison import Comparison
-from explorer.cli import run
-from explorer.report.comparison import statements, write_comparison
-from explorer.report.index import write_index
+from explorer.commands.cli import run
+from explorer.reporting.comparison import statements, write_comparison
+from explorer.reporting.index import write_index
 
 
 def named(record, name):

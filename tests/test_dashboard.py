@@ -11,10 +11,10 @@ import urllib.request
 import psutil
 import pytest
 
-from explorer.ledger import Ledger, Provenance, Result
-from explorer.plan import plan
-from explorer.publish import View
-from explorer.study_files import load_study
+from explorer.storage.ledger import Ledger, Provenance, Result
+from explorer.storage.optuna_view import View
+from explorer.study.files import load_study
+from explorer.study.plan import plan
 
 
 @pytest.fixture

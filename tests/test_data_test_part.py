@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from explorer.data import find_source
+from explorer.data.held_out import PROXY_COUNT, PROXY_FIRST, NoTestImages, read_test_part
 from explorer.data.proxy import COUNT, make_block, make_pictures
-from explorer.data.test_part import PROXY_COUNT, PROXY_FIRST, NoTestImages, read_test_part
 from explorer.errors import ExplorerError
 
 RECORD = 1 + 3 * 32 * 32

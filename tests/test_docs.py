@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.study_files import builtin_studies
+from explorer.study.files import builtin_studies
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +28,7 @@ def commands():
 def test_every_command_is_in_the_readme_and_every_option_exists():
     from typer.main import get_command
 
-    from explorer.cli import app
+    from explorer.commands.cli import app
 
     known = get_command(app).commands
     shown = list(commands())
@@ -83,7 +83,7 @@ def test_the_readme_s_python_runs(monkeypatch):
 
 
 def test_the_study_file_of_the_docs_is_valid(tmp_path):
-    from explorer.study_files import load_study
+    from explorer.study.files import load_study
 
     (text,) = blocks(ROOT / "docs" / "architecture.md", "toml")
     (tmp_path / "mine.toml").write_text(text)

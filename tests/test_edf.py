@@ -8,8 +8,8 @@ from records import broken, make_record
 
 from explorer import analysis
 from explorer.analysis.edf import edf, is_sample
-from explorer.study import Triangle
-from explorer.study_files import load_study
+from explorer.study.files import load_study
+from explorer.study.model import Triangle
 
 
 def test_the_steps_are_counted():

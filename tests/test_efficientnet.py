@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from explorer.errors import ExplorerError, Infeasible
-from explorer.layers import DropConnect
-from explorer.pricing import price
+from explorer.networks.layers import DropConnect
+from explorer.pricing.prices import price
 from explorer.spaces import find_space
 from explorer.spaces.efficientnet import RELEASED, Stage
 

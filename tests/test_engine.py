@@ -4,11 +4,11 @@ import os
 import signal
 import time
 
-from explorer.engine import ATTEMPTS, cluster, execute
-from explorer.recipe import Budget, Recipe
-from explorer.run import Run
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.training import measure, numerics
+from explorer.training.engine import ATTEMPTS, cluster, execute
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.run import Run
+from explorer.training.trainer import measure, numerics
 
 RECIPE = Recipe(batch_size=32, warmup_images=64)
 BUDGET = Budget(images=128, epochs=2, validation=50)
@@ -78,7 +78,7 @@ def test_a_run_that_kills_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
 
 
 def test_a_worker_that_has_grown_is_replaced_between_its_jobs(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("explorer.engine.MOST_NETWORKS", 1)
+    monkeypatch.setattr("explorer.training.engine.MOST_NETWORKS", 1)
     _shim(monkeypatch, tmp_path, f"Path({str(tmp_path / 'pids')!r}).open('a').write(f'{{os.getpid()}}\\n')")
     outcomes = list(execute([(run(stripes, seed=seed),) for seed in range(3)], stripes.folder, workers=1))
     assert [outcome.state for outcome in outcomes] == ["done"] * 3
@@ -91,7 +91,7 @@ def _shim(monkeypatch, folder, action):
     (folder / "sitecustomize.py").write_text(
         "import os, signal\n"
         "from pathlib import Path\n"
-        "import explorer.verification as verification\n"
+        "import explorer.networks.verification as verification\n"
         "def _die(flag):\n"
         "    if not flag.exists():\n"
         "        flag.touch()\n"

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from explorer.errors import ExplorerError
-from explorer.export import programs as export
-from explorer.layers import Conv, Shape
-from explorer.network import Network, chain
+from explorer.exporting import programs as export
+from explorer.networks.layers import Conv, Shape
+from explorer.networks.network import Network, chain
 from explorer.spaces import find_space
+from explorer.training import trainer
 
 POINTS = {
     "squeezenet": ("squeezenet", "v1_0", {"input_size": 48, "classes": 10}),
@@ -25,7 +26,7 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def module(network):
-    return export.untrained(network)
+    return trainer.untrained(network)
 
 
 def some_images(network, count):
@@ -81,7 +82,7 @@ def test_files_name_no_folder_of_this_machine(network, module, tmp_path):
 
 def test_untrained_is_what_a_run_starts_from_and_leaves_the_random_state(network):
     state = torch.random.get_rng_state()
-    first, again, other = export.untrained(network), export.untrained(network), export.untrained(network, seed=1)
+    first, again, other = trainer.untrained(network), trainer.untrained(network), trainer.untrained(network, seed=1)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not first.training
     weights = [next(module.parameters()) for module in (first, again, other)]

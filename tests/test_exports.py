@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 from explorer.__main__ import main
-from explorer.batches import Batches
-from explorer.export import bundle as exporting
-from explorer.export import retraining
-from explorer.layers import Shape
-from explorer.ledger import Ledger
-from explorer.study import Study
-from explorer.sweeping import run_study
+from explorer.exporting import bundle as exporting
+from explorer.exporting import retraining
+from explorer.networks.layers import Shape
+from explorer.storage.ledger import Ledger
+from explorer.study.model import Study
+from explorer.sweeping.sweeping import run_study
+from explorer.training.batches import Batches
 
 FILES = {"network.py", "weights.pt", "network.onnx", "export.json", "best.csv"}
 
@@ -199,8 +199,8 @@ def best_number():
 
 
 def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypatch):
-    from explorer.data.test_part import NoTestImages
-    from explorer.export import programs as export
+    from explorer.data.held_out import NoTestImages
+    from explorer.exporting import programs as export
 
     def none(_):
         raise NoTestImages("stripes has no test images")
@@ -263,7 +263,7 @@ def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeyp
 
 
 def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatch):
-    from explorer.training import RunFailed
+    from explorer.training.trainer import RunFailed
 
     def fails(*_):
         raise RunFailed("the loss")
@@ -356,7 +356,7 @@ def brute_force(stored, count):
 
 
 def test_the_sheet_shows_the_right_images(folder, capsys, monkeypatch, stripes):
-    from explorer.export import image_sheet
+    from explorer.exporting import image_sheet
 
     seen = {}
     draw = image_sheet.draw_sheet
@@ -411,8 +411,8 @@ def test_keys_that_begin_alike_are_told(folder, capsys):
 
 
 def test_a_sheet_is_drawn_row_by_row():
-    from explorer.export.image_sheet import CELL_INCHES, DPI, ROW_INCHES, TOP_INCHES, draw_sheet
-    from explorer.export.surest import surest
+    from explorer.exporting.image_sheet import CELL_INCHES, DPI, ROW_INCHES, TOP_INCHES, draw_sheet
+    from explorer.exporting.surest import surest
 
     correct = np.array([True, False, True, True, False, True])
     probability = np.array([0.9, 0.8, 0.9, 0.3, 0.2, 1.0], np.float16)
@@ -439,8 +439,8 @@ def test_a_sheet_is_drawn_row_by_row():
 
 
 def test_a_run_that_was_never_wrong_has_no_such_row():
-    from explorer.export.image_sheet import draw_sheet
-    from explorer.export.surest import surest
+    from explorer.exporting.image_sheet import draw_sheet
+    from explorer.exporting.surest import surest
 
     chosen = surest(np.array([True, True]), np.array([0.5, 0.6], np.float16), 5)
     assert chosen["row"].tolist() == ["right"] * 2 + ["unsure"] * 2

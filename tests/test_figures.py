@@ -19,9 +19,9 @@ from explorer.analysis import Findings
 from explorer.analysis.fronts import LATENCY
 from explorer.drawing import colours, figures, plots
 from explorer.drawing.figures import PANEL_INCHES, panel
-from explorer.report import study_figures
-from explorer.study import Triangle
-from explorer.study_files import load_study
+from explorer.reporting import study_figures
+from explorer.study.files import load_study
+from explorer.study.model import Triangle
 
 DARK = "#15181c"  # the ground of a page in dark colours
 HOSTILE = "<script>alert(\"1\")</script> & $x^{ #333333 'also' --> ]]> \N{SNOWMAN}"

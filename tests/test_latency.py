@@ -4,15 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from explorer import latency
 from explorer.__main__ import main
 from explorer.errors import ExplorerError
-from explorer.latency import BATCHES, Latency, Machine, busy, measure, stored_rows, study_networks, unmeasured
-from explorer.ledger import Ledger, Provenance
-from explorer.plan import plan
 from explorer.spaces import find_space
-from explorer.study import Study
-from explorer.study_files import load_study
+from explorer.storage.ledger import Ledger, Provenance
+from explorer.study.files import load_study
+from explorer.study.model import Study
+from explorer.study.plan import plan
+from explorer.sweeping import latency
+from explorer.sweeping.latency import BATCHES, Latency, Machine, busy, measure, stored_rows, study_networks, unmeasured
 
 SMALL = find_space("efficientnet").point("cifar").expand()
 MACHINE = Machine("a processor", "2.13.0")

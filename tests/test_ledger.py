@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.ledger import Ledger, Provenance, pack, storage_url
-from explorer.plan import plan
-from explorer.study_files import load_study
+from explorer.storage.ledger import Ledger, Provenance, storage_url
+from explorer.study.files import load_study
+from explorer.study.plan import plan
+from explorer.training.bits import pack
 
 PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"})
 

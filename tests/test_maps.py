@@ -17,9 +17,9 @@ from records import broken, make_record
 from explorer import analysis
 from explorer.drawing import maps, plots
 from explorer.drawing.colours import CELLS, contrast
-from explorer.pricing import price
-from explorer.study import Range, Triangle
-from explorer.study_files import load_study
+from explorer.pricing.prices import price
+from explorer.study.files import load_study
+from explorer.study.model import Range, Triangle
 
 
 @pytest.fixture

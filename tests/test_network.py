@@ -4,9 +4,9 @@ import torch
 import torch.fx.passes.shape_prop
 
 from explorer.errors import Infeasible
-from explorer.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
-from explorer.modules import Averaged, Convolution, Depthwise, Dropped, Rectifier
-from explorer.network import Network, Repeat, Residual, chain, concat
+from explorer.networks.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
+from explorer.networks.modules import Averaged, Convolution, Depthwise, Dropped, Rectifier
+from explorer.networks.network import Network, Repeat, Residual, chain, concat
 from explorer.spaces import find_space
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from explorer import sweeping, training
 from explorer.analysis import Findings
-from explorer.ledger import Ledger
-from explorer.run import Numerics
-from explorer.study_files import load_study
+from explorer.storage.ledger import Ledger
+from explorer.study.files import load_study
+from explorer.sweeping import sweeping
+from explorer.training import trainer
+from explorer.training.run import Numerics
 
 OLD = Path(__file__).parent / "fixtures" / "ledger_v1"
 STUDIES = ["squeezes", "depths"]
@@ -28,7 +29,7 @@ def test_a_sweep_trains_nothing(storage, name, monkeypatch):
         return iter(())
 
     # What the machine that wrote it computed in; another one would rightly train anew.
-    monkeypatch.setattr(training, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
+    monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
     monkeypatch.setattr(sweeping, "execute", execute)
     record = sweeping.run_study(load_study(OLD / f"{name}.toml"), storage=storage)
     assert record.study.name == name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.study_files import builtin_studies
+from explorer.study.files import builtin_studies
 
 ROOT = Path(__file__).parent.parent
 

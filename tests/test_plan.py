@@ -1,9 +1,9 @@
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.plan import plan, points_frame, quick
-from explorer.study import Range, Study, Triangle
-from explorer.study_files import builtin_studies, load_study
+from explorer.study.files import builtin_studies, load_study
+from explorer.study.model import Range, Study, Triangle
+from explorer.study.plan import plan, points_frame, quick
 
 
 def study(**changes):

@@ -16,7 +16,7 @@ from records import World, broken, make_record
 
 from explorer import analysis
 from explorer.drawing import colours, plots
-from explorer.study_files import load_study
+from explorer.study.files import load_study
 
 
 @pytest.fixture

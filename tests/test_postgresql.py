@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.ledger import Ledger
+from explorer.storage.ledger import Ledger
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from explorer.__main__ import main
-from explorer.pricing import price
+from explorer.pricing.prices import price
 
 GRID = ["preset=cifar", "base_e=8..64..8", "squeeze_ratio=0.1..0.5..0.1", "bypass=[none,simple]"]
 
@@ -86,7 +86,7 @@ def test_infeasible_points_stand_in_the_file_where_asked_for(capsys, tmp_path):
 
 
 def test_the_file_is_the_same_in_blocks(capsys, tmp_path, monkeypatch):
-    from explorer import enumeration
+    from explorer.pricing import enumeration
 
     whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
     blocks = enumeration.Enumeration.blocks

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_spaces import choices, some_metaparameters
 
-from explorer.enumeration import Coded, Continuum, OnSimplex, Steps, Values, column, enumeration
 from explorer.errors import ExplorerError, Infeasible
-from explorer.fitting import fit, read_size
-from explorer.pricing import CHUNK, Splitting, join, price, price_chunks
-from explorer.selection import Where, front, ordered, pareto
+from explorer.pricing.enumeration import Coded, Continuum, OnSimplex, Steps, Values, column, enumeration
+from explorer.pricing.fitting import fit, read_size
+from explorer.pricing.prices import CHUNK, Splitting, join, price, price_chunks
+from explorer.pricing.selection import Where, front, ordered, pareto
 from explorer.spaces import all_spaces, find_space
 
 SPACES = list(all_spaces().values())

@@ -2,10 +2,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explorer.ledger import Result, storage_url
-from explorer.plan import plan
-from explorer.publish import View
-from explorer.study import Range, Study
+from explorer.storage.ledger import Result, storage_url
+from explorer.storage.optuna_view import View
+from explorer.study.model import Range, Study
+from explorer.study.plan import plan
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from explorer.engine import execute
-from explorer.recipe import Budget, Recipe
-from explorer.run import Run
 from explorer.spaces import find_space
-from explorer.training import numerics
+from explorer.training.engine import execute
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.run import Run
+from explorer.training.trainer import numerics
 
 RECIPE = Recipe(batch_size=16, learning_rate=0.02, warmup_images=64)
 NETWORKS = {

@@ -17,14 +17,14 @@ from records import broken, make_record
 
 from explorer.analysis import Findings
 from explorer.errors import ExplorerError
-from explorer.report import study as report
-from explorer.report import tables as report_tables
-from explorer.report.answer import answer as sentences_of
-from explorer.report.answer import more
-from explorer.report.notes import enlarged_note, ratio_note
-from explorer.report.words import amount
-from explorer.study import Range
-from explorer.study_files import load_study
+from explorer.reporting import study as report
+from explorer.reporting import tables as report_tables
+from explorer.reporting.answer import answer as sentences_of
+from explorer.reporting.answer import more
+from explorer.reporting.notes import enlarged_note, ratio_note
+from explorer.reporting.words import amount
+from explorer.study.files import load_study
+from explorer.study.model import Range
 
 STUDIES = ("squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling")
 HOSTILE = '<script>alert("1")</script> & $x^{ "quoted" \'also\' --> ]]>'

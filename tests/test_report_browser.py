@@ -9,7 +9,7 @@ import pytest
 from records import broken, make_record
 
 from explorer.analysis import Findings
-from explorer.report.study import write_report
+from explorer.reporting.study import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.simplex import Simplex
+from explorer.spaces.simplex import Simplex
 
 MEANINGS = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
 COMPOUND = Simplex({"alpha": 1, "beta": 2, "gamma": 2}, MEANINGS, "phi")

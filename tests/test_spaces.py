@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.arrays import Disagreement
 from explorer.errors import ExplorerError, Infeasible
-from explorer.layers import Conv, Cost, Shape
-from explorer.network import Network, chain
-from explorer.pricing import price
+from explorer.networks.arrays import Disagreement
+from explorer.networks.layers import Conv, Cost, Shape
+from explorer.networks.network import Network, chain
+from explorer.networks.verification import CostMismatch, fvcore_macs, verify
+from explorer.pricing.prices import price
 from explorer.spaces import all_spaces, find_space
-from explorer.verification import CostMismatch, fvcore_macs, verify
 
 SPACES = list(all_spaces().values())
 ANCHORS = [(space, anchor) for space in SPACES for anchor in space.anchors]
@@ -244,7 +244,7 @@ def test_unknown_space():
 
 
 def test_chunks_disagree_about_structure_only():
-    from explorer.arrays import same, uniform
+    from explorer.networks.arrays import same, uniform
 
     assert uniform(np.array([True, True]))
     assert not uniform(np.array([False, False]))

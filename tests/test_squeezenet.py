@@ -6,7 +6,7 @@ import pytest
 
 from explorer.errors import Infeasible
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.study_files import studies_folder
+from explorer.study.files import studies_folder
 
 # Table 1 of the paper, "# parameters before pruning".
 TABLE_1 = {

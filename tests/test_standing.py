@@ -10,9 +10,9 @@ from surrogates import surrogate_of, varied
 
 from explorer.analysis import standing
 from explorer.analysis.standing import published_choices, standings
-from explorer.pricing import price
-from explorer.study import Range
-from explorer.study_files import load_study
+from explorer.pricing.prices import price
+from explorer.study.files import load_study
+from explorer.study.model import Range
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.study import Study, thinned
-from explorer.study_files import builtin_studies, load_study
+from explorer.study.files import builtin_studies, load_study
+from explorer.study.model import Study, thinned
 
 GOOD = """
 title = "A question"

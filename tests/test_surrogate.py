@@ -16,7 +16,7 @@ from explorer.analysis.accuracies import Accuracies
 from explorer.analysis.coordinates import Choice, Coordinates, Number
 from explorer.analysis.gaussian_process import GaussianProcess
 from explorer.analysis.surrogate import MOST, Surrogate, chosen
-from explorer.study_files import load_study
+from explorer.study.files import load_study
 
 
 def fitted(record):

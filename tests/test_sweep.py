@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from explorer.analysis import summarise
-from explorer.ledger import Ledger
+from explorer.storage.ledger import Ledger
 
 STUDY = """
 title = "Stripes"

@@ -10,9 +10,9 @@ from test_spaces import PRESETS, SPACES, random_points
 from torch import nn
 
 from explorer.errors import ExplorerError
-from explorer.export.programs import untrained
-from explorer.export.torch_code import MOST_PARAMETERS, WIDTH, code_of
+from explorer.exporting.torch_code import MOST_PARAMETERS, WIDTH, code_of
 from explorer.spaces import find_space
+from explorer.training.trainer import untrained
 
 # Presets in full depth; what makes them large otherwise is cut down.
 SMALLER = {

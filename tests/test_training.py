@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.batches import Batches
 from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError
-from explorer.recipe import Budget, Recipe
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.training import VERSION, RunFailed, measure, measure_rungs, numerics, train
+from explorer.training.batches import Batches
+from explorer.training.recipe import Budget, Recipe
+from explorer.training.trainer import VERSION, RunFailed, measure, measure_rungs, numerics, train
 
 CPU = torch.device("cpu")
 

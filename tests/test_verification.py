@@ -3,10 +3,10 @@ from dataclasses import dataclass
 import pytest
 from torch import nn
 
-from explorer.layers import Conv, Cost, Layer, Shape
-from explorer.network import Network, chain
+from explorer.networks.layers import Conv, Cost, Layer, Shape
+from explorer.networks.network import Network, chain
+from explorer.networks.verification import CostMismatch, compare, verify
 from explorer.spaces import find_space
-from explorer.verification import CostMismatch, compare, verify
 
 
 @dataclass(frozen=True)

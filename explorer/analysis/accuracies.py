@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer.record import StudyRecord
+from explorer.storage.record import StudyRecord
 
 CONFIDENCE = 0.95
 _ROWS = 500  # points that are worked on at a time, so that 10,000 of them need no more memory than their bits

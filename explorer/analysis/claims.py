@@ -20,7 +20,7 @@ from explorer.analysis.accuracies import Interval
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import near_in_cost
 from explorer.analysis.ranks import cost_ranks
-from explorer.claims import Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith
+from explorer.study.claims import Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith
 
 Verdict = Literal["supported", "refuted", "undecided"]
 

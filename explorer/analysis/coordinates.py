@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from explorer.analysis.points import is_ordered
 from explorer.analysis.shapes import SHARE
-from explorer.enumeration import Block, Coded, Column
-from explorer.simplex import Simplex
-from explorer.space import label
-from explorer.study import Study
+from explorer.pricing.enumeration import Block, Coded, Column
+from explorer.spaces.simplex import Simplex
+from explorer.spaces.space import label
+from explorer.study.model import Study
 
 LOGARITHMIC = 8
 """Positive numbers count by their logarithm where the largest is so many times the smallest."""

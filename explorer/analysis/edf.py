@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.accuracies import CONFIDENCE
-from explorer.record import StudyRecord
+from explorer.storage.record import StudyRecord
 
 
 def edf(accuracies: NDArray[np.float64], *, sample: bool = False) -> pd.DataFrame:

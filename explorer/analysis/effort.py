@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from explorer.recipe import Budget
+from explorer.training.recipe import Budget
 
 
 @dataclass(frozen=True)

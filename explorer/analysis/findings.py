@@ -28,7 +28,7 @@ from explorer.analysis.points import measured, points_table, ranked, runs_table
 from explorer.analysis.shapes import Shape, classes, shape
 from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
-from explorer.record import StudyRecord
+from explorer.storage.record import StudyRecord
 
 DRAWS = 1000
 """Joint draws of all accuracies: a probability that they tell has a standard error of at most 1.6 %."""

@@ -10,11 +10,11 @@ import pandas as pd
 
 from explorer.analysis.accuracies import Accuracies, is_stored
 from explorer.analysis.fronts import LATENCY, front_column, probability_column
-from explorer.claims import Value
-from explorer.layers import QUANTITIES
-from explorer.record import StudyRecord
-from explorer.space import label
+from explorer.networks.layers import QUANTITIES
 from explorer.spaces import all_spaces
+from explorer.spaces.space import label
+from explorer.storage.record import StudyRecord
+from explorer.study.claims import Value
 
 # The columns of frames of points that are no metaparameters; see StudyRecord.
 _COLUMNS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from explorer.study_files import published_curve_file
+from explorer.study.files import published_curve_file
 
 
 def published(name: str, metaparameter: str) -> pd.DataFrame | None:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from explorer.analysis.accuracies import CONFIDENCE, UNKNOWN, Interval
-from explorer.layers import Quantity
+from explorer.networks.layers import Quantity
 
 FEWEST = 5
 """Points below which ranks say nothing."""

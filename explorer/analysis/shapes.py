@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.points import is_ordered, ranked
-from explorer.pricing import price
-from explorer.record import StudyRecord
+from explorer.pricing.prices import price
+from explorer.storage.record import StudyRecord
 
 SHARE = "share_"  # what the columns of `triangle` begin with
 _FINE = 12  # steps between two values of a plane, for its lines of equal params

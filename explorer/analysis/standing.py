@@ -25,12 +25,12 @@ from explorer.analysis.coordinates import Coordinates
 from explorer.analysis.points import is_ordered
 from explorer.analysis.shapes import SHARE, classes
 from explorer.analysis.surrogate import Surrogate
-from explorer.enumeration import Block
 from explorer.errors import ExplorerError
-from explorer.pricing import COUNTS, Priced, price_chunks
-from explorer.record import StudyRecord
-from explorer.space import Anchor, label
-from explorer.study import Study
+from explorer.pricing.enumeration import Block
+from explorer.pricing.prices import COUNTS, Priced, price_chunks
+from explorer.spaces.space import Anchor, label
+from explorer.storage.record import StudyRecord
+from explorer.study.model import Study
 
 DESIGNS = 1_000_000
 """Designs that are drawn and priced."""

@@ -29,7 +29,7 @@ from scipy import stats
 from explorer.analysis.accuracies import CONFIDENCE, Accuracies
 from explorer.analysis.coordinates import Coordinates
 from explorer.analysis.gaussian_process import GaussianProcess
-from explorer.record import StudyRecord
+from explorer.storage.record import StudyRecord
 
 FEWEST = 5
 """Measured points below which there is no surrogate."""

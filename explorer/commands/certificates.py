@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from explorer.commands.console import console
 from explorer.commands.studies import DataDir, Reports, Storage
-from explorer.console import console
 from explorer.errors import ExplorerError
 
 
@@ -40,14 +40,14 @@ def certify(
     Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
     space, data, recipe and budget show the result.
     """
-    from explorer.certifying import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
+    from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
+    from explorer.commands.progress import watched
     from explorer.files import check_folder
-    from explorer.progress import watched
-    from explorer.recipe import Budget
-    from explorer.report.certificate import write_certificate
-    from explorer.report.index import write_index
-    from explorer.report.trust import missing_points, trust
-    from explorer.sweeping import default_workers
+    from explorer.reporting.certificate import write_certificate
+    from explorer.reporting.index import write_index
+    from explorer.reporting.trust import missing_points, trust
+    from explorer.sweeping.sweeping import default_workers
+    from explorer.training.recipe import Budget
 
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from explorer.commands.console import console
 from explorer.commands.studies import Reports, Storage
-from explorer.console import console
 from explorer.errors import ExplorerError, unknown
 
 
@@ -27,9 +27,9 @@ def compare(
     from explorer.analysis.comparison import Comparison
     from explorer.analysis.fronts import LATENCY
     from explorer.files import check_folder
-    from explorer.ledger import Ledger
-    from explorer.report.comparison import statements, write_comparison
-    from explorer.report.index import write_index
+    from explorer.reporting.comparison import statements, write_comparison
+    from explorer.reporting.index import write_index
+    from explorer.storage.ledger import Ledger
 
     if against not in COSTS:
         raise unknown("cost", against, COSTS)

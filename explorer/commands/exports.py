@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from explorer.commands.console import console, print_table
+from explorer.commands.console import count as count_cell
 from explorer.commands.studies import DataDir, Storage
-from explorer.console import console, print_table
-from explorer.console import count as count_cell
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from explorer.export.retraining import Task
-    from explorer.ledger import Ledger
-    from explorer.training import Trained
+    from explorer.exporting.retraining import Task
+    from explorer.storage.ledger import Ledger
+    from explorer.training.trainer import Trained
 
 
 def export(
@@ -42,11 +42,20 @@ def export(
     The run is trained again, and its stored validation accuracy must come back. Then its model reads the test images, once for ever:
     the result is stored, and a later export of the run shows it.
     """
-    from explorer.export.bundle import BEST, FACTS, ONNX, best_file, best_points, facts_file, network_files, run_facts
-    from explorer.export.choice import best_point, find_point, find_run
-    from explorer.export.retraining import prepare
+    from explorer.exporting.bundle import (
+        BEST,
+        FACTS,
+        ONNX,
+        best_file,
+        best_points,
+        facts_file,
+        network_files,
+        run_facts,
+    )
+    from explorer.exporting.choice import best_point, find_point, find_run
+    from explorer.exporting.retraining import prepare
     from explorer.files import check_folder, write_files
-    from explorer.ledger import Ledger
+    from explorer.storage.ledger import Ledger
 
     ledger = Ledger(storage)
     record = ledger.load(study)
@@ -88,11 +97,11 @@ def images(
 ) -> int:
     """Draw which validation images a run got right and wrong most surely, and which it was least sure of."""
     from explorer.data import find_source
-    from explorer.export.choice import called, find_run, find_stored_run
-    from explorer.export.image_sheet import draw_sheet
-    from explorer.export.surest import surest, validation_places
+    from explorer.exporting.choice import called, find_run, find_stored_run
+    from explorer.exporting.image_sheet import draw_sheet
+    from explorer.exporting.surest import surest, validation_places
     from explorer.files import check_file, write_file
-    from explorer.ledger import Ledger
+    from explorer.storage.ledger import Ledger
 
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
@@ -136,7 +145,7 @@ def _print_best(screen: Console, table: pd.DataFrame) -> None:
 
 def _print_chosen(screen: Console, chosen: pd.DataFrame) -> None:
     """A line for each row of the sheet: how many images, of which probability, and of which classes."""
-    from explorer.export.surest import ROWS
+    from explorer.exporting.surest import ROWS
 
     rows = []
     for row, heading in ROWS.items():
@@ -152,7 +161,7 @@ def _print_chosen(screen: Console, chosen: pd.DataFrame) -> None:
 
 def _trained(screen: Console, task: Task) -> Trained:
     """The run, trained again, with a line before and one after it."""
-    from explorer.progress import duration
+    from explorer.commands.progress import duration
 
     about = f", about {duration(task.stored.seconds)}" if task.stored.seconds else ""
     screen.print(f"{task.called}: training run {task.run.key[:12]} again{about}", highlight=False)
@@ -164,8 +173,8 @@ def _trained(screen: Console, task: Task) -> Trained:
 
 def _test(screen: Console, ledger: Ledger, task: Task, trained: Trained, keep: bool) -> Mapping[str, Any] | None:
     """What is stored of the test images, which are read now where nothing is stored yet, unless they are to be kept."""
-    from explorer.data.test_part import NoTestImages
-    from explorer.export.bundle import read_test
+    from explorer.data.held_out import NoTestImages
+    from explorer.exporting.bundle import read_test
 
     test = ledger.test(task.run.key)
     if test is None and keep:

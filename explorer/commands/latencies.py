@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from explorer.commands.console import console, count, print_table
 from explorer.commands.studies import Storage
-from explorer.console import console, count, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from explorer.ledger import Ledger
-    from explorer.record import StudyRecord
+    from explorer.storage.ledger import Ledger
+    from explorer.storage.record import StudyRecord
 
 
 def latency(
@@ -27,8 +27,8 @@ def latency(
 
     Takes about five seconds a network. Those measured before on this machine are skipped; no sweep runs on the storage meanwhile.
     """
-    from explorer.latency import check_threads, here, this_machine
-    from explorer.ledger import Ledger
+    from explorer.storage.ledger import Ledger
+    from explorer.sweeping.latency import check_threads, here, this_machine
 
     check_threads(threads)
     screen = console()
@@ -50,7 +50,8 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
     """Measures what is missing, and stores each network as soon as it is measured."""
     from rich.progress import track
 
-    from explorer.latency import (
+    from explorer.commands.progress import duration
+    from explorer.sweeping.latency import (
         BATCHES,
         SECONDS,
         WARM_UP_SECONDS,
@@ -61,7 +62,6 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
         this_machine,
         unmeasured,
     )
-    from explorer.progress import duration
 
     with ledger.writing():
         machine = this_machine()
@@ -77,7 +77,7 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
 
 def _print_latencies(screen: Console, record: StudyRecord, latencies: pd.DataFrame) -> None:
     """One row for each distinct network, the cheapest first."""
-    from explorer.latency import BATCHES
+    from explorer.sweeping.latency import BATCHES
 
     median = latencies.pivot_table(index="network", columns="batch", values="median_seconds")
     planned = record.points[record.points["state"] == "planned"].sort_values(["macs", "params"])

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from explorer.commands.console import console, count, print_table
 from explorer.commands.settings import read_settings
-from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from explorer.network import Network
-    from explorer.verification import Comparison
+    from explorer.networks.network import Network
+    from explorer.networks.verification import Comparison
 
 
 def spaces() -> int:
     """List the design spaces with their presets and metaparameters."""
-    from explorer.space import label
     from explorer.spaces import all_spaces
+    from explorer.spaces.space import label
 
     screen = console()
     for space in all_spaces().values():
@@ -80,11 +80,11 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
     if threads is not None and not latency:
         raise ExplorerError(f"--threads {threads} says how --latency measures: give both")
     if threads is not None:
-        from explorer.latency import check_threads
+        from explorer.sweeping.latency import check_threads
 
         check_threads(threads)
     if onnx or torch:
-        from explorer.export.programs import check_onnx
+        from explorer.exporting.programs import check_onnx
         from explorer.files import check_file
 
         if onnx:
@@ -94,14 +94,14 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
 
 
 def _comparison(network: Network) -> Comparison:
-    from explorer.verification import compare
+    from explorer.networks.verification import compare
 
     return compare(network)
 
 
 def _print_layers(screen: Console, network: Network, depth: int, comparison: Comparison | None) -> None:
     """The layer table, with a column of fvcore's counts where they are known."""
-    from explorer.pricing import layer_table
+    from explorer.pricing.prices import layer_table
 
     table = layer_table(network, depth)
     rows: list[tuple[str, ...]] = [
@@ -140,7 +140,7 @@ def _print_comparison(screen: Console, comparison: Comparison) -> None:
 
 
 def _print_latency(screen: Console, network: Network, threads: int) -> None:
-    from explorer.latency import busy, load_average, measure, this_machine
+    from explorer.sweeping.latency import busy, load_average, measure, this_machine
 
     warning = busy(load_average())
     if warning:
@@ -160,7 +160,8 @@ def _print_latency(screen: Console, network: Network, threads: int) -> None:
 
 
 def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | None) -> None:
-    from explorer.export.programs import save_onnx, save_torch, untrained
+    from explorer.exporting.programs import save_onnx, save_torch
+    from explorer.training.trainer import untrained
 
     module = untrained(network)
     for path, save in ((onnx, save_onnx), (torch, save_torch)):

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from explorer.commands.console import console, count, print_table
 from explorer.commands.settings import read_settings
-from explorer.console import console, count, print_table
 from explorer.errors import ExplorerError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explorer.enumeration import Column, Enumeration, OnSimplex
-    from explorer.pricing import Priced
-    from explorer.selection import Where
-    from explorer.space import Space
+    from explorer.pricing.enumeration import Column, Enumeration, OnSimplex
+    from explorer.pricing.prices import Priced
+    from explorer.pricing.selection import Where
+    from explorer.spaces.space import Space
 
 SHOWN = ("params", "macs", "activations")
 HEADERS = {"macs": "FLOPs (multiply-adds)"}
@@ -70,7 +70,7 @@ def price(
     ] = False,
 ) -> int:
     """Price millions of design points: enumerate or draw them, filter them, write them to a file."""
-    from explorer.enumeration import enumeration
+    from explorer.pricing.enumeration import enumeration
     from explorer.spaces import find_space
 
     if infeasible and (pareto or sort):
@@ -98,8 +98,8 @@ def fit(
     seed: Seed = 0,
 ) -> int:
     """Find the design points that use a budget best: none above a limit, as near to all of them as can be."""
-    from explorer.fitting import fit as find
-    from explorer.fitting import read_size
+    from explorer.pricing.fitting import fit as find
+    from explorer.pricing.fitting import read_size
 
     preset, values = read_settings(settings)
     given = {"params": params, "macs": macs, "activations": activations}
@@ -149,7 +149,7 @@ class Job:
         """Prices all points; raises `ExplorerError` where none is kept."""
         from time import perf_counter
 
-        from explorer.selection import front, ordered
+        from explorer.pricing.selection import front, ordered
 
         started = perf_counter()
         parts: Iterable[Priced] = self._chosen()
@@ -170,7 +170,7 @@ class Job:
 
     def tell(self) -> None:
         """Prints the summary, and the head of the table where there is no file."""
-        from explorer.pricing import join
+        from explorer.pricing.prices import join
 
         screen = console()
         speed = self.search.size / max(self.seconds, 1e-9)
@@ -190,7 +190,7 @@ class Job:
 
     def _chosen(self) -> Iterator[Priced]:
         """The points that meet the condition, block by block."""
-        from explorer.pricing import price_chunks
+        from explorer.pricing.prices import price_chunks
 
         search, where = self.search, self.wish.where
         alike = _values_of(search)
@@ -232,7 +232,7 @@ class Job:
     def _file(self) -> Any:  # noqa: ANN401 (a file, or nothing, as a context)
         if self.out is None:
             return nullcontext()
-        from explorer.price_files import PriceFile
+        from explorer.pricing.files import PriceFile
 
         about = {"space": self.search.space.name, "preset": self.search.preset or next(iter(self.search.space.presets))}
         return PriceFile(self.out, self.wish.shown, self.search.fixed, reasons=self.infeasible, about=about)
@@ -264,7 +264,7 @@ class Job:
 
 
 def _simplex(family: type[Space], *, simplex: bool, steps: int | None, ratio: float | None) -> OnSimplex | None:
-    from explorer.enumeration import OnSimplex
+    from explorer.pricing.enumeration import OnSimplex
 
     if not simplex:
         for name, value in (("--steps", steps), ("--ratio", ratio)):
@@ -278,8 +278,8 @@ def _simplex(family: type[Space], *, simplex: bool, steps: int | None, ratio: fl
 
 def _wish(search: Enumeration, where: str | None, columns: str | None, pareto: str | None, sort: str | None) -> Wish:
     """Checks the names that the options hold; quantities that are named anywhere are given too."""
-    from explorer.layers import QUANTITIES
-    from explorer.selection import Where
+    from explorer.networks.layers import QUANTITIES
+    from explorer.pricing.selection import Where
 
     family = search.space
     quantities = [*QUANTITIES, *family.derived]
@@ -321,7 +321,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
     import numpy as np
     import pandas as pd
 
-    from explorer.space import label
+    from explorer.spaces.space import label
 
     if isinstance(value, np.bool_ | bool | str | list | tuple):
         return label(bool(value)) if isinstance(value, np.bool_) else label(value)

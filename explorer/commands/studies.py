@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.console import console, count, print_table
+from explorer.commands.console import console, count, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from explorer.ledger import Ledger
-    from explorer.plan import Point
-    from explorer.record import StudyRecord
-    from explorer.study import Study
+    from explorer.storage.ledger import Ledger
+    from explorer.storage.record import StudyRecord
+    from explorer.study.model import Study
+    from explorer.study.plan import Point
 
 Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that holds studies and runs.")]
 MOST_ROWS = 50  # points that are all printed; of more, the most accurate ones
@@ -49,14 +49,14 @@ def sweep(
 
     Running the same command again trains only what is missing. What changes results makes another study with its own name.
     """
+    from explorer.commands.progress import watched
     from explorer.data import find_source
     from explorer.files import check_folder
-    from explorer.ledger import Ledger
-    from explorer.plan import plan
-    from explorer.plan import quick as quickened
-    from explorer.progress import watched
-    from explorer.study_files import load_study
-    from explorer.sweeping import default_workers, run_study
+    from explorer.storage.ledger import Ledger
+    from explorer.study.files import load_study
+    from explorer.study.plan import plan
+    from explorer.study.plan import quick as quickened
+    from explorer.sweeping.sweeping import default_workers, run_study
 
     chosen = load_study(study).override(data=data)
     source = find_source(chosen.data, data_dir)
@@ -84,7 +84,7 @@ def report(
     reports: Reports = Path("reports"),
 ) -> int:
     """Make a study's report again from its stored rows."""
-    from explorer.ledger import Ledger
+    from explorer.storage.ledger import Ledger
 
     ledger = Ledger(storage)
     _write_report(console(), ledger.load(name), ledger, reports)
@@ -96,8 +96,8 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
 ) -> int:
     """Show the stored studies in the Optuna dashboard, on this machine only."""
-    from explorer.dashboard import HOST, dashboard_server
-    from explorer.ledger import Ledger
+    from explorer.storage.dashboard import HOST, dashboard_server
+    from explorer.storage.ledger import Ledger
 
     with dashboard_server(Ledger(storage).url, port) as server:
         console().print(f"dashboard on http://{HOST}:{server.server_port} (Ctrl-C ends it)", highlight=False)
@@ -107,8 +107,8 @@ def dashboard(
 
 def studies(storage: Storage = "explorer.db") -> int:
     """List the built-in studies, and those that the storage holds."""
-    from explorer.ledger import Ledger
-    from explorer.study_files import builtin_studies, load_study
+    from explorer.storage.ledger import Ledger
+    from explorer.study.files import builtin_studies, load_study
 
     rows = [
         (study.name, study.title, study.space, str(study.grid_size), str(study.grid_size * study.seeds))
@@ -126,10 +126,10 @@ def studies(storage: Storage = "explorer.db") -> int:
 def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -> None:
     from collections import Counter
 
-    from explorer.estimate import estimate_seconds
-    from explorer.plan import points_frame
-    from explorer.progress import duration
-    from explorer.sweeping import runs_of
+    from explorer.commands.progress import duration
+    from explorer.study.plan import points_frame
+    from explorer.sweeping.sweeping import runs_of
+    from explorer.training.estimate import estimate_seconds
 
     rows = [
         (row["label"], row["state"], count(row["params"]), count(row["macs"]), row["reason"])
@@ -156,14 +156,14 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
 
 def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports: Path) -> None:
     from explorer.analysis import Findings
-    from explorer.certificate import find_certificate
-    from explorer.report.index import write_index
-    from explorer.report.study import write_report
+    from explorer.certification.model import Certificate, find_certificate
+    from explorer.reporting.index import write_index
+    from explorer.reporting.study import write_report
 
     name = record.study.name
     findings = Findings(record, ledger.latencies(name))
     _print_summary(screen, findings.points)
-    certificate = find_certificate(record, ledger.certificates())
+    certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates()))
     page = write_report(findings, reports / name, certificate, ledger.tests(name))
     write_index(reports)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)

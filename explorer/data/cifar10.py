@@ -1,7 +1,7 @@
 """CIFAR-10 from its official files: the binary or the Python version, in a folder or an archive, or downloaded.
 
 Format: https://www.cs.toronto.edu/~kriz/cifar.html. A data set is made of the five training batches; the test batch is named in
-`explorer.data.test_part` alone.
+`explorer.data.held_out` alone.
 The Python version consists of pickles; they are read without running anything that they contain.
 """
 

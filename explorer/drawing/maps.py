@@ -24,7 +24,7 @@ from explorer.analysis import SHARE, metaparameters, share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle, unit
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
-from explorer.space import label
+from explorer.spaces.space import label
 
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
 """The corners that shares are weights of: top, left, right."""

@@ -21,7 +21,7 @@ from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANG
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, settle, tidy
 from explorer.drawing.maps import TRIANGLE, colour_bar, triangle
 from explorer.drawing.marks import CROWD, MOST_MARKS
-from explorer.space import label
+from explorer.spaces.space import label
 
 _LEVELS = 12  # of a smooth map
 _UNLIKE = 1.3  # times by which half-widths differ where lines are drawn of them

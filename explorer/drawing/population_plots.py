@@ -17,7 +17,7 @@ from explorer.analysis import is_ordered
 from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, LINES
 from explorer.drawing.labels import LABEL_SIZE, say_nothing_is_done, tidy
 from explorer.drawing.marks import short
-from explorer.space import label
+from explorer.spaces.space import label
 
 MOST_LINES = 600
 """So many points have lines in parallel coordinates."""

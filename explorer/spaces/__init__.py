@@ -1,4 +1,4 @@
-"""The design spaces, one file each; a file put here is found by its own."""
+"""The design spaces, one file each, and `space.py`, which says what a design space is; a file put here is found automatically."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 
 from explorer.errors import unknown
-from explorer.space import Space
+from explorer.spaces.space import Space
 
 
 def all_spaces() -> dict[str, type[Space]]:
@@ -16,7 +16,10 @@ def all_spaces() -> dict[str, type[Space]]:
         value
         for module in modules
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Space) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, Space)
+        and value is not Space
+        and value.__module__ == module.__name__
     ]
     return {space.name: space for space in sorted(spaces, key=lambda space: space.name)}
 

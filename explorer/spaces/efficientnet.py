@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from explorer.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
 from explorer.errors import Infeasible
-from explorer.layers import (
+from explorer.networks.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
+from explorer.networks.layers import (
     BatchNorm,
     Conv,
     Cost,
@@ -31,9 +31,9 @@ from explorer.layers import (
     Sigmoid,
     SiLU,
 )
-from explorer.network import Chain, Combinator, Network, Node, Repeat, Residual, chain, trace
-from explorer.simplex import Simplex
-from explorer.space import Anchor, Space
+from explorer.networks.network import Chain, Combinator, Network, Node, Repeat, Residual, chain, trace
+from explorer.spaces.simplex import Simplex
+from explorer.spaces.space import Anchor, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,7 +106,7 @@ class Gate(Combinator):
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """Multiplies."""
-        from explorer.modules import Gated
+        from explorer.networks.modules import Gated
 
         return Gated(modules)
 

@@ -12,11 +12,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
-from explorer.arrays import Float, Int, maximum, nearest, same, uniform
 from explorer.errors import Infeasible
-from explorer.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
-from explorer.network import Chain, Network, Residual, chain, concat
-from explorer.space import Anchor, Space
+from explorer.networks.arrays import Float, Int, maximum, nearest, same, uniform
+from explorer.networks.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
+from explorer.networks.network import Chain, Network, Residual, chain, concat
+from explorer.spaces.space import Anchor, Space
 
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
 Share = Annotated[Float, Field(ge=0, le=1)]

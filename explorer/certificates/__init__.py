@@ -1,1 +1,0 @@
-"""Certificates that come with the explorer, as JSON files that `explorer certify` wrote."""

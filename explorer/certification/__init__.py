@@ -1,0 +1,1 @@
+"""How far short runs can be trusted: certificates, their statistics, and how one is made."""

@@ -1,0 +1,107 @@
+"""How far a sweep is: a live line where there is a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from explorer.storage.ledger import Result
+from explorer.study.model import Study
+from explorer.training.engine import Outcome
+from explorer.training.run import Run
+
+Trained = TypeVar("Trained")
+
+
+class Display:
+    """Shows runs done, running and failed, the best accuracy and the time left. It is a context and a sweep's watcher."""
+
+    def __init__(self, console: Console, workers: int) -> None:
+        self.console = console
+        self.workers = workers
+        self.ahead: Sequence[Run] = ()
+        self.total = self.before = self.ended_now = self.failed = 0
+        self.best = 0.0
+        self.started = time.monotonic()
+        self.effort_done = 0.0
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result]) -> None:
+        """The runs that are to be trained now, and the results of the study's that are stored already."""
+        self.ahead, self.before, self.total = runs, len(stored), len(stored) + len(runs)
+        self.failed = sum(result.state != "done" for result in stored)
+        self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
+        self.started = time.monotonic()
+        before = f", {len(stored)} stored already" if stored else ""
+        self.console.print(f"{study.name}: {len(runs)} runs to train{before}", highlight=False)
+        if runs and self.console.is_terminal:
+            columns = (BarColumn(), TextColumn("{task.description}, elapsed"), TimeElapsedColumn())
+            self.bar = Progress(*columns, console=self.console)
+            self.bar.add_task(self._line(), total=self.total, completed=self.before)
+            self.bar.start()
+
+    def ended(self, outcome: Outcome) -> None:
+        """One of the runs has ended and is stored."""
+        self.ended_now += 1
+        self.effort_done += outcome.run.effort
+        self.failed += outcome.state != "done"
+        self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
+        if outcome.state != "done":
+            self.console.print(
+                f"{outcome.state}: network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}: "
+                f"{outcome.row['reason']}",
+                style="red",
+                highlight=False,
+            )
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=self.before + self.ended_now, description=self._line())
+        else:
+            self.console.print(self._line(), highlight=False)
+
+    def _line(self) -> str:
+        running = min(self.workers, len(self.ahead) - self.ended_now)
+        done = self.before + self.ended_now - self.failed
+        best = f"best {self.best:.1%}" if self.best else "best -"
+        return f"{done}/{self.total} done, {running} running, {self.failed} failed, {best}, {self._left()}"
+
+    def _left(self) -> str:
+        if self.ended_now < self.workers and self.ended_now < len(self.ahead):
+            return "time left -"  # the first run alone says too much: the workers start in its time
+        elapsed = time.monotonic() - self.started
+        remaining = sum(run.effort for run in self.ahead) - self.effort_done
+        return f"{duration(elapsed / self.effort_done * remaining)} left"
+
+
+def watched(console: Console, workers: int, train: Callable[[Display], Trained]) -> Trained | None:
+    """What `train` returns, with its progress on the console; None where Ctrl-C stopped it."""
+    try:
+        with Display(console, workers) as display:
+            return train(display)
+    except KeyboardInterrupt:
+        console.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+        return None
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: `45 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 (seconds in a minute)
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 (minutes in an hour)
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,197 @@
+"""A trained run as files: code that needs nothing but torch, weights, ONNX, and what was measured; and its one look at the test images."""
+
+from __future__ import annotations
+
+import io
+import json
+import textwrap
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from explorer.analysis import measured, ranked
+from explorer.data.held_out import read_test_part
+from explorer.errors import ExplorerError
+from explorer.exporting.programs import onnx_bytes, onnx_obstacle
+from explorer.exporting.retraining import Task
+from explorer.exporting.torch_code import WIDTH, code_of
+from explorer.networks.layers import Shape
+from explorer.spaces.space import label
+from explorer.storage.ledger import Ledger
+from explorer.storage.record import StudyRecord
+from explorer.training.trainer import Trained
+
+CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.pt", "network.onnx", "export.json", "best.csv"
+BEST_COLUMNS = [
+    *("point", "series", "label", "params", "macs", "activations", "runs"),
+    *("accuracy", "spread", "low", "high", "standing"),
+]
+MOST_CLASSES = 40  # that the code lists; export.json has all
+_FAR = 1e-4  # of the largest logit: further apart, code and model are not the same network
+
+USE = """
+    model = build()
+    model.load_state_dict(torch.load("weights.pt", weights_only=True))
+    logits = model.eval()(prepare(images))
+"""
+
+
+def best_points(record: StudyRecord, count: int) -> pd.DataFrame:
+    """The most accurate points of a study, the best first, a row for each network: `BEST_COLUMNS`, as `analysis.ranked` has them."""
+    known = measured(ranked(record)).sort_values("accuracy", ascending=False, kind="stable")
+    return known[BEST_COLUMNS].head(count).reset_index(drop=True)
+
+
+def best_file(best: pd.DataFrame) -> bytes:
+    """`best.csv`."""
+    return best.to_csv(index=False, lineterminator="\n").encode()
+
+
+def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
+    """Lets the model classify the test images, and stores the result for good; returns the row that `Ledger.test` gives.
+
+    Raises `NoTestImages` where the data has none. The caller holds `Ledger.writing`, and has looked that there is no result yet.
+    """
+    part = read_test_part(task.source)
+    row = {
+        "key": task.run.key,
+        "study": task.record.study.name,
+        "point": task.point.number,
+        "seed": task.run.seed,
+        "accuracy": trained.accuracy(part, np.arange(len(part.labels))),
+        "images": len(part.labels),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    ledger.record_test(row)
+    return row
+
+
+def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
+    """What is known of the run, as `export.json` holds it, but for `test`. Paths of this machine are not among it."""
+    record, run, shape = task.record, task.run, task.run.network.input
+    images = task.dataset.split().validation[: run.budget.validation]
+    design = record.study.design_space.point(record.study.preset, **_settings(task))
+    return {
+        "run": run.key,
+        "study": record.study.name,
+        "point": {"number": task.point.number, "label": task.point.label},
+        "seed": run.seed,
+        "space": record.study.space,
+        "preset": record.study.preset,
+        "metaparameters": {name: value for name, value in design.model_dump().items() if value is not None},
+        "params": run.network.cost.params,
+        "macs": run.network.cost.macs,
+        "validation": {
+            "accuracy": trained.measurement.accuracy,
+            # What the exported files compute in, which few runs do.
+            "accuracy_float32": trained.accuracy(task.dataset, images, "float32"),
+            "images": len(trained.measurement.correct),
+        },
+        "test": None,
+        "data": {"name": task.dataset.name, "fingerprint": task.dataset.fingerprint, "classes": task.dataset.classes},
+        "preprocessing": {
+            "bytes": [task.dataset.size, task.dataset.size, int(task.dataset.images.shape[3])],
+            "input": [shape.channels, shape.size, shape.size],
+            "mean": trained.mean,
+            "std": trained.deviation,
+        },
+        "settings": run.settings,
+        "versions": {"explorer": version("cnn-design-explorer"), "torch": torch.__version__, "numpy": np.__version__},
+    }
+
+
+def facts_file(facts: Mapping[str, Any], test: Mapping[str, Any] | None) -> bytes:
+    """`export.json`, with what the ledger knows of the test images, if anything."""
+    shown = None if test is None else {name: test[name] for name in ("accuracy", "images", "finished")}
+    return (json.dumps({**facts, "test": shown}, indent=1) + "\n").encode()
+
+
+def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
+    """Code, weights and ONNX by name, and why `network.onnx` is not among them, empty where it is.
+
+    Raises `ExplorerError` where the network cannot be written as code, or where the code gives other logits than the model.
+    """
+    network = task.run.network
+    model = network.build()
+    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
+    model.eval()
+    code = code_of(model, _docstring(task, facts), _preparing(task, trained))
+    _check(code, model, network.input)
+    weights = io.BytesIO()
+    torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
+    files = {CODE: code.encode(), WEIGHTS: weights.getvalue()}
+    obstacle = onnx_obstacle(network)
+    if not obstacle:
+        files[ONNX] = onnx_bytes(model, network.input)
+    return files, obstacle
+
+
+def _settings(task: Task) -> dict[str, Any]:
+    """The metaparameters that the study gives the point beside the preset's."""
+    return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
+
+
+def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
+    """What the code says of itself first."""
+    validation, classes = facts["validation"], facts["data"]["classes"]
+    named = f"point {task.point.number}" + (f" ({task.point.label})" if task.point.label else "")
+    settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
+    how = f"{validation['images']:,} images of {facts['data']['name']}, as it was trained in {task.run.numerics.dtype}"
+    if task.run.numerics.dtype != "float32":
+        how += f", and {validation['accuracy_float32']:.2%} in float32"
+    listed = ", ".join(classes) if len(classes) <= MOST_CLASSES else f"{len(classes)}, which {FACTS} lists"
+    cost = f"{facts['params']:,} params, {facts['macs']:,} FLOPs (multiply-adds)"
+    paragraphs = (
+        f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
+        f"{facts['space']}, preset {facts['preset']}: {settings}.",
+        f"Validation accuracy: {validation['accuracy']:.2%} of {how}. {FACTS} holds all that is known of the run.",
+        f"Classes, in the order of the logits: {listed}.",
+        "`prepare` makes of RGB images what the weights expect. To use it:",
+    )
+    text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
+    # Labels and classes are any text.
+    return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '"""'
+
+
+def _preparing(task: Task, trained: Trained) -> str:
+    """Code that prepares images as the network was trained on: resampled where its size is another than the data's, and normalised."""
+    size, given = task.run.network.input.size, task.dataset.size
+    resampling = 'mode="area"' if size < given else 'mode="bilinear", align_corners=False'
+    resampled = (
+        f"    channels = nn.functional.interpolate(channels, size={size}, {resampling})\n" if size != given else ""
+    )
+    mean, deviation = (tuple(round(value, 6) for value in values) for values in (trained.mean, trained.deviation))
+    return f'''
+MEAN = {mean}  # of each channel of the training images, in bytes
+DEVIATION = {deviation}
+
+
+def prepare(images: Tensor) -> Tensor:
+    """RGB bytes (N, {given}, {given}, {len(mean)}) as the network takes them: (N, {len(mean)}, {size}, {size}), normalised."""
+    channels = images.permute(0, 3, 1, 2).float()
+{resampled}    return (channels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+'''
+
+
+def _check(code: str, model: nn.Module, shape: Shape) -> None:
+    """Raises `ExplorerError` where the code does not build what the model is."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(4, shape.channels, shape.size, shape.size, generator=random)
+    names: dict[str, Any] = {"__name__": "network"}
+    try:
+        with torch.random.fork_rng(), torch.inference_mode():
+            exec(compile(code, CODE, "exec"), names)  # noqa: S102 (what was just generated)
+            built = names["build"]()
+            built.load_state_dict(model.state_dict())
+            logits: Tensor = built.eval()(images)
+            expected: Tensor = model(images)
+    except Exception as error:
+        raise ExplorerError(f"{CODE}: the code of this network does not run: {' '.join(str(error).split())}") from error
+    if (logits - expected).abs().max() > _FAR * expected.abs().max():
+        raise ExplorerError(f"{CODE}: the code of this network gives other logits than the trained model")

@@ -1,0 +1,130 @@
+"""Which point of a study, or which of its runs, a text names."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from explorer.analysis import measured, summarise
+from explorer.errors import ExplorerError
+from explorer.storage.ledger import Ledger
+from explorer.storage.record import StudyRecord
+
+SHORTEST_KEY = 6
+"""Characters that the beginning of a run's key needs."""
+
+
+def best_point(record: StudyRecord) -> int:
+    """The number of the point with the highest mean accuracy over its seeds; an error where no run is done."""
+    known = measured(summarise(record))
+    if known.empty:
+        raise ExplorerError(f"{record.study.name}: none of its runs is done; `explorer sweep` trains them")
+    return int(known["point"].iloc[known["accuracy"].argmax()])
+
+
+def find_point(record: StudyRecord, text: str) -> int:
+    """The number of the point with this number, `point` and this number, or this label, as tables and figures show them.
+
+    A merged point is the one that it is merged into. Raises `ExplorerError` for what names no point, naming the nearest, or several.
+    """
+    points = record.points
+    sources = points["same_as"].fillna(points["point"]).astype(int).tolist()
+    by_number = dict(zip(map(str, points["point"]), sources, strict=True))
+    plain = re.fullmatch(r"point(\d+)", text)
+    if plain and plain[1] in by_number:
+        return by_number[plain[1]]
+    labels = [*zip(points["label"], sources, strict=True)]
+    in_series = zip(points["series"], labels, strict=True)
+    labels += [(f"{series}: {label}", source) for series, (label, source) in in_series if series]
+    # What figures call the points that are one network.
+    known = measured(summarise(record))
+    labels += [*zip(known["label"], known["point"].astype(int), strict=True)]
+    found = {source for label, source in labels if label == text} | ({by_number[text]} if text in by_number else set())
+    if len(found) > 1:
+        names = ", ".join(f"point{number}" for number in sorted(found))
+        raise ExplorerError(f"point {text!r} of {record.study.name} can be each of {names}; give one of these")
+    if not found:
+        raise _unknown_point(record, text, [label for label, _ in labels if label])
+    return found.pop()
+
+
+def _unknown_point(record: StudyRecord, text: str, labels: list[str]) -> ExplorerError:
+    last = record.points["point"].max()
+    near = get_close_matches(text, labels, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"give a number from 0 to {last}"
+    hint += "" if near or not labels else f", or a label such as {labels[0]!r}"
+    return ExplorerError(f"unknown point of {record.study.name} {text!r}; {hint}")
+
+
+def called(record: StudyRecord, number: int) -> str:
+    """A point by its number and its label: `point 3 (0.25)`."""
+    label = dict(zip(record.points["point"], record.points["label"], strict=True))[number]
+    return f"point {number} ({label})" if label else f"point {number}"
+
+
+def find_run(record: StudyRecord, number: int, seed: int) -> str:
+    """The key of a done run; where it is not done, an `ExplorerError` that says why."""
+    named = f"{record.study.name}, {called(record, number)}"
+    point = record.points.set_index("point").loc[number]
+    if point["state"] != "planned":
+        raise ExplorerError(f"{named} was not trained: it is {point['state']}: {point['reason']}")
+    runs = record.runs[record.runs["point"] == number].set_index("seed")
+    if seed not in runs.index:
+        raise ExplorerError(f"{named} has no seed {seed}; the study has {_listed(runs.index.tolist())}")
+    run = runs.loc[seed]
+    if run["state"] != "done":
+        done = runs.index[runs["state"] == "done"].tolist()
+        why = f"{run['state']}: {run['reason']}" if run["reason"] else str(run["state"])
+        others = f"done {'are' if len(done) > 1 else 'is'} {_listed(done)}" if done else "no other seed is done either"
+        raise ExplorerError(f"{named}, seed {seed} is not done ({why}); {others}")
+    return str(run["key"])
+
+
+def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
+    """The study, the number of the point and the seed of a done run, given by its key, a beginning of it, or STUDY:POINT[:SEED].
+
+    Without a seed it is seed 0. A run of several studies is given with the first by name. Raises `ExplorerError` for what names no run.
+    """
+    name, colon, rest = text.partition(":")
+    if not colon:
+        return _by_key(ledger, text)
+    record = ledger.load(name)
+    seed = 0
+    try:
+        number = find_point(record, rest)
+    except ExplorerError:
+        # A label may hold a colon, so the seed is looked for only where there is no such point.
+        point, colon, last = rest.rpartition(":")
+        if not colon or not last.isdecimal():
+            raise
+        number, seed = find_point(record, point), int(last)
+    find_run(record, number, seed)
+    return record, number, seed
+
+
+def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
+    beginning = text.lower()
+    if len(beginning) < SHORTEST_KEY or not re.fullmatch(r"[0-9a-f]+", beginning):
+        raise ExplorerError(
+            f"run {text!r}: a run is {SHORTEST_KEY} or more hexadecimal characters that its key begins with, or STUDY:POINT[:SEED]"
+        )
+    keys = ledger.run_keys()
+    found = [key for key in keys if key.startswith(beginning)]
+    if not found:
+        near = get_close_matches(beginning, {key[: len(beginning)] for key in keys}, n=1, cutoff=0.75)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ExplorerError(f"unknown run {text!r}: no key in {ledger.shown} begins so{hint}")
+    if len(found) > 1:
+        shown = ", ".join(key[: len(beginning) + 4] for key in found[:3])
+        raise ExplorerError(f"run {text!r}: {len(found)} keys begin so ({shown}); give more of it")
+    places = ledger.places(found[0])
+    if not places:
+        raise ExplorerError(f"run {text!r}: it belongs to no stored study any more, and only a study names its data")
+    name, number, seed = places[0]
+    record = ledger.load(name)
+    find_run(record, number, seed)
+    return record, number, seed
+
+
+def _listed(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -1,0 +1,76 @@
+"""What the script of a report knows of its points beside what the page shows: seeds, learning curves, layers, and the command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from explorer.analysis import Findings, front_column
+from explorer.pricing.prices import describe
+from explorer.reporting.front_view import FrontView
+from explorer.reporting.pages import as_json
+from explorer.reporting.tables import KEY_CHARACTERS
+from explorer.reporting.words import COSTS
+
+MOST_LAYERS = 300
+"""Points whose layers a page holds: expanding a network takes a millisecond or two."""
+
+
+def front_data(view: FrontView) -> Markup:
+    """The data of the script, as JSON that stands in a page."""
+    findings = view.findings
+    data = view.data() | _layers(findings)
+    data["costs"] = {cost: COSTS[cost] for cost in view.axes if cost != "accuracy"}
+    data["runs"] = _runs(findings)
+    data["command"] = _command(findings)
+    return as_json(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
+
+
+def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
+    """The runs by point: seed, state with its reason, accuracies after each epoch (None where there are none), and the run's key."""
+    runs: dict[int, list[list[Any]]] = {}
+    columns = ("point", "seed", "state", "reason", "accuracies", "key")
+    for row in findings.runs[list(columns)].to_dict(orient="records"):
+        state = f"{row['state']}: {row['reason']}" if row["reason"] else row["state"]
+        curve = [round(value, 4) for value in row["accuracies"]] if row["accuracies"] is not None else None
+        runs.setdefault(row["point"], []).append([row["seed"], state, curve, str(row["key"])[:KEY_CHARACTERS]])
+    return runs
+
+
+def _layers(findings: Findings) -> dict[str, Any]:
+    """The layer tables of the points on the fronts and the most accurate ones: rows that stand once, and their numbers by point."""
+    study, measured = findings.record.study, findings.measured
+    on_front = np.any([measured[front_column(cost)] for cost in findings.costs], axis=0)
+    order = np.lexsort((-measured["accuracy"].to_numpy(dtype=float), ~on_front))
+    grid, columns = list(study.grid()), []
+    rows: dict[tuple[str, ...], int] = {}
+    layers: dict[int, list[int]] = {}
+    settings = study.fixed | {"classes": findings.classes}
+    for point in measured["point"].iloc[order[:MOST_LAYERS]]:
+        table = describe(study.space, study.preset, **settings | grid[point])
+        texts = [
+            tuple(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in row) for row in table.to_numpy()
+        ]
+        layers[int(point)] = [rows.setdefault(text, len(rows)) for text in texts]
+        columns = [str(column) for column in table.columns]
+    return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns}
+
+
+def _command(findings: Findings) -> list[str]:
+    """The command that trains a point again, what stands before and behind its number: with the storage and data folder of the study's own."""
+    words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
+    rest = []
+    try:
+        given = shlex.split(findings.record.command)
+    except ValueError:  # from Python, it is no command line
+        given = []
+    for option in ("--storage", "--data-dir"):
+        if option in given[:-1]:
+            rest += [option, given[given.index(option) + 1]]
+        rest += [word for word in given if word.startswith(f"{option}=")]
+    # A label may be a number, too; `point3` is none.
+    return [f"{shlex.join(words)} point", f" {shlex.join(rest)}" if rest else ""]

@@ -1,0 +1,276 @@
+"""The interactive figure of a report as data: where each point stands on every axis, with ticks, fronts and labels.
+
+A template draws it as SVG that is complete without a script; the script moves points between the axes that are computed here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator
+from numpy.typing import NDArray
+
+from explorer.analysis import Findings, front_column, probability_column
+from explorer.drawing.labels import ACCURACY, unit
+from explorer.drawing.plots import UNLIKELY
+from explorer.reporting.choices import chosen_points
+
+WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points
+_ROOM = 0.06  # of an axis, free beyond its first and last point
+_LOG = 6.0  # costs that differ by so many times or more stand on a logarithmic axis
+_LETTER, _LINE = 5.4, 11.0  # about the size of a letter of a label
+_MOST_LABELS = 40  # points of a front that are tried to be named
+_MOST_OBSTACLES = 1_000  # points that names do not cover, beside those on the front
+_BARS = 500  # points beyond which only those on a front show their intervals
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A quantity as an axis: its title with the unit, its ends in that unit, ticks as (share, text), and where each point stands on it.
+
+    Shares are in [0, 1] along the axis; NaN where a point's amount is not known.
+    """
+
+    key: str
+    title: str
+    first: float
+    last: float
+    logarithmic: bool
+    ticks: list[tuple[float, str]]
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> Axis:
+        """`values` are those of the points, `shown` all that the axis must hold, both in the unit of the title."""
+        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+        logarithmic = key != "accuracy" and low > 0 and high / low >= _LOG
+        room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
+        ends = (low / math.exp(room), high * math.exp(room)) if logarithmic else (low - room, high + room)
+        locator = LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+        amounts = [float(tick) for tick in locator.tick_values(low, high) if ends[0] <= tick <= ends[1]]
+        axis = cls(key, title, *ends, logarithmic, [], np.array([]))
+        ticks = [(float(axis.place(np.array(tick))), f"{tick:,.6g}") for tick in amounts]
+        return replace(axis, ticks=ticks, shares=axis.place(values))
+
+    def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where amounts stand on the axis, as shares."""
+        if self.logarithmic:
+            return np.asarray(np.log(values / self.first) / math.log(self.last / self.first))
+        return np.asarray((values - self.first) / (self.last - self.first))
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text at a place of the figure."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A measured point: its number, what is told of it, its place (0, 0 where it has none), how sure it is on the front, its interval as a path.
+
+    `chosen` says whether a published network stands where it does, and `on` whether it has the colour of the front.
+    """
+
+    point: int
+    told: str
+    placed: bool
+    x: float
+    y: float
+    sure: float
+    bar: str
+    chosen: bool
+    on: bool
+
+
+class FrontView:
+    """The measured points of a study over accuracy and the costs that are known of them."""
+
+    width, height = WIDTH, HEIGHT
+    left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        self.points = findings.measured
+
+    @cached_property
+    def chosen(self) -> dict[int, str]:
+        """The points that stand where a published network does, with its name."""
+        return chosen_points(self.findings)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """How each point is called."""
+        return [
+            f"{label} (as in {self.chosen[point]})" if point in self.chosen else str(label)
+            for point, label in zip(self.points["point"].astype(int), self.points["label"], strict=True)
+        ]
+
+    @cached_property
+    def axes(self) -> dict[str, Axis]:
+        """Accuracy and the costs, by key; a cost that is the same at all points is no axis."""
+        ends = self.points[["accuracy", "low", "high"]].to_numpy(dtype=float)
+        axes = {"accuracy": Axis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
+        for cost in self.findings.costs:
+            amounts = self.points[cost].to_numpy(dtype=float, na_value=math.nan)
+            known = amounts[np.isfinite(amounts)]
+            if len(set(known)) > 1:
+                scale, title = unit(cost, float(known.max()))
+                axes[cost] = Axis.of(cost, title, amounts / scale, amounts[:, None] / scale)
+        return axes
+
+    @property
+    def first(self) -> str | None:
+        """The cost that is shown first; None where all cost the same."""
+        return next((key for key in self.axes if key != "accuracy"), None)
+
+    @cached_property
+    def marks(self) -> list[Mark]:
+        """The points, in the order of the axes' shares."""
+        first, accuracy = self.first or "params", self.axes["accuracy"]
+        on_front = self.points[front_column(first)].to_numpy(dtype=bool)
+        shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
+        placed = np.isfinite(shares)
+        xs, ys = (np.round(np.where(placed, at, 0), 1) for at in (self.x(shares), self.y(accuracy.shares)))
+        ends = [
+            self.y(accuracy.place(100 * self.points[end].to_numpy(dtype=float))) - self.y(accuracy.shares)
+            for end in ("low", "high")
+        ]
+        told = zip(self.names, self.points["accuracy"], strict=True)
+        with_bar = np.isfinite(ends[0]) & (on_front | (not self.many))
+        return [
+            Mark(
+                int(point),
+                f"{name}: {100 * mean:.1f} %",
+                bool(known),
+                float(x),
+                float(y),
+                float(share),
+                f"M0 {low:.1f}V{high:.1f}" if bar else "",
+                int(point) in self.chosen,
+                bool(on),
+            )
+            for point, (name, mean), known, x, y, share, bar, on, low, high in zip(
+                self.points["point"],
+                told,
+                placed,
+                xs,
+                ys,
+                np.round(self._sure(first), 2),
+                with_bar,
+                self._on(first),
+                *ends,
+                strict=True,
+            )
+        ]
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many points that only those on a front show their intervals, and marks are small."""
+        return len(self.points) > _BARS
+
+    @property
+    def probable(self) -> bool:
+        """Whether it is known with which probability points are on a front."""
+        return self.findings.draws is not None
+
+    def _sure(self, cost: str) -> NDArray[np.float64]:
+        """How sure each point is on the front of a cost; without probabilities, whether the measured one is, as 1 or 0."""
+        found = self.points[probability_column(cost)].to_numpy(dtype=float)
+        return np.where(np.isfinite(found), found, self.points[front_column(cost)].to_numpy(dtype=float))
+
+    def _on(self, cost: str) -> NDArray[np.bool_]:
+        """Which points are on the front of a cost, or are not unlikely to be."""
+        return self.points[front_column(cost)].to_numpy(dtype=bool) | (self._sure(cost) > UNLIKELY)
+
+    def stairs(self, cost: str) -> str:
+        """The front of a cost as a path: the best accuracy for each amount."""
+        places = self._front(cost)
+        if not len(places):
+            return ""
+        x, y = self.x(self.axes[cost].shares[places]), self.y(self.axes["accuracy"].shares[places])
+        steps = [f"M{x[0]:.1f} {y[0]:.1f}", *(f"H{right:.1f}V{up:.1f}" for right, up in zip(x[1:], y[1:], strict=True))]
+        return "".join([*steps, f"H{WIDTH - RIGHT:.1f}"])
+
+    def labels(self, cost: str) -> list[Label]:
+        """The names of the points on the front of a cost, as far as they find room."""
+        xs, ys = self.x(self.axes[cost].shares), self.y(self.axes["accuracy"].shares)
+        known = np.isfinite(xs)
+        front = self._front(cost)
+        near = np.unique([*np.flatnonzero(known)[:_MOST_OBSTACLES], *front])
+        taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(xs[near], ys[near], strict=True)]
+        # The steps of the front, which no name may cover.
+        for one, other in itertools.pairwise(front):
+            taken.append((xs[one], ys[one] - 1, xs[other], ys[one] + 1))
+            taken.append((xs[other] - 1, ys[other], xs[other] + 1, ys[one]))
+        found = []
+        for place in front[::-1][:_MOST_LABELS]:
+            label = self._placed(float(xs[place]), float(ys[place]), str(self.points["label"].iloc[place]), taken)
+            if label:
+                found.append(label)
+        return found
+
+    def x(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places across the figure."""
+        return self.left + shares * (self.right - self.left)
+
+    def y(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places down the figure."""
+        return self.bottom - shares * (self.bottom - self.top)
+
+    def _front(self, cost: str) -> NDArray[np.int64]:
+        """The places of the points on the front of a cost, from the cheapest."""
+        places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
+        return places[np.lexsort((self.axes["accuracy"].shares[places], self.axes[cost].shares[places]))]
+
+    @staticmethod
+    def _placed(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]]) -> Label | None:
+        """A label beside a point where it covers nothing, or None; a placed one takes its room."""
+        wide = _LETTER * len(text)
+        for anchor, left, base in (
+            ("end", x - 6 - wide, y - 6),
+            ("start", x + 6, y + 12),
+            ("start", x + 6, y - 6),
+            ("end", x - 6 - wide, y + 12),
+            ("middle", x - wide / 2, y - 9),
+            ("middle", x - wide / 2, y + 16),
+        ):
+            box = (left, base - _LINE + 2, left + wide, base + 2)
+            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > TOP - 12 and box[3] < HEIGHT - BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                at = {"start": box[0], "end": box[2], "middle": (box[0] + box[2]) / 2}[anchor]
+                return Label(round(at, 1), round(base, 1), anchor, text)
+        return None
+
+    def data(self) -> dict[str, Any]:
+        """What the script needs: the frame of the figure, and where the points stand on each axis, by their order."""
+        return {
+            "frame": [self.left, self.right, self.bottom, self.top],
+            "points": [int(point) for point in self.points["point"]],
+            "names": self.names,
+            "shares": {key: _numbers(axis.shares) for key, axis in self.axes.items()},
+            "sure": {cost: _numbers(self._sure(cost), 3) for cost in self.axes if cost != "accuracy"},
+            "on": {cost: self._on(cost).astype(int).tolist() for cost in self.axes if cost != "accuracy"},
+            "probable": self.probable,
+        }
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _numbers(values: Sequence[float] | NDArray[np.float64], digits: int = 4) -> list[float | None]:
+    """For JSON, which has no NaN."""
+    return [round(float(value), digits) if math.isfinite(value) else None for value in values]

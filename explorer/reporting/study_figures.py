@@ -1,0 +1,307 @@
+"""The figures of a study by name, drawn from what is computed of it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from explorer.analysis import (
+    CONFIDENCE,
+    SHARE,
+    Findings,
+    front_column,
+    is_ordered,
+    plane_params,
+    probability_column,
+    published,
+    published_source,
+    share_columns,
+    triangle,
+)
+from explorer.analysis.coordinates import Number
+from explorer.analysis.edf import edf, is_sample
+from explorer.analysis.fronts import LATENCY
+from explorer.analysis.surrogate import Surrogate
+from explorer.drawing import maps, model_plots, plots, population_plots
+from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
+from explorer.drawing.marks import CROWD
+from explorer.reporting.choices import choice_name, chosen_points
+from explorer.reporting.words import COSTS
+from explorer.spaces.space import label
+
+_FEWEST_ERRORS = 8  # points that have an error distribution function
+_FINE_LINE, _FINE_SIDE = 200, 48  # steps that a smooth line, and each side of a smooth map, is drawn through
+_CROWDED_CURVES = 12  # learning curves whose names need a taller figure
+
+
+def draw(findings: Findings) -> dict[str, Panel]:
+    """All figures of a study: `curve`, `front_params`, `front_macs` and `learning_curves`, and those that its points allow.
+
+    These are `map` (a triangle or a plane), `published` (the curve of a paper), `front_latency` (where it was measured), `surrogate` and
+    `importance` (where there is one), `parallel` (where three metaparameters vary) and `edf` (of eight points or more).
+    """
+    panels = [
+        *_map(findings),
+        _curve(findings),
+        *_published(findings),
+        *(_front(findings, cost) for cost in findings.costs if cost in _FRONTS),
+        *_surrogate(findings),
+        *_parallel(findings),
+        *_errors(findings),
+        _learning_curves(findings),
+    ]
+    return {panel.name: panel for panel in panels}
+
+
+_FRONTS = {"params": "front_params", "macs": "front_macs", LATENCY: "front_latency"}
+
+
+def _map(findings: Findings) -> Iterator[Panel]:
+    """Accuracy over two dimensions of the space, for the studies whose points have these."""
+    record, frame = findings.record, findings.points
+    if findings.shape == "triangle":
+        shares = triangle(record, frame)
+        kept = findings.choices[findings.choices["reason"] == ""]
+        chosen = {
+            choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(shares)]
+            for _, row in kept.iterrows()
+        }
+        caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
+        caption += f" Diamond: the shares of the published factors{_notes(kept)}." if chosen else ""
+        draw = partial(maps.ternary, shares, chosen=chosen)
+        yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
+    if findings.shape == "plane":
+        params, own = plane_params(record), chosen_points(findings)
+        caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
+        if len(frame) > maps.MOST_CELLS:
+            caption += "Ring: the best point."
+        else:
+            caption += _ringed("frame", frame)
+        caption += f" Diamond: as in {', '.join(own.values())}." if own else ""
+        title = f"Accuracy over {' and '.join(record.metaparameters)}"
+        yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=own), TALL_INCHES)
+
+
+def _notes(choices: pd.DataFrame) -> str:
+    notes = "; ".join(dict.fromkeys(note for note in choices["note"] if note))
+    return f" ({notes})" if notes else ""
+
+
+def _ringed(mark: str, frame: pd.DataFrame) -> str:
+    texts = {
+        f"Thick {mark}: the best point.": (frame["standing"] == "best").any(),
+        "Thin: not separated from it.": (frame["standing"] == "not separated").any(),
+        "* misses some seeds.": (frame["state"] == "partly done").any(),
+    }
+    return " ".join(text for text, holds in texts.items() if holds)
+
+
+def _curve(findings: Findings) -> Panel:
+    """Accuracy against the cost that the study names; a line for each series where there are such."""
+    record, frame = findings.record, findings.points
+    against = record.study.plot.against
+    title = f"Accuracy against {COSTS[against]}"
+    hollow = " Hollow marks miss some seeds." if (frame["state"] == "partly done").any() else ""
+    if findings.shape == "series":
+        caption = (
+            "Mean over the seeds, with the 95 % interval as bars. Lines stand a little aside from each other. Black: a network that "
+            f"several lines share.{hollow}"
+        )
+        return panel("curve", title, caption, partial(plots.scaling_curves, frame, against=against), TALL_INCHES)
+    measured = len(findings.measured)
+    ordered = len(record.metaparameters) == 1 and is_ordered(frame[record.metaparameters[0]])
+    names = (
+        "shares in percent, in the order of the corners" if record.study.simplex else ", ".join(record.metaparameters)
+    )
+    caption = (
+        f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}"
+        f"{', which some points of the front show' if measured > CROWD and not ordered else ''}; labels"
+        f"{' where there is room' if measured > plots.MOST_LABELS else ''}: {names}.{hollow}"
+    )
+    papers = _of_the_paper(findings) if ordered else None
+    if papers is not None:
+        key = record.metaparameters[0]
+        caption += (
+            f" Orange: {papers['metric'].iloc[0]} accuracy of the paper at the same {key}, on an axis of its own that lets both span the "
+            "same height: compare the shapes."
+        )
+    chosen = chosen_points(findings)
+    draw = partial(plots.curve, frame, against=against, chosen=chosen, papers=papers)
+    return panel("curve", title, caption, draw)
+
+
+def _of_the_paper(findings: Findings) -> pd.DataFrame | None:
+    """The published curve over a metaparameter of the study, or None where there is none."""
+    name = findings.record.study.plot.published
+    found = (published(name, key) for key in findings.record.metaparameters) if name else ()
+    return next((frame for frame in found if frame is not None), None)
+
+
+def _published(findings: Findings) -> Iterator[Panel]:
+    frame = _of_the_paper(findings)
+    if frame is not None:
+        source = published_source(str(findings.record.study.plot.published))
+        caption = f"{source} Another data set and a full training: compare the shapes, not the heights."
+        yield panel("published", "The published curve", caption, partial(plots.published_curve, frame))
+
+
+def _front(findings: Findings, cost: str) -> Panel:
+    measured = findings.measured[findings.measured[cost].notna()]
+    on_front = measured[measured[front_column(cost)]]
+    attained = findings.attainment(cost)
+    caption = []
+    if len(measured) > 1 and len(set(measured[cost])) == 1:
+        names = ", ".join(on_front["label"])
+        caption.append(f"All points cost the same, so the front is the most accurate one: {names}.")
+    elif len(measured):
+        caption.append(f"{len(on_front)} of {len(measured)} points are on the front, the staircase.")
+    if measured[probability_column(cost)].notna().any():
+        caption.append("The fuller a mark, the more probable it is that its point is on the front.")
+    elif len(measured):
+        caption.append("Filled: points that no other beats in both.")
+        if len(on_front) < len(measured):
+            caption.append("Hollow: another one is at least as accurate and costs no more.")
+    if len(attained) and attained["seeds"].max() > 1 and len(set(measured[cost])) > 1:
+        caption.append("Band: from what every seed attains up to what one of them does.")
+    if len(measured) > CROWD:
+        caption.append("Bars: 95 % intervals of some points of the front.")
+    elif len(measured):
+        caption.append("Bars: 95 % intervals.")
+    title = f"Pareto front of accuracy and {COSTS[cost]}"
+    draw = partial(plots.front, findings.points, cost=cost, attained=attained, chosen=chosen_points(findings))
+    return panel(_FRONTS[cost], title, " ".join(caption), draw)
+
+
+def _learning_curves(findings: Findings) -> Panel:
+    caption = (
+        "Thin: one seed. Thick, with marks: the mean over the seeds. The rate has fallen to zero at the last epoch."
+    )
+    measured = len(findings.measured)
+    if measured > _CROWDED_CURVES:
+        caption += " Names where there is room."
+    if measured > plots.MOST_CURVES:
+        caption = f"The {plots.MOST_CURVES} most accurate of {measured} points. {caption}"
+    return panel(
+        "learning_curves",
+        "Accuracy after each epoch",
+        caption,
+        partial(plots.learning_curves, findings.runs),
+        TALL_INCHES if measured > _CROWDED_CURVES else PANEL_INCHES,
+    )
+
+
+def _surrogate(findings: Findings) -> Iterator[Panel]:
+    """What the smooth surrogate sees, and which metaparameters matter in it, where enough points are measured."""
+    if findings.surrogate is None:
+        return
+    yield _smooth(findings, findings.surrogate)
+    if findings.importance is not None:
+        caption = (
+            "Shares of the variance of predicted accuracy over the study's ranges, with 95 % intervals: what a metaparameter "
+            "makes by itself, and together with the others (Sobol' indices of the surrogate)."
+        )
+        yield panel(
+            "importance", "Which metaparameters matter", caption, partial(model_plots.importance, findings.importance)
+        )
+
+
+def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
+    axes, points = surrogate.coordinates.axes, findings.measured
+    fitted = (
+        f"Fitted to {len(surrogate.points)} of {surrogate.measured} points. "
+        if len(surrogate.points) < surrogate.measured
+        else ""
+    )
+    numbers = [axis for axis in axes if isinstance(axis, Number)]
+    if len(axes) == len(numbers) == 1:
+        frame = _predicted(surrogate, {numbers[0].name: _steps(numbers[0], _FINE_LINE)})
+        frame.columns = pd.Index(["value", *frame.columns[1:]])
+        caption = f"{fitted}Line: a smooth surrogate (Gaussian process) with its 95 % band. Marks: the measured means, with 95 % intervals."
+        draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name, logarithmic=numbers[0].logarithmic)
+        return panel("surrogate", f"Smooth accuracy over {numbers[0].name}", caption, draw)
+    if findings.shape == "triangle":
+        lattice = findings.record.study.product_held.lattice(_FINE_SIDE)
+        frame = _predicted(surrogate, dict(zip(surrogate.coordinates.names, lattice.T, strict=True)))
+        draw = partial(model_plots.surrogate_triangle, frame, triangle(findings.record, points))
+        return panel(
+            "surrogate", "Smooth accuracy over the shares", fitted + _mapped(frame, len(points)), draw, TALL_INCHES
+        )
+    if len(axes) == len(numbers) == 2:  # noqa: PLR2004 (a plane)
+        grid = np.meshgrid(*(_steps(axis, _FINE_SIDE) for axis in numbers))
+        frame = _predicted(surrogate, {axis.name: side.ravel() for axis, side in zip(numbers, grid, strict=True)})
+        logarithmic = [axis.logarithmic for axis in numbers]
+        draw = partial(model_plots.surrogate_plane, frame, points, logarithmic=logarithmic)
+        title = f"Smooth accuracy over {' and '.join(frame.columns[:2])}"
+        return panel("surrogate", title, fitted + _mapped(frame, len(points)), draw, TALL_INCHES)
+    caption = (
+        f"{fitted}One mark for each point: what a smooth surrogate (Gaussian process) of all other points predicts, with its 95 % interval"
+        f"{'' if len(surrogate.points) <= CROWD else ', which is not drawn'}. Orange: the measured accuracy is outside. Broken line: predicted as measured."
+    )
+    draw = partial(model_plots.predicted, surrogate.leave_one_out())
+    return panel("surrogate", "How well a smooth surrogate predicts", caption, draw)
+
+
+def _mapped(frame: pd.DataFrame, points: int) -> str:
+    """What a smooth map shows, beside so many measured points."""
+    half = 100 * frame["half"].to_numpy(dtype=float)
+    interval = (
+        f"Its 95 % interval is from \N{PLUS-MINUS SIGN}{half.min():.1f} to \N{PLUS-MINUS SIGN}{half.max():.1f} points"
+    )
+    lines = " (lines)" if model_plots.varies(half) else ""
+    marks = " Marks: the measured points." if points <= CROWD else ""
+    return f"Colour: the accuracy of a smooth surrogate (Gaussian process). {interval}{lines}.{marks}"
+
+
+def _steps(axis: Number, count: int) -> NDArray[np.float64]:
+    """Values from one end of a metaparameter to the other, evenly in its coordinate."""
+    return (np.geomspace if axis.logarithmic else np.linspace)(axis.low, axis.high, count)
+
+
+def _predicted(surrogate: Surrogate, columns: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """What a surrogate says of designs: their columns, `mean`, `half` the width of the 95 % interval, and its ends `low` and `high`."""
+    mean, deviation = surrogate.predict(columns)
+    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * deviation
+    return pd.DataFrame({**columns, "mean": mean, "half": half, "low": mean - half, "high": mean + half})
+
+
+def _parallel(findings: Findings) -> Iterator[Panel]:
+    """Parallel coordinates, of studies with three metaparameters or more that all points give."""
+    record, frame = findings.record, findings.measured
+    varied = {key: values for key, values in record.study.varied.items() if len(set(map(label, values))) > 1}
+    lattice = (
+        findings.shape == "triangle" and record.study.simplex is not None and record.study.simplex.steps is not None
+    )
+    given = all(value is not None for values in varied.values() for value in values)
+    # A map shows a lattice of shares already.
+    if len(varied) < 3 or not given or lattice or findings.measured.empty:  # noqa: PLR2004
+        return
+    keys = list(varied)
+    if record.study.simplex:
+        meanings = record.study.product_held.meanings
+        frame = triangle(record, frame).rename(columns={SHARE + name: f"{name} share" for name in meanings.values()})
+        keys = [f"{meanings[key]} share" if key in meanings else key for key in keys]
+    caption = (
+        "One line for each measured point, in the colour of its accuracy; the most accurate ones on top and thicker."
+    )
+    yield panel("parallel", "All metaparameters and accuracy", caption, partial(population_plots.parallel, frame, keys))
+
+
+def _errors(findings: Findings) -> Iterator[Panel]:
+    """The error distribution function, of points that are enough for one."""
+    if len(findings.measured) < _FEWEST_ERRORS:
+        return
+    sample = is_sample(findings.record, findings.points)
+    # Of a random sample each draw counts, merged or not.
+    counted = findings.points if sample else findings.measured
+    steps = edf(counted["accuracy"].to_numpy(dtype=float), sample=sample)
+    caption = f"Of {int(counted['accuracy'].notna().sum())} networks, by mean over the seeds. "
+    if sample:
+        caption += "Band: it holds the whole function of the population that the points are drawn from, with 95 %."
+    else:
+        caption += "The points are no random sample, so there is no band."
+    yield panel("edf", "How the errors are distributed", caption, partial(population_plots.error_distribution, steps))

@@ -1,0 +1,215 @@
+"""The tables of a report, as texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from explorer.analysis import Findings, front_column, probability_column
+from explorer.reporting.words import missing
+from explorer.spaces.space import amount, label
+from explorer.storage.record import StudyRecord
+from explorer.study.model import Study
+from explorer.training.recipe import Recipe
+
+UNKNOWN = "\N{EN DASH}"
+_MORE_COSTS = {
+    "activations": ("activations", 0, 1.0),
+    "memory_access_bytes": ("memory access, MiB", 2, 2**-20),
+    "latency_seconds": ("latency, ms", 3, 1e3),
+    "model_bytes": ("model size, MiB", 2, 2**-20),
+}  # title, decimals, factor
+MOST_RUNS = 2_000  # rows that a page is still quick with
+KEY_CHARACTERS = 12
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts: its caption, its columns, which of them are numbers, its rows, and the identifiers of rows that have one."""
+
+    caption: str
+    columns: tuple[str, ...]
+    numbers: frozenset[str]
+    rows: list[list[str]]
+    ids: list[str] | None = None
+
+
+def measured_points(findings: Findings) -> Table:
+    """The points with their accuracies and costs; each row has the identifier `point-NUMBER`."""
+    record, frame = findings.record, findings.table
+    names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
+    costs = {cost: (title, digits, factor) for cost, (title, digits, factor) in _MORE_COSTS.items() if cost in frame}
+    measured = (
+        *("accuracy, %", "spread, points", "seeds done", "params", "FLOPs (multiply-adds)"),
+        *(title for title, _, _ in costs.values()),
+        *("front of params", "front of FLOPs"),
+    )
+    rows = [
+        [
+            *(cell(row[key]) for key in names),
+            *(_quantity(row[key]) for key in derived),
+            _plus_minus(row),
+            number(row["spread"], 2, 100),
+            str(row["runs"]),
+            whole(row["params"]),
+            whole(row["macs"]),
+            *(number(row[cost], digits, factor) for cost, (_, digits, factor) in costs.items()),
+            *(_on_front(row, cost) for cost in ("params", "macs")),
+            row["standing"] or UNKNOWN,
+            _outcome(row),
+        ]
+        for row in frame.to_dict(orient="records")
+    ]
+    caption = (
+        "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds. Front: the probability "
+        "that the point is on the front of accuracy and that cost, given these measurements and nothing else; where many points are nearly equal it is low for each. Standing: whether the point is separated from the best one."
+    )
+    return Table(
+        caption,
+        (*names.values(), *derived.values(), *measured, "standing", "state"),
+        frozenset({*derived.values(), *measured}),
+        rows,
+        [f"point-{point}" for point in frame["point"]],
+    )
+
+
+def _on_front(row: Mapping[Any, Any], cost: str) -> str:
+    """The probability that a point is on the front of a cost in percent; without one, whether the measured point is."""
+    share = row[probability_column(cost)]
+    if math.isfinite(share):
+        return f"{100 * share:.0f} %"
+    return "yes" if row[front_column(cost)] else UNKNOWN
+
+
+def _names(record: StudyRecord) -> dict[str, str]:
+    """The columns that tell points apart, each with what stands above it."""
+    series = {"series": "series"} if (record.points["series"] != "").any() else {}
+    shares = {"label": "shares, %"} if record.study.simplex else {}
+    return series | shares | {key: key for key in record.metaparameters}
+
+
+def dropped_points(findings: Findings) -> Table:
+    """The points that were not trained, with the reasons."""
+    names, frame = _names(findings.record), findings.table
+    dropped = frame[frame["state"].isin(["infeasible", "over budget", "merged"])]
+    rows = [
+        [
+            *(cell(row[key]) for key in names),
+            whole(row["params"]),
+            whole(row["macs"]),
+            str(row["state"]),
+            str(row["reason"]),
+        ]
+        for row in dropped.to_dict(orient="records")
+    ]
+    numbers = ("params", "FLOPs (multiply-adds)")
+    return Table("", (*names.values(), *numbers, "state", "reason"), frozenset(numbers), rows)
+
+
+def trained_runs(runs: pd.DataFrame) -> Table:
+    """The runs, from `analysis.runs_table`. Of more than `MOST_RUNS` those that are not done: the others are in the files."""
+    numbers = ("seed", "accuracy, %", "seconds", "images/s", "peak memory, MiB")
+    names = ("series", "point") if (runs["series"] != "").any() else ("point",)
+    shown = runs if len(runs) <= MOST_RUNS else runs[runs["state"] != "done"]
+    rows = [
+        [
+            *([cell(row["series"])] if "series" in names else []),
+            str(row["label"]),
+            str(row["seed"]),
+            number(row["accuracy"], 2, 100),
+            number(row["seconds"], 1),
+            number(row["images_per_second"], 0),
+            number(row["peak_memory_bytes"], 0, 2**-20),
+            str(row["key"])[:KEY_CHARACTERS],
+            _outcome(row),
+        ]
+        for row in shown.to_dict(orient="records")
+    ]
+    left_out = len(runs) - len(shown)
+    caption = f"{left_out:,} done runs are in runs.csv only." if left_out else ""
+    return Table(caption, (*names, *numbers, "run", "state"), frozenset(numbers), rows)
+
+
+def how_measured(findings: Findings) -> dict[str, str]:
+    """What decides the results, by name."""
+    record, study, images = findings.record, findings.record.study, findings.accuracies.images
+    fixed = "; ".join(f"{key} = {label(value)}" for key, value in study.fixed.items())
+    limits = "; ".join(
+        f"{quantity} {word} {amount(limit)}"
+        for quantity, range_ in study.constraints.items()
+        for word, limit in (("at least", range_.min), ("at most", range_.max))
+        if limit is not None
+    )
+    return {
+        "Space": f"{study.space}, preset {study.preset}" + (f", with {fixed}" if fixed else ""),
+        "Varied": _varied(study),
+        "Limits": limits or "none",
+        "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
+        "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
+        + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
+        "Seeds": str(study.seeds),
+        "Recipe": recipe_text(study.recipe),
+        "Accuracy": "Share of the validation images that the network gets right after the last epoch, not the best over epochs",
+        "Latency": _latency(findings),
+    }
+
+
+def _latency(findings: Findings) -> str:
+    found = findings.latency
+    if found is None:
+        return "not measured; `explorer latency` does"
+    return f"median time of {found.conditions}"
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe in words and numbers."""
+    settings = "; ".join(f"{key} = {label(value)}" for key, value in recipe.model_dump().items())
+    return (
+        "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
+        + settings
+    )
+
+
+def _varied(study: Study) -> str:
+    """What differs between points, with its values; of a simplex, the product that is held."""
+    held = []
+    varied = {key: [value for value in values if value is not None] for key, values in study.varied.items()}
+    if study.simplex:
+        exponents = study.product_held.exponents
+        product = " * ".join(f"{key}^{power}" if power > 1 else key for key, power in exponents.items())
+        held = [f"{', '.join(exponents)}: {len(study.listed())} points with {product} = {study.simplex.ratio:g}"]
+        varied = {key: values for key, values in varied.items() if key not in exponents}
+    return "; ".join([*held, *(f"{key}: {', '.join(map(label, values))}" for key, values in varied.items())])
+
+
+def _outcome(row: Mapping[Any, Any]) -> str:
+    return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
+
+
+def cell(value: object) -> str:
+    """A metaparameter's value as `points_table` has it."""
+    return UNKNOWN if missing(value) or value == "" else label(value)
+
+
+def _quantity(value: Any) -> str:  # noqa: ANN401 (a number, or None, NaN or NA)
+    """A derived quantity: whole numbers as such, others with two decimals."""
+    return number(value, 0 if pd.api.types.is_integer(value) else 2)
+
+
+def _plus_minus(row: Mapping[Any, Any]) -> str:
+    accuracy, half = number(row["accuracy"], 1, 100), (row["high"] - row["low"]) / 2
+    return accuracy if math.isnan(half) else f"{accuracy} \N{PLUS-MINUS SIGN} {100 * half:.1f}"
+
+
+def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)
+    """A whole number with its thousands set apart."""
+    return UNKNOWN if pd.isna(value) else f"{value:,}"
+
+
+def number(value: Any, digits: int, factor: float = 1) -> str:  # noqa: ANN401 (a number, None, NaN or NA of a row)
+    """A number times a factor, with so many decimals."""
+    return UNKNOWN if pd.isna(value) else f"{float(value) * factor:,.{digits}f}"

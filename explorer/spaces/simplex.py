@@ -1,0 +1,62 @@
+"""Factors whose product is held: alpha * beta ** 2 * gamma ** 2 = 2 is a triangle, and points on it are exact.
+
+With shares a + b + ... = 1, a factor is ratio ** (share / exponent), and the product of the factors to their exponents is the ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.networks.arrays import Float
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """The factors by name, each with its exponent in the product and what it scales.
+
+    `coefficient` names the metaparameter whose power of the factors is taken.
+    """
+
+    exponents: Mapping[str, int]
+    meanings: Mapping[str, str]
+    coefficient: str
+
+    def product(self, factors: Mapping[str, Float]) -> Float:
+        """The product of the factors to their exponents."""
+        return math.prod(factors[key] ** exponent for key, exponent in self.exponents.items())
+
+    def lattice(self, steps: int) -> NDArray[np.float64]:
+        """All shares in whole multiples of 1 / `steps`, (points, factors): 21 points for three factors and 5 steps."""
+        count = len(self.exponents)
+        # Stars and bars: the bars between `steps` stars cut them into one part for each factor.
+        bars = np.array(list(combinations(range(steps + count - 1), count - 1)))
+        ends = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, steps + count - 1)))
+        return (np.diff(ends, axis=1) - 1)[::-1] / steps
+
+    def lattice_size(self, steps: int) -> int:
+        """How many points such a lattice has, without making it."""
+        return math.comb(steps + len(self.exponents) - 1, len(self.exponents) - 1)
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Shares drawn evenly from the whole simplex, (count, factors)."""
+        return rng.dirichlet(np.ones(len(self.exponents)), count)
+
+    def factors(self, shares: NDArray[np.float64], ratio: float) -> dict[str, NDArray[np.float64]]:
+        """The factors of those shares, whose product is the ratio."""
+        return {
+            key: ratio ** (column / power)
+            for (key, power), column in zip(self.exponents.items(), shares.T, strict=True)
+        }
+
+    def shares(self, factors: Mapping[str, Float]) -> NDArray[np.float64]:
+        """The shares that each factor has in the logarithm of the product, (factors, ...); NaN where the product is 1."""
+        logs = np.array([exponent * np.log(factors[key]) for key, exponent in self.exponents.items()], dtype=float)
+        with np.errstate(invalid="ignore"):
+            shares: NDArray[np.float64] = logs / logs.sum(axis=0)
+        return shares

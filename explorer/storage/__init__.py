@@ -1,0 +1,1 @@
+"""What is stored: runs and studies in one database, and the Optuna view of them."""

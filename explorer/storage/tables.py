@@ -1,0 +1,84 @@
+"""The tables of the ledger. What is changed here raises `SCHEMA` in `explorer.storage.ledger`; a table that is added does not."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+# The names keep clear of Optuna's tables in the same database.
+metadata = sa.MetaData()
+version = sa.Table("ledger_version", metadata, sa.Column("schema", sa.Integer, primary_key=True))
+runs = sa.Table(
+    "ledger_runs",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("network", sa.String(64), nullable=False, index=True),
+    sa.Column("data_fingerprint", sa.String(64), nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("accuracies", sa.JSON),
+    sa.Column("train_losses", sa.JSON),
+    sa.Column("validation_images", sa.Integer),
+    sa.Column("correct", sa.LargeBinary),
+    sa.Column("top_probability", sa.LargeBinary),
+    sa.Column("seconds", sa.Float),
+    sa.Column("images_per_second", sa.Float),
+    sa.Column("peak_memory_bytes", sa.BigInteger),
+    sa.Column("finished", sa.String(32), nullable=False),
+    sa.Column("host", sa.JSON, nullable=False),
+)
+studies = sa.Table(
+    "ledger_studies",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("data_fingerprint", sa.String(64), nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("command", sa.Text, nullable=False),
+    sa.Column("versions", sa.JSON, nullable=False),
+    sa.Column("machine", sa.JSON, nullable=False),
+    sa.Column("points", sa.JSON, nullable=False),
+)
+members = sa.Table(
+    "ledger_members",
+    metadata,
+    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
+    sa.Column("point", sa.Integer, primary_key=True),
+    sa.Column("seed", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),
+)
+latencies = sa.Table(  # newer than the others: a storage may be without it
+    "ledger_latencies",
+    metadata,
+    sa.Column("network", sa.String(64), primary_key=True),
+    sa.Column("processor", sa.String(255), primary_key=True),
+    sa.Column("torch", sa.String(32), primary_key=True),
+    sa.Column("dtype", sa.String(16), primary_key=True),
+    sa.Column("batch", sa.Integer, primary_key=True),
+    sa.Column("threads", sa.Integer, primary_key=True),
+    sa.Column("median_seconds", sa.Float, nullable=False),
+    sa.Column("lower_seconds", sa.Float, nullable=False),
+    sa.Column("upper_seconds", sa.Float, nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False),
+    sa.Column("load", sa.Float),
+    sa.Column("finished", sa.String(32), nullable=False),
+)
+certificates = sa.Table(  # newer than the others, as well
+    "ledger_certificates",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("certificate", sa.Text, nullable=False),
+)
+tests = sa.Table(  # newer than the others, as well
+    "ledger_tests",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("study", sa.String(255), nullable=False),
+    sa.Column("point", sa.Integer, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("accuracy", sa.Float, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("finished", sa.String(32), nullable=False),
+)

@@ -1,0 +1,91 @@
+"""Claims that a study is asked to judge: a few forms, each with the words of the claim and its source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from explorer.networks.layers import Quantity
+
+
+def _plain(value: object) -> object:
+    """Lists of a file become tuples, which can be compared, hashed and kept."""
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
+
+
+Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_plain)]
+
+
+Selector = Annotated[dict[str, Value], Field(min_length=1)]
+"""Which points are meant: those with these values of metaparameters, `label` or `series`."""
+
+
+class Claim(BaseModel):
+    """What is claimed, in words, and who claims it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    claim: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1)]
+
+
+class Above(Claim):
+    """Points are more accurate than others: each that `higher` names than each that `lower` names."""
+
+    form: Literal["above"]
+    higher: Selector
+    lower: Annotated[list[Selector], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
+        if isinstance(given, dict) and isinstance(given.get("lower"), dict):
+            return {**given, "lower": [given["lower"]]}
+        return given
+
+
+class Falls(Claim):
+    """Below a value of a metaparameter that is a number, accuracy is lower than there."""
+
+    form: Literal["falls"]
+    over: str
+    below: int | float
+    where: dict[str, Value] = {}
+
+
+class LevelsOff(Claim):
+    """Above a value of a metaparameter that is a number, accuracy gains no more than a margin (a fraction)."""
+
+    form: Literal["levels off"]
+    over: str
+    at: int | float
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    where: dict[str, Value] = {}
+
+
+class BestAtEqualCost(Claim):
+    """Wherever a series and others have points of near-equal cost, that of the series is the most accurate."""
+
+    form: Literal["best at equal cost"]
+    series: str
+    cost: Quantity
+
+
+class RisesWith(Claim):
+    """Over all points, accuracy is ordered as a cost is: Kendall's tau is above 0."""
+
+    form: Literal["rises with"]
+    cost: Quantity
+
+
+AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith, Field(discriminator="form")]
+
+CLAIMS: dict[str, type[Claim]] = {
+    "above": Above,
+    "falls": Falls,
+    "levels off": LevelsOff,
+    "best at equal cost": BestAtEqualCost,
+    "rises with": RisesWith,
+}
+"""The forms by name."""

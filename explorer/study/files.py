@@ -1,0 +1,190 @@
+"""The files of studies: where they are, and what is wrong with one."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from explorer.errors import ExplorerError, unknown
+from explorer.networks.layers import QUANTITIES
+from explorer.spaces.space import label, rule
+from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Value
+from explorer.study.model import Plot, Range, Study, Triangle
+from explorer.training.recipe import Budget, Recipe
+
+
+def studies_folder() -> Path:
+    """The built-in studies: inside the installed package, or beside it in a clone."""
+    package = Path(str(files("explorer")))
+    inside, beside = package / "studies", package.parent / "studies"
+    return inside if inside.is_dir() else beside
+
+
+def builtin_studies() -> dict[str, Path]:
+    """The files of the built-in studies by name."""
+    return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
+
+
+def published_curve_file(name: str) -> Path:
+    """The file of a published curve, `studies/published/NAME.csv`; an unknown name is an error that says the nearest."""
+    found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
+    if name not in found:
+        raise unknown("published curve", name, found)
+    return found[name]
+
+
+def load_study(name_or_path: str | Path) -> Study:
+    """The study of a built-in name or of a file; errors name the file, the key, the value and the rule."""
+    name = str(name_or_path)
+    builtin = builtin_studies()
+    if name in builtin:
+        return _read(builtin[name])
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return _read(path)
+    raise unknown("study", name, builtin)
+
+
+def _read(path: Path) -> Study:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExplorerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ExplorerError(f"{path}: not valid TOML: {error}") from None
+    for key in ("name", "text"):
+        if key in values:
+            raise ExplorerError(f"{path}: {key}: not a key of a study file; the file's own name is the study's name")
+    try:
+        study = Study.model_validate({**values, "name": path.stem, "text": text})
+        _check_space(study)
+    except ValidationError as error:
+        raise _mistake(path, error) from None
+    except ExplorerError as error:
+        raise ExplorerError(f"{path}: {error}") from None
+    return study
+
+
+def _mistake(path: Path, error: ValidationError) -> ExplorerError:
+    # A misspelt key shows as two mistakes, of which the missing key says less.
+    details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in details["loc"])
+    if details["loc"][:1] == ("claims",) and len(details["loc"]) > 1:
+        number, *rest = details["loc"][1:]
+        # Counted from one, and without the form, which the file has in its own line.
+        where = ": ".join([f"claim {int(number) + 1}", *(str(part) for part in rest if part not in CLAIMS)])
+    if details["type"] == "extra_forbidden":
+        *parents, key = details["loc"]
+        if parents[:1] == ["claims"]:
+            return ExplorerError(f"{path}: {unknown('key of a claim', str(key), CLAIMS[str(parents[2])].model_fields)}")
+        models: dict[tuple[Any, ...], type[BaseModel]] = {
+            ("recipe",): Recipe,
+            ("budget",): Budget,
+            ("plot",): Plot,
+            ("simplex",): Triangle,
+        }
+        fields = set(models.get(tuple(parents), Range if parents else Study).model_fields) - {"name", "text"}
+        return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
+    if details["type"] == "union_tag_invalid":
+        return ExplorerError(f"{path}: {where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}")
+    if details["type"] == "missing":
+        return ExplorerError(f"{path}: {where}: this key is required")
+    if details["type"] in {"model_type", "dict_type"}:
+        return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
+    return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
+
+
+def _check_space(study: Study) -> None:
+    """Every metaparameter must exist in the space, and every value keep its rule."""
+    space = study.design_space
+    if study.plot.published is not None:
+        published_curve_file(study.plot.published)
+    limits = (*QUANTITIES, *space.derived)
+    for key in study.constraints:
+        if key not in limits:
+            raise unknown("key of constraints", key, limits)
+    _check_keys(study)
+    _check_claims(study)
+    space.point(study.preset, **study.fixed)
+    for listed in study.listed():
+        space.point(study.preset, **study.fixed | listed)
+    if study.simplex:
+        last = {key: values[-1] for key, values in study.vary.items()}
+        space.check_simplex(study.preset, study.fixed | last, study.simplex.ratio)
+    first = study.listed()[0]
+    for key, values in study.vary.items():
+        for value in values:
+            space.point(study.preset, **study.fixed | first | {key: value})
+        if len(set(map(label, values))) < len(values):
+            raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
+
+
+def _check_keys(study: Study) -> None:
+    """Something must vary, each metaparameter in one table only, and never the number of classes."""
+    if not (study.vary or study.points or study.simplex):
+        raise ExplorerError("nothing varies: [vary], [[points]] or [simplex] is required")
+    if study.points and study.simplex:
+        raise ExplorerError("[[points]] and [simplex] cannot stand together")
+    given = {"fixed": set(study.fixed), "vary": set(study.vary)}
+    given["simplex" if study.simplex else "points"] = {key for point in study.listed() for key in point}
+    for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
+        if keys & others:
+            raise ExplorerError(f"{other}.{min(keys & others)}: stands under [{name}] as well")
+    for table, keys in given.items():
+        if table != "fixed" and "classes" in keys:
+            raise ExplorerError(f"{table}.classes: the number of classes is that of the data")
+    _check_points(study)
+
+
+def _check_points(study: Study) -> None:
+    """Listed points differ, and say something; their series are texts."""
+    seen: list[dict[str, Value]] = []
+    for number, point in enumerate(study.points, start=1):
+        series = point.get("series", "")
+        if not isinstance(series, str):
+            raise ExplorerError(f"points: series = {label(series)}: should be text")
+        if not point or point in seen:
+            raise ExplorerError(f"points: point {number} {'stands there twice' if point else 'is empty'}")
+        for key in point.keys() - study.design_space.model_fields.keys() - {"series"}:
+            raise unknown(f"metaparameter of {study.space}", key, ["series", *study.design_space.model_fields])
+        seen.append(point)
+
+
+def _check_claims(study: Study) -> None:
+    """Claims speak of what varies, and of values, labels and series that the study has."""
+    series, labels = ({names[place] for names in study.labels()} for place in (0, 1))
+    for number, claim in enumerate(study.claims, start=1):
+        try:
+            _check_claim(study, claim, {"label": labels, "series": series})
+        except ExplorerError as error:
+            raise ExplorerError(f"claim {number}: {error}") from None
+
+
+def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> None:
+    if isinstance(claim, Above):
+        for selector in (claim.higher, *claim.lower):
+            _check_values(study, {key: value for key, value in selector.items() if key not in names})
+            for key in names.keys() & selector.keys():
+                if selector[key] not in names[key]:
+                    raise unknown(f"{key} of a point", label(selector[key]), names[key])
+    elif isinstance(claim, Falls | LevelsOff):
+        _check_values(study, claim.where | {claim.over: claim.below if isinstance(claim, Falls) else claim.at})
+    elif isinstance(claim, BestAtEqualCost) and claim.series not in names["series"]:
+        raise unknown("series", claim.series, names["series"])
+
+
+def _check_values(study: Study, named: Mapping[str, Value]) -> None:
+    """Each metaparameter varies, and has the value at some point."""
+    for key, value in named.items():
+        if key not in study.varied:
+            raise unknown("metaparameter that varies here", key, study.varied)
+        values = [known for known in study.varied[key] if known is not None]
+        if value not in values:
+            raise unknown(f"value of {key}", label(value), map(label, values))

@@ -1,0 +1,25 @@
+"""Which state of the explorer's own code is running."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def commit() -> str:
+    """The commit of the explorer's code and whether it was changed since, `0193cd8e1b5f, changed`; or that no repository holds it."""
+    package = Path(__file__).parents[1]
+    try:
+        # An installed package may lie inside another repository, which does not track it.
+        _git(package, "ls-files", "--error-unmatch", str(Path(__file__)))
+        name = _git(package, "rev-parse", "--short=12", "HEAD")
+        changed = _git(package, "status", "--porcelain", "--", ".", "../studies")
+    except (OSError, subprocess.SubprocessError):
+        return "not known: git tells of no repository that holds this code"
+    return f"{name}, changed" if changed else name
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)  # noqa: S603 (our own arguments)
+    return done.stdout.strip()

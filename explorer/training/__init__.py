@@ -1,0 +1,1 @@
+"""One short run: its recipe and budget, training it, and a cluster of processes that trains many."""

@@ -1,0 +1,153 @@
+"""Images of a data set as batches of normalised tensors: cropped, flipped and resampled by matrix products, a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from explorer.data import Labelled
+from explorer.training.recipe import Recipe
+
+GROUPS = 16
+"""Groups of a batch whose images share a shift along the columns, so that their product is one of large matrices."""
+
+
+class Batches:
+    """Some images of a data set, which stay where they are: in memory-mapped bytes, or on the device.
+
+    They are normalised with their own mean and deviation for each channel, or with those of `like`, and resampled to
+    `size` x `size` pixels where the network asks for another size than the data set has.
+
+    Shifting, flipping and resampling are linear along the rows and along the columns of an image, so a batch is made from
+    its bytes by two matrix products, whose matrices come from a table of all shifts. Normalisation is part of the second.
+    """
+
+    def __init__(
+        self,
+        dataset: Labelled,
+        indices: NDArray[np.int64],
+        size: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        like: Batches | None = None,
+    ) -> None:
+        self.device, self.dtype, self.size = device, dtype, size
+        self.images = torch.from_numpy(dataset.images)
+        self.places = torch.from_numpy(indices)
+        self.labels = torch.from_numpy(dataset.labels[indices]).to(device)
+        # On a CPU all workers read the same pages of the data set; a device has a copy of what it needs.
+        if device.type != "cpu":
+            self.images = self.images.index_select(0, self.places).to(device)
+            self.places = torch.arange(len(indices), device=device)
+        self._tables: dict[tuple[int, bool], _Table] = {}
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.mean, self.deviation = (like.mean, like.deviation) if like else self._statistics()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first `count` images, or all, in order: (batch, channels, size, size) and labels (batch,)."""
+        table = self._table(padding=0, flip=False)
+        stop = len(self) if count is None else min(count, len(self))
+        for start in range(0, stop, batch_size):
+            chosen = torch.arange(start, min(start + batch_size, stop), device=self.device)
+            middle = torch.zeros_like(chosen)
+            yield table.batch(self._bytes(chosen), middle, middle[:1]), self.labels[chosen]
+
+    def augmented(
+        self, batch_size: int, recipe: Recipe, seed: tuple[int, ...], steps: range
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches `steps` of an epoch in random order, each image shifted and flipped half of the time.
+
+        What a shift, of up to `crop_padding` pixels, brings in from outside the image repeats its edge. The seed alone decides
+        what is in which batch, so that an epoch can be taken up in its middle.
+        """
+        table = self._table(recipe.crop_padding, recipe.flip)
+        rng = np.random.default_rng(seed)
+        whole = len(self) // batch_size
+        order = rng.permutation(len(self))[: whole * batch_size].reshape(whole, batch_size)
+        rows = rng.integers(len(table.rows), size=(whole, batch_size))
+        columns = rng.integers(len(table.columns), size=(whole, math.gcd(batch_size, GROUPS)))
+        for step in steps:
+            chosen = self._on_device(order[step])
+            made = table.batch(self._bytes(chosen), self._on_device(rows[step]), self._on_device(columns[step]))
+            yield made, self.labels[chosen]
+
+    def _on_device(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def _table(self, padding: int, flip: bool) -> _Table:
+        """The matrices for these augmentations, made once."""
+        if (padding, flip) not in self._tables:
+            self._tables[padding, flip] = _Table(self, padding, flip)
+        return self._tables[padding, flip]
+
+    def _bytes(self, chosen: Tensor) -> Tensor:
+        return self.images.index_select(0, self.places[chosen])
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the bytes of each channel, (channels,) float64."""
+        channels = self.images.shape[-1]
+        counts = torch.zeros(channels, 256, dtype=torch.float64)
+        for places in self.places.split(1000):
+            pixels = self.images.index_select(0, places).reshape(-1, channels).cpu()
+            counts += torch.stack([torch.bincount(channel, minlength=256) for channel in pixels.T])
+        levels = torch.arange(256, dtype=torch.float64)
+        shares = counts / counts.sum(1, keepdim=True)
+        mean = shares @ levels
+        return mean, (shares @ levels**2 - mean**2).clamp(min=1.0).sqrt()
+
+
+class _Table:
+    """The matrices that make normalised images of bytes.
+
+    `rows` (shifts, size, height) work on the left of an image (height, width * channels), `columns` (shifts, width * channels,
+    size * channels) on its right; the second half of these flip it, where images are flipped.
+    """
+
+    def __init__(self, batches: Batches, padding: int, flip: bool) -> None:
+        height, width, channels = batches.images.shape[1:]
+        across = _shifts(width, padding)
+        if flip:
+            across = torch.cat([across, across.flip(1)])
+        scale = (1 / batches.deviation).to(batches.dtype).double()
+        lines = _resampling(width, batches.size) @ across
+        columns = [torch.kron(line.T.contiguous(), scale.diag()) for line in lines]
+        self.rows = (_resampling(height, batches.size) @ _shifts(height, padding)).to(batches.device, batches.dtype)
+        self.columns = torch.stack(columns).to(batches.device, batches.dtype)
+        # Repeated along a row of pixels, so that the arithmetic runs over long vectors and not over three channels.
+        self.offset = (-batches.mean * scale).repeat(batches.size).to(batches.device, batches.dtype)
+        self.channels = channels
+
+    def batch(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Bytes (batch, height, width, channels) to (batch, channels, size, size), channels last in memory.
+
+        `rows` has a place in the table for each image, `columns` one for each of some groups of equal size.
+        """
+        shifted = torch.bmm(self.rows.index_select(0, rows), images.flatten(2).to(self.offset.dtype))
+        grouped = shifted.view(len(columns), -1, shifted.shape[2])
+        made = torch.baddbmm(self.offset, grouped, self.columns.index_select(0, columns))
+        size = self.rows.shape[1]
+        return made.view(len(images), size, size, self.channels).permute(0, 3, 1, 2)
+
+
+def _shifts(length: int, padding: int) -> Tensor:
+    """Matrices (2 * padding + 1, length, length) that shift a line of pixels by -padding to padding."""
+    places = torch.arange(length) + torch.arange(-padding, padding + 1)[:, None]
+    return functional.one_hot(places.clamp(0, length - 1), length).double()
+
+
+def _resampling(length: int, size: int) -> Tensor:
+    """The matrix (size, length) that resamples a line of pixels: the mean over areas, or linear between pixels."""
+    lines = torch.eye(length, dtype=torch.float64)[:, None]
+    if size > length:
+        return functional.interpolate(lines, size=size, mode="linear", align_corners=False)[:, 0].T
+    return functional.interpolate(lines, size=size, mode="area")[:, 0].T

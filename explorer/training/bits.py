@@ -1,0 +1,25 @@
+"""What a run said of each validation image, as it is stored: one bit and a half-precision number each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> dict[str, Any]:
+    """The stored columns `validation_images`, `correct` and `top_probability`."""
+    return {
+        "validation_images": len(correct),
+        "correct": np.packbits(correct).tobytes(),
+        "top_probability": top_probability.astype(np.float16).tobytes(),
+    }
+
+
+def unpack(correct: bytes, top_probability: bytes, images: int) -> dict[str, NDArray[Any]]:
+    """The stored columns as arrays: `correct` (images,) bool and `top_probability` (images,) float16."""
+    return {
+        "correct": np.unpackbits(np.frombuffer(correct, np.uint8), count=images).astype(bool),
+        "top_probability": np.frombuffer(top_probability, np.float16),
+    }

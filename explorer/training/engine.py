@@ -1,0 +1,220 @@
+"""Runs on all cores: a Dask cluster of one-thread processes that survives the death of any of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import dask
+from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, as_completed
+from distributed.scheduler import KilledWorker
+
+from explorer.data import open_dataset
+from explorer.training.bits import pack
+from explorer.training.run import Run
+
+if TYPE_CHECKING:
+    from explorer.training.trainer import Measurement
+
+ATTEMPTS = 3
+"""How often a job is started before the deaths of its workers count as its own fault."""
+
+MOST_NETWORKS = 12
+"""Networks after which a worker is replaced: torch keeps 15 to 30 MB for each that it has trained."""
+
+Job: TypeAlias = tuple[Run, ...]
+"""Runs that one worker performs together: budgets that differ in their epochs only, growing, and share a trunk."""
+
+SETTINGS = {
+    # One task to a worker, so that a death is that task's; retries are counted here, where the reason can be recorded.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": 1.0,
+    # Dask would pause a worker at 80 % of its memory without a word; the limit that ends it stays.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # glibc otherwise returns large blocks to the kernel and faults them in again at every training step.
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 32,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 33,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `done` with its measurement, `failed` for good, or `crashed`, to be tried again by a later command.
+
+    `row` is the run as the ledger stores it.
+    """
+
+    run: Run
+    row: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """`done`, `failed` or `crashed`."""
+        return str(self.row["state"])
+
+
+def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator[Outcome]:
+    """Performs the jobs in the order given on `workers` processes of one thread each; yields the runs of each as it ends."""
+    if not jobs:
+        return
+    waiting = deque(jobs)
+    attempts = dict.fromkeys((job[0].key for job in jobs), 0)
+    with cluster(min(workers, len(jobs))) as client:
+        completed = as_completed()
+        flying: dict[Any, Job] = {}
+        trained: dict[str, set[str]] = {}  # by the address of a worker: the networks that it has trained
+
+        def launch(job: Job) -> None:
+            key = job[0].key
+            attempts[key] += 1
+            future = client.submit(perform, job, dataset_folder, key=f"{key}-{attempts[key]}", pure=False)
+            flying[future] = job
+            completed.add(future)
+
+        for _ in range(min(workers, len(waiting))):
+            launch(waiting.popleft())
+        for future in completed:
+            job = flying.pop(future)
+            error = future.exception()
+            if isinstance(error, KilledWorker) and attempts[job[0].key] < ATTEMPTS:
+                launch(job)
+                continue
+            rows = future.result() if error is None else [_crash(error)] * len(job)
+            if error is None and waiting:
+                (home,) = client.who_has([future])[future.key]
+                trained.setdefault(home, set()).add(job[0].network.digest)
+                if len(trained[home]) >= MOST_NETWORKS:
+                    _replace(client, home, future)
+            for run, row in zip(job, rows, strict=True):
+                yield _outcome(run, row)
+            if waiting:
+                launch(waiting.popleft())
+
+
+def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
+    """In a worker: checks the network's cost, trains and measures it; returns, for each run, the ledger's columns that it fills."""
+    import torch
+
+    from explorer.networks.verification import CostMismatch, verify
+    from explorer.training.trainer import RunFailed, measure_rungs
+
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    first, budgets = job[0], [run.budget for run in job]
+    try:
+        verify(first.network)
+        dataset = open_dataset(dataset_folder)
+        rungs = measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
+        rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
+    except CostMismatch as error:
+        rows = [_failed(error)] * len(job)
+    return rows
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    return {"state": "failed", "reason": str(error), "host": _host()}
+
+
+def _done(measured: Measurement) -> dict[str, Any]:
+    import torch
+
+    return {
+        "state": "done",
+        "reason": "",
+        "accuracy": measured.accuracy,
+        "accuracies": list(measured.accuracies),
+        "train_losses": list(measured.train_losses),
+        "seconds": measured.seconds,
+        "images_per_second": measured.images_per_second,
+        "peak_memory_bytes": measured.peak_memory_bytes,
+        "host": _host() | {"isa": torch.backends.cpu.get_cpu_capability()},
+        **pack(measured.correct, measured.top_probability),
+    }
+
+
+def _replace(client: Client, home: str, future: Future[Any]) -> None:
+    """Ends a worker that has done its job; its nanny starts another in its place."""
+    # Let go of, or it would be done again elsewhere.
+    future.release()
+    client.run(_leave, workers=[home])
+    while home in client.scheduler_info(n_workers=-1)["workers"]:
+        time.sleep(0.05)
+
+
+def _leave() -> None:
+    """Ends this process after the answer has left it; there is nothing to put in order."""
+    threading.Timer(0.1, os._exit, (0,)).start()
+
+
+def _crash(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, KilledWorker):
+        reason = f"its worker died {ATTEMPTS} times (killed, or out of memory)"
+    else:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return {"state": "crashed", "reason": reason, "host": _host()}
+
+
+def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
+    row = {
+        "key": run.key,
+        "network": run.network.digest,
+        "data_fingerprint": run.data_fingerprint,
+        "settings": run.settings,
+        "seed": run.seed,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **measured,
+    }
+    return Outcome(run, row)
+
+
+def _host() -> dict[str, str]:
+    """Where a run was done, with the settings beyond its key that can change its last bits."""
+    switches = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+    return {"name": platform.node(), **{name: os.environ[name] for name in switches if name in os.environ}}
+
+
+class _IgnoreInterrupt(WorkerPlugin):
+    """Ctrl-C in a terminal reaches every process; only the coordinator answers it, and ends the workers in order."""
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[Client]:
+    """A client of `workers` processes on this machine, one thread each, set up for training."""
+    environment = dict(os.environ)
+    with (
+        dask.config.set(SETTINGS),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            # None of Dask's pages: by default they listen on all interfaces.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            host="127.0.0.1",
+            silence_logs=logging.CRITICAL,
+        ) as processes,
+        Client(processes) as client,
+    ):
+        client.register_plugin(_IgnoreInterrupt())
+        try:
+            yield client
+        finally:
+            # Dask writes the workers' environment into this process's own.
+            os.environ.clear()
+            os.environ.update(environment)

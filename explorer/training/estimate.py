@@ -1,0 +1,67 @@
+"""How long a study will take: a few training steps of some of its networks, timed on the workers that would train them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from explorer.data import Dataset
+from explorer.training.engine import cluster
+from explorer.training.run import Run
+
+TIMED_NETWORKS = 4
+TIMED_SECONDS = 1.0
+START_SECONDS = 3.0  # of the cluster, and of torch in its workers
+EVALUATION_SHARE = 1 / 4  # of the work of a training step, on a CPU: 0.21 to 0.25 in bfloat16
+
+
+def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) -> float:
+    """Seconds that the runs will take together; NaN where a network could not be trained to be timed.
+
+    At most four of their networks are timed, from the cheapest to the dearest.
+    """
+    by_effort = sorted({run.network.digest: run for run in runs}.values(), key=lambda run: run.effort)
+    places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
+    timed = [by_effort[place] for place in places]
+    with cluster(min(workers, len(timed))) as client:
+        futures = [client.submit(_images_per_second, run, image_size, pure=False) for run in timed]
+        speeds = np.array(client.gather(futures, errors="skip"))
+    if len(speeds) < len(timed):
+        return math.nan
+    work = np.array([_images(run) for run in timed])
+    seconds = np.interp([run.effort for run in runs], [run.effort for run in timed], work / speeds)
+    return START_SECONDS + float(seconds.sum()) / min(workers, len(runs))
+
+
+def _images(run: Run) -> float:
+    """Images trained on and evaluated, the latter by the share of the work that they take."""
+    from explorer.training.trainer import GLANCE
+
+    budget = run.budget
+    evaluated = (budget.epochs - 1) * min(GLANCE, budget.validation) + budget.validation
+    return budget.epochs * budget.images + EVALUATION_SHARE * evaluated
+
+
+def _images_per_second(run: Run, image_size: int) -> float:
+    """In a worker: the training speed on random images, measured after one step of warm-up."""
+    import torch
+
+    from explorer.training.trainer import measure
+
+    torch.set_num_threads(1)
+    classes = run.network.trace.output.channels
+    batch = run.recipe.batch_size
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12 * batch, image_size, image_size, 3), dtype=np.uint8)
+    labels = rng.integers(0, classes, len(images))
+    noise = Dataset("noise", tuple(map(str, range(classes))), images, labels, "", Path())
+
+    def speed(steps: int) -> float:
+        budget = run.budget.model_copy(update={"images": steps * batch, "epochs": 1, "validation": 1})
+        return measure(run.network, noise, run.recipe, budget, seed=0, using=run.numerics).images_per_second
+
+    warm = speed(1)
+    return speed(max(1, min(8, int(TIMED_SECONDS * warm / batch))))

@@ -1,0 +1,79 @@
+"""How a network is trained in a short run: the recipe (optimiser, schedule, augmentation) and the budget."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from explorer.errors import ExplorerError
+from explorer.spaces.space import rule
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Recipe(BaseModel):
+    """Optimiser, schedule and augmentation, fixed within a study.
+
+    SGD with Nesterov momentum. The rate is a trunk with branches: it warms up over a fixed number of images, stays constant,
+    and falls linearly to zero over the last share of the budget. A larger budget shares the trunk of a smaller one, and a run
+    of any budget ends annealed, which short runs need to rank networks as long ones do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    learning_rate: Annotated[float, Field(gt=0)] = 0.12
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    warmup_images: Annotated[int, Field(ge=0)] = 4_000
+    decay_share: Share = 0.25
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
+    flip: bool = True
+
+    def rate(self, seen: int, total: int) -> float:
+        """The learning rate after `seen` of `total` images."""
+        warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0
+        return self.learning_rate * min(warmup, self._decay(seen, total))
+
+    def trunk(self, steps: int, batch_size: int) -> int:
+        """Steps of a budget of `steps` before its rate begins to fall, which all larger budgets share; never the last step."""
+        total = (steps + 1) * batch_size
+        return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
+
+    def _decay(self, seen: int, total: int) -> float:
+        decaying = self.decay_share * total
+        return min(1.0, (total - seen) / decaying) if decaying else 1.0
+
+
+class Budget(BaseModel):
+    """How long a run is: `epochs` passes over `images` training images, measured on at most `validation` other images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    images: Annotated[int, Field(ge=2)] = 10_000
+    epochs: Annotated[int, Field(ge=1)] = 2
+    validation: Annotated[int, Field(ge=1)] = 5_000
+
+    @property
+    def short(self) -> str:
+        """Images and epochs as `read` takes them: `10000x2`."""
+        return f"{self.images}x{self.epochs}"
+
+    def times(self, factor: int) -> Budget:
+        """So many times the epochs on the same images."""
+        return self.model_copy(update={"epochs": factor * self.epochs})
+
+    @classmethod
+    def read(cls, text: str) -> Budget:
+        """The budget that is written as IMAGESxEPOCHS; an `ExplorerError` where it is not, or breaks a rule."""
+        found = re.fullmatch(r"(\d+)x(\d+)", text)
+        if found is None:
+            raise ExplorerError(f"budget {text}: images and epochs, such as {cls().short}")
+        try:
+            return cls(images=int(found[1]), epochs=int(found[2]))
+        except ValidationError as error:
+            details = error.errors()[0]
+            raise ExplorerError(f"budget {text}: {details['loc'][-1]}: {rule(details)}") from None

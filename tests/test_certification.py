@@ -147,12 +147,13 @@ def test_intervals_hold_what_they_are_about(name, variance, off):
         assert np.mean(held) > 0.92
 
 
-def test_the_difference_of_two_rankers_is_scipys_and_its_interval_holds_it():
+@pytest.mark.parametrize("simulations", [8, pytest.param(80, marks=pytest.mark.slow)])
+def test_the_difference_of_two_rankers_is_scipys_and_its_interval_holds_it(simulations):
     """Normal scores of known correlation with the truth; Kendall's tau of a correlation r is 2 / pi arcsin(r)."""
     good, poor = 0.9, 0.7
     right = 2 / np.pi * (np.arcsin(good) - np.arcsin(poor))
     random = np.random.default_rng(8)
-    held, simulations = 0, 80
+    held = 0
     for _ in range(simulations):
         truth, *noise = random.normal(size=(3, 32))
         first, second = (

@@ -44,7 +44,7 @@ def test_the_runs_are_done_and_differ(one_by_one):
     assert len({row["top_probability"] for row in one_by_one.values()}) == 4
 
 
-@pytest.mark.parametrize("order", [1, -1], ids=["same order", "other order"])
+@pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.slow), -1], ids=["same order", "other order"])
 def test_more_workers_measure_the_same(stripes, one_by_one, order):
     assert measured([(run,) for run in runs(stripes)[::order]], stripes, workers=2) == one_by_one
 

@@ -45,6 +45,14 @@ MEASURED = ["point", "seed", "key", "state", "reason", "accuracy", "accuracies",
 
 @pytest.fixture
 def study(tmp_path, image_folder):
+    """A folder with a study whose runs take a moment."""
+    (tmp_path / "stripes.toml").write_text(STUDY.format(data=image_folder, epochs=1))
+    return tmp_path
+
+
+@pytest.fixture
+def long_study(tmp_path, image_folder):
+    """The same with runs that last long enough to be interrupted."""
     (tmp_path / "stripes.toml").write_text(STUDY.format(data=image_folder, epochs=6))
     return tmp_path
 
@@ -98,48 +106,48 @@ def trials(folder, name="stripes"):
     return sorted((trial.user_attrs["point"], trial.value, trial.params["squeeze_ratio"]) for trial in found)
 
 
-def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(study):
-    undisturbed = explorer(study, "sweep", "stripes.toml", "--storage", "calm.db", "--reports", "calm")
+def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(long_study):
+    undisturbed = explorer(long_study, "sweep", "stripes.toml", "--storage", "calm.db", "--reports", "calm")
     assert undisturbed.returncode == 0, undisturbed.stderr
-    expected = stored(study, storage="calm.db")
+    expected = stored(long_study, storage="calm.db")
     assert expected.runs["state"].eq("done").all()
 
-    arguments, options = command(study, "sweep", "stripes.toml")
+    arguments, options = command(long_study, "sweep", "stripes.toml")
     process = subprocess.Popen(arguments, **options)
-    wait_until(lambda: count_done(study) >= 1)
+    wait_until(lambda: count_done(long_study) >= 1)
     workers = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
         if "spawn_main" in " ".join(child.cmdline())
     ]
     workers[0].kill()
-    wait_until(lambda: count_done(study) >= 3)
+    wait_until(lambda: count_done(long_study) >= 3)
     everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.kill()
     process.communicate()
-    before = count_done(study)
+    before = count_done(long_study)
     assert 3 <= before < len(expected.runs)
     psutil.wait_procs(everyone, timeout=20)
     assert not [left for left in everyone if left.is_running() and left.status() != psutil.STATUS_ZOMBIE]
 
-    again = explorer(study, "sweep", "stripes.toml")
+    again = explorer(long_study, "sweep", "stripes.toml")
     assert again.returncode == 0, again.stderr
     assert f"{len(expected.runs) - before} runs to train, {before} stored already" in again.stdout
-    same_rows(stored(study), expected)
-    assert len(trials(study)) == 5  # four networks, and the point that one of them is merged with
-    assert (study / "reports" / "stripes" / "report.html").is_file()
+    same_rows(stored(long_study), expected)
+    assert len(trials(long_study)) == 5  # four networks, and the point that one of them is merged with
+    assert (long_study / "reports" / "stripes" / "report.html").is_file()
 
 
-def test_ctrl_c_keeps_what_is_done(study):
-    arguments, options = command(study, "sweep", "stripes.toml")
+def test_ctrl_c_keeps_what_is_done(long_study):
+    arguments, options = command(long_study, "sweep", "stripes.toml")
     process = subprocess.Popen(arguments, start_new_session=True, **options)
-    wait_until(lambda: count_done(study) >= 1)
+    wait_until(lambda: count_done(long_study) >= 1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "every finished run is stored, and the same command goes on from there" in out
     assert "Traceback" not in err
-    assert count_done(study) >= 1
+    assert count_done(long_study) >= 1
 
 
 def test_the_same_command_again_trains_nothing_and_others_share(study):
@@ -189,7 +197,7 @@ def test_quick_and_dry_run(study):
     assert "stripes@quick: 4 runs to train" in quick.stdout
     dry = explorer(study, "sweep", "stripes.toml", "--dry-run", "--storage", "none.db")
     assert dry.returncode == 0, dry.stderr
-    assert "5 points (4 planned, 1 merged), 4 distinct networks, 12 runs of 6 x 192 images" in dry.stdout
+    assert "5 points (4 planned, 1 merged), 4 distinct networks, 12 runs of 1 x 192 images" in dry.stdout
     assert "multiply-adds in all" in dry.stdout
     assert " on 2 workers" in dry.stdout or " on 1 workers" in dry.stdout
     assert not (study / "none.db").exists()

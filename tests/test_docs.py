@@ -19,7 +19,7 @@ def blocks(page, language):
 def commands():
     for page in PAGES:
         for block in blocks(page, "sh"):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words[:3] == ["python", "-m", "explorer"]:
                     yield words[3:]

@@ -128,6 +128,8 @@ def test_lists(capsys):
         ("describe squeezenett", "unknown space 'squeezenett'; did you mean 'squeezenet'?"),
         ("describe squeezenet preset=1.0", "unknown preset of squeezenet '1.0'"),
         ("sweep squeeze_ratio --quick --reports /dev/null/x", "/dev/null/x: cannot be written"),
+        ("sweep squeeze_ratio --figures pfd", "unknown figure format 'pfd'; did you mean 'pdf'?"),
+        ("compare a b --figures png,jpeg", "unknown figure format 'jpeg'; did you mean 'png'?"),
         ("report x --storage sqlite://", "storage sqlite://: names no file, and memory keeps nothing"),
         ("describe squeezenet preset=v1", "unknown preset of squeezenet 'v1'; did you mean 'v1_1'?"),
         ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),

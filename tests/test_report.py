@@ -79,11 +79,20 @@ def test_a_report_is_a_page_with_tables_and_figures_beside_it(name, tmp_path):
     assert page == tmp_path / "reports" / name / "report.html"
     names = {"curve", "front_params", "front_macs", "learning_curves"}
     figures = {path.name for path in (page.parent / "figures").iterdir()}
-    assert {f"{name}.{ending}" for name in names for ending in ("svg", "pdf", "png")} <= figures
+    assert {f"{name}.svg" for name in names} <= figures
+    assert {figure[-4:] for figure in figures} == {".svg"}
     assert ("published.svg" in figures) == bool(load_study(name).plot.published)
     tables = {"points.csv", "points.parquet", "runs.csv", "runs.parquet", "summary.json", "figures"}
     assert {path.name for path in page.parent.iterdir()} == {"report.html"} | tables
     assert page.stat().st_size < 400_000
+
+
+def test_figures_in_other_formats_are_written_on_request_and_none_is_left_of_an_earlier_report(tmp_path):
+    findings = Findings(make_record("bypass", images=50))
+    for formats in (("pdf", "png"), ("png",), ()):
+        report.write_report(findings, tmp_path, formats=formats)
+        kinds = {path.suffix[1:] for path in (tmp_path / "figures").iterdir()}
+        assert kinds == {"svg", *formats}
 
 
 def test_the_tables_hold_every_point_and_every_run(record, tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from explorer.commands.console import console
-from explorer.commands.studies import DataDir, Reports, Storage
+from explorer.commands.studies import DataDir, Figures, Reports, Storage
 from explorer.errors import ExplorerError
 
 
@@ -31,6 +31,7 @@ def certify(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
+    figures: Figures = "svg",
     quick: Annotated[
         bool, typer.Option("--quick", help="Try the whole chain in a minute or two; certifies nothing.")
     ] = False,
@@ -42,6 +43,7 @@ def certify(
     """
     from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
     from explorer.commands.progress import watched
+    from explorer.drawing.formats import check_formats
     from explorer.files import check_folder
     from explorer.reporting.certificate import write_certificate
     from explorer.reporting.index import write_index
@@ -49,6 +51,7 @@ def certify(
     from explorer.sweeping.sweeping import default_workers
     from explorer.training.recipe import Budget
 
+    formats = check_formats(figures.split(","))
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
     chosen = QUICK_BUDGET if quick else Budget.read(budget) if budget else Budget()
@@ -61,7 +64,7 @@ def certify(
     certificate = watched(screen, processes, lambda display: train(watcher=display))
     if certificate is None:
         return 130
-    page = write_certificate(certificate, reports / certificate.name)
+    page = write_certificate(certificate, reports / certificate.name, formats)
     write_index(reports)
     for sentence in (*trust(certificate), *missing_points(certificate)):
         screen.print(sentence, highlight=False)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from explorer.commands.console import console
-from explorer.commands.studies import Reports, Storage
+from explorer.commands.studies import Figures, Reports, Storage
 from explorer.errors import ExplorerError, unknown
 
 
@@ -21,16 +21,19 @@ def compare(
     ] = "macs",
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
+    figures: Figures = "svg",
 ) -> int:
     """Compare stored studies in one report: which of them gets more accuracy for a cost, and how sure that is."""
     from explorer.analysis import COSTS, Findings
     from explorer.analysis.comparison import Comparison
     from explorer.analysis.fronts import LATENCY
+    from explorer.drawing.formats import check_formats
     from explorer.files import check_folder
     from explorer.reporting.comparison import statements, write_comparison
     from explorer.reporting.index import write_index
     from explorer.storage.ledger import Ledger
 
+    formats = check_formats(figures.split(","))
     if against not in COSTS:
         raise unknown("cost", against, COSTS)
     if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
@@ -42,10 +45,11 @@ def compare(
         name = findings.record.study.name
         if findings.measured.empty:
             raise ExplorerError(f"{name}: no run of it is done, so there is nothing to compare")
-        if against not in findings.points or findings.measured[against].isna().any():
-            raise ExplorerError(
-                f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
-            )
+        formats = check_formats(figures.split(","))
+    if against not in findings.points or findings.measured[against].isna().any():
+        raise ExplorerError(
+            f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
+        )
     conditions = {findings.latency.conditions for findings in found if findings.latency}
     if against == LATENCY and len(conditions) > 1:
         raise ExplorerError(f"--against {against}: latencies were measured unlike: {'; '.join(sorted(conditions))}")
@@ -54,7 +58,7 @@ def compare(
     for sentence in statements(comparison):
         screen.print(sentence, highlight=False, soft_wrap=True)
     command = f"python -m explorer {shlex.join(context.obj)}"
-    page = write_comparison(comparison, reports / "-vs-".join(studies), command)
+    page = write_comparison(comparison, reports / "-vs-".join(studies), command, formats)
     write_index(reports)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
     return 0

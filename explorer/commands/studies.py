@@ -25,6 +25,7 @@ Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that h
 MOST_ROWS = 50  # points that are all printed; of more, the most accurate ones
 DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")]
 Reports = Annotated[Path, typer.Option(help="Folder that the report's folder is made in.")]
+Figures = Annotated[str, typer.Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
 
 
 def sweep(
@@ -40,6 +41,7 @@ def sweep(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
+    figures: Figures = "svg",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes.")
     ] = False,
@@ -51,6 +53,7 @@ def sweep(
     """
     from explorer.commands.progress import watched
     from explorer.data import find_source
+    from explorer.drawing.formats import check_formats
     from explorer.files import check_folder
     from explorer.storage.ledger import Ledger
     from explorer.study.files import load_study
@@ -58,6 +61,7 @@ def sweep(
     from explorer.study.plan import quick as quickened
     from explorer.sweeping.sweeping import default_workers, run_study
 
+    formats = check_formats(figures.split(","))
     chosen = load_study(study).override(data=data)
     source = find_source(chosen.data, data_dir)
     if quick:
@@ -74,7 +78,7 @@ def sweep(
     record = watched(screen, processes, lambda display: train(watcher=display))
     if record is None:
         return 130
-    _write_report(screen, record, Ledger(storage), reports)
+    _write_report(screen, record, Ledger(storage), reports, formats)
     return int((record.runs["state"] != "done").any())
 
 
@@ -82,12 +86,15 @@ def report(
     name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
+    figures: Figures = "svg",
 ) -> int:
     """Make a study's report again from its stored rows."""
+    from explorer.drawing.formats import check_formats
     from explorer.storage.ledger import Ledger
 
+    formats = check_formats(figures.split(","))
     ledger = Ledger(storage)
-    _write_report(console(), ledger.load(name), ledger, reports)
+    _write_report(console(), ledger.load(name), ledger, reports, formats)
     return 0
 
 
@@ -154,7 +161,9 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
         screen.print(f"about {duration(seconds)} on {workers} workers, if none of it is stored yet", highlight=False)
 
 
-def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports: Path) -> None:
+def _write_report(
+    screen: Console, record: StudyRecord, ledger: Ledger, reports: Path, formats: tuple[str, ...]
+) -> None:
     from explorer.analysis import Findings
     from explorer.certification.model import Certificate, find_certificate
     from explorer.reporting.index import write_index
@@ -164,7 +173,7 @@ def _write_report(screen: Console, record: StudyRecord, ledger: Ledger, reports:
     findings = Findings(record, ledger.latencies(name))
     _print_summary(screen, findings.points)
     certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates()))
-    page = write_report(findings, reports / name, certificate, ledger.tests(name))
+    page = write_report(findings, reports / name, certificate, ledger.tests(name), formats)
     write_index(reports)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 

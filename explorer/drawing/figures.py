@@ -1,55 +1,60 @@
-"""Figures: drawn once in the look of all, laid out once, and saved for a page and as files."""
+"""Figures: drawn in one style, laid out once, and saved as part of a page and as files."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
-from fontTools.subset import Options  # type: ignore[import-untyped]  # comes with matplotlib, which embeds fonts by it
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from PIL import Image
 
 from explorer.drawing import plots
 from explorer.drawing.colours import VARIABLES
+from explorer.drawing.formats import FOLDER
 from explorer.drawing.labels import settle
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together
-FOLDER = "figures"
-"""Where the files of figures are kept, beside the page."""
 
-_DOTS = 200  # an inch, of images
-_DOTS_INSIDE = 150  # an inch, of what is an image inside a vector file
-_COLOURS = 256  # of an image: enough for smooth edges in all colours of a figure
-_WHITE = 252  # of each colour, from where on an image's ground is white
+_DPI = {"svg": 150, "pdf": 150, "png": 200}  # of a vector file, the resolution of the images inside it
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure: its files' name without the ending, what stands above and below it, and what is in the files."""
+    """A figure of a page: the name of its files without the extension, its title and its caption."""
 
     name: str
     title: str
     caption: str
-    svg: str
-    pdf: bytes
-    png: bytes
+    figure: Figure
 
-    def files(self) -> dict[str, bytes]:
-        """The figure as files by their names beside the page, such as `figures/curve.svg`."""
-        endings = {"svg": self.svg.encode(), "pdf": self.pdf, "png": self.png}
-        return {f"{FOLDER}/{self.name}.{ending}": content for ending, content in endings.items()}
+    @cached_property
+    def svg(self) -> str:
+        """The figure as a file of its own."""
+        return self._saved_as("svg").decode()
+
+    def files(self, formats: Collection[str] = ()) -> dict[str, bytes]:
+        """The SVG, and the figure in each of `formats`, by file names such as `figures/curve.pdf`."""
+        contents = {"svg": self.svg.encode()} | {extension: self._saved_as(extension) for extension in formats}
+        return {f"{FOLDER}/{self.name}.{extension}": content for extension, content in contents.items()}
+
+    def _saved_as(self, extension: str) -> bytes:
+        metadata = {"svg": {"Date": None, "Title": self.title}, "pdf": {"CreationDate": None, "Title": self.title}}
+        with _settings(self.name):
+            self.figure.savefig(
+                saved := io.BytesIO(), format=extension, dpi=_DPI[extension], metadata=metadata.get(extension)
+            )
+        return saved.getvalue()
 
     @property
     def inline(self) -> Markup:
@@ -90,51 +95,22 @@ class _Once(ConstrainedLayoutEngine):
 def panel(
     name: str, title: str, caption: str, draw: Callable[[Axes], None], inches: tuple[float, float] = PANEL_INCHES
 ) -> Panel:
-    """A figure, drawn by `draw` in the look of all. The same rows give the same bytes: no time, no random identifier."""
-    with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        # The text stays text, and whoever shows it has fonts of their own.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    """Draws a figure with `draw`. The same rows give the same bytes: no time, no random identifier."""
+    with _settings(name):
         figure = Figure(figsize=inches)
-        # One renderer measures all texts, and the layout is worked out once, not again for each file.
+        # One renderer measures all texts, and the layout is computed once, not again for each file.
         FigureCanvasAgg(figure)
         figure.set_layout_engine(_Once(w_pad=0.08, h_pad=0.08))
         ax = figure.subplots()
         draw(ax)
         settle(ax)
         figure.set_layout_engine(None)
-        svg, pdf = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", dpi=_DOTS_INSIDE, metadata={"Date": None, "Title": title})
-        with _bare_fonts():
-            figure.savefig(pdf, format="pdf", dpi=_DOTS_INSIDE, metadata={"CreationDate": None, "Title": title})
-        return Panel(name, title, caption, svg.getvalue(), pdf.getvalue(), _png(figure))
+    return Panel(name, title, caption, figure)
 
 
 @contextmanager
-def _bare_fonts() -> Iterator[None]:
-    """Fonts are embedded without the tables that lay out text, as each letter of a PDF has its place: half the time, and smaller files."""
-    known = getattr(Options, _DROPPED, None)
-    if known is None:  # another version of fontTools; nothing but time depends on it
+def _settings(name: str) -> Iterator[None]:
+    with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # The text stays text, and whoever shows it has fonts of their own.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
-        return
-    setattr(Options, _DROPPED, [*known, "GSUB", "GPOS", "GDEF", "kern"])
-    try:
-        yield
-    finally:
-        setattr(Options, _DROPPED, known)
-
-
-_DROPPED = "_drop_tables_default"
-
-
-def _png(figure: Figure) -> bytes:
-    """The figure as an image of few colours, which is a third of the size."""
-    figure.savefig(pixels := io.BytesIO(), format="rgba", dpi=_DOTS)
-    width, height = (round(inches * _DOTS) for inches in figure.get_size_inches())
-    image = Image.frombytes("RGBA", (width, height), pixels.getvalue()).convert("RGB")
-    image = image.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    # The ground is to be white, and not nearly so.
-    palette = np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
-    palette[(palette >= _WHITE).all(axis=1)] = 255
-    image.putpalette(palette.tobytes())
-    image.save(png := io.BytesIO(), format="png", dpi=(_DOTS, _DOTS))
-    return png.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,8 @@ import pandas as pd
 from explorer.certification import statistics
 from explorer.certification.model import FACTORS, Certificate
 from explorer.drawing import certificate_plots
-from explorer.drawing.figures import FOLDER, TALL_INCHES, panel
+from explorer.drawing.figures import TALL_INCHES, panel
+from explorer.drawing.formats import FOLDER
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.pages import environment, write_page
 from explorer.reporting.tables import Table, number, recipe_text, whole
@@ -17,8 +19,8 @@ from explorer.reporting.trust import missing_points, trust
 from explorer.reporting.words import with_interval
 
 
-def write_certificate(certificate: Certificate, folder: Path) -> Path:
-    """Writes `report.html`, `certificate.json`, the tables as CSV and the figures as SVG into a folder; returns the page's path."""
+def write_certificate(certificate: Certificate, folder: Path, formats: Collection[str] = ()) -> Path:
+    """Writes `report.html`, `certificate.json`, the tables as CSV and the figures into a folder; returns the page's path."""
     rankers, epochs = statistics.rankers(certificate), statistics.epochs(certificate)
     accuracies = statistics.accuracies(certificate)
     panels = [
@@ -51,7 +53,7 @@ def write_certificate(certificate: Certificate, folder: Path) -> Path:
     tables = {"rankers": rankers, "epochs": epochs, "points": accuracies}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     for drawn in panels:
-        files |= drawn.files()
+        files |= drawn.files(formats)
     files[SUMMARY] = Summary(
         name=certificate.name,
         title=f"How far short runs of {certificate.space} can be trusted",

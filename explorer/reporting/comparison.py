@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from explorer.analysis.comparison import Comparison, Lead, SharedNetworks
 from explorer.drawing import comparison_plots
-from explorer.drawing.figures import FOLDER, TALL_INCHES, Panel, panel
+from explorer.drawing.figures import TALL_INCHES, Panel, panel
+from explorer.drawing.formats import FOLDER
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.notes import with_ends
 from explorer.reporting.pages import environment, write_page
@@ -18,7 +20,7 @@ from explorer.reporting.words import COSTS, amount, listed, percent
 UNLIKE = 4  # times as many points as another study has, from where intervals of leads are too narrow
 
 
-def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path:
+def write_comparison(comparison: Comparison, folder: Path, command: str, formats: Collection[str] = ()) -> Path:
     """Writes `report.html`, the tables as CSV and the figures into a folder; returns the page's path."""
     budgets, panels = comparison.at_budgets, _panels(comparison)
     page = (
@@ -40,7 +42,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str) -> Path
     )
     files = {"budgets.csv": budgets.to_csv(index=False, lineterminator="\n").encode()}
     for one in panels:
-        files |= one.files()
+        files |= one.files(formats)
     files[SUMMARY] = _summary(comparison, panels)
     return write_page(files | {"report.html": page.encode()}, folder)
 

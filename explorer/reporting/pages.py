@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from explorer.drawing.formats import OPTIONAL
 from explorer.files import check_folder, write_files
 
 
@@ -41,7 +42,14 @@ def as_json(text: str) -> Markup:
 
 
 def write_page(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Writes a report's files into a folder and returns its page's path; a failure leaves the report as it was."""
+    """Writes a report's files into a folder and returns its page's path; a failure leaves the report as it was.
+
+    Figures that an earlier report saved in formats that were not asked for now would be out of date, and are deleted.
+    """
     check_folder(folder)
     write_files(files, folder)
+    for figure in (name for name in files if name.endswith(".svg")):
+        for extension in OPTIONAL:
+            if (other := f"{figure[:-3]}{extension}") not in files:
+                (folder / other).unlink(missing_ok=True)
     return folder / "report.html"

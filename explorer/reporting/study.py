@@ -6,7 +6,7 @@ Everything is made from stored rows, without torch, and the same rows give the s
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,8 @@ import pandas as pd
 from explorer.analysis import Findings
 from explorer.analysis.claims import Judged, judge
 from explorer.certification.model import Certificate
-from explorer.drawing.figures import FOLDER, Panel
+from explorer.drawing.figures import Panel
+from explorer.drawing.formats import FOLDER
 from explorer.reporting import study_figures
 from explorer.reporting.answer import answer, more
 from explorer.reporting.details import details
@@ -38,17 +39,29 @@ from explorer.storage.record import StudyRecord
 
 
 def write_report(
-    findings: Findings, folder: Path, certificate: Certificate | None = None, tests: pd.DataFrame | None = None
+    findings: Findings,
+    folder: Path,
+    certificate: Certificate | None = None,
+    tests: pd.DataFrame | None = None,
+    formats: Collection[str] = (),
 ) -> Path:
     """Writes `report.html`, the tables as CSV and Parquet, and the figures into a folder; returns the page's path.
 
-    `certificate` is the one that covers the study, if there is any; `tests` are what `Ledger.tests` gives.
+    Args:
+        findings: What is computed of the study.
+        folder: Where the files go.
+        certificate: The one that covers the study, if there is any.
+        tests: The test accuracies, as `Ledger.tests` returns them.
+        formats: In which of `pdf` and `png` figures are saved, beside SVG.
     """
-    return write_page(report_files(findings, certificate, tests), folder)
+    return write_page(report_files(findings, certificate, tests, formats), folder)
 
 
 def report_files(
-    findings: Findings, certificate: Certificate | None = None, tests: pd.DataFrame | None = None
+    findings: Findings,
+    certificate: Certificate | None = None,
+    tests: pd.DataFrame | None = None,
+    formats: Collection[str] = (),
 ) -> dict[str, bytes]:
     """The files of a report by name."""
     panels, judged = study_figures.draw(findings), judge(findings)
@@ -59,7 +72,7 @@ def report_files(
         table.to_parquet(buffer, index=False)
         files[f"{name}.parquet"] = buffer.getvalue()
     for panel in panels.values():
-        files |= panel.files()
+        files |= panel.files(formats)
     files[SUMMARY] = _summary(findings, judged, panels)
     return files | {"report.html": render(findings, judged, panels, certificate, tests).encode()}
 

@@ -175,7 +175,7 @@ def test_every_point_is_ranked_against_the_best(record):
     expected[best], expected[2] = "best", ""
     assert frame["standing"].tolist() == expected
     assert set(expected) == {"best", "separated", "not separated", ""}
-    assert analysis.metaparameters(frame) == ["squeeze_ratio"]
+    assert frame.attrs["metaparameters"] == ["squeeze_ratio"]
 
 
 def test_a_merged_point_ranks_as_its_network_and_one_seed_tells_only_the_best():
@@ -281,7 +281,7 @@ def test_tables_for_files_have_plain_values(tmp_path):
     points, runs = analysis.Findings(record).table, analysis.runs_table(record)
     assert points["pools"].tolist()[:2] == ["1-2-3", "1-2-4"]
     assert points["on_params_front"].sum() == 1
-    assert analysis.metaparameters(points) == ["pools"]
+    assert points.attrs["metaparameters"] == ["pools"]
     assert not {"correct", "top_probability"} & set(runs)
     assert runs["label"][0] == "1-2-3"
     assert runs["accuracies"][0] is None

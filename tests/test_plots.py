@@ -110,6 +110,14 @@ def test_two_metaparameters_are_points_without_a_line(ax):
     assert labels(ax) == ["0.25, 0.25", "0.25, 0.75", "0.5, 0.25", "0.5, 0.75"]
 
 
+def test_a_frame_knows_its_metaparameters_whatever_rows_and_columns_it_has(ax, summaries, tmp_path):
+    summary = summaries["squeeze_ratio"]
+    summary.sort_values("accuracy").assign(own=0).to_parquet(tmp_path / "points.parquet")
+    plots.curve(pd.read_parquet(tmp_path / "points.parquet").query("squeeze_ratio > 0.3"), ax)
+    (line,) = joined(ax)
+    assert line.get_xdata() == pytest.approx(summary["params"].iloc[2:].to_numpy(dtype=float) / 1e3)
+
+
 def test_unmeasured_points_are_not_drawn_and_unfinished_ones_are_hollow(ax):
     record = broken(broken(make_record(images=100), 2, (0, 1, 2)), 4, (1,))
     plots.curve(analysis.summarise(record), ax)

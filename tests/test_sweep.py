@@ -9,6 +9,7 @@ import time
 import optuna
 import psutil
 import pytest
+from matplotlib.figure import Figure
 
 from explorer.analysis import summarise
 from explorer.storage.ledger import Ledger
@@ -211,6 +212,8 @@ def test_the_same_from_python(study, monkeypatch):
         frame = package.sweep("stripes.toml", workers=1, storage=study / "python.db")
     assert frame["runs"].tolist() == [3, 3, 3, 3, 3]
     assert frame["accuracy"].between(0.2, 1).all()
+    package.plots.curve(frame, ax := Figure().subplots())
+    assert len(ax.lines) == 1, "it joins the values of the one metaparameter"
     assert package.load_study("stripes.toml").name == "stripes"
 
 

@@ -10,7 +10,7 @@ from explorer.analysis.accuracies import (
 )
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import COSTS, front_column, near_in_cost, pareto_front, probability_column
-from explorer.analysis.points import is_ordered, measured, metaparameters, points_table, ranked, runs_table, summarise
+from explorer.analysis.points import is_ordered, measured, points_table, ranked, runs_table, summarise
 from explorer.analysis.published import published, published_source
 from explorer.analysis.shapes import SHARE, classes, plane_params, shape, share_columns, triangle
 
@@ -27,7 +27,6 @@ __all__ = [
     "front_column",
     "is_ordered",
     "measured",
-    "metaparameters",
     "near_in_cost",
     "pareto_front",
     "plane_params",

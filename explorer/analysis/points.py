@@ -9,22 +9,9 @@ import numpy as np
 import pandas as pd
 
 from explorer.analysis.accuracies import Accuracies, is_stored
-from explorer.analysis.fronts import LATENCY, front_column, probability_column
-from explorer.networks.layers import QUANTITIES
-from explorer.spaces import all_spaces
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
 from explorer.study.claims import Value
-
-# The columns of frames of points that are no metaparameters; see StudyRecord.
-_COLUMNS = {
-    *("point", "label", "series", "state", "reason", "network", "same_as"),
-    *("input_pixels", "image_pixels"),
-    *QUANTITIES,
-    *("runs", "accuracy", "spread", "low", "high", "standing", LATENCY),
-    *(column(cost) for cost in (*QUANTITIES, LATENCY) for column in (front_column, probability_column)),
-    *(name for space in all_spaces().values() for name in space.derived),
-}
 
 
 def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
@@ -32,6 +19,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
     Added are `runs` (how many are done), `accuracy` (mean over them, a fraction), `spread` (standard deviation between seeds, a
     fraction; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN where nothing is known).
+    The names of the varied metaparameters are in `attrs["metaparameters"]`, which pandas keeps when rows or columns are selected.
     `state` becomes `done` (all seeds), `partly done`, `failed` (none done, and at least one failed or crashed) or stays `planned`
     (none tried), with the runs' reasons. A merged point shows the measurements of the point that it is merged into.
     """
@@ -55,7 +43,9 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
         index=found.points,
     ).reindex(summary["same_as"].fillna(summary["point"]).astype(int))
     measured = measured.fillna({"runs": 0}).astype({"runs": int}).reset_index(drop=True)
-    return pd.concat([summary, measured], axis="columns")
+    frame = pd.concat([summary, measured], axis="columns")
+    frame.attrs["metaparameters"] = record.metaparameters
+    return frame
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -114,11 +104,6 @@ def runs_table(record: StudyRecord) -> pd.DataFrame:
         table[column] = pd.to_numeric(table[column]).astype(float)
     table["peak_memory_bytes"] = pd.to_numeric(table["peak_memory_bytes"]).astype("Int64")
     return table
-
-
-def metaparameters(frame: pd.DataFrame) -> list[str]:
-    """The columns of a frame of points that are metaparameters."""
-    return [column for column in frame.columns if column not in _COLUMNS]
 
 
 def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:

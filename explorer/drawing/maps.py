@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from explorer.analysis import SHARE, metaparameters, share_columns
+from explorer.analysis import SHARE, share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle, unit
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
@@ -110,7 +110,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     """
     if not frame["accuracy"].notna().any():
         return say_nothing_is_done(ax)
-    across, up = metaparameters(frame)
+    across, up = prices.columns[:2]
     columns, rows = (sorted(set(frame[key])) for key in (across, up))
     at = np.column_stack([np.searchsorted(columns, frame[across]), np.searchsorted(rows, frame[up])])
     colours = _norm(frame)

@@ -15,7 +15,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
-from explorer.analysis import metaparameters
 from explorer.drawing.colours import GROUND, INK
 from explorer.drawing.labels import ACCURACY, pixels, place_labels, settle, unit
 
@@ -61,7 +60,8 @@ class Marks:
             amount = f"{self.x[0]:,.3g}"
             self.x = np.arange(len(costs), dtype=float)
             self._name_categories()
-            name = f"{', '.join(metaparameters(points))}; {name}: {amount} at every point"
+            varied = ", ".join(points.attrs.get("metaparameters", []))
+            name = f"{varied}; {name}: {amount} at every point"
         ax.set_xlabel(name, parse_math=False)
         if costs.min() > 0 and costs.max() / costs.min() >= _LOG:
             logarithmic(ax)

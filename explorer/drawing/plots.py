@@ -26,7 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
-from explorer.analysis import front_column, is_ordered, measured, metaparameters, pareto_front, probability_column
+from explorer.analysis import front_column, is_ordered, measured, pareto_front, probability_column
 from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
 from explorer.drawing.labels import (
     ACCURACY,
@@ -91,9 +91,10 @@ def curve(
     """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
 
     Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
-    otherwise each point has its interval as a bar. Hollow marks miss some of their seeds. `chosen` has the points that stand where
-    a published network does, by number, with its name: these have a diamond. `papers` is a published curve over that metaparameter, of
-    `analysis.published`: it is laid over the points of the same values, on an axis of its own.
+    otherwise each point has its interval as a bar. The names of the metaparameters are in `frame.attrs`. Hollow marks miss some of their
+    seeds. `chosen` has the points that stand where a published network does, by number, with its name: these have a diamond. `papers` is
+    a published curve over that metaparameter, of `analysis.published`: it is laid over the points of the same values, on an axis of its
+    own.
     """
     points = measured(frame)
     tidy(ax)
@@ -101,7 +102,7 @@ def curve(
         return say_nothing_is_done(ax)
     marks = Marks(points, ax, against, chosen)
     on_front = pareto_front(points, against).to_numpy()
-    keys = metaparameters(frame)
+    keys = frame.attrs.get("metaparameters", [])
     colours = [BLUE] * len(points)
     obstacles = []
     barred = True

@@ -49,7 +49,11 @@ def anchors(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", page.read_text())):
+    text = page.read_text()
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, flags=re.MULTILINE))
+    assert set(re.findall(r"\]\[([^\]]+)\]", text)) == defined.keys()
+    links = [*re.findall(r"\]\(([^)]+)\)", text), *defined.values()]
+    for target, _, anchor in (link.partition("#") for link in links):
         if target.startswith("http"):
             continue
         found = page.parent / target if target else page

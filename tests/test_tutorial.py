@@ -42,7 +42,7 @@ def followed(request, tmp_path_factory):
     folder, printed = tmp_path_factory.mktemp("tutorial"), {}
     for language, text in BLOCK.findall(PAGE.read_text()):
         if language == "sh":
-            for line in text.splitlines():
+            for line in text.replace("\\\n", " ").splitlines():
                 printed[line] = execute(folder, line)
         elif language != "text":
             (name,) = re.findall(r"^# ([\w.]+)\n", text)

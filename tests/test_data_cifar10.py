@@ -1,4 +1,4 @@
-"""CIFAR-10 from files in the official layouts, built here with random pixels, and from a server of our own."""
+"""CIFAR-10 from files in the official layouts, made here with random pixels, and from a local server."""
 
 import contextlib
 import functools
@@ -32,14 +32,14 @@ def cache(tmp_path, monkeypatch):
 
 
 def batch(number):
-    """Random (10000, 3072) pixels that compress well, and labels, each class a thousand times."""
+    """Random pixels (10000, 3072) that compress well, and labels, a thousand of each class."""
     rng = np.random.default_rng(number)
     pixels = np.repeat(rng.integers(0, 256, (10_000, 48), np.uint8), 64, axis=1)
     return pixels, rng.permutation(np.arange(10_000) % 10).astype(np.uint8)
 
 
 def python2_pickle(pixels, labels):
-    """The bytes that Python 2 with NumPy 1 wrote, operation by operation, as the official files hold them."""
+    """The bytes that Python 2 with NumPy 1 wrote, opcode by opcode, as in the official files."""
 
     def text(value):
         return b"U" + bytes([len(value)]) + value
@@ -57,7 +57,7 @@ def python2_pickle(pixels, labels):
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """A folder with both unpacked layouts; 310 MB, gone after the tests of this file."""
+    """A folder with both unpacked layouts; 310 MB, deleted after the tests of this file."""
     folder = tmp_path_factory.mktemp("official")
     (folder / BINARY).mkdir()
     (folder / PYTHON).mkdir()
@@ -71,7 +71,7 @@ def official(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def archives(official):
-    """A folder with an archive of each layout, its members in no particular order."""
+    """A folder with an archive of each layout, members in reverse order."""
     folder = official / "archives"
     folder.mkdir()
     for layout, name in ((BINARY, "cifar-10-binary.tar.gz"), (PYTHON, "cifar-10-python.tar.gz")):
@@ -83,7 +83,7 @@ def archives(official):
 
 @pytest.fixture
 def copy(official, tmp_path):
-    """Makes a folder of links to the files of one layout, some replaced by other content."""
+    """Make a folder of links to the files of one layout, some replaced by other content."""
 
     def make(layout, **replaced):
         folder = tmp_path / layout
@@ -101,7 +101,7 @@ def copy(official, tmp_path):
 
 @pytest.fixture
 def serve():
-    """Starts a server for a folder on this machine; it counts the requests."""
+    """Start a local server for a folder and record its requests."""
     with contextlib.ExitStack() as stack:
 
         def start(folder):
@@ -153,13 +153,13 @@ def test_every_layout_gives_the_same_data_set(official, archives, tmp_path):
     assert len(list((cache_folder() / "datasets").iterdir())) == 1
 
 
-def test_a_second_time_nothing_is_read_again(official, monkeypatch):
+def test_files_are_read_only_once(official, monkeypatch):
     first = prepare(official)
     monkeypatch.setattr("explorer.data.cifar10.Files.blocks", None)
     assert prepare(official).folder == first.folder
 
 
-def test_pickles_that_python_3_wrote_are_read_as_well(official, copy):
+def test_pickles_written_by_python_3_are_read_too(official, copy):
     pixels, labels = batch(1)
     for protocol in (2, 4):
         content = pickle.dumps({b"data": pixels, "labels": labels.tolist()}, protocol=protocol)
@@ -177,7 +177,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_malicious_pickle_is_refused_and_runs_nothing(copy, tmp_path, protocol):
+def test_a_malicious_pickle_is_refused_without_running_it(copy, tmp_path, protocol):
     content = pickle.dumps({"data": Payload(str(tmp_path / "ran")), "labels": []}, protocol=protocol)
     folder = copy(PYTHON, data_batch_1=content)
     with pytest.raises(ExplorerError, match=r"data_batch_1.*mkdir"):
@@ -190,13 +190,13 @@ GLOBALS = [b"cbuiltins\neval\n", b"cnumpy\nfromfile\n", b"cnumpy.core.multiarray
 
 
 @pytest.mark.parametrize("name", GLOBALS)
-def test_only_what_arrays_need_is_admitted(copy, name):
+def test_only_globals_that_arrays_need_are_accepted(copy, name):
     folder = copy(PYTHON, data_batch_1=b"\x80\x02" + name + b"U\x01x\x85R.")
     with pytest.raises(ExplorerError, match="pickle of arrays and nothing else"):
         prepare(folder)
 
 
-# What stands in the pickle, made from the right pixels and labels, and what the error says of it.
+# Content of the pickle, made from valid pixels and labels, and a part of the error message.
 WRONG = {
     "objects": (lambda *_: np.array([None]), "pickle of arrays"),
     "list": (lambda _, labels: labels, "holds a list"),
@@ -211,7 +211,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_pickle_is_named_with_the_rule(copy, case):
+def test_a_malformed_pickle_is_named_with_the_rule(copy, case):
     pixels, labels = batch(1)
     change, message = WRONG[case]
     folder = copy(PYTHON, data_batch_1=pickle.dumps(change(pixels, labels.tolist())))
@@ -245,7 +245,7 @@ def test_a_label_above_nine_is_named_with_its_record(copy, official):
         prepare(copy(BINARY, data_batch_1=bytes(content)))
 
 
-def test_a_changed_label_shows_in_the_number_of_images_of_each_class(copy, official):
+def test_a_changed_label_is_detected_by_the_class_counts(copy, official):
     content = bytearray((official / BINARY / "data_batch_5.bin").read_bytes())
     content[0] = (content[0] + 1) % 10
     with pytest.raises(ExplorerError, match=r"5,000 training images of each class.*has (4,999|5,001)"):
@@ -285,7 +285,7 @@ def md5(path):
     return f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"  # noqa: S324 -- the published checksum is an MD5
 
 
-def test_a_download_is_made_once_and_checked(archives, official, serve, capfd):
+def test_the_archive_is_downloaded_once_and_checked(archives, official, serve, capfd):
     url, requests = serve(archives)
     source = Cifar10Source(None, False, Download(url, md5(archives / "cifar-10-binary.tar.gz")))
     assert source.prepare().fingerprint == prepare(official).fingerprint
@@ -293,7 +293,7 @@ def test_a_download_is_made_once_and_checked(archives, official, serve, capfd):
     source.prepare()
     assert len(requests) == 1
     assert capfd.readouterr() == ("", "")
-    # The archive stays in the cache; find_source takes it from there.
+    # find_source uses the archive in the cache.
     assert find_source("cifar10", progress=False).prepare().fingerprint == prepare(official).fingerprint
 
 
@@ -321,7 +321,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, serve):
     assert leftovers() == []
 
 
-def test_an_unwritable_cache_is_not_taken_for_a_network_error(tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_not_reported_as_a_network_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ExplorerError, match="XDG_CACHE_HOME"):

@@ -1,4 +1,4 @@
-"""The stored form of data sets: content, split, cache."""
+"""Stored data sets: content, split, cache."""
 
 import os
 import pickle
@@ -52,7 +52,7 @@ def test_what_is_stored_cannot_be_written_to():
     assert not np.array_equal(open_dataset(dataset.folder).images[0], dataset.images[0])
 
 
-def test_a_pickle_holds_the_folder_and_not_the_images():
+def test_a_pickle_contains_the_folder_and_not_the_images():
     dataset = make()
     sent = pickle.dumps(dataset)
     assert len(sent) < 1_000
@@ -61,7 +61,7 @@ def test_a_pickle_holds_the_folder_and_not_the_images():
     assert isinstance(received.images, np.memmap)
 
 
-def test_the_fingerprint_is_of_the_content_and_not_of_the_name_or_the_blocks():
+def test_the_fingerprint_depends_on_the_content_and_not_on_the_name_or_the_blocks():
     reference = make().fingerprint
     assert make(name="other").fingerprint == reference
     assert make(step=7).fingerprint == reference
@@ -77,7 +77,7 @@ def test_the_same_content_is_kept_once_and_nothing_temporary_stays():
     assert [path.name for path in (cache_folder() / "datasets").iterdir()] == [first.folder.name]
 
 
-def test_recall_finds_by_key_and_only_what_is_whole():
+def test_recall_finds_complete_data_sets_by_key():
     dataset = make()
     found = recall("key")
     assert found is not None
@@ -86,7 +86,7 @@ def test_recall_finds_by_key_and_only_what_is_whole():
     with (dataset.folder / "images.npy").open("r+b") as file:
         file.truncate(500)
     assert recall("key") is None
-    assert make().images.shape == (40, 4, 4, 3)  # and storing it again mends it
+    assert make().images.shape == (40, 4, 4, 3)  # and storing it again repairs it
     assert recall("key") is not None
 
 
@@ -118,14 +118,14 @@ def test_blocks_must_add_up_to_the_announced_shape(shape):
         store("key", "toy", ("a", "b", "c"), shape, blocks())
 
 
-def test_an_unwritable_cache_is_an_error_that_says_how_to_move_it(tmp_path, monkeypatch):
+def test_the_error_for_an_unwritable_cache_says_how_to_move_it(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ExplorerError, match="XDG_CACHE_HOME"):
         make()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full to play a full disk")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full to simulate a full disk")  # noqa: PTH110
 def test_a_full_disk_is_an_error_too(monkeypatch):
     def write(*_):
         with open("/dev/full", "wb", buffering=0) as file:  # noqa: PTH123
@@ -137,7 +137,7 @@ def test_a_full_disk_is_an_error_too(monkeypatch):
 
 
 @pytest.mark.parametrize(("count", "validation"), [(4, 1), (40, 10), (19_999, 4_999), (20_000, 5_000), (50_000, 5_000)])
-def test_the_split_is_a_partition_with_a_bounded_validation_part(count, validation):
+def test_the_split_is_a_partition_with_at_most_5000_validation_images(count, validation):
     labels = np.zeros(count, np.int64)
     dataset = store("key", "toy", ("a", "b"), (count, 1), [(np.zeros((count, 1, 1, 3), np.uint8), labels)])
     split = dataset.split()
@@ -146,9 +146,9 @@ def test_the_split_is_a_partition_with_a_bounded_validation_part(count, validati
     assert split.train.dtype == split.validation.dtype == np.int64
 
 
-def test_the_split_is_the_same_everywhere_and_moves_with_the_seed():
+def test_the_split_depends_on_the_seed_alone():
     dataset = make()
-    # Fixed by NumPy's promise for PCG64; a change here silently changes every measurement.
+    # NumPy guarantees the PCG64 stream; a change here would silently change every measurement.
     assert dataset.split().validation.tolist() == EXPECTED
     np.testing.assert_array_equal(dataset.split(0).train, dataset.split().train)
     assert dataset.split(1).validation.tolist() != EXPECTED

@@ -46,7 +46,7 @@ def test_classes_are_the_sorted_sub_folders_and_a_tenth_is_set_aside(root):
     assert names == sorted(names)
 
 
-def test_images_added_later_do_not_move_others_across_the_test_set(root):
+def test_images_added_later_hardly_change_the_split(root):
     fill(root, count=30)
     before = set(prepare(root).images[:, 0, 0, 1].tolist())
     fill(root, count=36)  # still three tenths of 30, rounded down
@@ -55,7 +55,7 @@ def test_images_added_later_do_not_move_others_across_the_test_set(root):
 
 
 @pytest.mark.parametrize("other", ["test", "val", None])
-def test_a_train_folder_is_used_whole_and_the_others_are_not_read(root, other):
+def test_all_of_a_train_folder_is_used_and_other_splits_are_not_read(root, other):
     fill(root / "train")
     if other:
         paint(root / other / "cat" / "broken.png")
@@ -116,7 +116,7 @@ def test_shrinking_averages_and_the_size_is_chosen(root):
     assert set(dataset.images[3].ravel().tolist()) <= {127, 128}
 
 
-def test_a_second_time_nothing_is_decoded_unless_a_file_or_the_size_changed(root, monkeypatch):
+def test_images_are_decoded_again_only_if_a_file_or_the_size_changed(root, monkeypatch):
     fill(root)
     first = prepare(root)
     assert prepare(root, size=16).size == 16
@@ -146,7 +146,7 @@ def test_class_folders_are_needed(root):
         find_source(str(root))
 
 
-def test_a_split_without_class_folders_is_not_taken_for_two_classes(root):
+def test_split_folders_are_not_mistaken_for_classes(root):
     paint(root / "train" / "x.png")
     paint(root / "test" / "x.png")
     with pytest.raises(ExplorerError, match="train has 0"):
@@ -160,19 +160,19 @@ def test_a_class_without_images_is_named(root):
         prepare(root)
 
 
-def test_a_pool_too_small_to_validate_on_is_refused(root):
+def test_a_pool_too_small_for_validation_is_refused(root):
     fill(root, count=1)
     with pytest.raises(ExplorerError, match=r"at least 4 training images.* has 2"):
         prepare(root)
 
 
-def test_a_size_of_nothing_is_refused(root):
+def test_a_size_of_zero_is_refused(root):
     fill(root)
     with pytest.raises(ExplorerError, match="not 0"):
         find_source(str(root), size=0)
 
 
-def test_photos_lie_as_they_were_held_and_sixteen_bits_keep_their_greys(tmp_path):
+def test_photos_are_rotated_by_their_tag_and_16_bit_images_are_scaled(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(4):

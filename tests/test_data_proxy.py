@@ -1,4 +1,4 @@
-"""The procedural data set: reproducible, balanced, and as hard to tell by simple means as photographs."""
+"""The procedural data set: reproducible, balanced and as hard for simple classifiers as photographs."""
 
 import hashlib
 import shutil
@@ -27,13 +27,13 @@ def digest(block):
     return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in block)).hexdigest()
 
 
-def test_the_bytes_are_these_on_every_machine(pictures):
-    # Where this fails, the images changed: VERSION must count up, and the digest here with it.
+def test_the_bytes_are_the_same_on_every_machine(pictures):
+    # If this fails, the images changed: raise VERSION and update the digest.
     assert VERSION == 3
     assert digest(make_block(pictures, 0)) == "930d9b37e13b9253954e2a8b9533e4bb7c47ad5836fe4514d59c98e8eeb9c178"
 
 
-def test_blocks_differ_and_each_holds_every_class_equally_often(pictures):
+def test_blocks_differ_and_have_equally_many_images_of_each_class(pictures):
     (images, labels), (others, _) = make_block(pictures, 0), make_block(pictures, 1)
     assert images.shape == (500, 32, 32, 3)
     assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
@@ -42,7 +42,7 @@ def test_blocks_differ_and_each_holds_every_class_equally_often(pictures):
     assert len(set(CLASSES)) == 10
 
 
-def test_the_pool_is_made_once(pictures, tmp_path, monkeypatch, capfd):
+def test_the_pool_is_generated_once(pictures, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = find_source("proxy", progress=False).prepare()
     assert (dataset.name, dataset.classes, dataset.images.shape) == ("proxy", CLASSES, (20_000, 32, 32, 3))
@@ -55,7 +55,7 @@ def test_the_pool_is_made_once(pictures, tmp_path, monkeypatch, capfd):
     shutil.rmtree(tmp_path / "cnn-design-explorer")  # 61 MB, which pytest would keep for three sessions
 
 
-def test_making_it_takes_little_memory():
+def test_generating_it_takes_little_memory():
     tracemalloc.start()
     try:
         make_block(make_pictures(), 0)
@@ -66,7 +66,7 @@ def test_making_it_takes_little_memory():
 
 
 def linear_accuracy(features, labels):
-    """Validation accuracy of a ridge regression on one-hot labels: two thirds to fit, one third to judge."""
+    """Accuracy of a ridge regression on one-hot labels, fitted to two thirds and measured on the rest."""
     features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)
     cut = 2 * len(labels) // 3
     fit, judged = features[:cut], features[cut:]
@@ -81,7 +81,7 @@ def averaged(images, size):
 
 
 def edges(images):
-    """Energies (n, 12) of edges across, down and both ways aslant, at three scales."""
+    """Energies (n, 12) of horizontal, vertical and both diagonal edges, at three scales."""
     energies = []
     for size in (32, 16, 8):
         grey = averaged(images, size).reshape(len(images), size, size, 3).mean(axis=3)
@@ -90,7 +90,7 @@ def edges(images):
     return np.stack(energies, axis=1)
 
 
-# What these read from 6,000 images of CIFAR-10, by chance 0.10: 0.21, 0.28, 0.36, 0.37 and 0.34.
+# On 6,000 images of CIFAR-10 they reach 0.21, 0.28, 0.36, 0.37 and 0.34; chance is 0.10.
 @pytest.mark.parametrize(
     ("features", "low", "high"),
     [
@@ -102,6 +102,6 @@ def edges(images):
     ],
     ids=["mean colours", "2 px", "4 px", "8 px", "edges"],
 )
-def test_simple_classifiers_read_about_as_much_as_from_photographs(blocks, features, low, high):
+def test_simple_classifiers_do_about_as_well_as_on_photographs(blocks, features, low, high):
     images, labels = blocks
     assert low < linear_accuracy(features(images.astype(float)), labels) < high

@@ -44,7 +44,7 @@ def test_a_file_is_not_a_data_set(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["proxy", "some/folder"])
-def test_a_data_dir_that_would_be_ignored_is_an_error(name):
+def test_a_data_dir_that_is_not_used_is_an_error(name):
     with pytest.raises(ExplorerError, match="--data-dir"):
         find_source(name, Path())
 

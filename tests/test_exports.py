@@ -180,7 +180,7 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
     assert tests[["point", "seed", "images"]].to_numpy().tolist() == [[best_number(), 1, 60]]
     accuracy, finished = tests["accuracy"][0], tests["finished"][0]
     with monkeypatch.context() as patch:
-        patch.setattr(exporting, "read_test_part", forbidden)
+        patch.setattr(exporting, "read_test_images", forbidden)
         for more in ([], ["--keep-test"]):
             code, out, _ = run(capsys, "export", "small", "--seed", "1", "--out", "again", *more)
             assert code == 0
@@ -207,7 +207,7 @@ def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypa
 
     (folder / "made").mkdir()
     (folder / "made" / "network.onnx").write_text("of another run")
-    monkeypatch.setattr(exporting, "read_test_part", none)
+    monkeypatch.setattr(exporting, "read_test_images", none)
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else name)
     code, out, err = run(capsys, "export", "small", "--out", "made")
     assert (code, err) == (0, "")
@@ -219,7 +219,7 @@ def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypa
 
 
 def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(folder, capsys, monkeypatch):
-    monkeypatch.setattr(exporting, "read_test_part", forbidden)
+    monkeypatch.setattr(exporting, "read_test_images", forbidden)
     stored = Ledger("explorer.db").run(key_of(0, 0))
     change("update ledger_runs set accuracy = 0.987 where key = ?", stored.key)
     err = refused(capsys, "export", "small", "--point", "0")
@@ -275,7 +275,7 @@ def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatc
 
 def test_code_that_is_not_the_model_is_not_written(folder, capsys, monkeypatch):
     code_of = exporting.code_of
-    monkeypatch.setattr(exporting, "read_test_part", forbidden)
+    monkeypatch.setattr(exporting, "read_test_images", forbidden)
     monkeypatch.setattr(exporting, "code_of", lambda *_: "def build():\n    raise ValueError('not today')\n")
     assert "network.py: the code of this network does not run: not today" in refused(capsys, "export", "small")
     monkeypatch.setattr(
@@ -312,7 +312,7 @@ def test_images_are_prepared_as_they_were_for_training(stripes, size):
         (["export", "small", "--seed", "-1"], "Invalid value for '--seed'"),
         (["export", "small", "--best", "0"], "Invalid value for '--best'"),
         (["export", "small", "--out", "explorer.db/x"], "explorer.db/x: cannot be written: Not a directory"),
-        (["export", "small", "--data-dir", "."], "--data-dir says where the files of 'cifar10' are"),
+        (["export", "small", "--data-dir", "."], "--data-dir gives the folder of the 'cifar10' files"),
         (
             ["images", "small"],
             "run 'small': a run is 6 or more hexadecimal characters that its key begins with, or STUDY",

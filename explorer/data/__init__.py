@@ -1,4 +1,4 @@
-"""Data sets: a training pool in memory-mapped arrays, from CIFAR-10, a procedural stand-in, or a folder of images."""
+"""Data sets: memory-mapped training pools from CIFAR-10, a procedural stand-in or a folder of images."""
 
 from explorer.data.dataset import Dataset, Labelled, Split, open_dataset
 from explorer.data.sources import BUILT_IN, Source, find_source

@@ -1,4 +1,4 @@
-"""Any folder of images in class sub-folders as a data set."""
+"""Data sets from folders of images, with one sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -12,51 +12,47 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from explorer.data.dataset import Block, Dataset, Pixels, recall, store
+from explorer.data.dataset import Dataset, ImageBlock, Pixels, recall, store
 from explorer.errors import ExplorerError
 
 SMALLEST_POOL = 4
-"""Images that a training pool needs: below, a quarter for validation would be none."""
+"""Fewest images in a training pool; with fewer, a quarter for validation would be empty."""
 _BLOCK_BYTES = 32_000_000
-# Counts up when the same files give other pixels or another selection, so that stored copies are made anew.
+# Raise it when the same files give other pixels or another selection, so that stored copies are rebuilt.
 _VERSION = 2
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images of `root`'s class folders, cropped to the central square and resized to `size` x `size` px."""
+    """Images in the class folders of `root`, cropped to the central square and resized to `size` x `size` px."""
 
     name: str
     root: Path
-    """Holds one sub-folder for each class."""
+    """Folder with one sub-folder for each class."""
     classes: tuple[str, ...]
     hold_out: bool
-    """Whether a tenth of each class is kept apart as test set, because the folder brings none of its own."""
+    """Whether a tenth of each class is set aside as test set, because the folder has none."""
     size: int = 32
     progress: bool = True
 
     @property
     def class_count(self) -> int:
-        """Returns the number of class folders."""
+        """Number of class folders."""
         return len(self.classes)
 
     def prepare(self) -> Dataset:
-        """Returns the training pool; the first time decodes every image, some thousand a second.
-
-        Raises ExplorerError for a class without images, a broken image (named) and an unwritable cache.
-        """
+        """Return the training pool; the first call decodes every image, about a thousand a second."""
         files = self._files()
         key = f"folder {_VERSION} {self.name!r} {self.size} {[(str(path), _stamp(path)) for path, _ in files]}"
         return recall(key) or store(key, self.name, self.classes, (len(files), self.size), self.blocks(files))
 
     def _files(self) -> list[tuple[Path, int]]:
-        """Returns the images of the training pool with their labels, in the order of class and path."""
         files = []
         for label, name in enumerate(self.classes):
             paths = images_below(self.root / name)
             if not paths:
                 raise ExplorerError(
-                    f"every class folder must hold images, but {self.root / name} holds none; fill or remove it"
+                    f"every class folder must hold images, but {self.root / name} holds none; add some or remove it"
                 )
             held_out = tenth(self.root, paths) if self.hold_out else set()
             files += [(path, label) for path in paths if path not in held_out]
@@ -66,8 +62,8 @@ class FolderSource:
             )
         return files
 
-    def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[Block]:
-        """Yields the images of files with their labels, cropped and resized; a broken one is an ExplorerError that names it."""
+    def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[ImageBlock]:
+        """Yield the images of (path, label) pairs, cropped and resized, with their labels."""
         step = max(1, _BLOCK_BYTES // (3 * self.size * self.size))
         with tqdm(
             total=len(files),
@@ -86,18 +82,15 @@ class FolderSource:
 
 
 def find(path: Path, *, size: int, progress: bool) -> FolderSource:
-    """Finds the class folders: those of `path/train` if it exists as a split, otherwise those of `path` itself.
-
-    Raises ExplorerError where there are fewer than two class folders, or `size` is not positive.
-    """
+    """Find the class folders: those of `path/train` if that is a split, otherwise those of `path`."""
     if size < 1:
-        raise ExplorerError(f"images need a size of at least 1 px, not {size}; choose 32, for instance")
+        raise ExplorerError(f"images need a size of at least 1 px, not {size}; use 32, for example")
     train = path / "train"
-    # A class may itself be called "train": it is a split if it stands beside another split or holds folders.
+    # A class may be called "train": it is a split only beside another split or with sub-folders.
     is_split = train.is_dir() and ((path / "test").is_dir() or (path / "val").is_dir() or bool(class_folders(train)))
     root = train if is_split else path
     classes = class_folders(root)
-    if len(classes) < 2:  # noqa: PLR2004 -- one class is nothing to tell apart
+    if len(classes) < 2:  # noqa: PLR2004 -- a classifier needs two
         raise ExplorerError(
             f"a folder of images needs a sub-folder for each of at least 2 classes, but {root} has {len(classes)}; "
             "sort the images into such folders"
@@ -106,12 +99,12 @@ def find(path: Path, *, size: int, progress: bool) -> FolderSource:
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
-    """Returns the names of the sub-folders of a folder, sorted, without hidden ones."""
+    """Return the sorted names of the sub-folders that are not hidden."""
     return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Returns the images in `folder` and its sub-folders, sorted, without hidden ones; images are known by extension."""
+    """Return the sorted images in `folder` and its sub-folders, by file extension, without hidden ones."""
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     paths = []
     for parent, folders, names in os.walk(folder):
@@ -123,24 +116,23 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def tenth(root: Path, paths: Sequence[Path]) -> set[Path]:
-    """Returns the tenth of `paths` whose names hash lowest: images added later do not move the others across."""
+    """Return the tenth of `paths` with the lowest name hashes, so that images added later hardly change the split."""
     ranks = {path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest() for path in paths}
     return set(sorted(paths, key=ranks.__getitem__)[: len(paths) // 10])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Returns size and time of change, which stand for the content of a file."""
     try:
         stat = path.stat()
     except OSError as error:
         raise ExplorerError(
-            f"every image must be readable, but {path} is not: {error.strerror}; mend or remove it"
+            f"every image must be readable, but {path} is not: {error.strerror}; fix or remove it"
         ) from None
     return stat.st_size, stat.st_mtime_ns
 
 
 def _read(path: Path, size: int) -> Pixels:
-    """Returns one image (size, size, 3): RGB, the central square, averaged when it shrinks and bicubic when it grows."""
+    """Read the central square of an image, averaged when it shrinks, bicubic when it grows."""
     try:
         with Image.open(path) as stored:
             image = _upright_rgb(stored)
@@ -156,7 +148,7 @@ def _read(path: Path, size: int) -> Pixels:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Returns the image as a camera's tag says that it is held, in 8 bits a channel; sixteen bits keep the upper eight."""
+    """Convert to 8-bit RGB, rotated as its EXIF tag says; 16-bit images keep their upper 8 bits."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))

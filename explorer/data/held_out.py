@@ -1,6 +1,6 @@
-"""The test images of a data set, which no sweep reads: only `explorer export` does, once for a run.
+"""The test images of a data set, which only `explorer export` reads, once for each run.
 
-They are no `Dataset`, so nothing can train on them, and the data sets of the other files hold none of them.
+They are not a `Dataset`, so nothing can train on them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from explorer.data.cifar10 import CLASSES, Cifar10Source
-from explorer.data.dataset import Block, Labels, Pixels
+from explorer.data.dataset import ImageBlock, Labels, Pixels
 from explorer.data.folder import FolderSource, class_folders, images_below, tenth
 from explorer.data.proxy import ProxySource, make_block, make_pictures
 from explorer.data.sources import Source
 from explorer.errors import ExplorerError
 
 PROXY_COUNT = 10_000
-"""Test images of the procedural data set: as many as CIFAR-10 has."""
+"""Number of test images of the procedural data set, as in CIFAR-10."""
 PROXY_FIRST = 1_000_000
-"""Their first block: the number is the seed, and far from those of the training pool."""
+"""Number of their first block: its seed, far from those of the training pool."""
 
 
-class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data, which an export goes on without)
-    """A data set without test images, with the reason."""
+class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data; an export goes on without them)
+    """The data set has no test images; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
-class TestPart:
+class TestImages:
     """The test images of a data set."""
 
     images: Pixels
@@ -38,12 +38,14 @@ class TestPart:
     """(n,) int64, indices into the classes of the data set."""
 
 
-def read_test_part(source: Source) -> TestPart:
-    """Reads the test images, brought to the same size in the same way as the training pool; takes seconds.
+def read_test_images(source: Source) -> TestImages:
+    """Read the test images, cropped and resized like the training pool; takes seconds.
 
-    CIFAR-10 has its test batch. The procedural set draws 10,000 more images of the same kind. A folder with `train/` has `test/` beside
-    it; of any other folder, it is the tenth of each class that the pool leaves out. Raises `NoTestImages` where there are none, and
-    `ExplorerError` for what is missing or damaged.
+    CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with `train/`
+    has `test/` beside it; any other folder uses the tenth of each class that the training pool leaves out.
+
+    Raises:
+        NoTestImages: There are none.
     """
     match source:
         case Cifar10Source():
@@ -55,7 +57,7 @@ def read_test_part(source: Source) -> TestPart:
     raise NoTestImages(f"{source.name} has no test images")
 
 
-def _cifar10(source: Cifar10Source) -> TestPart:
+def _cifar10(source: Cifar10Source) -> TestImages:
     files = source.fetched()
     name = files.file_name("test_batch")
     if not files.is_archive and not (files.path / name).is_file():
@@ -64,20 +66,20 @@ def _cifar10(source: Cifar10Source) -> TestPart:
     counts = np.bincount(part.labels, minlength=len(CLASSES))
     if (counts != len(part.labels) // len(CLASSES)).any():
         raise ExplorerError(
-            f"CIFAR-10 has equally many test images of each class, but {files.path}/{name} has {counts.min()} to {counts.max()}; "
-            "get it again"
+            f"CIFAR-10 has equally many test images of each class, but {files.path}/{name} has "
+            f"{counts.min()} to {counts.max()}; download it again"
         )
     return part
 
 
-def _proxy() -> TestPart:
+def _proxy() -> TestImages:
     pictures = make_pictures()
     blocks = [make_block(pictures, PROXY_FIRST)]
     blocks += [make_block(pictures, PROXY_FIRST + n) for n in range(1, PROXY_COUNT // len(blocks[0][1]))]
     return _joined(blocks)
 
 
-def _folder(source: FolderSource) -> TestPart:
+def _folder(source: FolderSource) -> TestImages:
     files = _held_out(source) if source.hold_out else _beside(source)
     return _joined(list(source.blocks(files)))
 
@@ -98,13 +100,13 @@ def _beside(source: FolderSource) -> list[tuple[Path, int]]:
     found = class_folders(root) if root.is_dir() else ()
     for name in found:
         if name not in source.classes:
-            raise ExplorerError(f"the classes of {root} must be those of {source.root}, which has no {name!r}")
+            raise ExplorerError(f"{root} must have the same classes as {source.root}, which has no {name!r}")
     files = [(path, source.classes.index(name)) for name in found for path in images_below(root / name)]
     if not files:
-        raise NoTestImages(f"{source.name} has no test images: there are none in class folders of {root}")
+        raise NoTestImages(f"{source.name} has no test images: the class folders of {root} are missing or empty")
     return files
 
 
-def _joined(blocks: Sequence[Block]) -> TestPart:
+def _joined(blocks: Sequence[ImageBlock]) -> TestImages:
     images = np.ascontiguousarray(np.concatenate([images for images, _ in blocks]))
-    return TestPart(images, np.concatenate([labels for _, labels in blocks]))
+    return TestImages(images, np.concatenate([labels for _, labels in blocks]))

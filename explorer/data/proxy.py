@@ -1,19 +1,19 @@
-"""A procedural stand-in for CIFAR-10: ten classes of cloudy pictures, made in seconds on any machine, offline.
+"""A procedural stand-in for CIFAR-10: ten classes of cloudy pictures, generated offline in seconds.
 
-An image is a picture of its class, moved, scaled, turned, mirrored and tinted, on a background, with pieces of other
-pictures behind and in front of it, in uneven light and noise. Pictures are random fields of five octaves, the
-coarse ones stronger. Those of a class have some of each octave in common, the coarse more than the fine, and are alike in
-how strong the octaves are and whether their grain runs along or across. So colours, layout, outline, texture and background each tell
-a little of the class, and none tells much.
+Each image shows a picture of its class, shifted, scaled, rotated, mirrored and tinted, on a background, with pieces of
+other pictures behind and in front, uneven light and noise. Pictures are random fields of five octaves, the coarse ones
+stronger. Pictures of a class share part of each octave, more of the coarse ones, and have similar octave strengths and
+grain direction. So colour, layout, outline, texture and background each carry weak evidence of the class.
 
-How much was set by what simple classifiers read from CIFAR-10: mean colours, pixels averaged to 2, 4 and 8 a side, energies of
-edges (docs/data.md). Networks then begin to learn at once, as they do on photographs, and what ranks them is how they use weak
-evidence of many kinds; with few strong features, a short run turned on when each was found. Many pictures of a class, so that
-learning some of them by heart helps little, lower the spread between seeds.
+The strength of that evidence was tuned to what simple classifiers achieve on CIFAR-10 with mean colours, pixels
+averaged to 2, 4 and 8 a side, and edge energies (docs/data.md). Networks then learn from the first steps, as on
+photographs, and are ranked by how well they combine weak evidence; with a few strong features, a short run depended on
+when each was found. Many pictures for each class make memorising some of them less useful, which lowers the spread
+between seeds.
 
-The bytes are the same everywhere: random numbers are raw PCG64 output, which NumPy promises to keep, and pixels are made
-from it by single additions, multiplications, divisions, square roots and floors, which IEEE 754 rounds in one way only.
-Sines and sums over axes, whose last bit depends on the machine, are not used.
+The bytes are the same on every machine: random numbers are raw PCG64 output, which NumPy guarantees, and pixels are
+computed from it by single additions, multiplications, divisions, square roots and floors, which IEEE 754 defines
+exactly. Sines and sums over axes, whose last bit depends on the machine, are not used.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from explorer.data.dataset import Block, Dataset, recall, store
+from explorer.data.dataset import Dataset, ImageBlock, recall, store
 
 VERSION = 3
-"""Counts up whenever a byte of the images changes: they are made anew, and the fingerprint keeps the runs apart."""
+"""Raise it when any byte of the images changes, so that cached images are regenerated."""
 COUNT = 20_000
 SIZE = 32
 CLASSES = tuple(f"kind {number}" for number in range(10))
 
 PICTURES = 96
-"""Pictures of each class."""
+"""Pictures for each class."""
 SCENES = 2
-"""Backgrounds of each class, which stand in half of its images; the others have one of any class."""
-DETAIL = 32  # pixels a side of a picture
+"""Backgrounds for each class, used in half of its images; the other half use one of a random class."""
+DETAIL = 32  # side of a picture in pixels
 STRENGTH = (1.0, 1.2, 0.9, 0.6, 0.4)
-"""Of the octaves of a picture: random grids of 2, 4, ..., 32 a side."""
+"""Strength of each octave of a picture: random grids of 2, 4, ..., 32 a side."""
 COMMON = (0.7, 0.6, 0.5, 0.3, 0.1)
-"""How much of an octave all pictures of a class have in common: the correlation is the square."""
+"""Part of each octave that the pictures of a class share: their correlation is its square."""
 ALIKE = 0.8
-"""How much of the character of a picture is its class's: how strong its octaves are, and their grain."""
-_BLOCK = 500  # images made at a time, with some 50 MB of work arrays
+"""Part of the octave strengths and grain of a picture that its class determines."""
+_BLOCK = 500  # images generated at a time, with about 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
 Numbers: TypeAlias = NDArray[np.int64]
@@ -60,20 +60,20 @@ class ProxySource:
 
     @property
     def name(self) -> str:
-        """Returns `proxy`."""
+        """`proxy`."""
         return "proxy"
 
     @property
     def class_count(self) -> int:
-        """Returns 10."""
+        """The number of classes, 10."""
         return len(CLASSES)
 
     def prepare(self) -> Dataset:
-        """Returns the training pool, made in a few seconds the first time; an unwritable cache is an ExplorerError."""
+        """Return the training pool; the first call takes a few seconds."""
         key = f"proxy {VERSION}"
         return recall(key) or store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks())
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[ImageBlock]:
         with tqdm(
             total=COUNT, desc="making proxy", unit="image", disable=None if self.progress else True, leave=False
         ) as bar:
@@ -83,8 +83,8 @@ class ProxySource:
                 bar.update(_BLOCK)
 
 
-def make_block(pictures: Plane, number: int) -> Block:
-    """Returns the images (500, 32, 32, 3) uint8 and labels (500,) of one block, of `make_pictures`; each class has 50 of them."""
+def make_block(pictures: Plane, number: int) -> ImageBlock:
+    """Return images (500, 32, 32, 3) uint8 and labels (500,), 50 of each class, from the pixels of `make_pictures`."""
     draws = _Draws((VERSION, number), _BLOCK)
     labels = draws.below(len(CLASSES))
     canvas = _background(draws, pictures, labels)
@@ -102,21 +102,21 @@ class _Draws:
         self.count = count
 
     def uniform(self, low: float, high: float, channels: int = 1, count: int = 0) -> Plane:
-        """Returns (count, 1, 1, channels) numbers of 24 bits, which float32 holds exactly."""
+        """Return (count, 1, 1, channels) numbers of 24 bits, which float32 represents exactly."""
         raw = (self._bits.random_raw((count or self.count) * channels) >> 40).astype(np.float32) * np.float32(2**-24)
         numbers: Plane = np.float32(low) + np.float32(high - low) * raw
         return numbers.reshape(-1, 1, 1, channels)
 
     def below(self, end: int) -> Numbers:
-        """Returns (count,) whole numbers from 0, each as often as any other, or once less."""
+        """Return (count,) integers from 0, whose frequencies differ by at most one."""
         return np.argsort(self._bits.random_raw(self.count), kind="stable") % end
 
     def chance(self, share: float) -> NDArray[np.bool_]:
-        """Returns (count, 1, 1, 1) truths of this probability."""
+        """Return (count, 1, 1, 1) booleans that are true with probability `share`."""
         return self.uniform(0, 1) < np.float32(share)
 
     def noise(self, *shape: int) -> Plane:
-        """Returns numbers of deviation 1, most near 0: the difference of two random bytes each."""
+        """Return numbers of standard deviation 1 from a triangular distribution: differences of two random bytes."""
         raw = self._bits.random_raw(2 * math.prod(shape) // 8).astype("<u8").view(np.uint8).reshape(2, *shape)
         noise: Plane = raw[0].astype(np.float32)
         noise -= raw[1]
@@ -125,13 +125,13 @@ class _Draws:
 
 
 def make_pictures() -> Plane:
-    """Returns all pictures' pixels (pictures * 32 * 32, 4), of three colours and cover; the last pictures are backgrounds."""
+    """Return the pixels (pictures * 32 * 32, 4) of all pictures: RGB and opacity; the last pictures are backgrounds."""
     draws = _Draws((VERSION, COUNT), len(CLASSES) * (PICTURES + SCENES))
     field = np.zeros((draws.count, 1, 1, 4), np.float32)
     for strength, common in zip(STRENGTH, COMMON, strict=True):
         field = _doubled(field) + np.float32(strength) * _octave(draws, 2 * field.shape[1], common)
     colours = field[..., :3]
-    # Grey prevails, as in photographs.
+    # Mostly grey, as photographs are.
     grey = (colours[..., :1] + colours[..., 1:2] + colours[..., 2:]) * np.float32(0.55)
     axis = _axis(DETAIL)
     round_: Plane = np.float32(0.8) - axis * axis - (axis * axis)[:, None]
@@ -140,7 +140,7 @@ def make_pictures() -> Plane:
 
 
 def _octave(draws: _Draws, size: int, common: float) -> Plane:
-    """Returns a random grid for each picture (pictures, size, size, 4), in part its class's."""
+    """Return a random grid (size, size, 4) for each picture, shared in part within a class."""
     grid = draws.noise(draws.count, size, size, 4)
     shared = draws.noise(len(CLASSES), size, size, 4).repeat(PICTURES, axis=0)
     grid[: len(shared)] *= math.sqrt(1 - common * common)
@@ -157,7 +157,7 @@ def _octave(draws: _Draws, size: int, common: float) -> Plane:
 
 
 def _character(draws: _Draws, low: float, high: float) -> Plane:
-    """Returns a number for each picture (pictures, 1, 1, 1), in part its class's."""
+    """Return a random number (pictures, 1, 1, 1) for each picture, shared in part within a class."""
     numbers = draws.uniform(low, high)
     shared = draws.uniform(low, high, count=len(CLASSES)).repeat(PICTURES, axis=0)
     numbers[: len(shared)] += np.float32(ALIKE) * (shared - numbers[: len(shared)])
@@ -165,7 +165,7 @@ def _character(draws: _Draws, low: float, high: float) -> Plane:
 
 
 def _doubled(field: Plane) -> Plane:
-    """Returns fields (n, 2k, 2k, channels), smoothly, from fields (n, k, k, channels)."""
+    """Upsample fields (n, k, k, channels) to (n, 2k, 2k, channels), smoothed."""
     for axis in (1, 2):
         field = field.repeat(2, axis=axis)
         places = np.arange(field.shape[axis])
@@ -177,7 +177,7 @@ def _doubled(field: Plane) -> Plane:
 
 
 def _background(draws: _Draws, pictures: Plane, labels: Numbers) -> Plane:
-    """Returns canvases (n, 32, 32, 3) with a part of a background each."""
+    """Return canvases (n, 32, 32, 3) that show part of a background."""
     kinds = np.where(draws.chance(0.5).ravel(), labels, draws.below(len(CLASSES)))
     u, v = _place(draws, scale=(1.0, 2.0), reach=0.0)
     u, v = 0.6 * u + draws.uniform(-0.4, 0.4)[..., 0], 0.6 * v + draws.uniform(-0.4, 0.4)[..., 0]
@@ -194,7 +194,7 @@ def _paint(
     reach: float,
     share: float = 1.0,
 ) -> None:
-    """Paints a picture of its kind on this share of the images of the canvas (n, 32, 32, 3), in place."""
+    """Paint a picture of the given class on this share of the canvases (n, 32, 32, 3), in place."""
     u, v = _place(draws, scale, reach)
     seen = _look(pictures, kinds * PICTURES + draws.below(PICTURES), u, v)
     inside = (np.maximum(np.abs(u), np.abs(v)) < 1)[..., None] & draws.chance(share)
@@ -202,19 +202,19 @@ def _paint(
 
 
 def _axis(size: int) -> Plane:
-    """Returns the centres of the pixels of a row, in (-1, 1)."""
+    """Return the pixel centres of a row, in (-1, 1)."""
     axis: Plane = (2 * np.arange(size) + 1 - size).astype(np.float32) / np.float32(size)
     return axis
 
 
 def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Plane, Plane]:
-    """Returns where every pixel (n, 32, 32) lies in a picture that spans -1 to 1, of random centre, rotation and size.
+    """Return coordinates (n, 32, 32) of every pixel in a picture of random centre, rotation and size.
 
-    Lengths are in half widths of the image.
+    Pictures span -1 to 1; `scale` and `reach` are in half widths of the image.
     """
     x = _axis(SIZE) - draws.uniform(-reach, reach)[..., 0]
     y = _axis(SIZE)[:, None] - draws.uniform(-reach, reach)[..., 0]
-    half = draws.uniform(-0.15, 0.15)[..., 0]  # the tangent of half the angle: up to 17 degrees either way
+    half = draws.uniform(-0.15, 0.15)[..., 0]  # tangent of half the angle, up to 17 degrees
     size = draws.uniform(*scale)[..., 0] * (1 + half * half)
     cosine, sine = (1 - half * half) / size, 2 * half / size
     side = np.where(draws.chance(0.5)[..., 0], np.float32(1), np.float32(-1))
@@ -222,7 +222,7 @@ def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Pla
 
 
 def _look(pictures: Plane, numbers: Numbers, u: Plane, v: Plane) -> Plane:
-    """Returns the pixels (n, 32, 32, 4) of the numbered pictures at these places; beyond an edge, those on it."""
+    """Return the pixels (n, 32, 32, 4) of pictures at these coordinates, clamped to their edges."""
     column, row = (
         np.minimum(np.maximum((place + 1) * (DETAIL // 2), 0), DETAIL - 1).astype(np.int32) for place in (u, v)
     )
@@ -231,12 +231,12 @@ def _look(pictures: Plane, numbers: Numbers, u: Plane, v: Plane) -> Plane:
 
 
 def _tinted(draws: _Draws, seen: Plane, contrast: tuple[float, float]) -> Plane:
-    """Returns the colours (n, 32, 32, 3) of pictures, with another contrast and another white."""
+    """Return the colours (n, 32, 32, 3) with random contrast and tint."""
     return seen[..., :3] * draws.uniform(*contrast) + draws.uniform(-0.5, 0.5, channels=3)
 
 
 def _expose(draws: _Draws, canvas: Plane) -> NDArray[np.uint8]:
-    """Returns the canvas as pixels, lit from one side and with noise."""
+    """Return the canvases as uint8 pixels, lit from one side, with noise."""
     across, down = draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.3)
     light = 1 + across * _axis(SIZE)[:, None] + down * _axis(SIZE)[:, None, None]
     canvas = (np.float32(0.48) + np.float32(0.16) * canvas) * light

@@ -1,4 +1,4 @@
-"""Where data sets come from: the built-in names, or any folder of images."""
+"""Find data sets by built-in name or by folder of images."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError, unknown
 
 BUILT_IN = ("cifar10", "proxy")
-"""Names that `find_source` knows; anything else is the path of a folder of images."""
+"""Names that `find_source` accepts besides paths of folders of images."""
 
 
 class Source(Protocol):
-    """A data set that can be prepared; until then nothing is read, downloaded or made."""
+    """A data set that can be prepared; nothing is read, downloaded or generated before that."""
 
     @property
     def name(self) -> str:
-        """Returns the name of the data set, as reports show it."""
+        """Name of the data set in reports."""
 
     @property
     def class_count(self) -> int:
-        """Returns the number of classes, which networks need; known without loading a pixel."""
+        """Number of classes, known without reading images."""
 
     def prepare(self) -> Dataset:
-        """Returns the data set, from the cache where it is there, else read, downloaded or made; may take minutes.
-
-        Raises ExplorerError where files are missing or damaged, the network fails, or the cache cannot be written.
-        """
+        """Return the data set from the cache, or else read, download or generate it, which may take minutes."""
 
 
 def find_source(name: str, data_dir: Path | None = None, progress: bool = True, size: int = 32) -> Source:
-    """Finds a data set by name: `cifar10`, `proxy`, or the path of a folder of images in class folders. Cheap.
+    """Find a data set without reading any image.
 
-    `data_dir` is where the files of CIFAR-10 are; without it they come from the cache or the network. `size` is the side
-    in pixels that a folder's images are brought to; the built-in sets are 32 px. `progress` shows bars on stderr.
+    Args:
+        name: `cifar10`, `proxy` or the path of a folder of images in class folders.
+        data_dir: Folder with the CIFAR-10 files; without it they come from the cache or the network.
+        progress: Whether to show progress bars on stderr.
+        size: Side in pixels to which the images of a folder are resized; the built-in sets are 32 px.
 
-    Raises ExplorerError for an unknown name and for everything missing that can be seen without reading pixels.
+    Raises:
+        ExplorerError: The name is unknown, or files are missing.
     """
     if data_dir is not None and name != "cifar10":
         raise ExplorerError(
-            f"--data-dir says where the files of 'cifar10' are; data set {name!r} does not use it: drop it"
+            f"--data-dir gives the folder of the 'cifar10' files; data set {name!r} does not use it, so drop it"
         )
     if name in BUILT_IN and size != proxy.SIZE:
         raise ExplorerError(
@@ -56,7 +57,7 @@ def find_source(name: str, data_dir: Path | None = None, progress: bool = True, 
         return folder.find(path, size=size, progress=progress)
     if path.exists():
         raise ExplorerError(
-            f"a data set is a name or a folder, but {name!r} is a file; choose {' or '.join(BUILT_IN)} or a folder"
+            f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(BUILT_IN)} or a folder"
         )
     error = unknown("data set", name, BUILT_IN)
     raise ExplorerError(f"{error}; the path of an existing folder of images in class folders also works")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.analysis import measured, ranked
-from explorer.data.held_out import read_test_part
+from explorer.data.held_out import read_test_images
 from explorer.errors import ExplorerError
 from explorer.exporting.programs import onnx_bytes, onnx_obstacle
 from explorer.exporting.retraining import Task
@@ -58,7 +58,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
 
     Raises `NoTestImages` where the data has none. The caller holds `Ledger.writing`, and has looked that there is no result yet.
     """
-    part = read_test_part(task.source)
+    part = read_test_images(task.source)
     row = {
         "key": task.run.key,
         "study": task.record.study.name,

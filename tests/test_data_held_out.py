@@ -1,4 +1,4 @@
-"""Test images: read from where each data set keeps them, and part of no training pool."""
+"""Test images of each data set, which are not in its training pool."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from explorer.data import find_source
-from explorer.data.held_out import PROXY_COUNT, PROXY_FIRST, NoTestImages, read_test_part
+from explorer.data.held_out import PROXY_COUNT, PROXY_FIRST, NoTestImages, read_test_images
 from explorer.data.proxy import COUNT, make_block, make_pictures
 from explorer.errors import ExplorerError
 
@@ -19,7 +19,7 @@ RECORD = 1 + 3 * 32 * 32
 
 
 def read(name, data_dir=None):
-    return read_test_part(find_source(str(name), data_dir, progress=False))
+    return read_test_images(find_source(str(name), data_dir, progress=False))
 
 
 def test_the_proxy_draws_more_images_of_the_same_kind():
@@ -29,8 +29,8 @@ def test_the_proxy_draws_more_images_of_the_same_kind():
     assert np.bincount(part.labels).tolist() == [PROXY_COUNT // 10] * 10
     pictures = make_pictures()
     np.testing.assert_array_equal(part.images[500:1000], make_block(pictures, PROXY_FIRST + 1)[0])
-    assert COUNT // 500 < PROXY_FIRST  # the pool's blocks are numbered from 0, and its pictures are COUNT
-    # As in the pool, the bytes are these everywhere: a recorded test accuracy is of these images.
+    assert COUNT // 500 < PROXY_FIRST  # no block number of the pool, nor the seed of its pictures
+    # The same bytes on every machine: recorded test accuracies refer to these images.
     assert hashlib.sha256(part.images.tobytes()).hexdigest() == DIGEST
     seen = {image.tobytes() for number in range(3) for image in make_block(pictures, number)[0]}
     assert not seen & {image.tobytes() for image in part.images}
@@ -42,7 +42,7 @@ DIGEST = "815417f82b541e3b45d34f73c51f5fad71649744c366ac681aee9d59818a115d"
 
 @pytest.fixture
 def cifar10(tmp_path):
-    """A folder of the binary layout, whose training batches are empty but for their size."""
+    """A folder of the binary layout whose training batches are all zeros."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     for number in range(1, 6):
@@ -82,7 +82,7 @@ def test_the_test_batch_may_be_in_an_archive_or_a_pickle(cifar10, tmp_path):
     check(read("cifar10", pickled), records)
 
 
-def test_a_damaged_test_batch_is_an_error_and_a_missing_one_is_none(cifar10):
+def test_a_damaged_test_batch_is_an_error_and_a_missing_one_means_no_test_images(cifar10):
     folder, records = cifar10
     records[0, 0] = 1
     records.tofile(folder / "test_batch.bin")
@@ -109,46 +109,46 @@ def colours(images):
     return [tuple(colour) for colour in images[:, 0, 0, :2].tolist()]
 
 
-def test_a_folder_s_test_images_are_those_that_the_pool_leaves_out(tmp_path):
+def test_without_a_split_the_test_images_are_those_left_out_of_the_pool(tmp_path):
     fill(tmp_path / "pets", count=30)
     source = find_source(str(tmp_path / "pets"), progress=False)
-    part, pool = read_test_part(source), source.prepare()
+    part, pool = read_test_images(source), source.prepare()
     assert np.bincount(part.labels).tolist() == [3, 3]
     assert not set(colours(part.images)) & set(colours(pool.images))
     assert len({*colours(part.images), *colours(pool.images)}) == 60
     assert [red // 100 for red, _ in colours(part.images)] == part.labels.tolist()
 
 
-def test_a_folder_with_a_split_has_its_own(tmp_path):
+def test_a_folder_with_a_split_has_its_own_test_images(tmp_path):
     fill(tmp_path / "pets" / "train")
     fill(tmp_path / "pets" / "test", classes=("cat", "dog"), count=4, start=100)
     part = read(tmp_path / "pets")
     assert colours(part.images) == [(100 * label, 100 + index) for label in (0, 1) for index in range(4)]
     assert part.labels.tolist() == [0] * 4 + [1] * 4
-    assert part.images.shape[1:] == (32, 32, 3)  # as the pool's are
+    assert part.images.shape[1:] == (32, 32, 3)  # as in the pool
     (tmp_path / "pets" / "test" / "eel").mkdir()
-    with pytest.raises(ExplorerError, match=r"must be those of .*train, which has no 'eel'"):
+    with pytest.raises(ExplorerError, match=r"same classes as .*train, which has no 'eel'"):
         read(tmp_path / "pets")
 
 
-def test_a_folder_may_have_none(tmp_path):
+def test_a_folder_may_have_no_test_images(tmp_path):
     fill(tmp_path / "few", count=9)
     with pytest.raises(NoTestImages, match="few has no test images: a tenth of each class is less than one image"):
         read(tmp_path / "few")
     fill(tmp_path / "split" / "train")
-    with pytest.raises(NoTestImages, match=r"split has no test images: there are none in class folders of .*test"):
+    with pytest.raises(NoTestImages, match=r"split has no test images: the class folders of .*test are missing"):
         read(tmp_path / "split")
     (tmp_path / "split" / "test" / "dog").mkdir(parents=True)
     with pytest.raises(NoTestImages):
         read(tmp_path / "split")
 
 
-def test_another_source_has_none():
+def test_an_unknown_source_has_no_test_images():
     class Other:
         name = "other"
 
     with pytest.raises(NoTestImages, match="other has no test images"):
-        read_test_part(Other())
+        read_test_images(Other())
 
 
 @pytest.mark.skipif("EXPLORER_CIFAR10" not in os.environ, reason="EXPLORER_CIFAR10 names no folder with CIFAR-10")

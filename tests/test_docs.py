@@ -61,6 +61,12 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    for name in re.findall(r"`((?:explorer|tests|benchmarks|studies|docs)/[\w./]+)`", page.read_text()):
+        assert (ROOT / name).exists(), name
+
+
 def test_every_example_report_is_in_the_gallery():
     page = (ROOT / "docs" / "gallery.md").read_text()
     names = {path.parent.name for path in (ROOT / "reports").glob("*/report.html")}

@@ -91,7 +91,7 @@ def test_one_seed_gives_the_interval_of_the_images_alone():
     p = summary["accuracy"][0]
     assert summary["high"][0] - p == pytest.approx(1.966 * math.sqrt(p * (1 - p) / 399), rel=1e-3)
     assert math.isnan(analysis.Accuracies.of(record).pooled.deviation)
-    assert not analysis.difference(record, 0, 7).separated
+    assert not analysis.Accuracies.of(record).difference(0, 7).separated
 
 
 def test_a_point_with_one_seed_borrows_the_spread_of_the_others(record):
@@ -126,7 +126,7 @@ def test_simulated_coverage_at_three_seeds_is_at_least_92_percent(luck, points):
         record = record_of_bits({point: world.draw(random, abilities[point], 3, images) for point in range(points)})
         summary = analysis.summarise(record)
         covered.extend((summary["low"] <= truth) & (truth <= summary["high"]))
-        interval = analysis.difference(record, points - 1, points - 2)
+        interval = analysis.Accuracies.of(record).difference(points - 1, points - 2)
         told_apart.append(interval.low <= truth[-1] - truth[-2] <= interval.high)
     assert 0.92 <= np.mean(covered) <= 0.98
     assert 0.92 <= np.mean(told_apart) <= 0.99
@@ -136,15 +136,15 @@ def test_a_difference_pairs_the_images():
     world, random = World(difficulty=4, seed=0, pair=0.3), np.random.default_rng(0)
     images = world.images(random, 500)
     record = record_of_bits({point: world.draw(random, ability, 3, images) for point, ability in enumerate((0, 0.5))})
-    summary, difference = analysis.summarise(record), analysis.difference(record, 1, 0)
+    summary, difference = analysis.summarise(record), analysis.Accuracies.of(record).difference(1, 0)
     assert difference.estimate == pytest.approx(summary["accuracy"][1] - summary["accuracy"][0])
     assert summary["low"][1] < summary["high"][0], "the intervals overlap"
     assert difference.separated
-    assert analysis.difference(record, 0, 1).high == pytest.approx(-difference.low)
+    assert analysis.Accuracies.of(record).difference(0, 1).high == pytest.approx(-difference.low)
 
 
 def test_a_difference_with_an_unmeasured_point_is_not_known(record):
-    assert math.isnan(analysis.difference(broken(record, 0, (0, 1, 2)), 0, 1).low)
+    assert math.isnan(analysis.Accuracies.of(broken(record, 0, (0, 1, 2))).difference(0, 1).low)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,8 @@ def test_every_point_is_ranked_against_the_best(record):
     frame = analysis.ranked(broken(record, 2, (0, 1, 2)))
     best = int(frame["accuracy"].argmax())
     expected = [
-        "separated" if analysis.difference(record, best, point).separated else "not separated" for point in range(8)
+        "separated" if analysis.Accuracies.of(record).difference(best, point).separated else "not separated"
+        for point in range(8)
     ]
     expected[best], expected[2] = "best", ""
     assert frame["standing"].tolist() == expected

@@ -9,7 +9,7 @@ import pytest
 from records import World, make_record
 from scipy import stats
 
-from explorer.analysis import Findings, difference
+from explorer.analysis import Accuracies, Findings
 from explorer.analysis.ranks import fisher_interval
 from explorer.certification.making import certificate_of, certificate_study
 from explorer.certification.model import (
@@ -219,7 +219,8 @@ def test_separated_pairs_are_those_of_the_long_runs():
     fewer = separated_pairs([long, noise, type(long)(**{**vars(long), "runs": crashed}), long])[0]
     points = sorted(means.index)
     assert points[0] == long.runs["point"].iloc[0]
-    counted = [pair for pair in itertools.combinations(points, 2) if difference(long, *pair).separated]
+    accuracies = Accuracies.of(long)
+    counted = [pair for pair in itertools.combinations(points, 2) if accuracies.difference(*pair).separated]
     assert (same.total, fewer.total) == (len(counted), len([pair for pair in counted if points[0] not in pair]))
     assert same.by_macs == sum((means[i] - means[j]) * (macs[i] - macs[j]) > 0 for i, j in counted)
 

@@ -232,14 +232,12 @@ def test_captions_say_what_is_drawn(monkeypatch):
     assert said["curve"].endswith("labels where there is room: squeeze_ratio, pct3x3. Hollow marks miss some seeds.")
     assert "of 25 points are on the front, the staircase." in said["front_params"]
     assert "The fuller a mark, the more probable" in said["front_params"]
-    assert "Band: from what every seed attains" in said["front_params"]
     assert "no random sample" in said["edf"]
 
 
-def test_with_one_seed_nothing_is_said_of_probabilities_and_bands(monkeypatch):
+def test_with_one_seed_nothing_is_said_of_probabilities(monkeypatch):
     said = captions(monkeypatch, Findings(make_record("squeeze_ratio", images=300, seeds=1)))
     assert "probable" not in said["front_params"]
-    assert "Band" not in said["front_params"]
     assert "Filled: points that no other beats in both." in said["front_params"]
 
 

@@ -124,25 +124,6 @@ def test_simulated_coverage_of_the_hypervolume_is_at_least_90_percent():
     assert held / 120 >= 0.9
 
 
-def test_attainment_surfaces_are_those_of_brute_force():
-    random = np.random.default_rng(2)
-    costs = pd.Series([1.0, 2, 4, 8], index=[0, 1, 2, 3])
-    runs = pd.DataFrame(
-        [(point, seed, random.uniform()) for point in range(4) for seed in range(3)],
-        columns=["point", "seed", "accuracy"],
-    )
-    runs.loc[4, "accuracy"] = math.nan
-    surfaces = fronts.attainment(runs, costs)
-    assert set(surfaces["seeds"]) == {1, 2, 3}
-    for cost in costs:
-        affordable = runs[runs["point"].map(costs) <= cost].groupby("seed")["accuracy"].max()
-        best = affordable.reindex(range(3)).fillna(-math.inf).sort_values(ascending=False).tolist()
-        for seeds in (1, 2, 3):
-            surface = surfaces[(surfaces["seeds"] == seeds) & (surfaces["cost"] <= cost)]
-            assert surface["accuracy"].max() == pytest.approx(best[seeds - 1])
-    assert fronts.attainment(runs.assign(accuracy=math.nan), costs).empty
-
-
 def test_points_that_are_not_measured_are_on_no_front():
     record = broken(make_record(images=200), 0, (0, 1, 2))
     found = Findings(record).points

@@ -105,7 +105,10 @@ def test_rings_tell_the_best_and_what_is_not_separated_from_it(ax, record, trian
     maps.ternary(triangle, ax)
     widths = [points(ax)[place(*row)].width for row in triangle[SHARES].to_numpy()]
     best = int(triangle["accuracy"].argmax())
-    expected = [0.4 if analysis.difference(record, best, point).separated else 1.1 for point in range(len(triangle))]
+    expected = [
+        0.4 if analysis.Accuracies.of(record).difference(best, point).separated else 1.1
+        for point in range(len(triangle))
+    ]
     expected[best] = 3.0
     assert widths == expected
     assert {0.4, 1.1, 3.0} == set(widths)

@@ -177,28 +177,6 @@ def test_marks_are_as_full_as_it_is_probable_that_they_are_on_the_front(ax):
     assert {mark.face for mark in marks(ax, "ground")} == {colours.GROUND}
 
 
-def test_the_band_of_a_front_is_from_what_all_seeds_attain_to_what_one_does(ax):
-    findings = analysis.Findings(make_record("squeeze_ratio", images=400, world=World(seed=0.1)))
-    plots.front(findings.points, ax, "params", attained=findings.attainment("params"))
-    (band,) = labelled(ax.collections, "attained")
-    corners = band.get_paths()[0].vertices
-    right = ax.get_xlim()[1]
-    for budget in (50, 100, 200, 300, 360):
-        affordable = findings.runs["point"].map(findings.points.set_index("point")["params"]) <= 1e3 * budget
-        best = 100 * findings.runs[affordable].groupby("seed")["accuracy"].max()
-        # The corners of the steps are between the budgets.
-        here = corners[corners[:, 0] <= budget]
-        place = here[:, 0].max()
-        after = corners[corners[:, 0] == place][:, 1]
-        assert (after.min(), after.max()) != pytest.approx((0, 100))
-        contains = band.get_paths()[0].contains_point
-        for height, inside in ((best.max() - 0.05, True), (best.max() + 0.05, False)):
-            assert contains((budget, height)) == inside
-        assert contains((budget, best.min() + 0.05)) == (best.max() - best.min() > 0.05)
-        assert not contains((budget, best.min() - 0.05))
-    assert corners[:, 0].max() == pytest.approx(right)
-
-
 def test_a_published_choice_has_a_diamond_and_its_name(ax):
     summary = analysis.summarise(make_record(images=200))
     plots.curve(summary, ax, chosen={3: "SqueezeNet v1.0"})

@@ -51,7 +51,7 @@ def likelihood(process, noise):
 
 def test_the_posterior_is_that_of_linear_algebra(record, surrogate):
     process = surrogate.process
-    noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.roughness**2)
+    noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.process.roughness**2)
     whole = covariance(process, process.places, process.places) + noise
     random = np.random.default_rng(0)
     designs = {"squeeze_ratio": random.uniform(0.1, 1, 30), "pct3x3": random.uniform(0, 1, 30).clip(0.01, 0.99)}
@@ -75,7 +75,7 @@ def test_the_posterior_is_that_of_linear_algebra(record, surrogate):
 def test_no_other_kernel_is_likelier(record, surrogate):
     process = surrogate.process
     known, identity = np.diag(Accuracies.of(record).noise(np.arange(25))[0]), np.eye(25)
-    best = likelihood(process, known + surrogate.roughness**2 * identity)
+    best = likelihood(process, known + surrogate.process.roughness**2 * identity)
     random = np.random.default_rng(0)
     for step in (0.05, 0.5, 2.0):
         for _ in range(40):
@@ -86,13 +86,15 @@ def test_no_other_kernel_is_likelier(record, surrogate):
                     process.surface.bounds[:, 1],
                 )
             )
-            roughness = np.clip(surrogate.roughness * np.exp(step * random.normal()), 1e-3 * process.unit, process.unit)
+            roughness = np.clip(
+                surrogate.process.roughness * np.exp(step * random.normal()), 1e-3 * process.unit, process.unit
+            )
             assert likelihood(replace(process, surface=surface), known + roughness**2 * identity) <= best + 1e-3
 
 
 def test_leaving_one_out_is_a_fit_to_the_others(record, surrogate):
     process, table = surrogate.process, surrogate.leave_one_out()
-    noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.roughness**2)
+    noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.process.roughness**2)
     whole = covariance(process, process.places, process.places) + noise
     for point in range(25):
         others = np.arange(25) != point
@@ -240,9 +242,9 @@ def test_what_networks_have_of_their_own_is_roughness():
     own = np.random.default_rng(3)
     study = varied(squeeze_ratio=np.linspace(0.2, 1, 12).tolist(), pct3x3=[0.2, 0.4, 0.6])
     rough = surrogate_of(study, lambda squeeze_ratio, pct3x3: 0.1 * squeeze_ratio * pct3x3 + own.normal(0, 0.01), 0.001)
-    assert 0.007 < rough.roughness < 0.013
+    assert 0.007 < rough.process.roughness < 0.013
     smooth = surrogate_of(study, lambda squeeze_ratio, pct3x3: 0.3 + 0.1 * squeeze_ratio * pct3x3, 0.001)
-    assert smooth.roughness < 0.001
+    assert smooth.process.roughness < 0.001
 
 
 def test_numbers_run_from_0_to_1_by_their_logarithm_where_they_span_three_doublings():

@@ -4,8 +4,6 @@ from explorer.analysis.accuracies import (
     CONFIDENCE,
     Accuracies,
     Interval,
-    SeedVariance,
-    difference,
     validation_images,
 )
 from explorer.analysis.findings import Findings
@@ -21,9 +19,7 @@ __all__ = [
     "Accuracies",
     "Findings",
     "Interval",
-    "SeedVariance",
     "classes",
-    "difference",
     "front_column",
     "is_ordered",
     "measured",

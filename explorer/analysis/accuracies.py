@@ -307,11 +307,6 @@ def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[n
     return sums.astype(np.float64)
 
 
-def difference(record: StudyRecord, point: int, other: int) -> Interval:
-    """How much more accurate a point is than another, as `Accuracies.difference` has it."""
-    return Accuracies.of(record).difference(point, other)
-
-
 def validation_images(record: StudyRecord) -> int:
     """How many validation images the runs were measured on; 0 where no run says."""
     return next((len(bits) for bits in record.runs["correct"] if is_stored(bits)), 0)

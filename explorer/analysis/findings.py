@@ -14,7 +14,6 @@ from explorer.analysis.fronts import (
     COSTS,
     LATENCY,
     Hypervolume,
-    attainment,
     front_column,
     front_probability,
     hypervolume,
@@ -143,10 +142,6 @@ class Findings:
         costs = self.costs_of(cost)
         found = reference(costs, self.classes) if len(costs) else None
         return hypervolume(cost, costs, self.accuracies.means, self.draws, found) if found else None
-
-    def attainment(self, cost: str) -> pd.DataFrame:
-        """What all, some and one of the seeds attain; see `attainment`."""
-        return attainment(self.runs, self.measured.set_index("point")[cost].astype(float))
 
     def costs_of(self, cost: str) -> NDArray[np.float64]:
         """The costs of the measured points, in the order of `accuracies`, as far as they are known."""

@@ -10,9 +10,6 @@ by the doublings between the smallest and the largest cost it is the mean accura
 over all budgets between these. Its interval comes from the same draws. As the best of noisy values is above the best of true ones, and a draw adds noise once
 more, the interval is reflected at the estimate (the basic bootstrap: Davison and Hinkley, Bootstrap Methods and their Application,
 1997, section 5.2). Zitzler and Thiele, PPSN V, 1998, p. 292 (the measure).
-
-**Attainment.** What k of n seeds reach: the surface of points (cost, accuracy) that the fronts of at least k single seeds weakly dominate
-(da Fonseca, Fonseca and Hall, EMO 2001, p. 213).
 """
 
 from __future__ import annotations
@@ -145,25 +142,6 @@ def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # Where draws lie all above the estimate, as with thousands of points, their reflection would leave it out.
     return Interval(estimate, min(estimate, 2 * estimate - float(high)), max(estimate, 2 * estimate - float(low)))
-
-
-def attainment(runs: pd.DataFrame, costs: pd.Series[float]) -> pd.DataFrame:
-    """The attainment surfaces of the seeds: `seeds` (that reach it, from 1 to all), `cost`, `accuracy`, the corners of a staircase.
-
-    `runs` has a row for each run with `point`, `seed` and `accuracy`, done or not; `costs` are indexed by point.
-    """
-    done = runs[runs["accuracy"].notna() & runs["point"].isin(costs.index[costs.notna()])]
-    columns = ["seeds", "cost", "accuracy"]
-    if done.empty:
-        return pd.DataFrame(columns=columns)
-    done = done.sort_values("seed")
-    # moocore minimises; it numbers sets from 1, and each must stand in one piece.
-    sets = done["seed"].rank(method="dense").astype(int)
-    points = np.column_stack([done["point"].map(costs).astype(float), -done["accuracy"].astype(float)])
-    surfaces = np.asarray(moocore.eaf(points, sets=sets.to_numpy()))
-    seeds = np.rint(surfaces[:, 2] / 100 * sets.max()).astype(int)
-    frame = pd.DataFrame({"seeds": seeds, "cost": surfaces[:, 0], "accuracy": -surfaces[:, 1]}, columns=columns)
-    return frame.sort_values(["seeds", "cost", "accuracy"], ignore_index=True)
 
 
 def near_in_cost(frame: pd.DataFrame, cost: str) -> list[pd.DataFrame]:

@@ -87,18 +87,13 @@ class Surrogate:
         """Predicted accuracies and their standard deviations, fractions, (designs,) each; not cut off at 0 and 1.
 
         `columns` has a sequence for each of `coordinates.names`. The deviations are those of the smooth surface: a measurement
-        scatters by its noise and by `roughness` as well.
+        scatters by its noise and by `process.roughness` as well.
         """
         return self.process.predict(self.coordinates.encode(columns))
 
     def draws(self, columns: Mapping[str, Any], count: int, seed: int = 0) -> NDArray[np.float64]:
         """What the accuracies might be, drawn `count` times for all designs together, (designs, count); some 3,000 designs at most."""
         return self.process.draws(self.coordinates.encode(columns), count, seed)
-
-    @property
-    def roughness(self) -> float:
-        """The standard deviation of what networks have of their own, off the smooth surface; a fraction."""
-        return self.process.roughness
 
     def leave_one_out(self) -> pd.DataFrame:
         """What the other points say of each: `point`, `accuracy` (measured), `predicted`, `low` and `high`, fractions, and `inside`.

@@ -170,13 +170,12 @@ def front(
     ax: Axes,
     cost: str,
     *,
-    attained: pd.DataFrame | None = None,
     chosen: Mapping[int, str] | None = None,
 ) -> None:
     """The Pareto front of accuracy and a cost: marks filled by their probability of being on it, and a staircase through its points.
 
-    Without probabilities (`Findings.points` has them), points on the front are filled and the others hollow. `attained` is of
-    `Findings.attainment`: a band between what one of the seeds attains and what all do. `chosen` is as in `curve`.
+    Without probabilities (`Findings.points` has them), points on the front are filled and the others hollow. `chosen` is as in
+    `curve`.
     """
     points = measured(frame)
     points = points[points[cost].notna()]
@@ -193,13 +192,10 @@ def front(
     marks.draw(colours, filled, on_front)
     obstacles = []
     if not marks.categories:
-        scale, _ = unit(cost, float(points[cost].max()))
         order = np.flatnonzero(on_front)[np.lexsort((marks.y[on_front], marks.x[on_front]))]
         right = ax.get_xlim()[1]
         x = np.append(marks.x[order], right)
         y = np.append(marks.y[order], marks.y[order][-1])
-        if attained is not None:
-            _draw_attained(ax, attained, scale, right)
         ax.set_xlim(ax.get_xlim()[0], right)
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
         obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
@@ -218,35 +214,6 @@ def _spaced(on_front: NDArray[np.bool_], costs: NDArray[np.float64]) -> NDArray[
     kept = np.zeros(len(on_front), dtype=bool)
     kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
     return kept
-
-
-def _draw_attained(ax: Axes, attained: pd.DataFrame, scale: float, right: float) -> None:
-    """The band between the staircase of what one seed attains and that of what all do."""
-    if attained.empty or attained["seeds"].max() == 1:
-        return
-    corners = np.unique(attained["cost"].to_numpy(dtype=float))
-    stairs = [_stairs(attained[attained["seeds"] == seeds], corners) for seeds in (1, attained["seeds"].max())]
-    known = np.isfinite(stairs).all(axis=0)
-    x = np.append(corners[known] / scale, right)
-    highest, lowest = (100 * np.append(heights[known], heights[known][-1:]) for heights in stairs)
-    ax.fill_between(
-        x[: len(lowest)],
-        lowest,
-        highest,
-        step="post",
-        color=BLUE,
-        alpha=0.13,
-        linewidth=0,
-        zorder=0.8,
-        label="attained",
-    )
-
-
-def _stairs(surface: pd.DataFrame, costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The height of a staircase of rising corners at each cost; NaN before its first."""
-    corners, heights = surface["cost"].to_numpy(dtype=float), surface["accuracy"].to_numpy(dtype=float)
-    places = np.searchsorted(corners, costs, side="right") - 1
-    return np.where(places >= 0, heights[places], math.nan)
 
 
 def published_curve(frame: pd.DataFrame, ax: Axes) -> None:

@@ -153,7 +153,6 @@ def _published(findings: Findings) -> Iterator[Panel]:
 def _front(findings: Findings, cost: str) -> Panel:
     measured = findings.measured[findings.measured[cost].notna()]
     on_front = measured[measured[front_column(cost)]]
-    attained = findings.attainment(cost)
     caption = []
     if len(measured) > 1 and len(set(measured[cost])) == 1:
         names = ", ".join(on_front["label"])
@@ -166,14 +165,12 @@ def _front(findings: Findings, cost: str) -> Panel:
         caption.append("Filled: points that no other beats in both.")
         if len(on_front) < len(measured):
             caption.append("Hollow: another one is at least as accurate and costs no more.")
-    if len(attained) and attained["seeds"].max() > 1 and len(set(measured[cost])) > 1:
-        caption.append("Band: from what every seed attains up to what one of them does.")
     if len(measured) > CROWD:
         caption.append("Bars: 95 % intervals of some points of the front.")
     elif len(measured):
         caption.append("Bars: 95 % intervals.")
     title = f"Pareto front of accuracy and {COSTS[cost]}"
-    draw = partial(plots.front, findings.points, cost=cost, attained=attained, chosen=chosen_points(findings))
+    draw = partial(plots.front, findings.points, cost=cost, chosen=chosen_points(findings))
     return panel(_FRONTS[cost], title, " ".join(caption), draw)
 
 

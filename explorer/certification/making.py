@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.analysis import validation_images
@@ -12,14 +11,10 @@ from explorer.certification.statistics import separated_pairs
 from explorer.errors import ExplorerError
 from explorer.pricing.population import population
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
-from explorer.storage.optuna_view import View
 from explorer.storage.record import StudyRecord
 from explorer.study.model import Study
-from explorer.study.plan import Point
-from explorer.sweeping.sweeping import Standing, Watcher, default_workers, enlist, prepare
-from explorer.training.engine import Job, execute
+from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
-from explorer.training.run import Run
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
@@ -48,7 +43,7 @@ def certificate_study(
     return named.model_copy(update={"budget": budget})
 
 
-def certify(
+def make_certificate(
     study: Study,
     *,
     storage: str | Path = DEFAULT_STORAGE,
@@ -57,26 +52,16 @@ def certify(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
-    """Trains what is missing of a certificate's study at each of `FACTORS` times its budget, and stores the certificate.
+    """Train what is missing of a certificate's study at each of `FACTORS` times its budget, and store the certificate.
 
-    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` for what the user can
-    mend. An interruption loses the runs in flight only.
+    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` as `run_studies` does.
     """
-    points, ledger, dataset = prepare(study, storage, data_dir)
+    records = run_studies(
+        _rungs(study), storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
+    )
+    certificate = certificate_of(records)
+    ledger = Ledger(storage)
     with ledger.writing():
-        rungs, planned = zip(*(enlist(rung, points, ledger, dataset, command) for rung in _rungs(study)), strict=True)
-        results = ledger.results([run.key for runs in planned for run in runs.values()])
-        final = {key: result for key, result in results.items() if result.final}
-        jobs = _jobs(planned, final.keys())
-        if watcher is not None:
-            watcher.begin(study, [run for job in jobs for run in job], list(final.values()))
-        for outcome in execute(jobs, dataset.folder, workers or default_workers()):
-            ledger.record(outcome.row)
-            if watcher is not None:
-                watcher.ended(outcome)
-        for rung, runs in zip(rungs, planned, strict=True):
-            _publish(ledger, rung, points, runs)
-        certificate = certificate_of([ledger.load(rung.name) for rung in rungs])
         ledger.save_certificate(certificate.name, certificate.model_dump_json())
     return certificate
 
@@ -132,15 +117,3 @@ def _rungs(study: Study) -> list[Study]:
         budget = study.budget.times(factor)
         rungs.append(study.model_copy(update={"budget": budget}).renamed([f"x{factor}"]))
     return rungs
-
-
-def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
-    """The runs that are not final, those of a point and seed together; seed by seed, the dearest first."""
-    jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
-    return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))
-
-
-def _publish(ledger: Ledger, study: Study, points: list[Point], runs: Mapping[tuple[int, int], Run]) -> None:
-    results = ledger.results([run.key for run in runs.values()])
-    with closing(View(ledger.url, study)) as view:
-        view.sync(Standing(points, runs, results).settled())

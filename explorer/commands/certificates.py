@@ -41,14 +41,13 @@ def certify(
     Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
     space, data, recipe and budget show the result.
     """
-    from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, certify
+    from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
     from explorer.commands.progress import watched
     from explorer.drawing.formats import check_formats
     from explorer.files import check_folder
     from explorer.reporting.certificate import write_certificate
     from explorer.reporting.index import write_index
     from explorer.reporting.trust import missing_points, trust
-    from explorer.sweeping.sweeping import default_workers
     from explorer.training.recipe import Budget
 
     formats = check_formats(figures.split(","))
@@ -56,12 +55,11 @@ def certify(
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
     chosen = QUICK_BUDGET if quick else Budget.read(budget) if budget else Budget()
     study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
-    processes = workers or default_workers()
     screen = console()
     check_folder(reports)
     command = f"python -m explorer {shlex.join(context.obj)}"
-    train = partial(certify, study, storage=storage, data_dir=data_dir, workers=processes, command=command)
-    certificate = watched(screen, processes, lambda display: train(watcher=display))
+    train = partial(make_certificate, study, storage=storage, data_dir=data_dir, workers=workers, command=command)
+    certificate = watched(screen, lambda display: train(watcher=display))
     if certificate is None:
         return 130
     page = write_certificate(certificate, reports / certificate.name, formats)

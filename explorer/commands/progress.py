@@ -21,9 +21,9 @@ Trained = TypeVar("Trained")
 class Display:
     """Shows runs done, running and failed, the best accuracy and the time left. It is a context and a sweep's watcher."""
 
-    def __init__(self, console: Console, workers: int) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.workers = workers
+        self.workers = 0
         self.ahead: Sequence[Run] = ()
         self.total = self.before = self.ended_now = self.failed = 0
         self.best = 0.0
@@ -40,8 +40,9 @@ class Display:
         if self.bar is not None:
             self.bar.stop()
 
-    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result]) -> None:
-        """The runs that are to be trained now, and the results of the study's that are stored already."""
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
+        """The runs to train now, the stored results of the other runs, and the number of processes that train."""
+        self.workers = workers
         self.ahead, self.before, self.total = runs, len(stored), len(stored) + len(runs)
         self.failed = sum(result.state != "done" for result in stored)
         self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
@@ -86,10 +87,10 @@ class Display:
         return f"{duration(elapsed / self.effort_done * remaining)} left"
 
 
-def watched(console: Console, workers: int, train: Callable[[Display], Trained]) -> Trained | None:
+def watched(console: Console, train: Callable[[Display], Trained]) -> Trained | None:
     """What `train` returns, with its progress on the console; None where Ctrl-C stopped it."""
     try:
-        with Display(console, workers) as display:
+        with Display(console) as display:
             return train(display)
     except KeyboardInterrupt:
         console.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)

@@ -67,15 +67,14 @@ def sweep(
     if quick:
         chosen = quickened(chosen, source.class_count, len(source.prepare().split().train))
     chosen = chosen.override(seeds=seeds, epochs=epochs, images=images)
-    processes = workers or default_workers()
     screen = console()
     if dry_run:
-        _dry_run(screen, chosen, plan(chosen, source.class_count), processes)
+        _dry_run(screen, chosen, plan(chosen, source.class_count), workers or default_workers())
         return 0
     check_folder(reports)
     command = f"python -m explorer {shlex.join(context.obj)}"
-    train = partial(run_study, chosen, storage=storage, data_dir=data_dir, workers=processes, command=command)
-    record = watched(screen, processes, lambda display: train(watcher=display))
+    train = partial(run_study, chosen, storage=storage, data_dir=data_dir, workers=workers, command=command)
+    record = watched(screen, lambda display: train(watcher=display))
     if record is None:
         return 130
     _write_report(screen, record, Ledger(storage), reports, formats)

@@ -1,9 +1,32 @@
-"""Which state of the explorer's own code is running."""
+"""Where results come from: the state of the explorer's code, the versions of its packages, the machine."""
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
+
+from explorer.machine import processor
+from explorer.storage.ledger import Provenance
+
+PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
+
+
+def provenance(command: str, image_size: int) -> Provenance:
+    """The provenance of a study that this process runs; `image_size` is the side of the data's images in pixels."""
+    return Provenance(
+        command=command,
+        versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        machine={
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
+            "cores": str(os.cpu_count()),
+        },
+        image_size=image_size,
+    )
 
 
 def commit() -> str:

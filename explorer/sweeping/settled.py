@@ -1,0 +1,44 @@
+"""Which points of a study are settled: not to be trained, or with the results of all their seeds in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from explorer.storage.ledger import Result
+from explorer.study.plan import Point
+from explorer.training.engine import Outcome
+from explorer.training.run import Run
+
+
+class SettledPoints:
+    """The points of a study and the results of its runs, which outcomes are added to."""
+
+    def __init__(
+        self, points: Sequence[Point], runs: Mapping[tuple[int, int], Run], results: dict[str, Result]
+    ) -> None:
+        self.points = points
+        self.results = results
+        self.keys: dict[int, list[str]] = {}
+        for (number, _), run in runs.items():
+            self.keys.setdefault(number, []).append(run.key)
+
+    def results_of(self, point: Point) -> list[Result]:
+        """The results of a point's runs so far; for a merged point, those of the point that it is merged into."""
+        return [self.results[key] for key in self._keys_of(point) if key in self.results]
+
+    def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
+        """The settled points and their results, by number."""
+        return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
+
+    def add(self, outcome: Outcome) -> list[Point]:
+        """Takes in how a run ended; returns the points that this settles."""
+        row = outcome.row
+        self.results[outcome.run.key] = Result(row["state"], row["reason"], row.get("accuracy"))
+        touched = [point for point in self.points if outcome.run.key in self._keys_of(point)]
+        return [point for point in touched if self._is_settled(point)]
+
+    def _keys_of(self, point: Point) -> list[str]:
+        return self.keys.get(point.number if point.same_as is None else point.same_as, [])
+
+    def _is_settled(self, point: Point) -> bool:
+        return all(key in self.results and self.results[key].final for key in self._keys_of(point))

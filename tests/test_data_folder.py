@@ -29,8 +29,8 @@ def fill(folder, classes=("cat", "dog"), count=20):
             paint(folder / name / f"{index:03d}.png", (100 * shade, index, 0))
 
 
-def prepare(root, **options):
-    return find_source(str(root), progress=False, **options).prepare()
+def prepare(root):
+    return find_source(str(root), progress=False).prepare()
 
 
 def test_classes_are_the_sorted_sub_folders_and_a_tenth_is_set_aside(root):
@@ -107,19 +107,16 @@ def test_the_central_square_is_taken(root, width, height):
     assert (prepare(root).images[3] == (0, 255, 0)).all()
 
 
-def test_shrinking_averages_and_the_size_is_chosen(root):
+def test_shrinking_averages(root):
     fill(root, count=3)
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
     Image.fromarray(checks.astype(np.uint8)).save(root / "cat" / "x.png")
-    dataset = prepare(root, size=16)
-    assert dataset.images.shape == (7, 16, 16, 3)
-    assert set(dataset.images[3].ravel().tolist()) <= {127, 128}
+    assert set(prepare(root).images[3].ravel().tolist()) <= {127, 128}
 
 
-def test_images_are_decoded_again_only_if_a_file_or_the_size_changed(root, monkeypatch):
+def test_images_are_decoded_again_only_if_a_file_changed(root, monkeypatch):
     fill(root)
     first = prepare(root)
-    assert prepare(root, size=16).size == 16
     with monkeypatch.context() as patch:
         patch.setattr("explorer.data.folder._read", None)
         assert prepare(root).folder == first.folder
@@ -166,27 +163,21 @@ def test_a_pool_too_small_for_validation_is_refused(root):
         prepare(root)
 
 
-def test_a_size_of_zero_is_refused(root):
-    fill(root)
-    with pytest.raises(ExplorerError, match="not 0"):
-        find_source(str(root), size=0)
-
-
 def test_photos_are_rotated_by_their_tag_and_16_bit_images_are_scaled(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(4):
             Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.png")
-    sideways = np.zeros((8, 8, 3), np.uint8)
-    sideways[:, :4] = 200  # left half bright; the tag says that the left edge is the top
+    sideways = np.zeros((32, 32, 3), np.uint8)
+    sideways[:, :16] = 200  # left half bright; the tag says that the left edge is the top
     tag = Image.Exif()
     tag[0x0112] = 6
     Image.fromarray(sideways).save(tmp_path / "a" / "0.png", exif=tag)
-    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
     Image.fromarray(ramp).save(tmp_path / "a" / "1.png")
-    images = find_source(str(tmp_path), size=8).prepare().images
+    images = find_source(str(tmp_path)).prepare().images
     assert any(np.array_equal(image[..., 0], ramp >> 8) for image in images)
-    assert any((image[:4] == 200).all() and (image[4:] == 0).all() for image in images)
+    assert any((image[:16] == 200).all() and (image[16:] == 0).all() for image in images)
 
 
 def test_a_broken_link_is_named(tmp_path):

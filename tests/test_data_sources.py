@@ -49,12 +49,6 @@ def test_a_data_dir_that_is_not_used_is_an_error(name):
         find_source(name, Path())
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_built_in_sets_cannot_be_resized(name):
-    with pytest.raises(ExplorerError, match="32 px, not 64"):
-        find_source(name, size=64)
-
-
 def test_data_sets_do_not_import_torch():
     code = "import sys, explorer.data; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[1]

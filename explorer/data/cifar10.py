@@ -21,7 +21,17 @@ import numpy as np
 import pooch
 from tqdm import tqdm
 
-from explorer.data.dataset import Dataset, ImageBlock, Labels, Pixels, cache_folder, recall, store, unwritable
+from explorer.data.dataset import (
+    Dataset,
+    ImageBlock,
+    Labels,
+    Pixels,
+    cache_folder,
+    progress_bar,
+    recall,
+    store,
+    unwritable,
+)
 from explorer.errors import ExplorerError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -158,10 +168,7 @@ class Cifar10Source:
 
     def _store(self, key: str, files: Files) -> Dataset:
         files.check()
-        bar = tqdm(
-            total=BATCHES, desc="reading cifar10", unit="batch", disable=None if self.progress else True, leave=False
-        )
-        with bar:
+        with progress_bar(BATCHES, "reading cifar10", "batch", shown=self.progress) as bar:
             return store(key, self.name, CLASSES, (BATCHES * RECORDS, SIZE), self._checked(files, bar))
 
     def _checked(self, files: Files, bar: tqdm[Any]) -> Iterator[ImageBlock]:

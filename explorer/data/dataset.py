@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from explorer.errors import ExplorerError
 
@@ -121,6 +122,11 @@ def open_dataset(folder: Path) -> Dataset:
         ) from error
     labels.setflags(write=False)
     return Dataset(name, classes, images, labels, fingerprint, folder)
+
+
+def progress_bar(total: int, doing: str, unit: str, *, shown: bool) -> tqdm[Any]:
+    """Return a bar on stderr that disappears when done; none is shown outside a terminal."""
+    return tqdm(total=total, desc=doing, unit=unit, disable=None if shown else True, leave=False)
 
 
 def recall(key: str) -> Dataset | None:

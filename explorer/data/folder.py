@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
-from explorer.data.dataset import Dataset, ImageBlock, Pixels, recall, store
+from explorer.data.dataset import Dataset, ImageBlock, Pixels, progress_bar, recall, store
 from explorer.errors import ExplorerError
 
+SIZE = 32
 SMALLEST_POOL = 4
 """Fewest images in a training pool; with fewer, a quarter for validation would be empty."""
 _BLOCK_BYTES = 32_000_000
@@ -24,7 +24,7 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images in the class folders of `root`, cropped to the central square and resized to `size` x `size` px."""
+    """Images in the class folders of `root`, cropped to the central square and resized to 32 x 32 px."""
 
     name: str
     root: Path
@@ -32,7 +32,6 @@ class FolderSource:
     classes: tuple[str, ...]
     hold_out: bool
     """Whether a tenth of each class is set aside as test set, because the folder has none."""
-    size: int = 32
     progress: bool = True
 
     @property
@@ -43,8 +42,8 @@ class FolderSource:
     def prepare(self) -> Dataset:
         """Return the training pool; the first call decodes every image, about a thousand a second."""
         files = self._files()
-        key = f"folder {_VERSION} {self.name!r} {self.size} {[(str(path), _stamp(path)) for path, _ in files]}"
-        return recall(key) or store(key, self.name, self.classes, (len(files), self.size), self.blocks(files))
+        key = f"folder {_VERSION} {self.name!r} {SIZE} {[(str(path), _stamp(path)) for path, _ in files]}"
+        return recall(key) or store(key, self.name, self.classes, (len(files), SIZE), self.blocks(files))
 
     def _files(self) -> list[tuple[Path, int]]:
         files = []
@@ -64,27 +63,19 @@ class FolderSource:
 
     def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[ImageBlock]:
         """Yield the images of (path, label) pairs, cropped and resized, with their labels."""
-        step = max(1, _BLOCK_BYTES // (3 * self.size * self.size))
-        with tqdm(
-            total=len(files),
-            desc=f"reading {self.name}",
-            unit="image",
-            disable=None if self.progress else True,
-            leave=False,
-        ) as bar:
+        step = max(1, _BLOCK_BYTES // (3 * SIZE * SIZE))
+        with progress_bar(len(files), f"reading {self.name}", "image", shown=self.progress) as bar:
             for start in range(0, len(files), step):
                 part = files[start : start + step]
-                images = np.empty((len(part), self.size, self.size, 3), np.uint8)
+                images = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
                 for index, (path, _) in enumerate(part):
-                    images[index] = _read(path, self.size)
+                    images[index] = _read(path)
                     bar.update()
                 yield images, np.array([label for _, label in part], np.int64)
 
 
-def find(path: Path, *, size: int, progress: bool) -> FolderSource:
+def find(path: Path, *, progress: bool) -> FolderSource:
     """Find the class folders: those of `path/train` if that is a split, otherwise those of `path`."""
-    if size < 1:
-        raise ExplorerError(f"images need a size of at least 1 px, not {size}; use 32, for example")
     train = path / "train"
     # A class may be called "train": it is a split only beside another split or with sub-folders.
     is_split = train.is_dir() and ((path / "test").is_dir() or (path / "val").is_dir() or bool(class_folders(train)))
@@ -95,7 +86,7 @@ def find(path: Path, *, size: int, progress: bool) -> FolderSource:
             f"a folder of images needs a sub-folder for each of at least 2 classes, but {root} has {len(classes)}; "
             "sort the images into such folders"
         )
-    return FolderSource(path.resolve().name, root.resolve(), classes, not is_split, size, progress)
+    return FolderSource(path.resolve().name, root.resolve(), classes, not is_split, progress)
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
@@ -131,16 +122,16 @@ def _stamp(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _read(path: Path, size: int) -> Pixels:
+def _read(path: Path) -> Pixels:
     """Read the central square of an image, averaged when it shrinks, bicubic when it grows."""
     try:
         with Image.open(path) as stored:
             image = _upright_rgb(stored)
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            filter_ = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
+            filter_ = Image.Resampling.BOX if side > SIZE else Image.Resampling.BICUBIC
             square = image.crop((left, top, left + side, top + side))
-            return np.asarray(square.resize((size, size), filter_), np.uint8)
+            return np.asarray(square.resize((SIZE, SIZE), filter_), np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ExplorerError(
             f"every image must be readable, but {path} is not ({error}); replace or remove it"

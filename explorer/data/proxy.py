@@ -25,9 +25,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from explorer.data.dataset import Dataset, ImageBlock, recall, store
+from explorer.data.dataset import Dataset, ImageBlock, progress_bar, recall, store
 
 VERSION = 3
 """Raise it when any byte of the images changes, so that cached images are regenerated."""
@@ -74,9 +73,7 @@ class ProxySource:
         return recall(key) or store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks())
 
     def _blocks(self) -> Iterator[ImageBlock]:
-        with tqdm(
-            total=COUNT, desc="making proxy", unit="image", disable=None if self.progress else True, leave=False
-        ) as bar:
+        with progress_bar(COUNT, "making proxy", "image", shown=self.progress) as bar:
             pictures = make_pictures()
             for number in range(COUNT // _BLOCK):
                 yield make_block(pictures, number)

@@ -29,10 +29,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from explorer.data import Dataset, find_source
+from explorer.machine import cores, load_average
 from explorer.networks.network import Network
 from explorer.spaces import find_space
 from explorer.spaces.space import Space
-from explorer.sweeping.latency import BUSY, load_average
+from explorer.sweeping.latency import BUSY
 from explorer.training.engine import SETTINGS, execute
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
@@ -52,7 +53,7 @@ RECIPE = Recipe()
 SPAWN = "distributed.nanny.pre-spawn-environ."
 WORKER = {name.removeprefix(SPAWN): str(value) for name, value in SETTINGS.items() if name.startswith(SPAWN)}
 T = TypeVar("T")
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = cores()
 
 
 class Images(TorchDataset[tuple[Tensor, int]]):

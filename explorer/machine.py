@@ -1,7 +1,8 @@
-"""The machine that this runs on: what it is called, and how many of its threads torch uses."""
+"""The machine that this runs on: processor, cores, load, instruction set, and the threads that torch uses of it."""
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,34 @@ def processor() -> str:
     return platform.processor()
 
 
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_average() -> float | None:
+    """The mean number of processes that wanted to run in the last minute, per core of the machine; None where unknown."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return None
+
+
+def isa_switches() -> dict[str, str]:
+    """The environment variables that limit the instruction set of torch, where they are set."""
+    return {name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ}
+
+
+def isa() -> dict[str, str]:
+    """What can change the last bits of a result on this processor: `isa_switches`, and the instruction set in use."""
+    import torch
+
+    return isa_switches() | {"isa": torch.backends.cpu.get_cpu_capability()}
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """So many threads for torch, and as many as before afterwards."""
+    """Temporarily set torch's thread count."""
     import torch
 
     before = torch.get_num_threads()

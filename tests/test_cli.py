@@ -72,7 +72,7 @@ def test_describe_measures(capsys, monkeypatch):
 
     found = [latency.Latency(1, 2, 0.0015, 0.00125, 0.0175, 9), latency.Latency(64, 2, 0.128, 0.1, 1.5, 8)]
     monkeypatch.setattr(latency, "measure", lambda _, threads: found[: threads + 1])
-    monkeypatch.setattr(latency, "load_average", lambda: 0.5)
+    monkeypatch.setattr("explorer.machine.load_average", lambda: 0.5)
     code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
     assert code == 0
     assert "warning: this machine is busy (load average 0.50 a core)" in out

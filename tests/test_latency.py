@@ -6,6 +6,7 @@ import torch
 
 from explorer.__main__ import main
 from explorer.errors import ExplorerError
+from explorer.machine import load_average
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger, Provenance
 from explorer.study.files import load_study
@@ -84,9 +85,9 @@ def test_a_system_may_tell_no_load(monkeypatch):
     def untold():
         raise OSError
 
-    assert latency.load_average() >= 0
+    assert load_average() >= 0
     monkeypatch.setattr("os.getloadavg", untold)
-    assert latency.load_average() is None
+    assert load_average() is None
 
 
 def test_networks_are_made_again_from_what_is_stored(tmp_path):
@@ -181,7 +182,7 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
 
 
 def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypatch):
-    monkeypatch.setattr(latency, "load_average", lambda: 0.875)
+    monkeypatch.setattr("explorer.machine.load_average", lambda: 0.875)
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 0

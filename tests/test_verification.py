@@ -5,7 +5,7 @@ from torch import nn
 
 from explorer.networks.layers import Conv, Cost, Layer, Shape
 from explorer.networks.network import Network, chain
-from explorer.networks.verification import CostMismatch, compare, verify
+from explorer.networks.verification import CostMismatch, check_cost, verify
 from explorer.spaces import find_space
 
 
@@ -37,14 +37,14 @@ def network(*layers):
     return Network(Shape(3, 4), chain(**{f"layer{number}": layer for number, layer in enumerate(layers)}))
 
 
-def operators(comparison):
-    return comparison.operators.set_index("operator")
+def operators(check):
+    return check.operators.set_index("operator")
 
 
 def test_our_counts_and_fvcore_s_stand_side_by_side():
     efficientnet = find_space("efficientnet").point("cifar", drop_connect=0.2).expand()
-    comparison = compare(efficientnet)
-    table = operators(comparison)
+    check = check_cost(efficientnet)
+    table = operators(check)
     assert table.index.tolist() == ["conv", "batch_norm", "add", "mean", "mul", "sigmoid", "silu"]
     assert table.loc["conv", ["ours", "fvcore", "difference"]].tolist() == [efficientnet.cost.macs] * 2 + [0]
     assert table.loc["batch_norm", "ours"] == 0
@@ -53,8 +53,8 @@ def test_our_counts_and_fvcore_s_stand_side_by_side():
     assert table.loc["add", "calls"] == 4  # the residuals of the second stage
     assert table.loc[["add", "mean", "silu"], ["ours", "fvcore", "difference"]].isna().all(axis=None)
     assert table.loc["silu", "note"].startswith("no weights to multiply by")
-    assert comparison.params == comparison.torch_params == efficientnet.cost.params
-    assert comparison.mismatches == ()
+    assert check.params == check.torch_params == efficientnet.cost.params
+    assert check.mismatches == ()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 9])
@@ -63,7 +63,7 @@ def test_our_counts_and_fvcore_s_stand_side_by_side():
 )
 def test_layers_are_found_at_every_depth(space, settings, depth):
     described = find_space(space).point("cifar", **settings).expand()
-    layers = compare(described).layers
+    layers = check_cost(described).layers
     rows = described.rows(depth)
     assert [layers.get(path, 0) for path, _ in rows] == [node.cost.macs for _, node in rows]
     assert layers[""] == described.cost.macs
@@ -71,10 +71,10 @@ def test_layers_are_found_at_every_depth(space, settings, depth):
 
 def test_what_should_be_equal_and_is_not_is_said():
     right = Cost(params=6, macs=96)
-    assert compare(network(Wrong(right))).mismatches == ()
-    (params,) = compare(network(Wrong(Cost(params=7, macs=96)))).mismatches
+    assert check_cost(network(Wrong(right))).mismatches == ()
+    (params,) = check_cost(network(Wrong(Cost(params=7, macs=96)))).mismatches
     assert params == "params: the description has 7, the module 6"
-    total, layer = compare(network(Conv(3, 1), Wrong(Cost(params=6, macs=95)))).mismatches
+    total, layer = check_cost(network(Conv(3, 1), Wrong(Cost(params=6, macs=95)))).mismatches
     assert total == "FLOPs: the description has 239, fvcore counts 240"
     assert layer == "layer1: the description has 95 FLOPs, fvcore counts 96"
 
@@ -82,12 +82,12 @@ def test_what_should_be_equal_and_is_not_is_said():
 def test_mistakes_that_cancel_in_the_sum_are_found():
     pair = network(Conv(3, 1), Wrong(Cost(params=6, macs=95)), Wrong(Cost(params=4, macs=65)))
     verify(pair)
-    assert len(compare(pair).mismatches) == 2
+    assert len(check_cost(pair).mismatches) == 2
 
 
 def test_an_operator_that_nobody_knows_is_a_mismatch():
     strange = network(Conv(2, 1), Softmax())
     with pytest.raises(CostMismatch, match=r"nor the explorer knows: aten::softmax"):
         verify(strange)
-    comparison = compare(strange)
-    assert operators(comparison).loc["softmax", "note"] in comparison.mismatches[0]
+    check = check_cost(strange)
+    assert operators(check).loc["softmax", "note"] in check.mismatches[0]

@@ -53,7 +53,7 @@ def export(
         run_facts,
     )
     from explorer.exporting.choice import best_point, find_point, find_run
-    from explorer.exporting.retraining import prepare
+    from explorer.exporting.retraining import retraining_task
     from explorer.files import check_folder, write_files
     from explorer.storage.ledger import Ledger
 
@@ -63,7 +63,7 @@ def export(
     key = find_run(record, number, seed)
     folder = out or Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
-    task = prepare(ledger, record, number, seed, data_dir)
+    task = retraining_task(ledger, record, number, seed, data_dir)
     screen = console()
     # Nothing else writes while the test images may be read, so that they are not read twice.
     with nullcontext() if keep_test or ledger.test(key) else ledger.writing():

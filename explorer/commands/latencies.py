@@ -51,12 +51,12 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
     from rich.progress import track
 
     from explorer.commands.progress import duration
+    from explorer.machine import load_average
     from explorer.sweeping.latency import (
         BATCHES,
         SECONDS,
         WARM_UP_SECONDS,
         busy,
-        load_average,
         measure,
         stored_rows,
         this_machine,

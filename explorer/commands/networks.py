@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from explorer.networks.network import Network
-    from explorer.networks.verification import Comparison
+    from explorer.networks.verification import CostCheck
 
 
 def spaces() -> int:
@@ -62,17 +62,17 @@ def describe(
     network = design.expand()
     _check_options(network, latency, threads, onnx, torch)
     screen = console()
-    comparison = _comparison(network) if verify else None
-    _print_layers(screen, network, depth, comparison)
+    check = _cost_check(network) if verify else None
+    _print_layers(screen, network, depth, check)
     for note in design.notes(network.cost):
         screen.print(note, highlight=False)
-    if comparison:
-        _print_comparison(screen, comparison)
+    if check:
+        _print_check(screen, check)
     if latency:
         _print_latency(screen, network, threads or 1)
     if onnx or torch:
         _export(screen, network, onnx, torch)
-    return int(comparison is not None and bool(comparison.mismatches))
+    return int(check is not None and bool(check.mismatches))
 
 
 def _check_options(network: Network, latency: bool, threads: int | None, onnx: Path | None, torch: Path | None) -> None:
@@ -93,13 +93,13 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
             check_file(torch)
 
 
-def _comparison(network: Network) -> Comparison:
-    from explorer.networks.verification import compare
+def _cost_check(network: Network) -> CostCheck:
+    from explorer.networks.verification import check_cost
 
-    return compare(network)
+    return check_cost(network)
 
 
-def _print_layers(screen: Console, network: Network, depth: int, comparison: Comparison | None) -> None:
+def _print_layers(screen: Console, network: Network, depth: int, check: CostCheck | None) -> None:
     """The layer table, with a column of fvcore's counts where they are known."""
     from explorer.pricing.prices import layer_table
 
@@ -109,8 +109,8 @@ def _print_layers(screen: Console, network: Network, depth: int, comparison: Com
         for row in table.itertuples()
     ]
     header: tuple[str, ...] = ("layer", "filters", "output", "params", "FLOPs (multiply-adds)", "activations")
-    if comparison:
-        by_fvcore = [comparison.layers.get(name, 0) for name, *_ in rows[:-1]] + [comparison.layers[""]]
+    if check:
+        by_fvcore = [check.layers.get(name, 0) for name, *_ in rows[:-1]] + [check.layers[""]]
         rows = [(*row, count(macs)) for row, macs in zip(rows, by_fvcore, strict=True)]
         header = (*header, "FLOPs by fvcore")
     print_table(screen, header, rows, right=len(header) - 2, total=True)
@@ -123,24 +123,25 @@ def _print_layers(screen: Console, network: Network, depth: int, comparison: Com
     )
 
 
-def _print_comparison(screen: Console, comparison: Comparison) -> None:
+def _print_check(screen: Console, check: CostCheck) -> None:
     """The counts by operator, params, and what should agree and does not."""
     rows = [
         (*map(count, (row.calls, row.ours, row.fvcore, row.difference)), str(row.operator), str(row.note))
-        for row in comparison.operators.itertuples()
+        for row in check.operators.itertuples()
     ]
     rows = [(operator, note, *counts) for *counts, operator, note in rows]
     header = ("operator", "why", "calls not counted", "FLOPs, ours", "by fvcore", "difference")
     print_table(screen, header, rows, right=4)
-    screen.print(f"params: {comparison.params:,} ours, {comparison.torch_params:,} by torch", highlight=False)
-    for mismatch in comparison.mismatches:
+    screen.print(f"params: {check.params:,} ours, {check.torch_params:,} by torch", highlight=False)
+    for mismatch in check.mismatches:
         screen.print(f"differs: {mismatch}", style="red", highlight=False)
-    if not comparison.mismatches:
+    if not check.mismatches:
         screen.print("params, and the FLOPs of every convolution and linear layer, are equal", highlight=False)
 
 
 def _print_latency(screen: Console, network: Network, threads: int) -> None:
-    from explorer.sweeping.latency import busy, load_average, measure, this_machine
+    from explorer.machine import load_average
+    from explorer.sweeping.latency import busy, measure, this_machine
 
     warning = busy(load_average())
     if warning:

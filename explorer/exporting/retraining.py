@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from explorer.data import Dataset, Source, find_source
 from explorer.errors import ExplorerError
 from explorer.exporting.choice import called, find_run
-from explorer.machine import torch_threads
+from explorer.machine import isa, torch_threads
 from explorer.networks.verification import CostMismatch, verify
 from explorer.storage.ledger import Ledger, StoredRun
 from explorer.storage.record import StudyRecord
@@ -73,10 +72,7 @@ class Task:
 
     def _elsewhere(self) -> str:
         """What beyond its key was different where the run was done, and can change its last bits."""
-        import torch
-
-        here = {"isa": torch.backends.cpu.get_cpu_capability()}
-        here |= {name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ}
+        here = isa()
         there = {key: value for key, value in self.stored.host.items() if key != "name"}
         names = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         told = ", ".join(
@@ -85,7 +81,7 @@ class Task:
         return f" ({told})" if told else ""
 
 
-def prepare(ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: Path | None = None) -> Task:
+def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: Path | None = None) -> Task:
     """Makes a done run again from its study, up to the training; reads its data, which may take minutes the first time.
 
     Raises `ExplorerError` where it is not done, or where here it would be another run, with all that differs.

@@ -56,7 +56,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CostCheck:
     """The description's cost beside that of the built module.
 
     `operators` has one row for each operator of the module: `operator`, `calls` (of those that fvcore has no count for),
@@ -111,7 +111,7 @@ def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
         return Count(modules[""], modules, _whole(analysis.unsupported_ops()))
 
 
-def compare(network: Network) -> Comparison:
+def check_cost(network: Network) -> CostCheck:
     """Builds the network and compares its description with what torch and fvcore count, operator by operator."""
     module = network.build()
     counted = fvcore_count(module, network.input)
@@ -119,7 +119,7 @@ def compare(network: Network) -> Comparison:
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
     params = _params(module)
-    return Comparison(
+    return CostCheck(
         operators=_operators(counted, _ours(network, counted)),
         layers=layers,
         params=int(network.cost.params),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.errors import ExplorerError
-from explorer.machine import processor, torch_threads
+from explorer.machine import cores, processor, torch_threads
 from explorer.networks.network import Network
 from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
@@ -63,14 +62,6 @@ def this_machine() -> Machine:
     return Machine(processor(), torch.__version__.partition("+")[0])
 
 
-def load_average() -> float | None:
-    """The mean number of processes that wanted to run in the last minute, for each core; None where the system tells none."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except OSError:
-        return None
-
-
 def busy(load: float | None) -> str:
     """A warning where a load average is so high that latencies come out too long; else nothing."""
     if load is None or load <= BUSY:
@@ -80,9 +71,8 @@ def busy(load: float | None) -> str:
 
 def check_threads(threads: int) -> None:
     """Raises `ExplorerError` where there are fewer cores than threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads > cores:
-        raise ExplorerError(f"threads = {threads}: at most {cores}, the cores that this process may use")
+    if threads > cores():
+        raise ExplorerError(f"threads = {threads}: at most {cores()}, the cores that this process may use")
 
 
 def measure(

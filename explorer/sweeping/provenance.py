@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from explorer.machine import processor
+from explorer.machine import cores, processor
 from explorer.storage.ledger import Provenance
 
 PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
@@ -23,7 +22,7 @@ def provenance(command: str, image_size: int) -> Provenance:
         machine={
             "system": f"{platform.system()} {platform.machine()}",
             "processor": processor(),
-            "cores": str(os.cpu_count()),
+            "cores": str(cores()),
         },
         image_size=image_size,
     )

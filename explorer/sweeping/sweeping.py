@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
+from explorer.machine import cores
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger, Result
 from explorer.storage.optuna_view import View
 from explorer.storage.record import StudyRecord
@@ -37,7 +37,7 @@ def default_workers() -> int:
 
     if torch.cuda.is_available():
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def run_study(

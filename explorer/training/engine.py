@@ -21,6 +21,7 @@ from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, as_c
 from distributed.scheduler import KilledWorker
 
 from explorer.data import open_dataset
+from explorer.machine import isa, isa_switches
 from explorer.training.bits import pack
 from explorer.training.run import Run
 
@@ -129,8 +130,6 @@ def _failed(error: Exception) -> dict[str, Any]:
 
 
 def _done(measured: Measurement) -> dict[str, Any]:
-    import torch
-
     return {
         "state": "done",
         "reason": "",
@@ -140,7 +139,7 @@ def _done(measured: Measurement) -> dict[str, Any]:
         "seconds": measured.seconds,
         "images_per_second": measured.images_per_second,
         "peak_memory_bytes": measured.peak_memory_bytes,
-        "host": _host() | {"isa": torch.backends.cpu.get_cpu_capability()},
+        "host": _host() | isa(),
         **pack(measured.correct, measured.top_probability),
     }
 
@@ -182,8 +181,7 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
 
 def _host() -> dict[str, str]:
     """Where a run was done, with the settings beyond its key that can change its last bits."""
-    switches = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
-    return {"name": platform.node(), **{name: os.environ[name] for name in switches if name in os.environ}}
+    return {"name": platform.node(), **isa_switches()}
 
 
 class _IgnoreInterrupt(WorkerPlugin):

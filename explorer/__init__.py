@@ -16,9 +16,21 @@ if TYPE_CHECKING:
     from explorer.errors import ExplorerError, Infeasible
     from explorer.pricing.fitting import fit
     from explorer.pricing.prices import describe, price
+    from explorer.pricing.space import price_space
     from explorer.study.files import load_study
 
-__all__ = ["ExplorerError", "Infeasible", "describe", "fit", "load_study", "maps", "plots", "price", "sweep"]
+__all__ = [
+    "ExplorerError",
+    "Infeasible",
+    "describe",
+    "fit",
+    "load_study",
+    "maps",
+    "plots",
+    "price",
+    "price_space",
+    "sweep",
+]
 
 _HOMES = {
     "ExplorerError": "explorer.errors",
@@ -27,6 +39,7 @@ _HOMES = {
     "fit": "explorer.pricing.fitting",
     "load_study": "explorer.study.files",
     "price": "explorer.pricing.prices",
+    "price_space": "explorer.pricing.space",
     "sweep": "explorer.api",
 }
 
@@ -38,3 +51,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
     if name in {"maps", "plots"}:
         return import_module(f"explorer.drawing.{name}")
     raise AttributeError(f"module 'explorer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -39,7 +39,8 @@ def imports(path):
     """The rooms that a file imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "explorer":
-            yield from node.module.split(".")[1:2] or [alias.name for alias in node.names]
+            homes = [explorer._HOMES.get(alias.name, f"explorer.{alias.name}") for alias in node.names]
+            yield from node.module.split(".")[1:2] or [home.split(".")[1] for home in homes]
 
 
 def test_every_file_is_in_a_room():

@@ -42,7 +42,23 @@ def print_table(
 
 
 def count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """A whole number with its thousands set off; a dash where there is none."""
+    """A whole number with thousands separators; a dash for a missing value."""
     import pandas as pd
 
     return "-" if pd.isna(value) else f"{value:,}"
+
+
+def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
+    """Whole numbers with thousands separators, a dash for a missing value, anything else as `label` writes it."""
+    import numbers
+
+    import numpy as np
+    import pandas as pd
+
+    from explorer.spaces.space import label
+
+    if isinstance(value, np.bool_ | bool | str):
+        return label(bool(value)) if isinstance(value, np.bool_) else label(value)
+    if value is None or pd.isna(value) or isinstance(value, numbers.Integral):
+        return count(value)
+    return label(float(value))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from explorer.storage.ledger import Result
-from explorer.study.model import Study
-from explorer.training.engine import Outcome
-from explorer.training.run import Run
+from explorer.commands.console import console
+
+if TYPE_CHECKING:
+    from explorer.storage.ledger import Result
+    from explorer.study.model import Study
+    from explorer.training.engine import Outcome
+    from explorer.training.run import Run
 
 Trained = TypeVar("Trained")
 
@@ -95,6 +99,15 @@ def watched(console: Console, train: Callable[[Display], Trained]) -> Trained | 
     except KeyboardInterrupt:
         console.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
         return None
+
+
+@contextmanager
+def counting(title: str, least: int = 1) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, moved by calling it with what is done and of how much, if that is `least` or more."""
+    screen = console()
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task(title, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=total >= least)
 
 
 def duration(seconds: float) -> str:

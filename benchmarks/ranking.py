@@ -106,10 +106,10 @@ def measure(arguments: argparse.Namespace) -> None:
                 runs[run] = int(str(number)), column(arguments.data, spent, seed)
     ledger = Ledger(arguments.storage, create=True)
     with ledger.writing():
-        stored = ledger.results([run.key for run in runs])
+        stored = ledger.runs.results([run.key for run in runs])
         for outcome in execute([(run,) for run in runs if run.key not in stored], dataset.folder, arguments.workers):
-            ledger.record(outcome.row)
-    stored = ledger.results([run.key for run in runs])
+            ledger.runs.record(outcome.row)
+    stored = ledger.runs.results([run.key for run in runs])
     for run, place in runs.items():
         if run.key in stored:
             table.loc[place] = stored[run.key].accuracy

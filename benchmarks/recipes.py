@@ -42,12 +42,12 @@ RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and o
 
 def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Dataset) -> tuple[Scores, float]:
     """Accuracies by seed and point, and the mean seconds of a run; what is not stored is trained."""
-    known = ledger.results([run.key for run in runs.values()])
+    known = ledger.runs.results([run.key for run in runs.values()])
     missing = [(run,) for run in runs.values() if run.key not in known]
     with ledger.writing():
         for outcome in execute(missing, dataset.folder, default_workers()):
-            ledger.record(outcome.row)
-    results = ledger.results([run.key for run in runs.values()])
+            ledger.runs.record(outcome.row)
+    results = ledger.runs.results([run.key for run in runs.values()])
     seeds = sorted({seed for _, seed in runs})
     scores = {
         seed: np.array([results[run.key].accuracy for (_, other), run in runs.items() if other == seed], float)

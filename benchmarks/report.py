@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.storage.ledger import Ledger, Provenance, pack
+from explorer.storage.ledger import Ledger
+from explorer.storage.studies import Provenance
 from explorer.storage.tables import runs as table
 from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
+from explorer.training.bits import pack
 
 VALIDATION = 5_000
 EPOCHS = 2
@@ -48,7 +50,7 @@ def store(study: Study, storage: Path) -> None:
     keys = {(point.number, seed): f"{point.number:032x}{seed:032x}" for point in trained for seed in range(study.seeds)}
     provenance = Provenance("a benchmark", {"python": sys.version.split()[0]}, {"processor": "any"}, 32)
     with ledger.writing():
-        ledger.save_study(study, "f" * 64, points, keys, provenance)
+        ledger.studies.save(study, "f" * 64, points, keys, provenance)
         with ledger.engine.begin() as connection:
             for start in range(0, len(trained), 500):
                 rows = [row for point in trained[start : start + 500] for row in _rows(study, point, keys)]

@@ -305,13 +305,13 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
     assert "0 runs to train, 64 stored already" in capsys.readouterr().out
     assert (folder / "report.html").read_text() == page
-    (stored,) = map(Certificate.model_validate_json, Ledger("explorer.db").certificates())
+    (stored,) = map(Certificate.model_validate_json, Ledger("explorer.db").certificates.all())
     assert stored == Certificate.model_validate_json((folder / "certificate.json").read_text())
     assert len(stored.runs) == 8 * 2 * 4
     assert {len(done.accuracies) for done in stored.runs if done.factor == 8} == {8}
     assert not stored.is_enough
-    names = Ledger("explorer.db").study_names()
-    records = [Ledger("explorer.db").load(name) for name in sorted(names, key=lambda name: (len(name), name))]
+    names = Ledger("explorer.db").studies.names()
+    records = [Ledger("explorer.db").studies.load(name) for name in sorted(names, key=lambda name: (len(name), name))]
     assert certificate_of(records) == stored
 
 

@@ -11,8 +11,10 @@ import urllib.request
 import psutil
 import pytest
 
-from explorer.storage.ledger import Ledger, Provenance, Result
+from explorer.storage.ledger import Ledger
 from explorer.storage.optuna_view import View
+from explorer.storage.runs import Result
+from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan
 
@@ -23,7 +25,7 @@ def storage(tmp_path):
     points = plan(study, 10)
     ledger = Ledger(tmp_path / "explorer.db", create=True)
     with ledger.writing():
-        ledger.save_study(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}))
+        ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}))
     view = View(ledger.url, study)
     view.sync({point.number: (point, [Result("done", "", 0.5), Result("done", "", 0.6)]) for point in points})
     view.close()

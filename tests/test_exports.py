@@ -84,7 +84,7 @@ def change(statement, *values):
 
 
 def key_of(point, seed):
-    runs = Ledger("explorer.db").load("small").runs.set_index(["point", "seed"])
+    runs = Ledger("explorer.db").studies.load("small").runs.set_index(["point", "seed"])
     return runs.loc[(point, seed), "key"]
 
 
@@ -109,7 +109,7 @@ def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes)
     assert (code, err) == (0, "")
     assert {path.name for path in (folder / "made").iterdir()} == FILES
     facts = json.loads((folder / "made" / "export.json").read_text())
-    run_row = Ledger("explorer.db").run(key_of(1, 0))
+    run_row = Ledger("explorer.db").runs.find(key_of(1, 0))
     assert (facts["run"], facts["study"], facts["seed"]) == (run_row.key, "small", 0)
     assert facts["point"] == {"number": 1, "label": "0.5"}
     assert facts["validation"]["accuracy"] == run_row.accuracy
@@ -170,13 +170,13 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
     code, out, _ = run(capsys, "export", "small", "--seed", "1", "--keep-test")
     assert code == 0
     assert "test images: left unread" in out
-    assert Ledger("explorer.db").tests("small").empty
+    assert Ledger("explorer.db").tests.of("small").empty
     (name,) = [path.name for path in (folder / "export").iterdir()]
     assert name == f"small-point{best_number()}-seed1"
     assert json.loads((folder / "export" / name / "export.json").read_text())["test"] is None
     code, out, _ = run(capsys, "export", "small", "--seed", "1")
     assert "read now, for the only time" in out
-    tests = Ledger("explorer.db").tests("small")
+    tests = Ledger("explorer.db").tests.of("small")
     assert tests[["point", "seed", "images"]].to_numpy().tolist() == [[best_number(), 1, 60]]
     accuracy, finished = tests["accuracy"][0], tests["finished"][0]
     with monkeypatch.context() as patch:
@@ -194,7 +194,7 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
 
 
 def best_number():
-    runs = Ledger("explorer.db").load("small").runs
+    runs = Ledger("explorer.db").studies.load("small").runs
     return int(runs.groupby("point")["accuracy"].apply(lambda values: values.astype(float).mean()).idxmax())
 
 
@@ -215,12 +215,12 @@ def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypa
     assert "no network.onnx: ONNX needs onnx, which this environment lacks" in out
     assert {path.name for path in (folder / "made").iterdir()} == FILES - {"network.onnx"}
     assert json.loads((folder / "made" / "export.json").read_text())["test"] is None
-    assert Ledger("explorer.db").tests("small").empty
+    assert Ledger("explorer.db").tests.of("small").empty
 
 
 def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(folder, capsys, monkeypatch):
     monkeypatch.setattr(exporting, "read_test_images", forbidden)
-    stored = Ledger("explorer.db").run(key_of(0, 0))
+    stored = Ledger("explorer.db").runs.find(key_of(0, 0))
     change("update ledger_runs set accuracy = 0.987 where key = ?", stored.key)
     err = refused(capsys, "export", "small", "--point", "0")
     assert (
@@ -240,7 +240,7 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
     change("update ledger_runs set host = ? where key = ?", '{"name": "there", "isa": "ABACUS"}', stored.key)
     assert "(isa ABACUS there and " in refused(capsys, "export", "small", "--point", "0")
     assert {path.name for path in folder.iterdir()} <= {"explorer.db", "explorer.db.lock"}
-    assert Ledger("explorer.db").tests("small").empty
+    assert Ledger("explorer.db").tests.of("small").empty
 
 
 def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeypatch, image_folder):
@@ -369,7 +369,7 @@ def test_the_sheet_shows_the_right_images(folder, capsys, monkeypatch, stripes):
     key = key_of(1, 1)
     code, out, err = run(capsys, "images", key[:7].upper(), "--count", "5")
     assert (code, err) == (0, "")
-    stored = Ledger("explorer.db").run(key)
+    stored = Ledger("explorer.db").runs.find(key)
     assert seen["title"] == f"small, point 1 (0.5), seed 1: {stored.accuracy:.1%} of 100 validation images right"
     assert seen["title"] in out
     chosen, validation = seen["chosen"], stripes.split().validation[:100]
@@ -399,7 +399,7 @@ def test_images_of_other_data_are_refused(folder, capsys):
     change("update ledger_runs set correct = null, top_probability = null, validation_images = null")
     assert "which images it got right is not stored" in refused(capsys, "images", "small:0.5")
     change("delete from ledger_members")
-    assert "it belongs to no stored study any more" in refused(capsys, "images", Ledger("explorer.db").run_keys()[0])
+    assert "it belongs to no stored study any more" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
 
 

@@ -8,7 +8,8 @@ from explorer.__main__ import main
 from explorer.errors import ExplorerError
 from explorer.machine import load_average
 from explorer.spaces import find_space
-from explorer.storage.ledger import Ledger, Provenance
+from explorer.storage.ledger import Ledger
+from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import plan
@@ -38,7 +39,7 @@ def save(path, study, classes=10):
     points = plan(study, classes)
     keys = {(point.number, 0): str(point.number) for point in points if point.state == "planned"}
     with ledger.writing():
-        ledger.save_study(study, "f", points, keys, Provenance("", {}, {}))
+        ledger.studies.save(study, "f", points, keys, Provenance("", {}, {}))
     return ledger
 
 
@@ -91,7 +92,7 @@ def test_a_system_may_tell_no_load(monkeypatch):
 
 
 def test_networks_are_made_again_from_what_is_stored(tmp_path):
-    record = save(tmp_path / "x.db", small_study(), classes=7).load("small")
+    record = save(tmp_path / "x.db", small_study(), classes=7).studies.load("small")
     expected = {point.network.digest for point in plan(small_study(), 7) if point.state == "planned"}
     networks = study_networks(record)
     assert networks.keys() == expected == set(record.points.query("state == 'planned'")["network"])
@@ -108,20 +109,20 @@ def test_networks_are_made_again_from_what_is_stored(tmp_path):
     ],
 )
 def test_the_number_of_classes_is_found(tmp_path, changes):
-    record = save(tmp_path / "x.db", small_study(**changes), classes=5).load("small")
+    record = save(tmp_path / "x.db", small_study(**changes), classes=5).studies.load("small")
     assert study_networks(record).keys() == set(record.points.query("state == 'planned'")["network"])
 
 
 @pytest.mark.parametrize("change", [{"params": 5}, {"network": "0" * 64}])
 def test_networks_that_the_space_no_longer_makes_are_refused(tmp_path, change):
-    record = save(tmp_path / "x.db", small_study()).load("small")
+    record = save(tmp_path / "x.db", small_study()).studies.load("small")
     with pytest.raises(ExplorerError, match="small: squeezenet makes other networks than those that are stored"):
         study_networks(replace(record, points=record.points.assign(**change)))
 
 
 def test_only_what_is_not_measured_here_is_measured(tmp_path):
     ledger = save(tmp_path / "x.db", small_study())
-    record = ledger.load("small")
+    record = ledger.studies.load("small")
     first, second = study_networks(record).values()
 
     def missing(machine=MACHINE, threads=1, **options):
@@ -129,8 +130,8 @@ def test_only_what_is_not_measured_here_is_measured(tmp_path):
 
     assert missing() == [first.digest, second.digest]
     with ledger.writing():
-        ledger.record_latencies(stored_rows(first, MEASURED, MACHINE, load=0.1))
-        ledger.record_latencies(stored_rows(second, MEASURED[:1], MACHINE, load=0.1))
+        ledger.latencies.record(stored_rows(first, MEASURED, MACHINE, load=0.1))
+        ledger.latencies.record(stored_rows(second, MEASURED[:1], MACHINE, load=0.1))
     assert missing() == [second.digest]
     assert len(missing(again=True)) == 2
     assert len(missing(threads=2)) == 2
@@ -154,7 +155,7 @@ def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, qu
     assert [line.split(",")[0].strip() for line in lines] == ["0.25", "0.5"]  # the cheapest first
     assert str(latency.this_machine()) in out
     assert len(quickly) == 2
-    stored = ledger.latencies("small")
+    stored = ledger.latencies.of("small")
     assert stored["batch"].tolist() == [1, 64] * 2
     assert stored["finished"].str.endswith("+00:00").all()
 
@@ -162,7 +163,7 @@ def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, qu
     assert len(quickly) == 2
     assert "2 networks to measure" in run(capsys, *command, "--again")[1]
     assert len(quickly) == 4
-    assert len(ledger.latencies("small")) == 4
+    assert len(ledger.latencies.of("small")) == 4
 
 
 def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly, monkeypatch):
@@ -178,7 +179,7 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 130
     assert "stopped; every network that was measured is stored" in out
-    assert len(ledger.latencies("small")) == len(BATCHES)
+    assert len(ledger.latencies.of("small")) == len(BATCHES)
 
 
 def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypatch):
@@ -187,7 +188,7 @@ def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypat
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 0
     assert "warning: this machine is busy (load average 0.88 a core)" in out
-    assert ledger.latencies("small")["load"].eq(0.875).all()
+    assert ledger.latencies.of("small")["load"].eq(0.875).all()
     assert quickly
 
 

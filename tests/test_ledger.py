@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.storage.ledger import Ledger, Provenance, storage_url
+from explorer.storage.database import storage_url
+from explorer.storage.ledger import Ledger
+from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan
 from explorer.training.bits import pack
@@ -44,16 +46,16 @@ def ledger(tmp_path):
 def save(ledger, study, fingerprint="f"):
     points = plan(study, 10)
     keys = {(point.number, seed): f"{point.number}-{seed}" for point in points for seed in range(study.seeds)}
-    ledger.save_study(study, fingerprint, points, keys, PROVENANCE)
+    ledger.studies.save(study, fingerprint, points, keys, PROVENANCE)
     return points
 
 
 def test_what_is_stored_comes_back(ledger):
     study = load_study("delayed_downsampling")
     points = save(ledger, study)
-    ledger.record(run_row("2-1"))
-    ledger.record(run_row("2-2", state="failed", reason="the loss", accuracy=None))
-    record = Ledger(ledger.url.database).load(study.name)
+    ledger.runs.record(run_row("2-1"))
+    ledger.runs.record(run_row("2-2", state="failed", reason="the loss", accuracy=None))
+    record = Ledger(ledger.url.database).studies.load(study.name)
     assert record.study == study
     assert (record.command, record.versions, record.machine) == ("the command", {"python": "3"}, {"cores": "2"})
     assert record.points["pools"].tolist() == [point.metaparameters["pools"] for point in points]
@@ -73,37 +75,37 @@ def test_runs_are_shared_between_studies(ledger):
     first, second = load_study("squeeze_ratio"), load_study("pct3x3")
     save(ledger, first)
     save(ledger, second)
-    ledger.record(run_row("0-0"))
-    assert ledger.load(first.name).runs["state"].eq("done").sum() == 1
-    assert ledger.load(second.name).runs["state"].eq("done").sum() == 1
-    assert ledger.results(["0-0", "0-1"])["0-0"].accuracy == 0.5
+    ledger.runs.record(run_row("0-0"))
+    assert ledger.studies.load(first.name).runs["state"].eq("done").sum() == 1
+    assert ledger.studies.load(second.name).runs["state"].eq("done").sum() == 1
+    assert ledger.runs.results(["0-0", "0-1"])["0-0"].accuracy == 0.5
 
 
 def test_a_crash_is_replaced_and_is_not_final(ledger):
-    ledger.record(run_row("k", state="crashed", reason="killed"))
-    assert not ledger.results(["k"])["k"].final
-    ledger.record(run_row("k"))
-    assert ledger.results(["k"])["k"].final
+    ledger.runs.record(run_row("k", state="crashed", reason="killed"))
+    assert not ledger.runs.results(["k"])["k"].final
+    ledger.runs.record(run_row("k"))
+    assert ledger.runs.results(["k"])["k"].final
 
 
 def test_a_name_stands_for_one_study_and_one_data_set(ledger):
     study = load_study("squeeze_ratio")
     save(ledger, study)
-    assert ledger.claim(study, "f").name == "squeeze_ratio"
-    other_data = ledger.claim(study, "g")
+    assert ledger.studies.claim(study, "f").name == "squeeze_ratio"
+    other_data = ledger.studies.claim(study, "g")
     assert other_data.name.startswith("squeeze_ratio~")
     changed = study.model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
-    changed = ledger.claim(type(study).model_validate(changed.model_dump()), "f")
+    changed = ledger.studies.claim(type(study).model_validate(changed.model_dump()), "f")
     assert changed.name.startswith("squeeze_ratio~")
     assert changed.name != other_data.name
     save(ledger, other_data, "g")
-    assert ledger.claim(study, "g").name == other_data.name
+    assert ledger.studies.claim(study, "g").name == other_data.name
 
 
 def test_an_unknown_study_names_the_nearest(ledger):
     save(ledger, load_study("squeeze_ratio"))
     with pytest.raises(ExplorerError, match=r"unknown study in .* 'squeze_ratio'; did you mean 'squeeze_ratio'"):
-        ledger.load("squeze_ratio")
+        ledger.studies.load("squeze_ratio")
 
 
 def test_storages_that_cannot_be_opened(tmp_path):
@@ -134,8 +136,8 @@ def test_half_made_tables_are_made_anew(tmp_path):
     half = Ledger(tmp_path / "half.db", create=True)
     with half.writing():
         save(half, load_study("bypass"))
-    assert half.study_names() == ["bypass"]
-    assert half.progress("bypass") == (0, 9)
+    assert half.studies.names() == ["bypass"]
+    assert half.studies.progress("bypass") == (0, 9)
 
 
 def test_another_schema_is_refused(ledger):
@@ -167,21 +169,21 @@ def test_latencies_are_those_of_the_study_s_networks(ledger):
     first, second = save(ledger, load_study("squeeze_ratio"))[:2]
     save(ledger, load_study("compound_grid"))
     row = latency_row(second.network.digest)
-    ledger.record_latencies([row, row | {"batch": 64}, latency_row(first.network.digest), latency_row("another")])
-    found = ledger.latencies("squeeze_ratio")
+    ledger.latencies.record([row, row | {"batch": 64}, latency_row(first.network.digest), latency_row("another")])
+    found = ledger.latencies.of("squeeze_ratio")
     assert list(found.columns) == list(row)
     assert len(found) == 3
     assert found["load"].isna().all()
-    assert ledger.latencies("compound_grid").empty
-    ledger.record_latencies([row | {"median_seconds": 0.25, "load": 0.1}])
-    found = ledger.latencies("squeeze_ratio").set_index(["network", "batch"])
+    assert ledger.latencies.of("compound_grid").empty
+    ledger.latencies.record([row | {"median_seconds": 0.25, "load": 0.1}])
+    found = ledger.latencies.of("squeeze_ratio").set_index(["network", "batch"])
     assert found["median_seconds"].to_dict() == {
         (first.network.digest, 1): 0.5,
         (second.network.digest, 1): 0.25,
         (second.network.digest, 64): 0.5,
     }
     with pytest.raises(ExplorerError, match="did you mean 'squeeze_ratio'"):
-        ledger.latencies("squeze_ratio")
+        ledger.latencies.of("squeze_ratio")
 
 
 def test_a_storage_from_before_latencies_is_read_and_written(tmp_path):
@@ -193,13 +195,13 @@ def test_a_storage_from_before_latencies_is_read_and_written(tmp_path):
         connection.execute("drop table ledger_latencies")
     connection.close()
     old = Ledger(tmp_path / "runs.db")
-    assert old.load(study.name).study == study
-    assert old.latencies(study.name).empty
-    assert list(old.latencies(study.name).columns) == list(latency_row(""))
+    assert old.studies.load(study.name).study == study
+    assert old.latencies.of(study.name).empty
+    assert list(old.latencies.of(study.name).columns) == list(latency_row(""))
     with old.writing():
-        old.record(run_row("0-0"))
-        old.record_latencies([latency_row(first.network.digest)])
-    assert len(Ledger(tmp_path / "runs.db").latencies(study.name)) == 1
+        old.runs.record(run_row("0-0"))
+        old.latencies.record([latency_row(first.network.digest)])
+    assert len(Ledger(tmp_path / "runs.db").latencies.of(study.name)) == 1
 
 
 def reading(key, **changes):
@@ -211,20 +213,20 @@ def test_a_run_s_test_accuracy_is_stored_once_and_shown_in_all_its_studies(ledge
     first, second = load_study("squeeze_ratio"), load_study("pct3x3")
     save(ledger, first)
     save(ledger, second)
-    assert ledger.test("1-2") is None
-    assert ledger.tests("squeeze_ratio").empty
-    ledger.record_test(reading("1-2"))
-    ledger.record_test(reading("0-1", point=0, seed=1))
-    assert dict(ledger.test("1-2")) == reading("1-2")
+    assert ledger.tests.find("1-2") is None
+    assert ledger.tests.of("squeeze_ratio").empty
+    ledger.tests.record(reading("1-2"))
+    ledger.tests.record(reading("0-1", point=0, seed=1))
+    assert dict(ledger.tests.find("1-2")) == reading("1-2")
     for study in (first, second):
-        found = ledger.tests(study.name)
+        found = ledger.tests.of(study.name)
         assert list(found.columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
         assert found[["key", "point", "seed"]].values.tolist() == [["0-1", 0, 1], ["1-2", 1, 2]]
     with pytest.raises(ExplorerError, match="UNIQUE"):
-        ledger.record_test(reading("1-2", accuracy=0.5))
-    assert ledger.test("1-2")["accuracy"] == 0.25
+        ledger.tests.record(reading("1-2", accuracy=0.5))
+    assert ledger.tests.find("1-2")["accuracy"] == 0.25
     with pytest.raises(ExplorerError, match="did you mean 'squeeze_ratio'"):
-        ledger.tests("squeze_ratio")
+        ledger.tests.of("squeze_ratio")
 
 
 def test_a_storage_from_before_tests_is_read_and_written(tmp_path):
@@ -236,21 +238,21 @@ def test_a_storage_from_before_tests_is_read_and_written(tmp_path):
         connection.execute("drop table ledger_tests")
     connection.close()
     old = Ledger(tmp_path / "runs.db")
-    assert old.test("0-0") is None
-    assert old.tests(study.name).empty
-    assert list(old.tests(study.name).columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
+    assert old.tests.find("0-0") is None
+    assert old.tests.of(study.name).empty
+    assert list(old.tests.of(study.name).columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
     with old.writing():
-        old.record_test(reading("0-0"))
-    assert len(Ledger(tmp_path / "runs.db").tests(study.name)) == 1
+        old.tests.record(reading("0-0"))
+    assert len(Ledger(tmp_path / "runs.db").tests.of(study.name)) == 1
 
 
 def test_a_run_is_found_by_its_key(ledger):
     study = load_study("squeeze_ratio")
     save(ledger, study)
-    ledger.record(run_row("1-2", settings={"seed": 2}))
-    ledger.record(run_row("x", state="failed", accuracy=None, validation_images=None, correct=None))
-    assert ledger.run_keys() == ["1-2", "x"]
-    run = ledger.run("1-2")
+    ledger.runs.record(run_row("1-2", settings={"seed": 2}))
+    ledger.runs.record(run_row("x", state="failed", accuracy=None, validation_images=None, correct=None))
+    assert ledger.runs.keys() == ["1-2", "x"]
+    run = ledger.runs.find("1-2")
     assert (run.key, run.state, run.accuracy, run.settings, run.host) == (
         "1-2",
         "done",
@@ -260,10 +262,10 @@ def test_a_run_is_found_by_its_key(ledger):
     )
     assert run.correct.tolist() == [True, False, True] * 5
     assert run.top_probability.dtype == np.float16
-    assert ledger.run("x").correct is None
-    assert ledger.run("y") is None
-    assert ledger.places("1-2") == [("squeeze_ratio", 1, 2)]
-    assert ledger.places("x") == []
+    assert ledger.runs.find("x").correct is None
+    assert ledger.runs.find("y") is None
+    assert ledger.studies.places("1-2") == [("squeeze_ratio", 1, 2)]
+    assert ledger.studies.places("x") == []
 
 
 def _hold(path, held, release):

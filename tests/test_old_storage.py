@@ -39,7 +39,7 @@ def test_a_sweep_trains_nothing(storage, name, monkeypatch):
 @pytest.mark.parametrize("name", STUDIES)
 def test_reports_say_the_same(storage, name):
     ledger = Ledger(storage)
-    findings = Findings(ledger.load(name), ledger.latencies(name))
+    findings = Findings(ledger.studies.load(name), ledger.latencies.of(name))
     for table, found in {"points": findings.table, "runs": findings.runs}.items():
         expected = pd.read_csv(OLD / f"{name}.{table}.csv")
         (found_file := Path(storage).with_suffix(f".{table}.csv")).write_text(found.to_csv(index=False))
@@ -48,5 +48,5 @@ def test_reports_say_the_same(storage, name):
 
 def test_what_else_it_holds_is_there(storage):
     ledger = Ledger(storage)
-    assert len(ledger.latencies("squeezes")) == 4
-    assert ledger.tests("squeezes")["accuracy"].tolist() == [0.2166]
+    assert len(ledger.latencies.of("squeezes")) == 4
+    assert ledger.tests.of("squeezes")["accuracy"].tolist() == [0.2166]

@@ -55,6 +55,6 @@ def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
             [sys.executable, "-m", "explorer", *arguments], check=True, cwd=work, capture_output=True, text=True
         ).stdout
     assert "0 runs to train, 3 stored already" in shown
-    record = Ledger(url).load("bypass@stripes-quick")
+    record = Ledger(url).studies.load("bypass@stripes-quick")
     assert record.runs["state"].eq("done").all()
     assert (work / "reports" / "bypass@stripes-quick" / "report.html").is_file()

@@ -2,8 +2,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explorer.storage.ledger import Result, storage_url
+from explorer.storage.database import storage_url
 from explorer.storage.optuna_view import View
+from explorer.storage.runs import Result
 from explorer.study.model import Range, Study
 from explorer.study.plan import plan
 

@@ -74,7 +74,7 @@ def explorer(folder, *arguments):
 
 def stored(folder, name="stripes", storage="explorer.db"):
     try:
-        return Ledger(folder / storage).load(name)
+        return Ledger(folder / storage).studies.load(name)
     except Exception:  # noqa: BLE001 (not there yet)
         return None
 

@@ -37,7 +37,7 @@ class Findings:
     """What the stored rows of a study say; see `explorer.analysis` for each part."""
 
     def __init__(self, record: StudyRecord, latencies: pd.DataFrame | None = None) -> None:
-        """Of a study's record, and of its networks' latencies as `Ledger.latencies` gives them, where any were measured."""
+        """Of a study's record, and of its networks' latencies as `ledger.latencies.of` gives them, where any were measured."""
         self.record = record
         self.latency = Latency.of(latencies)
 

@@ -30,7 +30,7 @@ class Latency:
     def of(cls, latencies: pd.DataFrame | None) -> Latency | None:
         """The conditions that most networks were measured under, the smallest batch first; None where nothing was measured.
 
-        `latencies` are those of `Ledger.latencies`.
+        `latencies` are those of `ledger.latencies.of`.
         """
         if latencies is None or latencies.empty:
             return None

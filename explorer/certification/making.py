@@ -62,7 +62,7 @@ def make_certificate(
     certificate = certificate_of(records)
     ledger = Ledger(storage)
     with ledger.writing():
-        ledger.save_certificate(certificate.name, certificate.model_dump_json())
+        ledger.certificates.save(certificate.name, certificate.model_dump_json())
     return certificate
 
 

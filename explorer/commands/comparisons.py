@@ -40,7 +40,7 @@ def compare(
         raise ExplorerError(f"compare {' '.join(studies)}: give two or more studies of different names")
     check_folder(reports)
     ledger = Ledger(storage)
-    found = [Findings(ledger.load(name), ledger.latencies(name)) for name in studies]
+    found = [Findings(ledger.studies.load(name), ledger.latencies.of(name)) for name in studies]
     for findings in found:
         name = findings.record.study.name
         if findings.measured.empty:

@@ -58,7 +58,7 @@ def export(
     from explorer.storage.ledger import Ledger
 
     ledger = Ledger(storage)
-    record = ledger.load(study)
+    record = ledger.studies.load(study)
     number = best_point(record) if point is None else find_point(record, point)
     key = find_run(record, number, seed)
     folder = out or Path("export") / f"{study}-point{number}-seed{seed}"
@@ -66,7 +66,7 @@ def export(
     task = retraining_task(ledger, record, number, seed, data_dir)
     screen = console()
     # Nothing else writes while the test images may be read, so that they are not read twice.
-    with nullcontext() if keep_test or ledger.test(key) else ledger.writing():
+    with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         table = best_points(record, best)
         _print_best(screen, table)
         trained = _trained(screen, task)
@@ -105,7 +105,7 @@ def images(
 
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
-    stored = ledger.run(find_run(record, number, seed))
+    stored = ledger.runs.find(find_run(record, number, seed))
     assert stored is not None  # it is done
     path = out or Path(f"images-{stored.key[:8]}.png")
     check_file(path)
@@ -176,7 +176,7 @@ def _test(screen: Console, ledger: Ledger, task: Task, trained: Trained, keep: b
     from explorer.data.held_out import NoTestImages
     from explorer.exporting.bundle import read_test
 
-    test = ledger.test(task.run.key)
+    test = ledger.tests.find(task.run.key)
     if test is None and keep:
         screen.print("test images: left unread", highlight=False)
         return None
@@ -187,7 +187,7 @@ def _test(screen: Console, ledger: Ledger, task: Task, trained: Trained, keep: b
         screen.print(str(error), highlight=False, soft_wrap=True)
         return None
     screen.print(f"test accuracy {test['accuracy']:.2%} of {test['images']:,} images ({when})", highlight=False)
-    runs = len(ledger.tests(task.record.study.name))
+    runs = len(ledger.tests.of(task.record.study.name))
     if runs > 1:
         screen.print(
             f"{runs} runs of this study have read them: a choice between these by it is no test", highlight=False

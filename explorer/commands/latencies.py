@@ -33,7 +33,7 @@ def latency(
     check_threads(threads)
     screen = console()
     ledger = Ledger(storage)
-    record = ledger.load(name)
+    record = ledger.studies.load(name)
     try:
         _measure(screen, ledger, record, threads, again)
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
         if missing and busy(load):
             screen.print(busy(load), style="yellow", highlight=False)
         for network in track(missing, console=screen, transient=True, disable=not screen.is_terminal):
-            ledger.record_latencies(stored_rows(network, measure(network, threads), machine, load))
+            ledger.latencies.record(stored_rows(network, measure(network, threads), machine, load))
 
 
 def _print_latencies(screen: Console, record: StudyRecord, latencies: pd.DataFrame) -> None:

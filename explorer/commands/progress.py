@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from explorer.commands.console import console
 
 if TYPE_CHECKING:
-    from explorer.storage.ledger import Result
+    from explorer.storage.runs import Result
     from explorer.study.model import Study
     from explorer.training.engine import Outcome
     from explorer.training.run import Run

@@ -93,7 +93,7 @@ def report(
 
     formats = check_formats(figures.split(","))
     ledger = Ledger(storage)
-    _write_report(console(), ledger.load(name), ledger, reports, formats)
+    _write_report(console(), ledger.studies.load(name), ledger, reports, formats)
     return 0
 
 
@@ -124,7 +124,7 @@ def studies(storage: Storage = "explorer.db") -> int:
     print_table(screen, ("built-in study", "question", "space", "points", "runs"), rows, right=2)
     if Path(storage).is_file() or "://" in storage:
         ledger = Ledger(storage)
-        stored = [(name, "{} of {}".format(*ledger.progress(name))) for name in ledger.study_names()]
+        stored = [(name, "{} of {}".format(*ledger.studies.progress(name))) for name in ledger.studies.names()]
         print_table(screen, (f"stored in {ledger.shown}", "runs done"), stored, right=1)
     return 0
 
@@ -169,10 +169,10 @@ def _write_report(
     from explorer.reporting.study import write_report
 
     name = record.study.name
-    findings = Findings(record, ledger.latencies(name))
+    findings = Findings(record, ledger.latencies.of(name))
     _print_summary(screen, findings.points)
-    certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates()))
-    page = write_report(findings, reports / name, certificate, ledger.tests(name), formats)
+    certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates.all()))
+    page = write_report(findings, reports / name, certificate, ledger.tests.of(name), formats)
     write_index(reports)
     screen.print(f"report: {page}", highlight=False, soft_wrap=True)
 

@@ -54,9 +54,9 @@ def best_file(best: pd.DataFrame) -> bytes:
 
 
 def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
-    """Lets the model classify the test images, and stores the result for good; returns the row that `Ledger.test` gives.
+    """Lets the model classify the test images, and stores the result for good; returns the row that `ledger.tests.find` gives.
 
-    Raises `NoTestImages` where the data has none. The caller holds `Ledger.writing`, and has looked that there is no result yet.
+    Raises `NoTestImages` where the data has none. The caller holds `ledger.writing`, and has looked that there is no result yet.
     """
     part = read_test_images(task.source)
     row = {
@@ -68,7 +68,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
         "images": len(part.labels),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    ledger.record_test(row)
+    ledger.tests.record(row)
     return row
 
 

@@ -88,7 +88,7 @@ def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     name, colon, rest = text.partition(":")
     if not colon:
         return _by_key(ledger, text)
-    record = ledger.load(name)
+    record = ledger.studies.load(name)
     seed = 0
     try:
         number = find_point(record, rest)
@@ -108,7 +108,7 @@ def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
         raise ExplorerError(
             f"run {text!r}: a run is {SHORTEST_KEY} or more hexadecimal characters that its key begins with, or STUDY:POINT[:SEED]"
         )
-    keys = ledger.run_keys()
+    keys = ledger.runs.keys()
     found = [key for key in keys if key.startswith(beginning)]
     if not found:
         near = get_close_matches(beginning, {key[: len(beginning)] for key in keys}, n=1, cutoff=0.75)
@@ -117,11 +117,11 @@ def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     if len(found) > 1:
         shown = ", ".join(key[: len(beginning) + 4] for key in found[:3])
         raise ExplorerError(f"run {text!r}: {len(found)} keys begin so ({shown}); give more of it")
-    places = ledger.places(found[0])
+    places = ledger.studies.places(found[0])
     if not places:
         raise ExplorerError(f"run {text!r}: it belongs to no stored study any more, and only a study names its data")
     name, number, seed = places[0]
-    record = ledger.load(name)
+    record = ledger.studies.load(name)
     find_run(record, number, seed)
     return record, number, seed
 

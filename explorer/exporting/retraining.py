@@ -14,8 +14,9 @@ from explorer.errors import ExplorerError
 from explorer.exporting.choice import called, find_run
 from explorer.machine import isa, torch_threads
 from explorer.networks.verification import CostMismatch, verify
-from explorer.storage.ledger import Ledger, StoredRun
+from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
+from explorer.storage.runs import StoredRun
 from explorer.study.plan import Point, plan
 from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
@@ -87,7 +88,7 @@ def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int,
     Raises `ExplorerError` where it is not done, or where here it would be another run, with all that differs.
     """
     key = find_run(record, number, seed)
-    stored = ledger.run(key)
+    stored = ledger.runs.find(key)
     assert stored is not None  # it is done
     study = record.study
     source = find_source(study.data, data_dir)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from explorer.data import Dataset
 from explorer.errors import ExplorerError
-from explorer.storage.ledger import StoredRun
+from explorer.storage.runs import StoredRun
 
 ROWS = {"right": "right and most sure", "wrong": "wrong and most sure", "unsure": "least sure"}
 

@@ -51,7 +51,7 @@ def write_report(
         findings: What is computed of the study.
         folder: Where the files go.
         certificate: The one that covers the study, if there is any.
-        tests: The test accuracies, as `Ledger.tests` returns them.
+        tests: The test accuracies, as `ledger.tests.of` returns them.
         formats: In which of `pdf` and `png` figures are saved, beside SVG.
     """
     return write_page(report_files(findings, certificate, tests, formats), folder)

@@ -17,7 +17,8 @@ from sqlalchemy.engine import URL
 
 from explorer.errors import ExplorerError
 from explorer.spaces.space import label
-from explorer.storage.ledger import Result, engine_options
+from explorer.storage.database import engine_options
+from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
 

@@ -133,11 +133,8 @@ def unmeasured(
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:
-    """Those of `Ledger.latencies` that were measured on the machine with so many threads."""
-    rows = ledger.latencies(record.study.name)
-    for column, value in (asdict(machine) | {"threads": threads}).items():
-        rows = rows[rows[column] == value]
-    return rows
+    """The stored latencies of a study's networks on the machine with this number of threads, as `ledger.latencies.of`."""
+    return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 
 def stored_rows(

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from explorer.machine import cores, processor
-from explorer.storage.ledger import Provenance
+from explorer.storage.studies import Provenance
 
 PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
 

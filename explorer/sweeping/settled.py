@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from explorer.storage.ledger import Result
+from explorer.storage.runs import Result
 from explorer.study.plan import Point
 from explorer.training.engine import Outcome
 from explorer.training.run import Run

@@ -10,9 +10,10 @@ from typing import Protocol
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
 from explorer.machine import cores
-from explorer.storage.ledger import DEFAULT_STORAGE, Ledger, Result
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.optuna_view import View
 from explorer.storage.record import StudyRecord
+from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
 from explorer.sweeping.provenance import provenance
@@ -83,7 +84,7 @@ def run_studies(
     processes = workers or default_workers()
     with ledger.writing(), ExitStack() as open_views:
         enlisted = [_enlist(study, points, ledger, dataset, command) for study in studies]
-        results = ledger.results([run.key for _, runs in enlisted for run in runs.values()])
+        results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())
         if watcher is not None:
@@ -95,13 +96,13 @@ def run_studies(
         for view, settled in views:
             view.sync(settled.so_far())
         for outcome in execute(jobs, dataset.folder, processes):
-            ledger.record(outcome.row)
+            ledger.runs.record(outcome.row)
             for view, settled in views:
                 for point in settled.add(outcome):
                     view.add(point, settled.results_of(point))
             if watcher is not None:
                 watcher.ended(outcome)
-    return [ledger.load(study.name) for study, _ in enlisted]
+    return [ledger.studies.load(study.name) for study, _ in enlisted]
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
@@ -130,10 +131,10 @@ def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
     """Stores a study, under a name of its own, with the keys of its runs; returns it and these runs by (point, seed)."""
-    named = ledger.claim(study, dataset.fingerprint)
+    named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
-    ledger.save_study(named, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
+    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
     return named, runs
 
 

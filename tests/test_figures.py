@@ -29,7 +29,9 @@ HOSTILE = "<script>alert(\"1\")</script> & $x^{ #333333 'also' --> ]]> \N{SNOWMA
 
 
 def draw(ax):
-    plots.curve(pd.DataFrame(SIMPLE), ax)
+    frame = pd.DataFrame(SIMPLE)
+    frame.attrs["metaparameters"] = ["width"]
+    plots.curve(frame, ax)
 
 
 SIMPLE = {

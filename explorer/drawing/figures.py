@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -58,26 +58,36 @@ class Panel:
 
     @property
     def inline(self) -> Markup:
-        """The SVG as a part of a page: named for those who do not see it, its identifiers its own, neutral colours the page's."""
-        body = self.svg[self.svg.index("<svg") :]
-        body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
-        body = re.sub(r"<[^>]+>", lambda tag: self._as_part(tag.group()), body)
-        body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
-        body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
-        name = Markup('<svg role="img" aria-label="{}" ').format(self.title)
-        return Markup(re.sub(r"\n\s*", "\n", body.replace("<svg ", str(name), 1)))  # noqa: S704 (drawn here, its texts escaped)
+        """The SVG as part of a page: with a name for screen readers, its own identifiers, and neutral colours set by the page."""
+        root = ET.fromstring(self.svg)  # noqa: S314 (drawn here)
+        for element in list(root.iter()):
+            for child in list(element):
+                if child.tag.endswith(("}metadata", "}style")):
+                    element.remove(child)
+            element.tag = _without_namespace(element.tag)
+            attributes = {_without_namespace(name): value for name, value in element.items()}
+            element.attrib = {name: self._as_part(name, value) for name, value in attributes.items()}
+        size = ("width", "height")
+        root.attrib = {"role": "img", "aria-label": self.title} | {
+            name: value for name, value in root.items() if name not in size
+        }
+        ET.indent(root, space="")
+        return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 (drawn here, its texts escaped)
 
-    def _as_part(self, tag: str) -> str:
-        tag = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{self.name}-", tag)
-        # In a style only, where alone a page may give the colour.
-        return re.sub(r' style="[^"]*"', lambda style: _NEUTRAL.sub(_variable, style.group()), tag)
+    def _as_part(self, attribute: str, value: str) -> str:
+        if attribute == "id":
+            return f"{self.name}-{value}"
+        if attribute == "href":
+            return value.replace("#", f"#{self.name}-", 1) if value.startswith("#") else value
+        value = value.replace("url(#", f"url(#{self.name}-")
+        for colour, variable in VARIABLES.items() if attribute == "style" else ():
+            value = value.replace(colour, variable)
+        return value
 
 
-_NEUTRAL = re.compile("|".join(VARIABLES))
-
-
-def _variable(colour: re.Match[str]) -> str:
-    return VARIABLES[colour.group()]
+def _without_namespace(name: str) -> str:
+    """The name as HTML has it."""
+    return name.rpartition("}")[2]
 
 
 class _Once(ConstrainedLayoutEngine):

@@ -1,8 +1,11 @@
 """Explore the hyperparameter design spaces of small convolutional networks.
 
-From Python: `load_study`, `sweep` (returns a frame with one row a point), `describe` (a layer table), `price` (costs of design
-points, one or arrays of them), `fit` (the points that use a budget best), and `explorer.plots` and `explorer.maps` (functions that
-draw a frame on an axis).
+From Python, what the commands do:
+
+- costs: `describe` (a layer table), `price` (design points, one or arrays of them), `price_space` and `fit` (whole spaces)
+- accuracies: `load_study`, `sweep` (returns a frame with one row a point)
+- one run: `export`, `images`
+- drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from explorer.api import sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
+    from explorer.exporting.export import export
+    from explorer.exporting.image_sheet import images
     from explorer.pricing.fitting import fit
     from explorer.pricing.prices import describe, price
     from explorer.pricing.space import price_space
@@ -23,7 +28,9 @@ __all__ = [
     "ExplorerError",
     "Infeasible",
     "describe",
+    "export",
     "fit",
+    "images",
     "load_study",
     "maps",
     "plots",
@@ -36,7 +43,9 @@ _HOMES = {
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
     "describe": "explorer.pricing.prices",
+    "export": "explorer.exporting.export",
     "fit": "explorer.pricing.fitting",
+    "images": "explorer.exporting.image_sheet",
     "load_study": "explorer.study.files",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
@@ -45,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
-    """Imports what is asked for, and only then, so that the command line starts quickly."""
+    """Imports a public name when it is asked for, so that the command line starts quickly."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in {"maps", "plots"}:

@@ -82,7 +82,7 @@ def test_only_an_export_can_read_test_images():
     """Nothing else in the package names their reader, so what trains and compares points cannot come by them."""
     for path in PACKAGE.rglob("*.py"):
         if "import explorer.data.held_out" in path.read_text() or "from explorer.data.held_out" in path.read_text():
-            assert path.stem in {"bundle", "exports"}, path
+            assert path.stem in {"bundle", "export"}, path
     code = (
         "import sys\n"
         "import explorer.sweeping.sweeping, explorer.certification.making, explorer.training.trainer, explorer.pricing.fitting, explorer.api\n"

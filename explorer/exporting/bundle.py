@@ -73,7 +73,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
 
 
 def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
-    """What is known of the run, as `export.json` holds it, but for `test`. Paths of this machine are not among it."""
+    """What `export.json` says of the run, without its test. It names no path of this machine."""
     record, run, shape = task.record, task.run, task.run.network.input
     images = task.dataset.split().validation[: run.budget.validation]
     design = record.study.design_space.point(record.study.preset, **_settings(task))
@@ -106,10 +106,9 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
     }
 
 
-def facts_file(facts: Mapping[str, Any], test: Mapping[str, Any] | None) -> bytes:
-    """`export.json`, with what the ledger knows of the test images, if anything."""
-    shown = None if test is None else {name: test[name] for name in ("accuracy", "images", "finished")}
-    return (json.dumps({**facts, "test": shown}, indent=1) + "\n").encode()
+def facts_file(facts: Mapping[str, Any]) -> bytes:
+    """`export.json`."""
+    return (json.dumps(facts, indent=1) + "\n").encode()
 
 
 def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:

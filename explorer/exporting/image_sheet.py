@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from explorer.data import find_source
 from explorer.data.dataset import Pixels
 from explorer.drawing.colours import GREY, INK
-from explorer.exporting.surest import ROWS
+from explorer.exporting.choice import called, find_run, find_stored_run
+from explorer.exporting.surest import ROWS, surest, validation_places
+from explorer.files import check_file, write_file
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 DPI = 150
 CELL_INCHES = (0.95, 1.2)  # of an image and what stands below it
@@ -20,6 +26,63 @@ TOP_INCHES, ROW_INCHES = 0.55, 0.3  # for the title, and above each row
 TITLE_INCHES = 0.08  # of a character of the title
 LINE_POINTS = 9  # of type, from one line below an image to the next
 LONGEST = 16  # characters of a class's name that fit below an image
+
+
+@dataclass(frozen=True)
+class ImageSheet:
+    """A sheet of images of a run.
+
+    Attributes:
+        path: The PNG.
+        title: The run and its accuracy, as above the sheet.
+        rows: The headings of the sheet's rows by their names in `images`.
+        images: One row for each image on the sheet, with the columns of `surest` and `class`.
+    """
+
+    path: Path
+    title: str
+    rows: dict[str, str]
+    images: pd.DataFrame
+
+
+def images(
+    run: str,
+    *,
+    count: int = 12,
+    out: str | Path | None = None,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+) -> ImageSheet:
+    """Draw the validation images that a run got right and wrong most surely, and those that it was least sure of.
+
+    Args:
+        run: Key of a stored run, its first 6 or more characters, or `STUDY:POINT[:SEED]` with the point's number or label.
+        count: Images in each row of the sheet.
+        out: The PNG; `images-KEY.png` in this folder if not given.
+        storage: SQLite file or database URL.
+        data_dir: Folder with the files of CIFAR-10.
+
+    Raises:
+        ExplorerError: For an unknown run or one that is not done, and where its data are not those it was measured on.
+    """
+    ledger = Ledger(storage)
+    record, number, seed = find_stored_run(ledger, run)
+    stored = ledger.runs.find(find_run(record, number, seed))
+    assert stored is not None  # it is done
+    path = Path(out) if out is not None else Path(f"images-{stored.key[:8]}.png")
+    check_file(path)
+    dataset = find_source(record.study.data, data_dir).prepare()
+    places = validation_places(dataset, stored)
+    assert stored.correct is not None
+    assert stored.top_probability is not None
+    chosen = surest(stored.correct, stored.top_probability, count)
+    chosen["class"] = [dataset.classes[label] for label in dataset.labels[places[chosen["place"]]]]
+    title = (
+        f"{record.study.name}, {called(record, number)}, seed {seed}: "
+        f"{stored.accuracy:.1%} of {len(places):,} validation images right"
+    )
+    write_file(path, draw_sheet(chosen, dataset.images[places[chosen["place"]]], title))
+    return ImageSheet(path, title, ROWS, chosen)
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:

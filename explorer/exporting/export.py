@@ -1,0 +1,121 @@
+"""Export a stored run: train it again, read its test images once, and write its network and what was measured to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from explorer.data.held_out import NoTestImages
+from explorer.exporting.bundle import (
+    BEST,
+    FACTS,
+    ONNX,
+    best_file,
+    best_points,
+    facts_file,
+    network_files,
+    read_test,
+    run_facts,
+)
+from explorer.exporting.choice import best_point, find_point, find_run
+from explorer.exporting.retraining import Task, retraining_task
+from explorer.files import check_folder, write_files
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+from explorer.training.trainer import Trained
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported run.
+
+    Attributes:
+        folder: Where the files are.
+        files: Their names.
+        facts: The content of `export.json`: the run, its point, its accuracies, its data, its settings.
+        best: The most accurate points of the study, as in `best.csv`.
+        test: When the test images were read, or why they were not.
+        tests: Number of runs of the study whose models have read them.
+        onnx_obstacle: Why there is no `network.onnx`; empty if there is one.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    facts: Mapping[str, Any]
+    best: pd.DataFrame
+    test: str
+    tests: int
+    onnx_obstacle: str
+
+
+def export(
+    study: str,
+    *,
+    point: str | None = None,
+    seed: int = 0,
+    best: int = 10,
+    out: str | Path | None = None,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: Path | None = None,
+    keep_test: bool = False,
+    before_training: Callable[[Task], None] | None = None,
+) -> Export:
+    """Write a run's network as Python code, weights and ONNX to a folder, with what was measured of it.
+
+    The run is trained again, and its stored validation accuracy must come back. Then its model reads the test images, once: the
+    result is stored, and a later export of the run shows it.
+
+    Args:
+        study: Name of a stored study.
+        point: Number or label of the point; the most accurate one if not given.
+        seed: Which of its trainings.
+        best: Rows of the table of the best points.
+        out: The folder; `export/STUDY-pointN-seedM` if not given.
+        storage: SQLite file or database URL.
+        data_dir: Folder with the files of CIFAR-10.
+        keep_test: Whether to leave the test images unread.
+        before_training: Called with what is trained, before that.
+
+    Raises:
+        ExplorerError: For an unknown study or point, a run that is not done, and a training that does not give the stored accuracy.
+    """
+    ledger = Ledger(storage)
+    record = ledger.studies.load(study)
+    number = best_point(record) if point is None else find_point(record, point)
+    key = find_run(record, number, seed)
+    folder = Path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
+    check_folder(folder)
+    task = retraining_task(ledger, record, number, seed, data_dir)
+    # Nothing else writes while the test images may be read, so that they are not read twice.
+    with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
+        if before_training is not None:
+            before_training(task)
+        trained = task.train()
+        facts = run_facts(task, trained)
+        files, obstacle = network_files(task, trained, facts)
+        test, note = _test(ledger, task, trained, keep_test)
+    facts["test"] = None if test is None else {name: test[name] for name in ("accuracy", "images", "finished")}
+    table = best_points(record, best)
+    files |= {FACTS: facts_file(facts), BEST: best_file(table)}
+    write_files(files, folder)
+    if obstacle:
+        # One of another run would be taken for a part of this export.
+        (folder / ONNX).unlink(missing_ok=True)
+    return Export(folder, tuple(files), facts, table, note, len(ledger.tests.of(study)), obstacle)
+
+
+def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Mapping[str, Any] | None, str]:
+    """What is stored of the test images, which are read now if nothing is stored and they need not be kept; and a note on it."""
+    stored = ledger.tests.find(task.run.key)
+    if stored is not None:
+        return stored, f"read on {stored['finished']}, not again"
+    if keep:
+        return None, "test images: left unread"
+    try:
+        return read_test(ledger, task, trained), "read now, for the only time"
+    except NoTestImages as error:
+        return None, str(error)

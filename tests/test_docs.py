@@ -28,9 +28,9 @@ def commands():
 def test_every_command_is_in_the_readme_and_every_option_exists():
     from typer.main import get_command
 
-    from explorer.commands.cli import app
+    from explorer.commands.cli import application
 
-    known = get_command(app).commands
+    known = get_command(application()).commands
     shown = list(commands())
     assert {words[0] for words in shown} == known.keys()
     for words in shown:

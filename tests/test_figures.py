@@ -16,7 +16,6 @@ from PIL import Image
 from records import World, broken, make_record
 
 from explorer.analysis import Findings
-from explorer.analysis.fronts import LATENCY
 from explorer.drawing import colours, figures, formats, plots
 from explorer.drawing.figures import PANEL_INCHES, panel
 from explorer.errors import ExplorerError
@@ -274,7 +273,7 @@ def test_measured_latencies_have_a_front_of_their_own(monkeypatch):
         for network, seconds in zip(record.points["network"], (0.003, 0.001, 0.002), strict=True)
     ]
     findings = Findings(record, pd.DataFrame(rows))
-    assert findings.points[LATENCY].tolist() == [0.003, 0.001, 0.002]
+    assert findings.points["latency_seconds"].tolist() == [0.003, 0.001, 0.002]
     assert "front_latency" in captions(monkeypatch, findings)
     assert "front_latency" not in captions(monkeypatch, Findings(record))
 

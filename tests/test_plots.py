@@ -478,23 +478,6 @@ def test_a_single_point(ax, summaries):
     assert len(marks(ax)) == len(labels(ax)) == 1
 
 
-@pytest.mark.parametrize(
-    ("quantity", "largest", "scale", "name"),
-    [
-        ("params", 363_714, 1e3, "Params (k)"),
-        ("params", 1_248_424, 1e6, "Params (M)"),
-        ("macs", 818_924_576, 1e6, "FLOPs (multiply-adds, M)"),
-        ("macs", 8.1e9, 1e9, "FLOPs (multiply-adds, G)"),
-        ("activations", 900, 1, "Activations"),
-        ("model_bytes", 5_000_000, 2**20, "Model size (MiB)"),
-        ("memory_access_bytes", 5_000_000, 2**20, "Memory access (MiB)"),
-        ("peak_activation_bytes", 5_000_000, 2**20, "Peak activations (MiB)"),
-    ],
-)
-def test_units(quantity, largest, scale, name):
-    assert plots.unit(quantity, largest) == (scale, name)
-
-
 def test_the_style_outlives_nothing():
     before = dict(mpl.rcParams)
     with plots.style():

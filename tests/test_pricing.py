@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_spaces import choices, some_metaparameters
 
 from explorer.errors import ExplorerError, Infeasible
+from explorer.networks.quantities import computed
 from explorer.pricing.enumeration import Coded, Continuum, OnSimplex, Steps, Values, column, enumeration
 from explorer.pricing.fitting import fit, read_size
 from explorer.pricing.prices import CHUNK, Splitting, join, price, price_chunks
@@ -96,7 +97,7 @@ def test_all_quantities_and_derived_ones_are_the_points_own(space):
         if row["infeasible"]:
             continue
         network = point.expand()
-        own = {name: network.amount(name) for name in names if name not in space.derived} | point.derive(network.cost)
+        own = {name: compute(network) for name, compute in computed().items()} | point.derive(network.cost)
         for name in names:
             assert row[name] == pytest.approx(own[name], rel=1e-12), name
 

@@ -10,13 +10,13 @@ from records import make_record
 from scipy import stats
 
 from explorer import analysis
-from explorer.analysis.ranks import RANKED, cost_ranks, rank_correlation
+from explorer.analysis.ranks import cost_ranks, rank_correlation
 
 
 def test_the_correlations_of_costs_are_scipys_with_the_stated_intervals():
     frame = analysis.measured(analysis.summarise(make_record("squeezenet_grid", images=300)))
     table = cost_ranks(frame).set_index("cost")
-    assert tuple(table.index) == RANKED
+    assert {"params", "macs", "memory_access_bytes"} < set(table.index)
     for cost, row in table.iterrows():
         amounts, accuracies = frame[cost].astype(float), frame["accuracy"]
         assert row["n"] == 25

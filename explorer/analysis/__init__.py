@@ -7,14 +7,13 @@ from explorer.analysis.accuracies import (
     validation_images,
 )
 from explorer.analysis.findings import Findings
-from explorer.analysis.fronts import COSTS, front_column, near_in_cost, pareto_front, probability_column
+from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, probability_column
 from explorer.analysis.points import is_ordered, measured, points_table, ranked, runs_table, summarise
 from explorer.analysis.published import published, published_source
 from explorer.analysis.shapes import SHARE, classes, plane_params, shape, share_columns, triangle
 
 __all__ = [
     "CONFIDENCE",
-    "COSTS",
     "SHARE",
     "Accuracies",
     "Findings",

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from explorer.analysis.accuracies import Accuracies
 from explorer.analysis.effort import Effort, effort
 from explorer.analysis.fronts import (
-    COSTS,
-    LATENCY,
     Hypervolume,
     front_column,
     front_probability,
     hypervolume,
+    more_is_better,
     pareto_front,
     probability_column,
     reference,
@@ -27,6 +26,7 @@ from explorer.analysis.points import measured, points_table, ranked, runs_table
 from explorer.analysis.shapes import Shape, classes, shape
 from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
+from explorer.networks.quantities import LATENCY, QUANTITIES
 from explorer.storage.record import StudyRecord
 
 DRAWS = 1000
@@ -59,20 +59,22 @@ class Findings:
         """
         frame = ranked(self.record, self.accuracies)
         if self.latency:
-            frame[LATENCY] = frame["network"].map(self.latency.seconds).astype(float)
+            frame[LATENCY.key] = frame["network"].map(self.latency.seconds).astype(float)
         own = frame["accuracy"].notna() & frame["same_as"].isna()
         for cost in self.costs:
             frame[front_column(cost)] = pareto_front(frame[own], cost).reindex(frame.index, fill_value=False)
             found = pd.Series(np.nan, index=frame.index)
             if self.draws is not None:
-                found[own] = self._probability(frame.loc[own, cost])
+                found[own] = self._probability(cost, frame.loc[own, cost])
             frame[probability_column(cost)] = found
         return frame
 
     @property
     def costs(self) -> list[str]:
-        """The costs whose fronts are made: the one that the study is drawn against, and those of `COSTS` that are known."""
-        known = [cost for cost in COSTS if cost != LATENCY or self.latency]
+        """The costs that have fronts: the one that the study is drawn against, and those of the table that are known."""
+        fronts = [cost for cost, quantity in QUANTITIES.items() if quantity.front]
+        known = [cost for cost in fronts if self.record.points.get(cost, pd.Series()).notna().any()]
+        known += [LATENCY.key] if self.latency else []
         return list(dict.fromkeys([self.record.study.plot.against, *known]))
 
     @cached_property
@@ -138,21 +140,24 @@ class Findings:
         return list(dict.fromkeys(points.loc[(points["point"] == point) | (points["same_as"] == point), "series"]))
 
     def hypervolume(self, cost: str) -> Hypervolume | None:
-        """What the front of a cost encloses; None where all points cost the same, or fewer than two are measured."""
+        """What the front of a cost encloses; None where all points cost the same, more of it is better, or fewer than two are measured."""
         costs = self.costs_of(cost)
-        found = reference(costs, self.classes) if len(costs) else None
-        return hypervolume(cost, costs, self.accuracies.means, self.draws, found) if found else None
+        known = np.isfinite(costs)
+        found = reference(costs, self.classes) if len(costs) and not more_is_better(cost) else None
+        draws = None if self.draws is None else self.draws[known]
+        return hypervolume(cost, costs[known], self.accuracies.means[known], draws, found) if found else None
 
     def costs_of(self, cost: str) -> NDArray[np.float64]:
         """The costs of the measured points, in the order of `accuracies`, as far as they are known."""
         costs = self.points.set_index("point")[cost]
         return np.asarray(costs.loc[self.accuracies.points.tolist()], dtype=float)
 
-    def _probability(self, costs: pd.Series[float]) -> NDArray[np.float64]:
+    def _probability(self, cost: str, costs: pd.Series[float]) -> NDArray[np.float64]:
         """The probability of each measured point that it is on the front; NaN where its cost is not known."""
         amounts: NDArray[np.float64] = np.asarray(costs.to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
         known = np.isfinite(amounts)
         found = np.full(len(amounts), np.nan)
         if self.draws is not None and known.any():
-            found[known] = front_probability(amounts[known], self.draws[known])
+            signed = -amounts if more_is_better(cost) else amounts
+            found[known] = front_probability(signed[known], self.draws[known])
         return found

@@ -24,10 +24,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.accuracies import CONFIDENCE, Interval
+from explorer.networks.quantities import QUANTITIES
 
-LATENCY = "latency_seconds"
-COSTS = ("params", "macs", "activations", "memory_access_bytes", LATENCY)
-"""The costs whose fronts are made; latency where it was measured."""
 _NEAR = 1.15  # costs up to so many times the least of a group are near to it
 
 
@@ -41,8 +39,15 @@ def probability_column(cost: str) -> str:
     return f"{cost}_front_probability"
 
 
+def more_is_better(cost: str) -> bool:
+    """Which way a cost is better."""
+    return cost in QUANTITIES and QUANTITIES[cost].more_is_better
+
+
 def pareto_front(frame: pd.DataFrame, costs: str | Sequence[str], value: str = "accuracy") -> pd.Series[bool]:
-    """Whether each row is on the Pareto front of little of each cost and much `value`: none is as good in all and better in one.
+    """Whether each row is on the Pareto front of some costs and much `value`: none is as good in all and better in one.
+
+    A cost is better the less it is, unless the table of quantities says otherwise.
 
     Rows where one of them is not known are not on the front. Of rows that are equal in all, all are.
     """
@@ -52,7 +57,7 @@ def pareto_front(frame: pd.DataFrame, costs: str | Sequence[str], value: str = "
     front = np.zeros(len(frame), dtype=bool)
     # moocore takes NaN for non-dominated, and by itself keeps only the first of equal rows.
     if known.any():
-        maximise = [False] * len(columns) + [True]
+        maximise = [*map(more_is_better, columns), True]
         front[known] = moocore.is_nondominated(numbers[known], maximise=maximise, keep_weakly=True)
     return pd.Series(front, index=frame.index, dtype=bool)
 

@@ -21,13 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from explorer.analysis.accuracies import CONFIDENCE, UNKNOWN, Interval
-from explorer.networks.layers import Quantity
+from explorer.networks.quantities import QUANTITIES
 
 FEWEST = 5
 """Points below which ranks say nothing."""
-
-RANKED: tuple[Quantity, ...] = ("params", "macs", "activations", "memory_access_bytes", "model_bytes")
-"""The costs whose ranks are compared with those of accuracies."""
 
 _ROUNDING = 1e-12  # what computing a correlation of 1 may fall short by
 
@@ -97,14 +94,17 @@ def _ended(found: Interval, low: float) -> Interval:
     return Interval(1.0, low, 1.0) if found.estimate > 0 else Interval(-1.0, -1.0, -low)
 
 
-def cost_ranks(frame: pd.DataFrame, costs: Sequence[str] = RANKED) -> pd.DataFrame:
+def cost_ranks(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
     """How well each cost alone orders the accuracies of points (`explorer.analysis.measured`), one row each.
+
+    The costs are those that are ranked unless others are given.
 
     Columns: `cost`, `n` (points where both are known), `kendall`, `kendall_low`, `kendall_high`, `spearman`, `spearman_low` and
     `spearman_high`; NaN where `rank_correlation` knows none.
     """
     rows = []
-    for cost in costs:
+    ranked = [cost for cost, quantity in QUANTITIES.items() if quantity.ranked and cost in frame]
+    for cost in ranked if costs is None else costs:
         found = rank_correlation(frame[cost], frame["accuracy"])
         ends = [end for each in (found.kendall, found.spearman) for end in (each.estimate, each.low, each.high)]
         rows.append({"cost": cost, "n": found.n, **dict(zip(_COLUMNS, ends, strict=True))})

@@ -27,7 +27,7 @@ from explorer.analysis.shapes import SHARE, classes
 from explorer.analysis.surrogate import Surrogate
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import Block
-from explorer.pricing.prices import COUNTS, Priced, price_chunks
+from explorer.pricing.prices import PRICED, Priced, price_chunks
 from explorer.spaces.space import Anchor, label
 from explorer.storage.record import StudyRecord
 from explorer.study.model import Study
@@ -62,8 +62,8 @@ def published_choices(record: StudyRecord) -> pd.DataFrame:
         found += [name for name in [_name(record.study, anchor)] if name not in found]
         rows.setdefault(key, row)
     priced = [{"name": ", ".join(names[key]), **row, **_costs(record, row)} for key, row in rows.items()]
-    columns = ["name", *_columns(record.study), *COUNTS, "point", "note", "reason"]
-    return pd.DataFrame(priced, columns=columns).astype(dict.fromkeys([*COUNTS, "point"], "Int64"))
+    columns = ["name", *_columns(record.study), *PRICED, "point", "note", "reason"]
+    return pd.DataFrame(priced, columns=columns).astype(dict.fromkeys([*PRICED, "point"], "Int64"))
 
 
 def standings(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
@@ -186,14 +186,14 @@ def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
     if row["reason"]:
         return {}
     values = _metaparameters(study, row)
-    quantities = list(dict.fromkeys([*COUNTS, *study.constraints]))
+    quantities = list(dict.fromkeys([*PRICED, *study.constraints]))
     block: Block = {"": np.zeros(1)}
     (priced,) = price_chunks(study.design_space, study.preset, [block], quantities, _settings(record) | values)
     if not priced.feasible[0]:
         return {"reason": priced.reasons[priced.codes[0]]}
     within = _within(study, priced.amounts)[0]
     reason = "" if within else f"outside the study's limits of {', '.join(study.constraints)}"
-    costs = {quantity: int(priced.amounts[quantity][0]) for quantity in COUNTS}
+    costs = {quantity: int(priced.amounts[quantity][0]) for quantity in PRICED}
     return {**costs, "point": _point(record, values), "reason": reason}
 
 

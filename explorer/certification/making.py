@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from explorer.analysis import validation_images
-from explorer.certification.model import ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
+from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
 from explorer.certification.statistics import separated_pairs
 from explorer.errors import ExplorerError
 from explorer.pricing.population import population
@@ -74,7 +74,7 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         number: place for place, number in enumerate(first.points.loc[first.points["state"] == "planned", "point"])
     }
     certified = [
-        CertifiedPoint(label=row["label"], params=int(row["params"]), macs=int(row["macs"]))
+        CertifiedPoint(label=row["label"], **{cost: int(row[cost]) for cost in COSTS})
         for row in first.points.to_dict(orient="records")
         if row["point"] in places
     ]

@@ -17,6 +17,10 @@ ENOUGH_POINTS = 32
 """Points that a certificate needs; with fewer it is a trial, and studies do not go by it."""
 
 
+COSTS = ("params", "macs")
+"""What a certificate stores of a point's costs."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import CONFIDENCE, Accuracies, Interval
 from explorer.analysis.ranks import FEWEST, Pairing, agreement
-from explorer.certification.model import FACTORS, Certificate, CertifiedRun, Pairs
+from explorer.certification.model import COSTS, FACTORS, Certificate, CertifiedRun, Pairs
 from explorer.errors import ExplorerError
 from explorer.storage.record import StudyRecord
 
@@ -52,7 +52,7 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
         rows.append({"ranker": "training loss", "factor": factor, "images": images})
         losses = _scores(certificate, factor, lambda run: -float(np.mean(run.train_losses)))
         rows[-1] |= _agreement(crossed_pairs(losses, truth))
-    for cost in ("params", "macs"):
+    for cost in COSTS:
         rows.append({"ranker": cost, "factor": pd.NA, "images": 0})
         rows[-1] |= _agreement(_cost_pairs(certificate, cost, truth))
     return pd.DataFrame(rows).astype({"factor": "Int64"})

@@ -24,21 +24,24 @@ COMMANDS = (
     exports.export,
     exports.images,
     prices.price,
-    prices.fit,
 )
 
-app = typer.Typer(
-    name="explorer",
-    help="Explore the design spaces of small convolutional networks: exact cost, measured accuracy, honest uncertainty.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in COMMANDS:
-    app.command()(command)
+
+def application() -> typer.Typer:
+    """The command line, with the options that the table of quantities asks for."""
+    app = typer.Typer(
+        name="explorer",
+        help="Explore the design spaces of small convolutional networks: exact cost, measured accuracy, honest uncertainty.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(common)
+    for command in (*COMMANDS, prices.fit_command()):
+        app.command()(command)
+    return app
 
 
-@app.callback()
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -50,7 +53,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
-        return app(rest, prog_name="explorer", standalone_mode=False, obj=rest) or 0
+        return application()(rest, prog_name="explorer", standalone_mode=False, obj=rest) or 0
     except (ExplorerError, TyperException) as error:
         if debug:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +39,22 @@ def print_table(
     for row in rows[:-1] if total else rows:
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def cost_headings() -> list[str]:
+    """The headings of the costs that short tables show."""
+    from explorer.networks.quantities import main_costs
+
+    return [quantity.heading for quantity in main_costs()]
+
+
+def cost_cells(row: Mapping[Any, Any]) -> list[str]:
+    """What a point costs, below these headings."""
+    import pandas as pd
+
+    from explorer.networks.quantities import main_costs
+
+    return ["-" if pd.isna(row[one.key]) else one.text(row[one.key]) for one in main_costs()]
 
 
 def count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)

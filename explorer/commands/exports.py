@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.commands.console import console, print_table
-from explorer.commands.console import count as count_cell
+from explorer.commands.console import console, cost_cells, cost_headings, print_table
 from explorer.commands.studies import DataDir, Storage
 
 if TYPE_CHECKING:
@@ -97,14 +96,14 @@ def _print_best(screen: Console, table: pd.DataFrame) -> None:
         (
             str(row["point"]),
             ": ".join(text for text in (row["series"], row["label"]) if text),
-            *map(count_cell, (row["params"], row["macs"])),
+            *cost_cells(row),
             f"{row['accuracy']:.1%}",
             "-" if math.isnan(row["low"]) else f"{row['low']:.1%} to {row['high']:.1%}",
             row["standing"] or "-",
         )
         for row in table.to_dict(orient="records")
     ]
-    header = ("number", "point", "params", "FLOPs (multiply-adds)", "accuracy", "95 % interval", "standing")
+    header = ("number", "point", *cost_headings(), "accuracy", "95 % interval", "standing")
     print_table(screen, header, rows)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.commands.console import console, count, print_table
+from explorer.commands.console import console, cost_cells, cost_headings, print_table
 from explorer.commands.studies import Storage
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _measure(screen: Console, ledger: Ledger, record: StudyRecord, threads: int,
 
 def _print_latencies(screen: Console, record: StudyRecord, latencies: pd.DataFrame) -> None:
     """One row for each distinct network, the cheapest first."""
+    from explorer.networks.quantities import LATENCY
     from explorer.sweeping.latency import BATCHES
 
     median = latencies.pivot_table(index="network", columns="batch", values="median_seconds")
@@ -84,11 +85,11 @@ def _print_latencies(screen: Console, record: StudyRecord, latencies: pd.DataFra
     rows = [
         (
             row["label"],
-            *map(count, (row["params"], row["macs"])),
-            *(f"{1e3 * median.loc[row['network'], batch]:,.2f}" for batch in BATCHES),
+            *cost_cells(row),
+            *(LATENCY.text(median.loc[row["network"], batch]) for batch in BATCHES),
         )
         for row in planned.to_dict(orient="records")
     ]
-    times = (f"batch {batch}, ms" for batch in BATCHES)
-    header = (", ".join(record.metaparameters), "params", "FLOPs (multiply-adds)", *times)
-    print_table(screen, header, rows, right=4)
+    times = [f"batch {batch}, {LATENCY.unit.name}" for batch in BATCHES]
+    header = (", ".join(record.metaparameters), *cost_headings(), *times)
+    print_table(screen, header, rows, right=len(header) - 1)

@@ -101,26 +101,25 @@ def _cost_check(network: Network) -> CostCheck:
 
 def _print_layers(screen: Console, network: Network, depth: int, check: CostCheck | None) -> None:
     """The layer table, with a column of fvcore's counts where they are known."""
-    from explorer.pricing.prices import layer_table
+    from explorer.networks.quantities import QUANTITIES, computed
+    from explorer.pricing.prices import COUNTS, layer_table
 
     table = layer_table(network, depth)
     rows: list[tuple[str, ...]] = [
-        (str(row.layer), str(row.makes), str(row.output), *map(count, (row.params, row.macs, row.activations)))
+        (str(row.layer), str(row.makes), str(row.output), *(count(getattr(row, key)) for key in COUNTS))
         for row in table.itertuples()
     ]
-    header: tuple[str, ...] = ("layer", "filters", "output", "params", "FLOPs (multiply-adds)", "activations")
+    header: tuple[str, ...] = ("layer", "filters", "output", *(QUANTITIES[key].heading for key in COUNTS))
     if check:
         by_fvcore = [check.layers.get(name, 0) for name, *_ in rows[:-1]] + [check.layers[""]]
         rows = [(*row, count(macs)) for row, macs in zip(rows, by_fvcore, strict=True)]
-        header = (*header, "FLOPs by fvcore")
+        header = (*header, f"{QUANTITIES['macs'].noun} by fvcore")
     print_table(screen, header, rows, right=len(header) - 2, total=True)
-    size = f"{network.cost.model_bytes / 2**20:.2f} MiB ({network.cost.model_bytes:,} bytes as float32)"
-    screen.print(f"model size {size}; network {network.digest[:12]}", highlight=False)
-    access, peak = count(network.memory_access_bytes), count(network.peak_activation_bytes)
-    screen.print(
-        f"one image as float32: {access} bytes read and written, at most {peak} bytes of feature maps at once",
-        highlight=False,
-    )
+    for key, compute in computed().items():
+        if key not in COUNTS:
+            quantity, amount = QUANTITIES[key], compute(network)
+            screen.print(f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})", highlight=False)
+    screen.print(f"network: {network.digest[:12]}, one image, float32", highlight=False)
 
 
 def _print_check(screen: Console, check: CostCheck) -> None:
@@ -141,6 +140,7 @@ def _print_check(screen: Console, check: CostCheck) -> None:
 
 def _print_latency(screen: Console, network: Network, threads: int) -> None:
     from explorer.machine import load_average
+    from explorer.networks.quantities import LATENCY
     from explorer.sweeping.latency import busy, measure, this_machine
 
     warning = busy(load_average())
@@ -149,13 +149,14 @@ def _print_latency(screen: Console, network: Network, threads: int) -> None:
     rows = [
         (
             *map(count, (found.batch, found.threads)),
-            f"{1e3 * found.median_seconds:,.3f}",
-            f"{1e3 * found.lower_seconds:,.3f} to {1e3 * found.upper_seconds:,.3f}",
+            LATENCY.text(found.median_seconds),
+            f"{LATENCY.text(found.lower_seconds)} to {LATENCY.text(found.upper_seconds)}",
             *map(count, (round(found.images_per_second), found.repeats)),
         )
         for found in measure(network, threads)
     ]
-    header = ("batch", "threads", "median, ms", "quartiles, ms", "images/s", "repeats")
+    times = (f"{name}, {LATENCY.unit.name}" for name in ("median", "quartiles"))
+    header = ("batch", "threads", *times, "images/s", "repeats")
     print_table(screen, header, rows, right=len(header))
     screen.print(f"{this_machine()}, channels last, eager, untrained weights", highlight=False)
 

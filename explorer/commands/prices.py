@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-HEADERS = {"macs": "FLOPs (multiply-adds)"}
 LONG = 2_000_000  # points from which on progress is shown
 
 SpaceName = Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")]
@@ -103,22 +105,19 @@ def price(
 def fit(
     space: SpaceName,
     settings: Settings = None,
-    params: Annotated[str | None, typer.Option(help="Most params, such as 500k.")] = None,
-    macs: Annotated[str | None, typer.Option(help="Most FLOPs (multiply-adds), such as 20M.")] = None,
-    activations: Annotated[str | None, typer.Option(help="Most activations, such as 1.5M.")] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Points to show.")] = 10,
     sample: Annotated[
         int, typer.Option(min=1, max=100_000_000, help="Points to try in each of two rounds.")
     ] = 1_000_000,
     seed: Seed = 0,
+    **most: str | None,
 ) -> int:
     """Find the design points that use a budget best: none above a limit, as near to all of them as can be."""
     from explorer.pricing.fitting import fit as find
     from explorer.pricing.fitting import read_size
 
     preset, values = read_settings(settings)
-    given = {"params": params, "macs": macs, "activations": activations}
-    limits = {key: read_size(text) for key, text in given.items() if text is not None}
+    limits = {key: read_size(text) for key, text in most.items() if text is not None}
     found = find(space, preset, limits=limits, count=count, sample=sample, seed=seed, **values)
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}
@@ -132,6 +131,31 @@ def fit(
     ]
     print_table(screen, tuple(titles), rows, right=len(titles))
     return 0
+
+
+def fit_command() -> Callable[..., int]:
+    """`fit` with an option for each quantity that is a budget."""
+    from explorer.networks.quantities import QUANTITIES
+
+    signature = inspect.signature(fit, eval_str=True)
+    *others, _ = signature.parameters.values()
+    budgets = [
+        inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help=f"Most {quantity.noun}, such as 500k or 20M.")],
+        )
+        for key, quantity in QUANTITIES.items()
+        if quantity.budget
+    ]
+
+    @wraps(fit)
+    def command(**given: Any) -> int:  # noqa: ANN401 (what the options hold)
+        return fit(**given)
+
+    command.__signature__ = signature.replace(parameters=[*others, *budgets])  # type: ignore[attr-defined]
+    return command
 
 
 def _infeasible(reasons: Counter[str]) -> str:
@@ -151,4 +175,7 @@ def _print(frame: pd.DataFrame) -> None:
 
 
 def _title(name: str) -> str:
-    return HEADERS.get(name, name)
+    """The heading of a count; what is in other units is printed as it is stored."""
+    from explorer.networks.quantities import COUNT, QUANTITIES
+
+    return QUANTITIES[name].heading if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.commands.console import console, count, print_table
+from explorer.commands.console import console, cost_cells, cost_headings, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,10 +138,10 @@ def _dry_run(screen: Console, study: Study, points: list[Point], workers: int) -
     from explorer.training.estimate import estimate_seconds
 
     rows = [
-        (row["label"], row["state"], count(row["params"]), count(row["macs"]), row["reason"])
+        (row["label"], row["state"], *cost_cells(row), row["reason"])
         for row in points_frame(study, points).to_dict(orient="records")
     ]
-    print_table(screen, (", ".join(study.varied), "state", "params", "FLOPs (multiply-adds)", "reason"), rows)
+    print_table(screen, (", ".join(study.varied), "state", *cost_headings(), "reason"), rows)
     runs = list(runs_of(study, points, data_fingerprint="").values())
     states = ", ".join(f"{number} {state}" for state, number in Counter(point.state for point in points).items())
     distinct = len({point.network.digest for point in points if point.network})
@@ -185,10 +185,8 @@ def _print_summary(screen: Console, summary: pd.DataFrame) -> None:
     for row in shown.to_dict(orient="records"):
         accuracy = f"{row['accuracy']:.1%}" if row["runs"] else "-"
         interval = f"{row['low']:.1%} to {row['high']:.1%}" if row["runs"] else "-"
-        rows.append(
-            (row["label"], count(row["params"]), count(row["macs"]), accuracy, interval, row["state"], row["reason"])
-        )
-    header = ("point", "params", "FLOPs", "accuracy", "95 % interval", "state", "reason")
+        rows.append((row["label"], *cost_cells(row), accuracy, interval, row["state"], row["reason"]))
+    header = ("point", *cost_headings(), "accuracy", "95 % interval", "state", "reason")
     print_table(screen, header, rows)
     if len(shown) < len(summary):
         screen.print(f"the {len(shown)} most accurate of {len(summary):,} points; the report has all", highlight=False)

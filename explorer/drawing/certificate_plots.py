@@ -6,8 +6,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
+from explorer.certification.model import COSTS
 from explorer.drawing.colours import BLUE, GREY, INK, ORANGE
 from explorer.drawing.labels import LABEL_SIZE, label_ends, tidy
+from explorer.networks.quantities import QUANTITIES
 
 THOUSAND = 1_000
 
@@ -27,7 +29,8 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
         runs["images"] / THOUSAND, runs["kendall"], yerr=errors, color=BLUE, marker="o", markersize=5, capsize=2
     )
     levels = rankers.set_index("ranker")["kendall"]
-    for name in ("ceiling", "macs", "params"):
+    nouns = {cost: QUANTITIES[cost].noun for cost in COSTS}
+    for name in ("ceiling", *nouns):
         ax.axhline(levels[name], color=INK if name == "ceiling" else GREY, linewidth=1, linestyle=(0, (4, 3)))
     ax.set_xscale("log", base=2)
     ticks = sorted(set(losses["images"] / THOUSAND))
@@ -36,8 +39,7 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     right = ticks[-1]
     lines = {
         "another seed": levels["ceiling"],
-        "MACs": levels["macs"],
-        "params": levels["params"],
+        **{noun: levels[cost] for cost, noun in nouns.items()},
         "training loss": losses["kendall"].iloc[-1],
     }
     colours = {"training loss": to_rgb(ORANGE)}

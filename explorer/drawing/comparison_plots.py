@@ -11,8 +11,9 @@ from explorer.analysis import front_column
 from explorer.analysis.comparison import Comparison
 from explorer.analysis.edf import edf
 from explorer.drawing.colours import BLUE, GREY, categories
-from explorer.drawing.labels import ACCURACY, label_ends, tidy, unit
+from explorer.drawing.labels import ACCURACY, label_ends, tidy
 from explorer.drawing.marks import short
+from explorer.networks.quantities import QUANTITIES
 
 
 def fronts(comparison: Comparison, ax: Axes) -> None:
@@ -21,7 +22,7 @@ def fronts(comparison: Comparison, ax: Axes) -> None:
     cost = comparison.cost
     frames = [one.measured for one in comparison.studies]
     largest = max(float(frame[cost].max()) for frame in frames)
-    scale, name = unit(cost, largest)
+    scale, name = QUANTITIES[cost].axis(largest)
     colours, ends = categories(len(frames)), []
     for frame, colour in zip(frames, colours, strict=True):
         x, y = frame[cost].to_numpy(dtype=float) / scale, 100 * frame["accuracy"].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""What all pictures share: their words and units, and labels that cover neither marks nor each other."""
+"""What all pictures share: labels that cover neither marks nor each other."""
 
 from __future__ import annotations
 
@@ -14,16 +14,10 @@ from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
 from explorer.drawing.colours import GREY, INK, LINE
+from explorer.networks import quantities
 
 LABEL_SIZE = 9.5  # points of type
-ACCURACY = "Validation accuracy (%)"
-
-_NAMES = {"params": "Params", "macs": "FLOPs (multiply-adds)", "activations": "Activations"}
-_NAMES_OF_BYTES = {
-    "model_bytes": "Model size",
-    "memory_access_bytes": "Memory access",
-    "peak_activation_bytes": "Peak activations",
-}
+_, ACCURACY = quantities.ACCURACY.axis()
 
 _DIRECTIONS = [(np.cos(angle), np.sin(angle)) for angle in np.radians([90, 270, 0, 180, 45, 135, 225, 315])]
 _STEPS = (2, 5, 9, 14, 21, 29)  # points of type between a mark and its text
@@ -34,24 +28,6 @@ _FAR_BEHIND = 1.09  # where there are so many that they stand far above or below
 _MANY_ENDS = 8
 _FAR = 90.0  # points of type that the name of a line may stand above or below its end
 _LINE = 11.0  # points of type from one of these names to the next
-
-
-def prefixed(value: float) -> tuple[float, str]:
-    """What to divide an amount by so that it is read easily, and the prefix of its unit: `1e6, "M"`."""
-    return next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
-
-
-def unit(quantity: str, largest: float) -> tuple[float, str]:
-    """How an amount of a cost is drawn: what to divide it by, and the name of the axis with its unit."""
-    if quantity == "latency_seconds":
-        return 1e-3, "Latency (ms)"
-    if quantity in _NAMES_OF_BYTES:
-        return 2.0**20, f"{_NAMES_OF_BYTES[quantity]} (MiB)"
-    scale, prefix = prefixed(largest)
-    name = _NAMES[quantity]
-    if not prefix:
-        return scale, name
-    return scale, f"{name[:-1]}, {prefix})" if name.endswith(")") else f"{name} ({prefix})"
 
 
 def tidy(ax: Axes) -> None:

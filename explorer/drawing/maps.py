@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from explorer.analysis import SHARE, share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle, unit
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
+from explorer.networks.quantities import prefixed
 from explorer.spaces.space import label
 
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
@@ -310,7 +311,7 @@ def _lines(
     # The ground below, so that the lines are seen on dark cells too.
     ax.contour(x, y, params, levels, colors=GROUND, linewidths=2.6, zorder=2)
     lines = ax.contour(x, y, params, levels, colors=INK, linewidths=1.1, zorder=3)
-    scale, name = unit("params", most)
+    scale, prefix = prefixed(most)
     # In cells of a plane of 5 by 5, of which one has room for an amount.
     sides = np.array([len(columns), len(rows)]) / 5
     places = taken / sides
@@ -323,7 +324,7 @@ def _lines(
         if place is None:
             continue
         places = np.vstack([places, place])
-        amount = f"{level / scale:,g} {name.removeprefix('Params').strip(' ()')}".strip()
+        amount = f"{level / scale:,g} {prefix}".strip()
         x_place, y_place = (place * sides).tolist()
         ax.text(
             x_place,

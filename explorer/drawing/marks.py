@@ -16,7 +16,8 @@ from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from explorer.drawing.colours import GROUND, INK
-from explorer.drawing.labels import ACCURACY, pixels, place_labels, settle, unit
+from explorer.drawing.labels import ACCURACY, pixels, place_labels, settle
+from explorer.networks.quantities import QUANTITIES
 
 CROWD = 300  # marks beyond which they are small, and intervals are drawn of some only
 MOST_MARKS = 1000  # marks and lines beyond which a vector file holds them as an image
@@ -45,7 +46,7 @@ class Marks:
     def __init__(self, points: pd.DataFrame, ax: Axes, cost: str, chosen: Mapping[int, str] | None = None) -> None:
         """`chosen` has the points that stand where a published network does, by number, with its name."""
         costs = points[cost].to_numpy(dtype=float)
-        scale, name = unit(cost, costs.max())
+        scale, name = QUANTITIES[cost].axis(costs.max())
         names = chosen or {}
         self.ax = ax
         self.chosen = [str(names.get(point, "")) for point in points["point"]]

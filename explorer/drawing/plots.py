@@ -37,9 +37,9 @@ from explorer.drawing.labels import (
     say_nothing_is_done,
     settle,
     tidy,
-    unit,
 )
 from explorer.drawing.marks import MOST_MARKS, Marks, short
+from explorer.networks.quantities import QUANTITIES
 
 MOST_LABELS = 14
 """Beyond so many points, what is on the front is labelled, and in a curve others where there is room."""
@@ -192,11 +192,13 @@ def front(
     marks.draw(colours, filled, on_front)
     obstacles = []
     if not marks.categories:
-        order = np.flatnonzero(on_front)[np.lexsort((marks.y[on_front], marks.x[on_front]))]
-        right = ax.get_xlim()[1]
-        x = np.append(marks.x[order], right)
+        better_right = QUANTITIES[cost].more_is_better
+        costs = -marks.x if better_right else marks.x
+        order = np.flatnonzero(on_front)[np.lexsort((marks.y[on_front], costs[on_front]))]
+        left, right = ax.get_xlim()
+        x = np.append(marks.x[order], left if better_right else right)
         y = np.append(marks.y[order], marks.y[order][-1])
-        ax.set_xlim(ax.get_xlim()[0], right)
+        ax.set_xlim(left, right)
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
         obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
     wanted = np.ones(len(points), dtype=bool)
@@ -222,7 +224,7 @@ def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)
     ax.margins(0.1, 0.14)
-    ax.set_xlabel("Model size (MiB)")
+    ax.set_xlabel(QUANTITIES["model_bytes"].axis()[1])
     ax.set_ylabel(f"{frame['metric'].iloc[0]} accuracy (%)", parse_math=False)
     obstacles = []
     if is_ordered(frame["value"]):
@@ -251,7 +253,7 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     if points.empty:
         return say_nothing_is_done(ax)
     costs = points[against].astype(float)
-    scale, name = unit(against, float(costs.max()))
+    scale, name = QUANTITIES[against].axis(float(costs.max()))
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel(ACCURACY)
     ax.margins(0.07, 0.08)

@@ -22,6 +22,8 @@ from explorer.exporting.programs import onnx_bytes, onnx_obstacle
 from explorer.exporting.retraining import Task
 from explorer.exporting.torch_code import WIDTH, code_of
 from explorer.networks.layers import Shape
+from explorer.networks.quantities import main_amounts, main_costs
+from explorer.pricing.prices import COUNTS
 from explorer.spaces.space import label
 from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
@@ -29,7 +31,7 @@ from explorer.training.trainer import Trained
 
 CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.pt", "network.onnx", "export.json", "best.csv"
 BEST_COLUMNS = [
-    *("point", "series", "label", "params", "macs", "activations", "runs"),
+    *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
 ]
 MOST_CLASSES = 40  # that the code lists; export.json has all
@@ -85,8 +87,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
         "space": record.study.space,
         "preset": record.study.preset,
         "metaparameters": {name: value for name, value in design.model_dump().items() if value is not None},
-        "params": run.network.cost.params,
-        "macs": run.network.cost.macs,
+        **main_amounts(run.network),
         "validation": {
             "accuracy": trained.measurement.accuracy,
             # What the exported files compute in, which few runs do.
@@ -145,7 +146,7 @@ def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
     if task.run.numerics.dtype != "float32":
         how += f", and {validation['accuracy_float32']:.2%} in float32"
     listed = ", ".join(classes) if len(classes) <= MOST_CLASSES else f"{len(classes)}, which {FACTS} lists"
-    cost = f"{facts['params']:,} params, {facts['macs']:,} FLOPs (multiply-adds)"
+    cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
     paragraphs = (
         f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
         f"{facts['space']}, preset {facts['preset']}: {settings}.",

@@ -8,17 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, ceil_div, largest, plus, times, uniform
 
 if TYPE_CHECKING:
     from torch import nn
-
-Quantity = Literal["params", "macs", "activations", "model_bytes", "memory_access_bytes", "peak_activation_bytes"]
-QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-"""What a network costs, as `Network.amount` gives it."""
 
 BYTES = 4  # of a param, as the papers store their models, and of an element of a feature map: float32
 MOST_MACS = 10**12  # beyond is a mistake, and far beyond whole numbers of 64 bits would overflow

@@ -19,7 +19,7 @@ import numpy as np
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, equal, largest, maximum, uniform, where
-from explorer.networks.layers import BYTES, MOST_MACS, Cost, Layer, Quantity, Shape
+from explorer.networks.layers import BYTES, MOST_MACS, Cost, Layer, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -372,11 +372,6 @@ class Network:
         counts as a copy.
         """
         return BYTES * self.trace.live()
-
-    def amount(self, quantity: Quantity) -> Int:
-        """What one image costs of a quantity."""
-        amount: Int = getattr(self.cost if hasattr(Cost, quantity) else self, quantity)
-        return amount
 
     def build(self) -> nn.Module:
         """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""

@@ -25,15 +25,10 @@ from explorer.pricing.enumeration import (
     Values,
     enumeration,
 )
-from explorer.pricing.prices import Priced, join, price_chunks
+from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
-IDENTITY = (
-    "params",
-    "macs",
-    "activations",
-)  # points with the same of these and of all choices are taken for one network
 CENTRES = 64  # best points that the second round searches around
 WIDEST = 0.1  # of a range: how far from a centre the second round looks at most
 
@@ -111,7 +106,7 @@ def _spelt(ends: tuple[Any, ...]) -> Any:  # noqa: ANN401 (a range or choices)
 
 
 def _quantities(limits: Mapping[str, float]) -> list[str]:
-    return list(dict.fromkeys([*IDENTITY, *limits]))
+    return list(dict.fromkeys([*COUNTS, *limits]))
 
 
 def _priced(search: Enumeration, blocks: Iterator[dict[str, Column]], limits: Mapping[str, float]) -> Iterator[Priced]:
@@ -154,7 +149,8 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
             bar = np.partition(score, -wanted)[-wanted]
             places = np.flatnonzero(score >= bar)
         order = places[np.lexsort((places, -shares.mean(axis=0)[places], -score[places]))]
-        told = [priced.amounts[key] for key in IDENTITY]
+        # Points with the same counts and the same choices are taken for one network.
+        told = [priced.amounts[key] for key in COUNTS]
         told += [column.codes for column in priced.columns.values() if isinstance(column, Coded)]
         _, first = np.unique(np.stack([each[order] for each in told]), axis=1, return_index=True)
         if len(first) >= count or len(places) == len(score):

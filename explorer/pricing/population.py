@@ -10,7 +10,7 @@ import numpy as np
 
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import enumeration
-from explorer.pricing.prices import COUNTS, join, price_chunks
+from explorer.pricing.prices import join, price_chunks
 from explorer.spaces import find_space
 
 CHEAPEST, DEAREST = 0.25, 2.0
@@ -42,7 +42,7 @@ def draw(
     family = find_space(space)
     ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}
     points = enumeration(family, preset, ranges, sample=drawn)
-    priced = join(list(price_chunks(family, preset, points.blocks(), COUNTS)))
+    priced = join(list(price_chunks(family, preset, points.blocks(), ["macs"])))
     macs = priced.amounts["macs"]
     found = []
     for low, high in bands:

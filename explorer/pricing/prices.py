@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError, Infeasible, unknown
 from explorer.networks.arrays import Disagreement
-from explorer.networks.layers import QUANTITIES, Cost
+from explorer.networks.layers import Cost
 from explorer.networks.network import Network
+from explorer.networks.quantities import computed
 from explorer.pricing.enumeration import Block, Coded, Column, Part, column
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
 CHUNK = 16_384  # points whose arrays fit the processor's caches together; half and twice as many are slower
-COUNTS = ("params", "macs", "activations", "model_bytes")
+COUNTS = tuple(field.name for field in fields(Cost))  # what is counted layer by layer
+PRICED = (*COUNTS, "model_bytes")  # unless other quantities are asked for
 DEEP = 40  # splits of splits, after which nothing waits any more
 
 Places = NDArray[np.int64]
@@ -41,10 +43,10 @@ def describe(space: str, preset: str | None = None, /, *, depth: int = 1, **meta
 
 def layer_table(network: Network, depth: int = 1) -> pd.DataFrame:
     """The layer table of a network, as `describe` gives it."""
-    rows = [("input", "", str(network.input), *_counts(Cost()))]
-    rows += [(name, node.layer.notation, str(node.output), *_counts(node.cost)) for name, node in network.rows(depth)]
-    rows.append(("total", "", str(network.trace.output), *_counts(network.cost)))
-    return pd.DataFrame(rows, columns=["layer", "makes", "output", "params", "macs", "activations"])
+    rows: list[tuple[Any, ...]] = [("input", "", str(network.input), *astuple(Cost()))]
+    rows += [(name, node.layer.notation, str(node.output), *astuple(node.cost)) for name, node in network.rows(depth)]
+    rows.append(("total", "", str(network.trace.output), *astuple(network.cost)))
+    return pd.DataFrame(rows, columns=["layer", "makes", "output", *COUNTS])
 
 
 def price(
@@ -52,7 +54,7 @@ def price(
     preset: str | None = None,
     /,
     *,
-    quantities: Sequence[str] = COUNTS,
+    quantities: Sequence[str] = PRICED,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
     """The exact cost of design points: a value, or a sequence with one value for each point, for any metaparameter.
@@ -137,12 +139,12 @@ def price_chunks(
     family: type[Space],
     preset: str | None,
     blocks: Iterable[Block],
-    quantities: Sequence[str] = COUNTS,
+    quantities: Sequence[str] = PRICED,
     alike: Mapping[str, Any] | None = None,
 ) -> Iterator[Priced]:
     """Prices blocks of points as they come, so that only one stands in memory; `alike` is the same at all points.
 
-    `quantities` are those of `explorer.networks.layers` and of `Space.derived`; what is not asked for is not computed.
+    `quantities` are those that a network gives (`explorer.networks.quantities`) and those of `Space.derived`; what is not asked for is not computed.
     """
     kinds = _kinds(family, preset, quantities)
     reasons: dict[str, int] = {"": 0}
@@ -165,7 +167,7 @@ def price_chunks(
 
 def _kinds(family: type[Space], preset: str | None, quantities: Sequence[str]) -> dict[str, type]:
     """The type of number of each quantity. That of a derived one is seen at the preset, whatever it is elsewhere."""
-    names = [*QUANTITIES, *family.derived]
+    names = [*computed(), *family.derived]
     for quantity in quantities:
         if quantity not in names:
             raise unknown(f"quantity of {family.name}", quantity, names)
@@ -188,6 +190,7 @@ def _block(
     numbers = {key: column for key, column in columns.items() if not isinstance(column, Coded)}
     coded = {key: column for key, column in columns.items() if isinstance(column, Coded)}
     derived = not family.derived.keys().isdisjoint(quantities)
+    functions = {name: compute for name, compute in computed().items() if name in quantities}
     for places in _groups(coded, count):
         first = places.start if isinstance(places, slice) else places[0]
         chosen = alike | {key: column.choices[column.codes[first]] for key, column in coded.items()}
@@ -197,7 +200,7 @@ def _block(
             try:
                 network = point.expand()
                 cost = network.cost  # whatever is asked for, as it says what is infeasible
-                amounts: dict[str, Any] = {name: network.amount(name) for name in QUANTITIES if name in quantities}
+                amounts: dict[str, Any] = {name: compute(network) for name, compute in functions.items()}
                 amounts |= point.derive(cost) if derived else {}
             except Infeasible as error:
                 yield part, error
@@ -305,7 +308,3 @@ def _joined(columns: Sequence[Column]) -> Column:
     if coded:
         return replace(coded[0], codes=np.concatenate([column.codes for column in coded]))
     return np.concatenate([column for column in columns if not isinstance(column, Coded)])
-
-
-def _counts(cost: Cost) -> tuple[int, int, int]:
-    return cost.params, cost.macs, cost.activations

@@ -13,15 +13,13 @@ from typing import Any
 import pandas as pd
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.layers import QUANTITIES
+from explorer.networks.quantities import computed
 from explorer.pricing.enumeration import Enumeration, OnSimplex, enumeration
 from explorer.pricing.files import PriceFile
-from explorer.pricing.prices import Priced, join, price_chunks
+from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.pricing.selection import Where, front, ordered
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
-
-SHOWN = ("params", "macs", "activations")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def price_space(
         pareto: Keep, for each value of this name, only the points that no other beats in params and MACs.
         sort: Name to order by, smallest first; with a `-` before it, largest first.
         limit: Most rows of the frame; all kept points if not given.
-        quantities: Costs to give, `SHOWN` if not given. Costs named in `where`, `pareto` or `sort` are added.
+        quantities: Costs to give, `COUNTS` if not given. Costs named in `where`, `pareto` or `sort` are added.
         out: A `.parquet` or `.csv` file for all kept points, which are then not held in memory.
         infeasible: Whether to keep infeasible points, with the reason.
         progress: Called after each block with the number of points priced and of all points.
@@ -93,7 +91,7 @@ def price_space(
     family = find_space(space)
     held = _held(family, simplex=simplex, steps=steps, ratio=ratio)
     search = enumeration(family, preset, settings or {}, sample=sample, seed=seed, simplex=held)
-    stream = _Stream(search, *_checked(family, where, quantities or SHOWN, pareto, sort), infeasible, progress)
+    stream = _Stream(search, *_checked(family, where, quantities or COUNTS, pareto, sort), infeasible, progress)
     path = Path(out) if out is not None else None
     started = perf_counter()
     parts: Iterable[Priced] = stream.chosen()
@@ -203,7 +201,7 @@ def _checked(
     family: type[Space], where: str | None, quantities: Sequence[str], pareto: str | None, sort: str | None
 ) -> tuple[Where | None, list[str]]:
     """The condition, and the quantities to give: those asked for and those named anywhere else."""
-    costs = [*QUANTITIES, *family.derived]
+    costs = [*computed(), *family.derived]
     known = [*family.model_fields, *costs]
     for name in quantities:
         if name not in costs:

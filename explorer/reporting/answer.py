@@ -10,7 +10,8 @@ import pandas as pd
 from explorer import analysis
 from explorer.analysis import Findings
 from explorer.analysis.plateau import Plateau, plateau
-from explorer.reporting.words import COSTS, SPACE, amount, listed, missing, percent
+from explorer.networks.quantities import QUANTITIES
+from explorer.reporting.words import SPACE, amount, costs_in_words, listed, missing, percent
 from explorer.spaces.space import label
 
 MOST_NAMES = 4  # in a sentence
@@ -35,7 +36,7 @@ def answer(findings: Findings) -> list[str]:
         text = f"{name} has the best accuracy of the {len(measured):,} measured points: {percent(best['accuracy'])}"
     if math.isfinite(best["low"]):
         text += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
-    text = f"{text}, with {amount('params', best['params'])} and {amount('macs', best['macs'])}."
+    text = f"{text}, with {costs_in_words(best)}."
     return [text, *([] if len(measured) == 1 else [_second(findings, best)])]
 
 
@@ -49,10 +50,7 @@ def more(findings: Findings) -> list[str]:
     name = _named(findings, worst)
     return [
         *said,
-        (
-            f"The least accurate is {name}: {percent(worst['accuracy'])}, with {amount('params', worst['params'])} and "
-            f"{amount('macs', worst['macs'])}."
-        ),
+        (f"The least accurate is {name}: {percent(worst['accuracy'])}, with {costs_in_words(worst)}."),
     ]
 
 
@@ -89,9 +87,9 @@ def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> s
     cheapest = rivals.iloc[int(rivals[against].astype(float).argmin())]
     saved = 1 - float(cheapest[against]) / float(best[against])
     if saved < 0.005:  # noqa: PLR2004 (half a percent is not worth a clause)
-        return f"{who}; none of these saves any {COSTS[against]}."
+        return f"{who}; none of these saves any {QUANTITIES[against].noun}."
     which = cheapest["label"] if len(rivals) == 1 else f"of these, {cheapest['label']}"
-    return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {COSTS[against]} ({percent(cheapest['accuracy'])})."
+    return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {QUANTITIES[against].noun} ({percent(cheapest['accuracy'])})."
 
 
 def _counted(findings: Findings, rivals: int) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from explorer.certification import statistics
-from explorer.certification.model import FACTORS, Certificate
+from explorer.certification.model import COSTS, FACTORS, Certificate
 from explorer.drawing import certificate_plots
 from explorer.drawing.figures import TALL_INCHES, panel
 from explorer.drawing.formats import FOLDER
+from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.pages import environment, write_page
-from explorer.reporting.tables import Table, number, recipe_text, whole
+from explorer.reporting.tables import Table, amounts, number, recipe_text, whole
 from explorer.reporting.trust import missing_points, trust
 from explorer.reporting.words import with_interval
 
@@ -68,7 +69,8 @@ def write_certificate(certificate: Certificate, folder: Path, formats: Collectio
 
 
 def _rankers(rankers: pd.DataFrame) -> Table:
-    names = {"accuracy": "annealed run", "ceiling": "annealed run, another seed", "macs": "FLOPs (multiply-adds)"}
+    names = {"accuracy": "annealed run", "ceiling": "annealed run, another seed"}
+    names |= {cost: QUANTITIES[cost].heading for cost in COSTS}
     rows = [
         [
             names.get(row["ranker"], row["ranker"]),
@@ -93,12 +95,13 @@ def _rankers(rankers: pd.DataFrame) -> Table:
 
 
 def _points(accuracies: pd.DataFrame) -> Table:
+    costs = [QUANTITIES[cost] for cost in COSTS]
     budgets = {f"x{factor}": f"{factor} x, %" for factor in FACTORS}
     rows = [
-        [row["label"], whole(row["params"]), whole(row["macs"]), *(number(row[name], 1, 100) for name in budgets)]
+        [row["label"], *amounts(row, costs), *(number(row[name], 1, 100) for name in budgets)]
         for row in accuracies.to_dict(orient="records")
     ]
-    columns = ("point", "params", "FLOPs (multiply-adds)", *budgets.values())
+    columns = ("point", *(cost.heading for cost in costs), *budgets.values())
     return Table("Mean accuracy over the seeds at each budget.", columns, frozenset(columns[1:]), rows)
 
 

@@ -11,11 +11,12 @@ from explorer.analysis.comparison import Comparison, Lead, SharedNetworks
 from explorer.drawing import comparison_plots
 from explorer.drawing.figures import TALL_INCHES, Panel, panel
 from explorer.drawing.formats import FOLDER
+from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.notes import with_ends
 from explorer.reporting.pages import environment, write_page
 from explorer.reporting.tables import Table, number, whole
-from explorer.reporting.words import COSTS, amount, listed, percent
+from explorer.reporting.words import amount, listed, percent
 
 UNLIKE = 4  # times as many points as another study has, from where intervals of leads are too narrow
 
@@ -28,7 +29,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str, formats
         .get_template("comparison.html.j2")
         .render(
             title=_title(comparison),
-            cost=COSTS[comparison.cost],
+            cost=QUANTITIES[comparison.cost].noun,
             answer=statements(comparison),
             panels=panels,
             tables={
@@ -55,11 +56,15 @@ def statements(comparison: Comparison) -> list[str]:
             "The studies were measured on different images, so their accuracies are not compared: one data set may just be harder."
         )
     elif comparison.reference is None:
-        said.append(f"All points cost the same {COSTS[comparison.cost]}, so there are no budgets to compare over.")
+        said.append(
+            f"All points cost the same {QUANTITIES[comparison.cost].noun}, so there are no budgets to compare over."
+        )
     counts = comparison.on_joint_front
     if counts is not None:
         parts = [f"{count} of {name}" for name, count in counts.items()]
-        said.append(f"On the front of all together, accuracy against {COSTS[comparison.cost]}, are {listed(parts)}.")
+        said.append(
+            f"On the front of all together, accuracy against {QUANTITIES[comparison.cost].noun}, are {listed(parts)}."
+        )
     return [*said, *(_shared(shared) for shared in comparison.shared_networks)]
 
 
@@ -95,7 +100,7 @@ def _shared(shared: SharedNetworks) -> str:
 
 
 def _panels(comparison: Comparison) -> list[Panel]:
-    cost = COSTS[comparison.cost]
+    cost = QUANTITIES[comparison.cost].noun
     panels = [
         panel(
             "fronts",

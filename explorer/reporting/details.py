@@ -12,8 +12,9 @@ import pandas as pd
 from explorer.analysis import Findings
 from explorer.analysis.ranks import cost_ranks
 from explorer.drawing.figures import Panel
-from explorer.reporting.tables import UNKNOWN, Table, cell, number, whole
-from explorer.reporting.words import COSTS, SPACE, with_interval
+from explorer.networks.quantities import QUANTITIES
+from explorer.reporting.tables import ACCURACY_PERCENT, UNKNOWN, Table, amounts, cell, known_costs, number, whole
+from explorer.reporting.words import SPACE, with_interval
 
 PANELS = ("surrogate", "importance", "parallel", "edf")
 
@@ -62,7 +63,7 @@ def _ranks(findings: Findings) -> Table | None:
     if frame.empty:
         return None
     rows = [
-        [COSTS[row["cost"]], whole(row["n"]), with_interval(row, "kendall"), with_interval(row, "spearman")]
+        [QUANTITIES[row["cost"]].noun, whole(row["n"]), with_interval(row, "kendall"), with_interval(row, "spearman")]
         for row in frame.to_dict(orient="records")
     ]
     caption = "How well a cost alone orders the measured accuracies; in brackets 95 % intervals for so many points."
@@ -93,6 +94,7 @@ def _choices(findings: Findings) -> Table | None:
     if frame.empty or (frame["reason"] != "").all():
         return None
     accuracies = findings.points.set_index("point")["accuracy"]
+    costs = [one for one in known_costs(frame) if one.main]
     keys = [
         column for column in frame.columns if column in findings.record.metaparameters or column.startswith("share_")
     ]
@@ -100,8 +102,7 @@ def _choices(findings: Findings) -> Table | None:
         [
             row["name"],
             *(cell(row[key]) for key in keys),
-            whole(row["params"]),
-            whole(row["macs"]),
+            *amounts(row, costs),
             number(accuracies.get(row["point"], math.nan), 1, 100) if not pd.isna(row["point"]) else UNKNOWN,
             *([] if standings is None else [_standing(row)]),
             row["reason"] or row["note"],
@@ -117,7 +118,7 @@ def _choices(findings: Findings) -> Table | None:
             "predicted accuracy is lower."
         )
     percentile = () if standings is None else ("percentile, %",)
-    numbers = ("params", "FLOPs (multiply-adds)", "accuracy, %", *percentile)
+    numbers = (*(quantity.heading for quantity in costs), ACCURACY_PERCENT, *percentile)
     names = (*(key.removeprefix("share_") + (" share" if key.startswith("share_") else "") for key in keys),)
     return Table(caption, ("as in", *names, *numbers, "note"), frozenset({*names, *numbers}), rows)
 

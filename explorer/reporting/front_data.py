@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from explorer.analysis import Findings, front_column
+from explorer.networks.quantities import QUANTITIES
 from explorer.pricing.prices import describe
 from explorer.reporting.front_view import FrontView
 from explorer.reporting.pages import as_json
-from explorer.reporting.tables import KEY_CHARACTERS
-from explorer.reporting.words import COSTS
+from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, known_costs
 
 MOST_LAYERS = 300
 """Points whose layers a page holds: expanding a network takes a millisecond or two."""
@@ -24,7 +24,8 @@ def front_data(view: FrontView) -> Markup:
     """The data of the script, as JSON that stands in a page."""
     findings = view.findings
     data = view.data() | _layers(findings)
-    data["costs"] = {cost: COSTS[cost] for cost in view.axes if cost != "accuracy"}
+    data["costs"] = {cost: QUANTITIES[cost].noun for cost in view.axes if cost != "accuracy"}
+    data["told"] = [ACCURACY_PERCENT, *(one.heading for one in known_costs(findings.points) if one.main)]
     data["runs"] = _runs(findings)
     data["command"] = _command(findings)
     return as_json(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
@@ -56,7 +57,7 @@ def _layers(findings: Findings) -> dict[str, Any]:
             tuple(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in row) for row in table.to_numpy()
         ]
         layers[int(point)] = [rows.setdefault(text, len(rows)) for text in texts]
-        columns = [str(column) for column in table.columns]
+        columns = [QUANTITIES[name].heading if name in QUANTITIES else name for name in map(str, table.columns)]
     return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns}
 
 

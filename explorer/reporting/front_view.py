@@ -17,8 +17,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
-from explorer.drawing.labels import ACCURACY, unit
+from explorer.drawing.labels import ACCURACY
 from explorer.drawing.plots import UNLIKELY
+from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
 
 WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
@@ -126,7 +127,7 @@ class FrontView:
             amounts = self.points[cost].to_numpy(dtype=float, na_value=math.nan)
             known = amounts[np.isfinite(amounts)]
             if len(set(known)) > 1:
-                scale, title = unit(cost, float(known.max()))
+                scale, title = QUANTITIES[cost].axis(float(known.max()))
                 axes[cost] = Axis.of(cost, title, amounts / scale, amounts[:, None] / scale)
         return axes
 
@@ -201,7 +202,8 @@ class FrontView:
             return ""
         x, y = self.x(self.axes[cost].shares[places]), self.y(self.axes["accuracy"].shares[places])
         steps = [f"M{x[0]:.1f} {y[0]:.1f}", *(f"H{right:.1f}V{up:.1f}" for right, up in zip(x[1:], y[1:], strict=True))]
-        return "".join([*steps, f"H{WIDTH - RIGHT:.1f}"])
+        end = LEFT if QUANTITIES[cost].more_is_better else WIDTH - RIGHT
+        return "".join([*steps, f"H{end:.1f}"])
 
     def labels(self, cost: str) -> list[Label]:
         """The names of the points on the front of a cost, as far as they find room."""
@@ -230,9 +232,10 @@ class FrontView:
         return self.bottom - shares * (self.bottom - self.top)
 
     def _front(self, cost: str) -> NDArray[np.int64]:
-        """The places of the points on the front of a cost, from the cheapest."""
+        """The places of the points on the front of a cost, from the best cost on."""
         places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
-        return places[np.lexsort((self.axes["accuracy"].shares[places], self.axes[cost].shares[places]))]
+        shares = self.axes[cost].shares[places] * (-1 if QUANTITIES[cost].more_is_better else 1)
+        return places[np.lexsort((self.axes["accuracy"].shares[places], shares))]
 
     @staticmethod
     def _placed(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]]) -> Label | None:

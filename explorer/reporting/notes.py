@@ -9,7 +9,8 @@ import pandas as pd
 from explorer.analysis import Findings, Interval
 from explorer.analysis.claims import Judged
 from explorer.analysis.effort import Effort
-from explorer.reporting.words import COSTS, SPACE, amount, percent
+from explorer.networks.quantities import QUANTITIES
+from explorer.reporting.words import SPACE, amount, percent
 from explorer.storage.record import StudyRecord
 
 MOST_NAMES = 8  # in a sentence
@@ -113,13 +114,13 @@ def cost_note(effort: Effort | None) -> str:
 def volume_notes(findings: Findings) -> list[str]:
     """What the fronts enclose, a sentence for each cost."""
     said = []
-    for cost in ("params", "macs"):
+    for cost in (cost for cost in findings.costs if QUANTITIES[cost].figure):
         found = findings.hypervolume(cost)
         if found is None:
             continue
         area, mean, reference = found.area, found.mean_accuracy, found.reference
         said.append(
-            f"The front of {COSTS[cost]} encloses a hypervolume of {with_ends(area, 100)} points of accuracy times doublings, from the reference "
+            f"The front of {QUANTITIES[cost].noun} encloses a hypervolume of {with_ends(area, 100)} points of accuracy times doublings, from the reference "
             f"point of {percent(reference.accuracy)} (guessing) and {amount(cost, reference.largest)}: over all budgets from "
             f"{amount(cost, reference.smallest)} up, the best affordable point has {with_ends(mean, 100)}{SPACE}% on average."
         )

@@ -103,6 +103,7 @@ def render(
             script_hash=code_hash,
             more=more(findings),
             panels=panels,
+            fronts=[panels[name] for name in panels if name.startswith("front_")],
             first=[panels[name] for name in ("map", "curve", "published") if name in panels],
             details=found,
             volumes=volume_notes(findings),

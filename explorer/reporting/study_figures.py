@@ -25,13 +25,12 @@ from explorer.analysis import (
 )
 from explorer.analysis.coordinates import Number
 from explorer.analysis.edf import edf, is_sample
-from explorer.analysis.fronts import LATENCY
 from explorer.analysis.surrogate import Surrogate
 from explorer.drawing import maps, model_plots, plots, population_plots
 from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
 from explorer.drawing.marks import CROWD
+from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
-from explorer.reporting.words import COSTS
 from explorer.spaces.space import label
 
 _FEWEST_ERRORS = 8  # points that have an error distribution function
@@ -49,16 +48,13 @@ def draw(findings: Findings) -> dict[str, Panel]:
         *_map(findings),
         _curve(findings),
         *_published(findings),
-        *(_front(findings, cost) for cost in findings.costs if cost in _FRONTS),
+        *(_front(findings, cost) for cost in findings.costs if QUANTITIES[cost].figure),
         *_surrogate(findings),
         *_parallel(findings),
         *_errors(findings),
         _learning_curves(findings),
     ]
     return {panel.name: panel for panel in panels}
-
-
-_FRONTS = {"params": "front_params", "macs": "front_macs", LATENCY: "front_latency"}
 
 
 def _map(findings: Findings) -> Iterator[Panel]:
@@ -105,7 +101,7 @@ def _curve(findings: Findings) -> Panel:
     """Accuracy against the cost that the study names; a line for each series where there are such."""
     record, frame = findings.record, findings.points
     against = record.study.plot.against
-    title = f"Accuracy against {COSTS[against]}"
+    title = f"Accuracy against {QUANTITIES[against].noun}"
     hollow = " Hollow marks miss some seeds." if (frame["state"] == "partly done").any() else ""
     if findings.shape == "series":
         caption = (
@@ -169,9 +165,9 @@ def _front(findings: Findings, cost: str) -> Panel:
         caption.append("Bars: 95 % intervals of some points of the front.")
     elif len(measured):
         caption.append("Bars: 95 % intervals.")
-    title = f"Pareto front of accuracy and {COSTS[cost]}"
+    title = f"Pareto front of accuracy and {QUANTITIES[cost].noun}"
     draw = partial(plots.front, findings.points, cost=cost, chosen=chosen_points(findings))
-    return panel(_FRONTS[cost], title, " ".join(caption), draw)
+    return panel(QUANTITIES[cost].figure, title, " ".join(caption), draw)
 
 
 def _learning_curves(findings: Findings) -> Panel:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from explorer.analysis import Findings, front_column, probability_column
+from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
 from explorer.reporting.words import missing
 from explorer.spaces.space import amount, label
 from explorer.storage.record import StudyRecord
@@ -17,12 +18,7 @@ from explorer.study.model import Study
 from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
-_MORE_COSTS = {
-    "activations": ("activations", 0, 1.0),
-    "memory_access_bytes": ("memory access, MiB", 2, 2**-20),
-    "latency_seconds": ("latency, ms", 3, 1e3),
-    "model_bytes": ("model size, MiB", 2, 2**-20),
-}  # title, decimals, factor
+ACCURACY_PERCENT = f"{ACCURACY.noun}, {ACCURACY.unit.name}"
 MOST_RUNS = 2_000  # rows that a page is still quick with
 KEY_CHARACTERS = 12
 
@@ -42,11 +38,12 @@ def measured_points(findings: Findings) -> Table:
     """The points with their accuracies and costs; each row has the identifier `point-NUMBER`."""
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
-    costs = {cost: (title, digits, factor) for cost, (title, digits, factor) in _MORE_COSTS.items() if cost in frame}
+    costs = known_costs(frame)
+    fronts = [quantity for quantity in costs if quantity.figure]
     measured = (
-        *("accuracy, %", "spread, points", "seeds done", "params", "FLOPs (multiply-adds)"),
-        *(title for title, _, _ in costs.values()),
-        *("front of params", "front of FLOPs"),
+        *(ACCURACY_PERCENT, "spread, points", "seeds done"),
+        *(quantity.heading for quantity in costs),
+        *(f"front of {quantity.noun}" for quantity in fronts),
     )
     rows = [
         [
@@ -55,10 +52,8 @@ def measured_points(findings: Findings) -> Table:
             _plus_minus(row),
             number(row["spread"], 2, 100),
             str(row["runs"]),
-            whole(row["params"]),
-            whole(row["macs"]),
-            *(number(row[cost], digits, factor) for cost, (_, digits, factor) in costs.items()),
-            *(_on_front(row, cost) for cost in ("params", "macs")),
+            *amounts(row, costs),
+            *(_on_front(row, quantity.key) for quantity in fronts),
             row["standing"] or UNKNOWN,
             _outcome(row),
         ]
@@ -75,6 +70,12 @@ def measured_points(findings: Findings) -> Table:
         rows,
         [f"point-{point}" for point in frame["point"]],
     )
+
+
+def known_costs(frame: pd.DataFrame) -> list[Quantity]:
+    """The costs that are known of some point."""
+    costs = [one for one in QUANTITIES.values() if one.key != ACCURACY.key]
+    return [one for one in costs if one.key in frame and frame[one.key].notna().any()]
 
 
 def _on_front(row: Mapping[Any, Any], cost: str) -> str:
@@ -95,24 +96,24 @@ def _names(record: StudyRecord) -> dict[str, str]:
 def dropped_points(findings: Findings) -> Table:
     """The points that were not trained, with the reasons."""
     names, frame = _names(findings.record), findings.table
+    costs = [one for one in known_costs(frame) if one.main]
     dropped = frame[frame["state"].isin(["infeasible", "over budget", "merged"])]
     rows = [
         [
             *(cell(row[key]) for key in names),
-            whole(row["params"]),
-            whole(row["macs"]),
+            *amounts(row, costs),
             str(row["state"]),
             str(row["reason"]),
         ]
         for row in dropped.to_dict(orient="records")
     ]
-    numbers = ("params", "FLOPs (multiply-adds)")
+    numbers = tuple(quantity.heading for quantity in costs)
     return Table("", (*names.values(), *numbers, "state", "reason"), frozenset(numbers), rows)
 
 
 def trained_runs(runs: pd.DataFrame) -> Table:
     """The runs, from `analysis.runs_table`. Of more than `MOST_RUNS` those that are not done: the others are in the files."""
-    numbers = ("seed", "accuracy, %", "seconds", "images/s", "peak memory, MiB")
+    numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     shown = runs if len(runs) <= MOST_RUNS else runs[runs["state"] != "done"]
     rows = [
@@ -203,6 +204,11 @@ def _quantity(value: Any) -> str:  # noqa: ANN401 (a number, or None, NaN or NA)
 def _plus_minus(row: Mapping[Any, Any]) -> str:
     accuracy, half = number(row["accuracy"], 1, 100), (row["high"] - row["low"]) / 2
     return accuracy if math.isnan(half) else f"{accuracy} \N{PLUS-MINUS SIGN} {100 * half:.1f}"
+
+
+def amounts(row: Mapping[Any, Any], quantities: Sequence[Quantity]) -> list[str]:
+    """What a point has of each quantity, in its unit."""
+    return [UNKNOWN if pd.isna(row[one.key]) else one.text(row[one.key]) for one in quantities]
 
 
 def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)

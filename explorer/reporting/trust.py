@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 
 from explorer.analysis import Interval
-from explorer.certification.model import ENOUGH_POINTS, FACTORS, Certificate
+from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification.statistics import BEST, above_macs, complete, rankers
-from explorer.reporting.words import with_interval
+from explorer.networks.quantities import QUANTITIES
+from explorer.reporting.words import listed, with_interval
 from explorer.storage.record import StudyRecord
 from explorer.training.recipe import Budget, Recipe
 
@@ -16,7 +17,8 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
     """How far runs of so many times the certificate's budget can be trusted."""
     found = rankers(certificate)
     rows = found.drop_duplicates("ranker").set_index("ranker").to_dict(orient="index")
-    ceiling, macs, params = (rows[name] for name in ("ceiling", "macs", "params"))
+    ceiling, flops = rows["ceiling"], QUANTITIES["macs"].noun
+    alone = listed([f"{QUANTITIES[cost].noun} alone with {rows[cost]['kendall']:.2f}" for cost in COSTS])
     short = found[(found["ranker"] == "accuracy") & (found["factor"] == factor)].iloc[0].to_dict()
     above = [
         f"{found.estimate:+.2f} ({found.low:+.2f} to {found.high:+.2f}) at {other}x, {_verdict(found)}"
@@ -29,17 +31,16 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
         (
             f"One run of {passes} of {budget.images:,} images ranks {len(complete(certificate))} points of {certificate.space} on "
             f"{certificate.data} as runs of {longest} epochs do with Kendall's tau {with_interval(short, 'kendall')}; another seed of "
-            f"the long runs does with {with_interval(ceiling, 'kendall')}, FLOPs alone with {macs['kendall']:.2f} and params alone with "
-            f"{params['kendall']:.2f}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
+            f"the long runs does with {with_interval(ceiling, 'kendall')}, {alone}. Of the {BEST} best points it keeps {short['kept']:.1f}, another seed of the long runs {ceiling['kept']:.1f}."
         ),
-        f"Kendall's tau of short runs less that of FLOPs alone, on the same points, by multiples of {certificate.budget.short}: {'; '.join(above)}.",
+        f"Kendall's tau of short runs less that of {flops} alone, on the same points, by multiples of {certificate.budget.short}: {'; '.join(above)}.",
     ]
     pairs = next((one for one in certificate.pairs if one.factor == factor), None)
     if pairs and pairs.total:
         rest = pairs.total - pairs.same - pairs.opposite
         said.append(
             f"Of {pairs.total} pairs of points that {seeds} long runs each separate, {pairs.same} are separated the same way by {seeds} runs "
-            f"of this budget each; not separated: {rest}; separated the other way: {pairs.opposite}. FLOPs alone order {pairs.by_macs} of them the same way."
+            f"of this budget each; not separated: {rest}; separated the other way: {pairs.opposite}. {flops} alone order {pairs.by_macs} of them the same way."
         )
     return said
 
@@ -73,4 +74,4 @@ def no_certificate(record: StudyRecord) -> str:
 def _verdict(above: Interval) -> str:
     if not above.separated:
         return "not separated"
-    return "runs rank better" if above.estimate > 0 else "FLOPs rank better"
+    return f"{'runs' if above.estimate > 0 else QUANTITIES['macs'].noun} rank better"

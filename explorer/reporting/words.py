@@ -8,18 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.drawing.labels import prefixed
+from explorer.networks.quantities import COUNT, QUANTITIES, main_costs, prefixed
 
 SPACE = "\N{NO-BREAK SPACE}"
-COSTS = {
-    "params": "params",
-    "macs": "FLOPs",
-    "activations": "activations",
-    "model_bytes": "model size",
-    "memory_access_bytes": "memory access",
-    "peak_activation_bytes": "peak activations",
-    "latency_seconds": "latency",
-}
 
 
 def percent(share: float) -> str:
@@ -42,14 +33,19 @@ def amount(cost: str, low: float, high: float | None = None) -> str:
     return " to ".join(f"{number}{SPACE}{unit}" for number, unit in scaled)
 
 
+def costs_in_words(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """What a point costs, in a sentence: `364 k params and 6.40 M FLOPs`."""
+    known = [quantity.key for quantity in main_costs() if not missing(row[quantity.key])]
+    return listed([amount(cost, row[cost]) for cost in known])
+
+
 def _scaled(cost: str, value: float) -> tuple[str, str]:
     """An amount with three digits, and its unit."""
-    if cost == "latency_seconds":
-        return _digits(1e3 * value), "ms of latency"
-    if cost.endswith("bytes"):
-        return _digits(value / 2**20), f"MiB of {COSTS[cost]}"
+    quantity = QUANTITIES[cost]
+    if quantity.unit is not COUNT:
+        return _digits(value / quantity.unit.scale), f"{quantity.unit.name} of {quantity.noun}"
     scale, prefix = prefixed(float(f"{value:.3g}"))
-    return _digits(value / scale), f"{prefix} {COSTS[cost]}".strip()
+    return _digits(value / scale), f"{prefix} {quantity.noun}".strip()
 
 
 def _digits(value: float) -> str:

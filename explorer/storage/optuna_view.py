@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL
 
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import main_amounts
 from explorer.spaces.space import label
 from explorer.storage.database import engine_options
 from explorer.storage.runs import Result
@@ -76,12 +77,7 @@ class View:
         if results:
             attributes["state"] = "done" if accuracies else "failed"
         if point.network is not None:
-            cost = point.cost
-            attributes |= {
-                "params": cost.params,
-                "macs": cost.macs,
-                "network": point.network.digest[:12],
-            } | point.derived
+            attributes |= main_amounts(point.network) | {"network": point.network.digest[:12]} | point.derived
         if accuracies:
             attributes |= {"accuracy": mean(accuracies), "seeds": len(accuracies)}
         if len(accuracies) > 1:

@@ -18,7 +18,7 @@ class StudyRecord:
     where there is none), a column for each quantity that the space derives, `input_pixels` and `image_pixels` (pixels: of the network's
     input and of the data; NA where it is not known), `state` (`planned`, `infeasible`, `over budget` or `merged`),
     `reason` (text, empty when planned), `network` (digest), `same_as` (number of the point that it is merged into, or NA),
-    and `params`, `macs`, `activations`, `model_bytes` (Int64, NA when infeasible).
+    and every quantity that a network gives, such as `params` and `macs` (Int64, NA when infeasible).
 
     `runs` has one row for each seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`,
     `failed`, `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry an epoch), `correct` and

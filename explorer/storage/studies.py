@@ -12,7 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.layers import QUANTITIES
+from explorer.networks.quantities import computed
 from explorer.storage.database import Database
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import unpacked
@@ -34,7 +34,6 @@ RUN_COLUMNS = (
     "finished",
     "host",
 )
-WHOLE = ("same_as", "input_pixels", "image_pixels", *QUANTITIES)  # columns of points that are whole numbers or NA
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,12 @@ def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     grid = list(study.grid())
     for key in study.varied:
         frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=_dtype(grid, key))
+    whole = ("same_as", "input_pixels", "image_pixels", *computed())  # whole numbers or NA
     # Studies that an earlier version stored have fewer columns.
-    for column, nothing in ({"series": ""} | dict.fromkeys(WHOLE, pd.NA)).items():
+    for column, nothing in ({"series": ""} | dict.fromkeys(whole, pd.NA)).items():
         if column not in frame:
             frame[column] = nothing
-    return frame.astype(dict.fromkeys(WHOLE, "Int64"))
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _dtype(grid: list[dict[str, Any]], key: str) -> str | None:

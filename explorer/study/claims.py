@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from explorer.networks.layers import Quantity
+from explorer.errors import unknown
+from explorer.networks.quantities import QUANTITIES, computed
 
 
 def _plain(value: object) -> object:
     """Lists of a file become tuples, which can be compared, hashed and kept."""
     return tuple(map(_plain, value)) if isinstance(value, list) else value
 
+
+def _known_cost(name: str, info: ValidationInfo) -> str:
+    costs = [key for key in computed() if not QUANTITIES[key].more_is_better]
+    if name not in costs:
+        raise unknown(f"cost in {info.field_name}", name, costs)
+    return name
+
+
+CostName = Annotated[str, AfterValidator(_known_cost)]
+"""A quantity that a network gives."""
 
 Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_plain)]
 
@@ -69,14 +80,14 @@ class BestAtEqualCost(Claim):
 
     form: Literal["best at equal cost"]
     series: str
-    cost: Quantity
+    cost: CostName
 
 
 class RisesWith(Claim):
     """Over all points, accuracy is ordered as a cost is: Kendall's tau is above 0."""
 
     form: Literal["rises with"]
-    cost: Quantity
+    cost: CostName
 
 
 AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith, Field(discriminator="form")]

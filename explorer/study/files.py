@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.layers import QUANTITIES
+from explorer.networks.quantities import computed
 from explorer.spaces.space import label, rule
 from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Value
 from explorer.study.model import Plot, Range, Study, Triangle
@@ -106,7 +106,7 @@ def _check_space(study: Study) -> None:
     space = study.design_space
     if study.plot.published is not None:
         published_curve_file(study.plot.published)
-    limits = (*QUANTITIES, *space.derived)
+    limits = (*computed(), *space.derived)
     for key in study.constraints:
         if key not in limits:
             raise unknown("key of constraints", key, limits)

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from explorer.errors import ExplorerError
-from explorer.networks.layers import Quantity
 from explorer.spaces import find_space
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label, rule
-from explorer.study.claims import AnyClaim, Value
+from explorer.study.claims import AnyClaim, CostName, Value
 from explorer.training.recipe import Budget, Recipe
 
 
@@ -82,7 +81,7 @@ class Triangle(Model):
 class Plot(Model):
     """How the curve is drawn: against which cost, and the published curve that stands beside it."""
 
-    against: Quantity = "params"
+    against: CostName = "params"
     published: str | None = None
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from explorer.errors import ExplorerError, Infeasible
-from explorer.networks.layers import QUANTITIES, Cost
+from explorer.networks.layers import Cost
 from explorer.networks.network import Network
+from explorer.networks.quantities import computed
 from explorer.spaces.space import amount
 from explorer.study.model import Range, Study, thinned
 from explorer.training.recipe import Budget
@@ -93,8 +94,8 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     columns["reason"] = [point.reason for point in points]
     columns["network"] = [point.network.digest if point.network else None for point in points]
     columns["same_as"] = pd.array([point.same_as for point in points], dtype="Int64")
-    for quantity in QUANTITIES:
-        amounts = [point.network.amount(quantity) if point.network else None for point in points]
+    for quantity, compute in computed().items():
+        amounts = [compute(point.network) if point.network else None for point in points]
         columns[quantity] = pd.Series(amounts, dtype="Int64")
     return pd.DataFrame(columns)
 
@@ -128,7 +129,7 @@ def _amount(point: Point, key: str) -> float:
         derived: float = point.derived[key]
         return derived
     assert point.network is not None
-    return point.network.amount(key)  # type: ignore[arg-type]  # the study file was checked for it
+    return computed()[key](point.network)
 
 
 def _excess(key: str, value: float, limits: Range) -> str:

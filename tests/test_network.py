@@ -4,10 +4,21 @@ import torch
 import torch.fx.passes.shape_prop
 
 from explorer.errors import Infeasible
-from explorer.networks.layers import BatchNorm, Conv, Cost, GlobalAveragePool, MaxPool, ReLU, Shape, Slice
+from explorer.networks.layers import (
+    BatchNorm,
+    Conv,
+    Cost,
+    DropConnect,
+    GlobalAveragePool,
+    MaxPool,
+    ReLU,
+    Shape,
+    Slice,
+)
 from explorer.networks.modules import Averaged, Convolution, Depthwise, Dropped, Rectifier
 from explorer.networks.network import Network, Repeat, Residual, chain, concat
 from explorer.spaces import find_space
+from explorer.spaces.efficientnet import Gate
 
 
 def network(body, size=16):
@@ -123,6 +134,46 @@ def test_a_repeat_is_the_chain_of_its_blocks():
     module = repeated.build()
     assert sum(parameter.numel() for parameter in module.parameters()) == repeated.cost.params
     assert network(chain(stem=Conv(4, 1), blocks=Repeat(block, 0))).digest == network(chain(stem=Conv(4, 1))).digest
+
+
+def drop_rates(body):
+    """Of each dropping module in the built network, by its dotted path."""
+    modules = network(chain(stem=Conv(4, 1), blocks=body)).build().body.blocks.named_modules()
+    return {path: part.rate for path, part in modules if isinstance(part, Dropped)}
+
+
+DROP = DropConnect(0.25, growth=0.125)
+HOLDERS = {
+    "chain": (chain(drop=DROP), "drop"),
+    "concat": (chain(both=concat(left=chain(conv=Conv(2, 1), drop=DROP), right=Conv(2, 1))), "both.left.drop"),
+    "gate": (Gate(chain(average=GlobalAveragePool(), drop=DROP)), "gate.drop"),
+    "residual": (Residual(Conv(4, 1), shortcut=chain(drop=DROP)), "shortcut.drop"),
+    "residual in a concat": (concat(only=Residual(chain(drop=DROP))), "only.body.drop"),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_drop_rates_grow_in_a_repeat_whatever_holds_the_layer(holder):
+    block, path = HOLDERS[holder]
+    assert drop_rates(Repeat(block, 3)) == {f"0.{path}": 0.25, f"1.{path}": 0.375, f"2.{path}": 0.5}
+
+
+def test_drop_rates_go_on_growing_through_nested_repeats():
+    def rates(body):
+        return list(drop_rates(body).values())
+
+    inner = Repeat(Residual(chain(conv=Conv(4, 1), drop=DROP)), 2)
+    assert rates(Repeat(inner, 3)) == [0.25 + 0.125 * place for place in range(6)]
+    assert rates(Repeat(chain(inner=concat(only=inner), own=DROP), 2)) == [0.25, 0.375, 0.25, 0.5, 0.625, 0.375]
+    assert rates(Repeat(Repeat(inner, 2), 2)) == [0.25 + 0.125 * place for place in range(8)]
+
+
+def test_a_layer_that_is_alike_everywhere_is_not_made_again():
+    block = Residual(chain(sides=concat(a=Conv(2, 1), b=Conv(2, 3, padding=1)), gate=Gate(GlobalAveragePool())))
+    assert block.at(7) is block
+    dropped = Residual(chain(drop=DROP), shortcut=Conv(4, 1))
+    assert dropped.at(2) == Residual(chain(drop=DropConnect(0.5)), shortcut=Conv(4, 1))
+    assert dropped.at(2).shortcut is dropped.shortcut
 
 
 def test_a_repeat_takes_an_array_of_times():

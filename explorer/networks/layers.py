@@ -106,7 +106,7 @@ class Layer(ABC):
         return shape.elements + out.elements + self.cost(shape, out).params
 
     def at(self, place: int) -> Layer:  # noqa: ARG002 (alike at every place unless a kind says otherwise)
-        """The layer as it stands `place` blocks behind its first occurrence in a repeat."""
+        """The layer as it stands in a repeat, `place` blocks after the first one."""
         return self
 
     @abstractmethod

@@ -11,9 +11,9 @@ import json
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -121,6 +121,19 @@ class Combinator(Layer):
         """The canonical form, given those of the parts."""
         return [self.kind, parts]
 
+    def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
+        """The same combinator of other parts, which are fields of these names unless a combinator says otherwise."""
+        return replace(self, **dict(parts))  # type: ignore[type-var]
+
+    def at(self, place: int) -> Self:
+        """The combinator of its parts as they stand there; itself where none of them changes."""
+        parts, changed = [], False
+        for name, part in self.parts():
+            moved = part.at(place)
+            parts.append((name, moved))
+            changed |= moved is not part
+        return self.rebuilt(tuple(parts)) if changed else self
+
     def output(self, shape: Shape) -> Shape:
         """The shape that comes out when `shape` goes in."""
         return self.trace("", shape).output
@@ -138,20 +151,30 @@ class Combinator(Layer):
 
 
 @dataclass(frozen=True)
-class Chain(Combinator):
-    """Layers one after another."""
+class Several(Combinator):
+    """A combinator of any number of layers, each with a name."""
 
     named: tuple[tuple[str, Layer], ...]
+
+    def parts(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers in order, by name."""
+        return self.named
+
+    def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
+        """The same combinator of other layers."""
+        return type(self)(parts)
+
+
+@dataclass(frozen=True)
+class Chain(Several):
+    """Layers one after another."""
+
     kind = "chain"
 
     @property
     def notation(self) -> str:
         """The parts in order."""
         return " > ".join(self._notations())
-
-    def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The layers in order, by name."""
-        return self.named
 
     def trace(self, name: str, shape: Shape) -> Node:
         """Each part takes what the one before it gives."""
@@ -164,45 +187,27 @@ class Chain(Combinator):
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """`torch.nn.Sequential`."""
-        from torch import nn
-
-        return nn.Sequential(modules)
+        return _sequential(modules)
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        """Each part holds its input, and from the second part on there is also that of the chain where it is kept."""
-        most, waiting = node.input.elements, 0
-        # A part without parts of its own, such as a repeat of no blocks, hands its input on.
-        parts = [part for part in node.parts if part.parts or not isinstance(part.layer, Combinator)]
-        for part in parts:
-            most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
-            waiting = node.input.elements if keep else 0
-        return most
-
-    def at(self, place: int) -> Chain:
-        """The chain of the parts as they stand there."""
-        return Chain(tuple((name, part.at(place)) for name, part in self.named))
+        """That of the parts in order."""
+        return _live_in_order(node, keep=keep)
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """Chains within chains are one chain, and a chain of one is that one."""
-        flat = [inner for part in parts for inner in (part[1] if part[0] == self.kind else [part])]
-        return flat[0] if len(flat) == 1 else [self.kind, flat]
+        return _chained(parts)
 
 
 @dataclass(frozen=True)
-class Concat(Combinator):
+class Concat(Several):
     """Layers side by side on the same input; their channels are put one after another."""
 
-    named: tuple[tuple[str, Layer], ...]
     kind = "concat"
 
     @property
     def notation(self) -> str:
         """The parts between brackets."""
         return "[" + " | ".join(self._notations()) + "]"
-
-    def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The layers side by side, by name."""
-        return self.named
 
     def trace(self, name: str, shape: Shape) -> Node:
         """Every part takes the same input; their outputs must agree in size."""
@@ -275,10 +280,6 @@ class Residual(Combinator):
         shortcut = node.output.elements + node.parts[1].live(keep=keep)
         return maximum(maximum(body, shortcut), 2 * node.output.elements + (node.input.elements if keep else 0))
 
-    def at(self, place: int) -> Residual:
-        """The sum of body and shortcut as they stand there."""
-        return Residual(self.body.at(place), self.shortcut and self.shortcut.at(place))
-
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """Calls both on the input and adds."""
         from explorer.networks.modules import Summed
@@ -290,11 +291,14 @@ class Residual(Combinator):
 class Repeat(Combinator):
     """A block that keeps its shape, several times in a row; how often may be an array.
 
-    For a single number it is the chain of that many blocks, and has that chain's canonical form.
+    For a single number it is the chain of that many blocks, and has that chain's canonical form. `before` is the number of
+    blocks before its first one where it stands in a repeat itself: block j of `times` in the outer block i is at place
+    i * times + j, so what grows from block to block goes on growing.
     """
 
     block: Layer
     times: Int
+    before: Int = 0
     kind = "repeat"
 
     @property
@@ -317,13 +321,17 @@ class Repeat(Combinator):
             raise ValueError(f"repeat: the block makes {block.output} of {shape}")
         if isinstance(self.times, np.ndarray):
             return Node(name, self, shape, shape, (block,), self.times)
-        blocks = tuple(trace(str(place), self.block.at(place), shape) for place in range(self.times))
+        blocks = tuple(trace(str(place), self.block.at(self.before + place), shape) for place in range(self.times))
         return Node(name, self, shape, shape, blocks)
 
+    def at(self, place: int) -> Repeat:
+        """The repeat behind `place` others of as many blocks."""
+        return replace(self, before=place * self.times) if place else self
+
     def live(self, node: Node, *, keep: bool) -> Int:
-        """As of a chain of the blocks."""
+        """That of the blocks in order."""
         if not isinstance(node.times, np.ndarray):
-            return Chain(()).live(node, keep=keep)
+            return _live_in_order(node, keep=keep)
         (block,) = node.parts
         first = block.live(keep=keep)
         later = block.live() + (node.input.elements if keep else 0)
@@ -332,11 +340,11 @@ class Repeat(Combinator):
 
     def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
         """`torch.nn.Sequential`."""
-        return Chain(()).join(modules)
+        return _sequential(modules)
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """That of a chain of the blocks."""
-        return Chain(()).canonical_form(parts)
+        return _chained(parts)
 
 
 @dataclass(frozen=True)
@@ -413,6 +421,29 @@ def trace(name: str, layer: Layer, shape: Shape) -> Node:
         return Node(name, layer, shape, layer.output(shape))
     except Infeasible as error:
         raise Infeasible(_named(name, layer, error)) from None
+
+
+def _sequential(modules: OrderedDict[str, nn.Module]) -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(modules)
+
+
+def _live_in_order(node: Node, *, keep: bool) -> Int:
+    """Each part holds its input, and from the second part on there is also that of the node where it is kept."""
+    most, waiting = node.input.elements, 0
+    # A part without parts of its own, such as a repeat of no blocks, hands its input on.
+    parts = [part for part in node.parts if part.parts or not isinstance(part.layer, Combinator)]
+    for part in parts:
+        most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
+        waiting = node.input.elements if keep else 0
+    return most
+
+
+def _chained(parts: list[list[Any]]) -> list[Any]:
+    """The canonical form of a chain: those of its parts, without chains within chains; of one part, that part's."""
+    flat = [inner for part in parts for inner in (part[1] if part[0] == Chain.kind else [part])]
+    return flat[0] if len(flat) == 1 else [Chain.kind, flat]
 
 
 def _named(name: str, layer: Layer, error: Infeasible) -> str:

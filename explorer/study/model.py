@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from explorer.spaces import find_space
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label, rule
 from explorer.study.claims import AnyClaim, CostName, Value
+from explorer.training.identity import Later, identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 
@@ -94,8 +93,8 @@ class Study(Model):
     preset: str
     fixed: dict[str, Value] = {}
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
-    simplex: Triangle | None = None
-    points: list[dict[str, Value]] = []
+    simplex: Annotated[Triangle | None, Later(neutral=None)] = None
+    points: Annotated[list[dict[str, Value]], Later(neutral=[])] = []
     constraints: dict[str, Range] = {}
     data: str = "proxy"
     recipe: Recipe = Recipe()
@@ -113,10 +112,8 @@ class Study(Model):
     @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
-        settings = self.model_dump(mode="json", exclude={"name", "title", "plot", "claims", "text", "data"})
-        # These came later: where they are not used, the study is the one that it was before.
-        settings = {key: value for key, value in settings.items() if value or key not in {"simplex", "points"}}
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        beside = {"name", "title", "plot", "claims", "text", "data"}
+        return key_of({key: value for key, value in identity(self).items() if key not in beside})
 
     @property
     def varied(self) -> Mapping[str, Sequence[Value | None]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from explorer.networks.network import Network
+from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 
@@ -39,10 +38,10 @@ class Run:
         return {
             "network": self.network.digest,
             "data": self.data_fingerprint,
-            "recipe": self.recipe.model_dump(),
-            "budget": self.budget.model_dump(),
+            "recipe": identity(self.recipe),
+            "budget": identity(self.budget),
             "seed": self.seed,
-            "numerics": asdict(self.numerics),
+            "numerics": identity(self.numerics),
         }
 
     @property
@@ -54,4 +53,4 @@ class Run:
     @cached_property
     def key(self) -> str:
         """SHA-256, in hexadecimal, of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return key_of(self.settings)

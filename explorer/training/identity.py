@@ -1,0 +1,50 @@
+"""The identity of a run or a study: a hash of its settings that stays the same when a later version adds a setting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Later:
+    """Marks a field that was added after keys were first stored: `blur: Annotated[float, Later(neutral=0)] = 0`.
+
+    Keys leave the field out while it has the neutral value, with which everything is as before the field existed.
+    """
+
+    neutral: Any
+
+
+def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
+    """A setting as plain data, down to the fields of models and dataclasses; `Later` fields only where not neutral."""
+    kind: type[Any] = type(value)
+    if issubclass(kind, BaseModel) or is_dataclass(kind):
+        parts = ((name, getattr(value, name), later) for name, later in _fields(kind).items())
+        return {name: identity(part) for name, part, later in parts if later is None or part != later.neutral}
+    if isinstance(value, Mapping):
+        return {name: identity(part) for name, part in value.items()}
+    return [identity(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def _fields(kind: type[Any]) -> dict[str, Later | None]:
+    """The fields of a model or dataclass, and how they are marked."""
+    marks: dict[str, Sequence[Any]]
+    if issubclass(kind, BaseModel):
+        marks = {name: field.metadata for name, field in kind.model_fields.items() if not field.exclude}
+    else:
+        hints = get_type_hints(kind, include_extras=True)
+        marks = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(kind)}
+    return {name: next((mark for mark in found if isinstance(mark, Later)), None) for name, found in marks.items()}
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of settings as plain data."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -33,7 +33,7 @@ from explorer.machine import cores, load_average
 from explorer.networks.network import Network
 from explorer.spaces import find_space
 from explorer.spaces.space import Space
-from explorer.sweeping.latency import BUSY
+from explorer.sweeping.timing import BUSY
 from explorer.training.engine import SETTINGS, execute
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run

@@ -4,7 +4,7 @@ From Python, what the commands do:
 
 - costs: `describe` (a layer table), `price` (design points, one or arrays of them), `price_space` and `fit` (whole spaces)
 - accuracies: `load_study`, `sweep` (returns a frame with one row a point)
-- one run: `export`, `images`
+- one run: `export`, `images`; the networks of a study: `latency`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from explorer.pricing.prices import describe, price
     from explorer.pricing.space import price_space
     from explorer.study.files import load_study
+    from explorer.sweeping.latency import latency
 
 __all__ = [
     "ExplorerError",
@@ -31,6 +32,7 @@ __all__ = [
     "export",
     "fit",
     "images",
+    "latency",
     "load_study",
     "maps",
     "plots",
@@ -46,6 +48,7 @@ _HOMES = {
     "export": "explorer.exporting.export",
     "fit": "explorer.pricing.fitting",
     "images": "explorer.exporting.image_sheet",
+    "latency": "explorer.sweeping.latency",
     "load_study": "explorer.study.files",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",

@@ -65,17 +65,17 @@ def test_describe_fails_where_fvcore_counts_something_else(capsys, monkeypatch):
 
 
 def test_describe_measures(capsys, monkeypatch):
-    from explorer.sweeping import latency
+    from explorer.sweeping import timing
 
-    found = [latency.Latency(1, 2, 0.0015, 0.00125, 0.0175, 9), latency.Latency(64, 2, 0.128, 0.1, 1.5, 8)]
-    monkeypatch.setattr(latency, "measure", lambda _, threads: found[: threads + 1])
+    found = [timing.BatchTime(1, 2, 0.0015, 0.00125, 0.0175, 9), timing.BatchTime(64, 2, 0.128, 0.1, 1.5, 8)]
+    monkeypatch.setattr(timing, "measure", lambda _, threads: found[: threads + 1])
     monkeypatch.setattr("explorer.machine.load_average", lambda: 0.5)
     code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
     assert code == 0
     assert "warning: this machine is busy (load average 0.50 a core)" in out
     assert re.search(r"1 +2 +1\.500 +1\.250 to 17\.500 +667 +9", out)
     assert re.search(r"64 +2 +128\.000 +100\.000 to 1,500\.000 +500 +8", out)
-    assert f"{latency.this_machine()}, channels last, eager, untrained weights" in out
+    assert f"{timing.this_machine()}, channels last, eager, untrained weights" in out
 
 
 def test_describe_exports(capsys, tmp_path):

@@ -13,12 +13,13 @@ from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import plan
-from explorer.sweeping import latency
-from explorer.sweeping.latency import BATCHES, Latency, Machine, busy, measure, stored_rows, study_networks, unmeasured
+from explorer.sweeping import timing
+from explorer.sweeping.latency import stored_rows, study_networks, unmeasured
+from explorer.sweeping.timing import BATCHES, BatchTime, Machine, busy, measure
 
 SMALL = find_space("efficientnet").point("cifar").expand()
 MACHINE = Machine("a processor", "2.13.0")
-MEASURED = [Latency(batch, 1, 0.5, 0.4, 0.6, 7) for batch in BATCHES]
+MEASURED = [BatchTime(batch, 1, 0.5, 0.4, 0.6, 7) for batch in BATCHES]
 
 
 def small_study(**changes):
@@ -52,7 +53,7 @@ def quickly(monkeypatch):
         seen.append((network.digest, threads))
         return measure(network, threads, seconds=0.0)
 
-    monkeypatch.setattr(latency, "measure", quick)
+    monkeypatch.setattr(timing, "measure", quick)
     return seen
 
 
@@ -62,7 +63,7 @@ def test_a_network_is_measured():
     assert (one.batch, many.batch, one.threads) == (1, 16, 1)
     for found in (one, many):
         assert 0 < found.lower_seconds <= found.median_seconds <= found.upper_seconds
-        assert found.repeats >= latency.FEWEST
+        assert found.repeats >= timing.FEWEST
         assert found.images_per_second == found.batch / found.median_seconds
     assert many.median_seconds > one.median_seconds
     assert torch.get_num_threads() == before
@@ -70,7 +71,7 @@ def test_a_network_is_measured():
 
 def test_repeats_fill_the_time_after_a_warm_up(monkeypatch):
     looks = iter(range(1000))
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(looks) / 100)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(looks) / 100)
     (found,) = measure(SMALL, batches=(1,), seconds=0.6)
     # Looking at the clock takes 10 ms and is done three times a repeat, but for the first few, of which there are always five.
     assert found.repeats == 22
@@ -153,7 +154,7 @@ def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, qu
     assert "small: 2 networks to measure, about 9 s" in out
     lines = [line for line in out.splitlines() if re.search(r"1-4 +[\d,]+ +[\d,]+ +[\d,.]+ +[\d,.]+ *$", line)]
     assert [line.split(",")[0].strip() for line in lines] == ["0.25", "0.5"]  # the cheapest first
-    assert str(latency.this_machine()) in out
+    assert str(timing.this_machine()) in out
     assert len(quickly) == 2
     stored = ledger.latencies.of("small")
     assert stored["batch"].tolist() == [1, 64] * 2
@@ -167,14 +168,14 @@ def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, qu
 
 
 def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly, monkeypatch):
-    quick = latency.measure
+    quick = timing.measure
 
     def interrupted(*what):
         if quickly:
             raise KeyboardInterrupt
         return quick(*what)
 
-    monkeypatch.setattr(latency, "measure", interrupted)
+    monkeypatch.setattr(timing, "measure", interrupted)
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 130
@@ -183,7 +184,7 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
 
 
 def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypatch):
-    monkeypatch.setattr("explorer.machine.load_average", lambda: 0.875)
+    monkeypatch.setattr("explorer.sweeping.latency.load_average", lambda: 0.875)
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 0

@@ -21,7 +21,7 @@ from explorer.analysis.fronts import (
     reference,
 )
 from explorer.analysis.importance import importance
-from explorer.analysis.latencies import Latency
+from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
 from explorer.analysis.shapes import Shape, classes, shape
 from explorer.analysis.standing import published_choices, standings
@@ -39,7 +39,7 @@ class Findings:
     def __init__(self, record: StudyRecord, latencies: pd.DataFrame | None = None) -> None:
         """Of a study's record, and of its networks' latencies as `ledger.latencies.of` gives them, where any were measured."""
         self.record = record
-        self.latency = Latency.of(latencies)
+        self.latency = StudyLatencies.of(latencies)
 
     @cached_property
     def accuracies(self) -> Accuracies:

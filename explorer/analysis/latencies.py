@@ -10,7 +10,7 @@ _CONDITIONS = ["processor", "torch", "dtype", "batch", "threads"]
 
 
 @dataclass(frozen=True)
-class Latency:
+class StudyLatencies:
     """Median seconds of a batch by network digest, and under which conditions they were taken."""
 
     seconds: pd.Series[float]
@@ -27,7 +27,7 @@ class Latency:
         return f"batches of {self.batch} on {threads}, {self.dtype}, {self.processor}, torch {self.torch}"
 
     @classmethod
-    def of(cls, latencies: pd.DataFrame | None) -> Latency | None:
+    def of(cls, latencies: pd.DataFrame | None) -> StudyLatencies | None:
         """The conditions that most networks were measured under, the smallest batch first; None where nothing was measured.
 
         `latencies` are those of `ledger.latencies.of`.

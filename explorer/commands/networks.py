@@ -80,7 +80,7 @@ def _check_options(network: Network, latency: bool, threads: int | None, onnx: P
     if threads is not None and not latency:
         raise ExplorerError(f"--threads {threads} says how --latency measures: give both")
     if threads is not None:
-        from explorer.sweeping.latency import check_threads
+        from explorer.sweeping.timing import check_threads
 
         check_threads(threads)
     if onnx or torch:
@@ -141,7 +141,7 @@ def _print_check(screen: Console, check: CostCheck) -> None:
 def _print_latency(screen: Console, network: Network, threads: int) -> None:
     from explorer.machine import load_average
     from explorer.networks.quantities import LATENCY
-    from explorer.sweeping.latency import busy, measure, this_machine
+    from explorer.sweeping.timing import busy, measure, this_machine
 
     warning = busy(load_average())
     if warning:

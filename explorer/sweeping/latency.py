@@ -1,108 +1,92 @@
-"""Latency: how long a network takes for a batch of images. It is a measurement of a machine, taken while nothing trains."""
+"""Latencies of a study's networks: measured on this machine, and stored."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from explorer import analysis
 from explorer.errors import ExplorerError
-from explorer.machine import cores, processor, torch_threads
+from explorer.machine import load_average
 from explorer.networks.network import Network
-from explorer.storage.ledger import Ledger
+from explorer.networks.quantities import main_costs
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.study.plan import plan
-
-BATCHES = (1, 64)
-SECONDS = 2.0  # for the repeats of a batch
-WARM_UP_SECONDS = 0.3
-FEWEST = 5  # repeats, however long they take
-BUSY = 0.3  # load average for each core from which on others' work shows in what is measured
+from explorer.sweeping import timing
+from explorer.sweeping.timing import BATCHES, BatchTime, Machine
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What computes: processor, version of torch, arithmetic. Latencies of one machine can be compared."""
+class MeasuredStudy:
+    """Latencies of a study's networks on one machine.
 
-    processor: str
-    torch: str
-    dtype: str = "float32"
-
-    def __str__(self) -> str:
-        return f"{self.processor}, torch {self.torch}, {self.dtype}"
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Seconds that a batch takes on so many threads: median and quartiles over the repeats."""
-
-    batch: int
-    threads: int
-    median_seconds: float
-    lower_seconds: float
-    upper_seconds: float
-    repeats: int
-
-    @property
-    def images_per_second(self) -> float:
-        """Images a second at the median."""
-        return self.batch / self.median_seconds
-
-
-def this_machine() -> Machine:
-    """The processor that this process runs on, and its torch."""
-    import torch
-
-    return Machine(processor(), torch.__version__.partition("+")[0])
-
-
-def busy(load: float | None) -> str:
-    """A warning where a load average is so high that latencies come out too long; else nothing."""
-    if load is None or load <= BUSY:
-        return ""
-    return f"warning: this machine is busy (load average {load:.2f} a core): latencies come out longer than they are"
-
-
-def check_threads(threads: int) -> None:
-    """Raises `ExplorerError` where there are fewer cores than threads."""
-    if threads > cores():
-        raise ExplorerError(f"threads = {threads}: at most {cores()}, the cores that this process may use")
-
-
-def measure(
-    network: Network, threads: int = 1, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS
-) -> list[Latency]:
-    """Times the network, freshly initialised, on this machine's processor: eager, float32, channels last, inference mode.
-
-    After a warm-up, batches of random images are repeated for about `seconds` each, at least five times.
+    Attributes:
+        networks: One row for each network, the cheapest first: `label`, the main costs, `network` (digest) and the median
+            seconds of each batch, such as `batch_64_seconds`.
+        metaparameters: The metaparameters that `label` gives.
+        machine: What they were measured on.
+        threads: The number of threads.
     """
-    import torch
 
-    from explorer.training.trainer import untrained
+    networks: pd.DataFrame
+    metaparameters: list[str]
+    machine: Machine
+    threads: int
 
-    model: Any = untrained(network)
-    model = model.to(memory_format=torch.channels_last)
-    shape = network.input
-    found = []
-    with torch_threads(threads), torch.inference_mode():
-        for batch in batches:
-            images = torch.rand(batch, shape.channels, shape.size, shape.size)
-            images = images.to(memory_format=torch.channels_last)
 
-            def step(images: torch.Tensor = images) -> None:
-                model(images)
+def latency(
+    study: str,
+    *,
+    threads: int = 1,
+    again: bool = False,
+    storage: str | Path = DEFAULT_STORAGE,
+    begin: Callable[[int, float, str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MeasuredStudy:
+    """Measure how long each network of a stored study takes on this machine for one image and for 64, and store it.
 
-            _times(step, min(seconds, WARM_UP_SECONDS))
-            times = _times(step, seconds)
-            lower, median, upper = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
-            found.append(Latency(batch, threads, median, lower, upper, len(times)))
-    return found
+    Networks that were measured before on this machine are skipped. Each is stored as soon as it is measured.
+
+    Args:
+        study: Name of a stored study.
+        threads: Threads that a network runs on.
+        again: Whether to measure all networks again.
+        storage: SQLite file or database URL.
+        begin: Called first, with the number of networks to measure, about how many seconds that takes, and a warning where the
+            machine is busy, else "".
+        progress: Called after each network with the number of those measured and of those to measure.
+
+    Raises:
+        ExplorerError: For an unknown study, more threads than cores, and while another process writes to the storage.
+    """
+    timing.check_threads(threads)
+    ledger = Ledger(storage)
+    record = ledger.studies.load(study)
+    machine = timing.this_machine()
+    with ledger.writing():
+        missing = unmeasured(ledger, record, machine, threads, again=again)
+        load = load_average()
+        if begin is not None:
+            seconds = len(missing) * len(BATCHES) * (timing.SECONDS + timing.WARM_UP_SECONDS)
+            begin(len(missing), seconds, timing.busy(load) if missing else "")
+        for done, network in enumerate(missing, start=1):
+            ledger.latencies.record(stored_rows(network, timing.measure(network, threads), machine, load))
+            if progress is not None:
+                progress(done, len(missing))
+    median = here(ledger, record, machine, threads).pivot_table(
+        index="network", columns="batch", values="median_seconds"
+    )
+    planned = record.points[record.points["state"] == "planned"].sort_values(["macs", "params"], ignore_index=True)
+    table = planned[["label", *(cost.key for cost in main_costs()), "network"]].copy()
+    for batch in BATCHES:
+        table[f"batch_{batch}_seconds"] = table["network"].map(median[batch])
+    return MeasuredStudy(table, record.metaparameters, machine, threads)
 
 
 def study_networks(record: StudyRecord) -> dict[str, Network]:
@@ -138,20 +122,9 @@ def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) ->
 
 
 def stored_rows(
-    network: Network, latencies: list[Latency], machine: Machine, load: float | None
+    network: Network, latencies: list[BatchTime], machine: Machine, load: float | None
 ) -> list[dict[str, Any]]:
     """Latencies as the ledger stores them; `load` is the load average before the measuring began."""
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     beside = {"network": network.digest, **asdict(machine), "load": load, "finished": finished}
     return [beside | asdict(latency) for latency in latencies]
-
-
-def _times(step: Callable[[], None], seconds: float) -> list[float]:
-    """Seconds that each call took, of as many as fit the time, but at least `FEWEST`."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < FEWEST or time.perf_counter() < end:
-        begun = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begun)
-    return times

@@ -1,0 +1,110 @@
+"""How long a network takes for a batch of images: a measurement of a machine, taken while nothing trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from explorer.errors import ExplorerError
+from explorer.machine import cores, processor, torch_threads
+from explorer.networks.network import Network
+
+BATCHES = (1, 64)
+SECONDS = 2.0  # for the repeats of a batch
+WARM_UP_SECONDS = 0.3
+FEWEST = 5  # repeats, however long they take
+BUSY = 0.3  # load average for each core from which on others' work shows in what is measured
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes: processor, version of torch, arithmetic. Latencies of one machine can be compared."""
+
+    processor: str
+    torch: str
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.processor}, torch {self.torch}, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class BatchTime:
+    """Seconds that a batch takes on a number of threads: median and quartiles over the repeats."""
+
+    batch: int
+    threads: int
+    median_seconds: float
+    lower_seconds: float
+    upper_seconds: float
+    repeats: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second at the median."""
+        return self.batch / self.median_seconds
+
+
+def this_machine() -> Machine:
+    """The processor that this process runs on, and its torch."""
+    import torch
+
+    return Machine(processor(), torch.__version__.partition("+")[0])
+
+
+def busy(load: float | None) -> str:
+    """A warning where a load average is so high that latencies come out too long; else nothing."""
+    if load is None or load <= BUSY:
+        return ""
+    return f"warning: this machine is busy (load average {load:.2f} a core): latencies come out longer than they are"
+
+
+def check_threads(threads: int) -> None:
+    """Raises `ExplorerError` where there are fewer cores than threads."""
+    if threads > cores():
+        raise ExplorerError(f"threads = {threads}: at most {cores()}, the cores that this process may use")
+
+
+def measure(
+    network: Network, threads: int = 1, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS
+) -> list[BatchTime]:
+    """Times the network, freshly initialised, on this machine's processor: eager, float32, channels last, inference mode.
+
+    After a warm-up, batches of random images are repeated for about `seconds` each, at least five times.
+    """
+    import torch
+
+    from explorer.training.trainer import untrained
+
+    model: Any = untrained(network)
+    model = model.to(memory_format=torch.channels_last)
+    shape = network.input
+    found = []
+    with torch_threads(threads), torch.inference_mode():
+        for batch in batches:
+            images = torch.rand(batch, shape.channels, shape.size, shape.size)
+            images = images.to(memory_format=torch.channels_last)
+
+            def step(images: torch.Tensor = images) -> None:
+                model(images)
+
+            _times(step, min(seconds, WARM_UP_SECONDS))
+            times = _times(step, seconds)
+            lower, median, upper = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
+            found.append(BatchTime(batch, threads, median, lower, upper, len(times)))
+    return found
+
+
+def _times(step: Callable[[], None], seconds: float) -> list[float]:
+    """Seconds that each call took, of as many as fit the time, but at least `FEWEST`."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < FEWEST or time.perf_counter() < end:
+        begun = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begun)
+    return times

@@ -70,6 +70,12 @@ def make_record(
     )
 
 
+def changed(study: Study | str, **values) -> Study:
+    """A study with other tables or settings."""
+    study = load_study(study) if isinstance(study, str) else study
+    return Study.model_validate(study.model_dump() | values)
+
+
 @cache
 def _template():
     return make_record(images=2, seeds=1)

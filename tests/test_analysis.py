@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from records import World, broken, make_record, record_of_bits
+from records import World, broken, changed, make_record, record_of_bits
 
 from explorer import analysis
 from explorer.errors import ExplorerError
@@ -25,9 +25,7 @@ def many_states():
     """A record with points that are over budget and merged, beside planned ones."""
     study = load_study("squeeze_ratio")
     vary = {"squeeze_ratio": [0.125, 0.126, 0.5, 1.0]}
-    return make_record(
-        study.model_copy(update={"vary": vary, "constraints": {"params": Range(max=300_000)}}), images=200
-    )
+    return make_record(changed(study, vary=vary, constraints={"params": Range(max=300_000)}), images=200)
 
 
 def test_a_summary_has_one_row_a_point_and_keeps_its_columns(record):
@@ -161,9 +159,8 @@ def test_a_difference_with_an_unmeasured_point_is_not_known(record):
         ("squeeze_ratio", {}, "points"),
     ],
 )
-def test_the_points_of_a_study_have_a_shape(name, change, expected):
-    study = load_study(name).model_copy(update=change | ({"fixed": {}} if "pct3x3" in str(change) else {}))
-    assert analysis.shape(make_record(study, images=2, seeds=1)) == expected
+def test_the_points_of_a_study_have_a_figure(name, change, expected):
+    assert changed(name, **change).form.figure == expected
 
 
 def test_every_point_is_ranked_against_the_best(record):
@@ -220,7 +217,7 @@ def test_the_plane_is_priced_exactly_between_its_values():
 
 
 def test_whole_numbers_stay_whole_between_the_values_of_a_plane():
-    study = load_study("fire_growth").model_copy(update={"vary": {"base_e": [16, 20], "incr_e": [0, 48]}})
+    study = changed("fire_growth", vary={"base_e": [16, 20], "incr_e": [0, 48]})
     params = analysis.plane_params(make_record(study, images=2, seeds=1))
     assert sorted(set(params["base_e"])) == [16, 17, 18, 19, 20]
     assert params["incr_e"].dtype.kind == "i"
@@ -297,7 +294,7 @@ def test_what_a_point_leaves_to_the_preset_is_empty_in_files(tmp_path, stored):
     record = make_record("compound_scaling", images=20)
     if stored:
         # As the ledger gives them: None stays None.
-        grid = list(record.study.grid())
+        grid = [point.metaparameters for point in record.study.design_points()]
         columns = {key: pd.Series([point.get(key) for point in grid], dtype="object") for key in record.metaparameters}
         record = replace(record, points=record.points.assign(**columns))
     table = analysis.Findings(record).table
@@ -318,7 +315,7 @@ def test_texts_and_truth_values_that_a_point_leaves_to_the_preset_are_empty(tmp_
         {"series": "b", "batch_norm": False},
         {"series": "b", "pools": (1, 4)},
     ]
-    study = load_study("bypass").model_copy(update={"vary": {}, "points": listed})
+    study = changed("bypass", vary={}, points=listed)
     table = analysis.Findings(make_record(study, images=5)).table
     table.to_parquet(tmp_path / "points")
     assert table["bypass"].tolist() == ["simple", "", ""]

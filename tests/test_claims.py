@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from records import broken, make_record
+from records import broken, changed, make_record
 
 from explorer.analysis import Findings
 from explorer.analysis.claims import judge
@@ -129,7 +129,7 @@ def test_a_claim_is_not_supported_while_a_point_that_it_speaks_of_is_missing():
 def test_a_network_is_not_compared_with_itself():
     study = load_study("squeeze_ratio")
     vary = {"squeeze_ratio": [0.25, 0.5, 0.75, 0.7500001]}
-    record = make_record(study.model_copy(update={"vary": vary}), images=500)
+    record = make_record(changed(study, vary=vary), images=500)
     assert (record.points["state"] == "merged").sum() == 1
     levels = judge(Findings(record))[1]
     assert levels.comparisons == ()

@@ -97,7 +97,7 @@ def test_the_study_file_of_the_docs_is_valid(tmp_path):
 
     (text,) = blocks(ROOT / "docs" / "architecture.md", "toml")
     (tmp_path / "mine.toml").write_text(text)
-    assert load_study(tmp_path / "mine.toml").grid_size == 4
+    assert load_study(tmp_path / "mine.toml").size == 4
 
 
 def test_nothing_names_a_machine():

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from records import broken, make_record
+from records import broken, changed, make_record
 
 from explorer import analysis
 from explorer.analysis.edf import edf, is_sample
-from explorer.study.files import load_study
-from explorer.study.model import Triangle
+from explorer.study.forms import Triangle
 
 
 def test_the_steps_are_counted():
@@ -40,7 +39,7 @@ def test_the_band_holds_the_whole_function_as_often_as_it_says():
 
 
 def drawn(**changes):
-    study = load_study("compound_grid").model_copy(update={"simplex": Triangle(draw=12, seed=3), **changes})
+    study = changed("compound_grid", simplex=Triangle(draw=12, seed=3), **changes)
     return make_record(study, images=20)
 
 

@@ -13,15 +13,14 @@ import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
-from records import World, broken, make_record
+from records import World, broken, changed, make_record
 
 from explorer.analysis import Findings
 from explorer.drawing import colours, figures, formats, plots
 from explorer.drawing.figures import PANEL_INCHES, panel
 from explorer.errors import ExplorerError
 from explorer.reporting import study_figures
-from explorer.study.files import load_study
-from explorer.study.model import Triangle
+from explorer.study.forms import Triangle
 
 DARK = "#15181c"  # the ground of a page in dark colours
 HOSTILE = "<script>alert(\"1\")</script> & $x^{ #333333 'also' --> ]]> \N{SNOWMAN}"
@@ -279,7 +278,7 @@ def test_measured_latencies_have_a_front_of_their_own(monkeypatch):
 
 
 def test_points_drawn_from_the_simplex_have_a_band_and_parallel_coordinates(monkeypatch):
-    study = load_study("compound_grid").model_copy(update={"simplex": Triangle(draw=40, seed=3)})
+    study = changed("compound_grid", simplex=Triangle(draw=40, seed=3))
     said = captions(monkeypatch, Findings(make_record(study, images=100)))
     assert said["edf"].startswith("Of 40 networks")
     assert "Band" in said["edf"]

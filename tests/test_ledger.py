@@ -3,6 +3,7 @@ import sqlite3
 
 import numpy as np
 import pytest
+from records import changed
 
 from explorer.errors import ExplorerError
 from explorer.storage.database import storage_url
@@ -94,10 +95,9 @@ def test_a_name_stands_for_one_study_and_one_data_set(ledger):
     assert ledger.studies.claim(study, "f").name == "squeeze_ratio"
     other_data = ledger.studies.claim(study, "g")
     assert other_data.name.startswith("squeeze_ratio~")
-    changed = study.model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
-    changed = ledger.studies.claim(type(study).model_validate(changed.model_dump()), "f")
-    assert changed.name.startswith("squeeze_ratio~")
-    assert changed.name != other_data.name
+    other_points = ledger.studies.claim(changed(study, vary={"squeeze_ratio": [0.5]}), "f")
+    assert other_points.name.startswith("squeeze_ratio~")
+    assert other_points.name != other_data.name
     save(ledger, other_data, "g")
     assert ledger.studies.claim(study, "g").name == other_data.name
 

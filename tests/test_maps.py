@@ -12,14 +12,15 @@ from matplotlib.colors import to_hex
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from records import broken, make_record
+from records import broken, changed, make_record
 
 from explorer import analysis
 from explorer.drawing import maps, plots
 from explorer.drawing.colours import CELLS, contrast
 from explorer.pricing.prices import price
 from explorer.study.files import load_study
-from explorer.study.model import Range, Triangle
+from explorer.study.forms import Triangle
+from explorer.study.model import Range
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_points_without_an_accuracy_are_crosses_and_unfinished_ones_have_a_star(
 
 
 def test_points_drawn_at_random_are_all_marked_and_their_texts_cover_nothing(ax):
-    study = load_study("compound_grid").model_copy(update={"simplex": Triangle(draw=30, seed=3)})
+    study = changed("compound_grid", simplex=Triangle(draw=30, seed=3))
     frame = analysis.triangle(make_record(study, images=300))
     maps.ternary(frame, ax)
     expected = {place(*row) for row in frame[SHARES].to_numpy()}
@@ -259,9 +260,7 @@ def test_cells_without_an_accuracy_are_hatched_and_say_why(ax):
 
 
 def test_a_merged_cell_shows_the_accuracy_of_its_network(ax):
-    study = load_study("squeezenet_grid").model_copy(
-        update={"vary": {"squeeze_ratio": [0.125, 0.126], "pct3x3": [0.25, 0.5]}}
-    )
+    study = changed("squeezenet_grid", vary={"squeeze_ratio": [0.125, 0.126], "pct3x3": [0.25, 0.5]})
     record = make_record(study, images=100)
     frame = analysis.ranked(record)
     assert frame["state"].tolist() == ["done", "done", "merged", "merged"]

@@ -7,9 +7,9 @@ from drawn import labelled, marks, segments
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
-from explorer.analysis import SHARE
 from explorer.drawing import model_plots, plots
 from explorer.drawing.colours import BLUE, ORANGE
+from explorer.spaces.simplex import SHARE
 
 
 @pytest.fixture

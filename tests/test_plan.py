@@ -1,8 +1,10 @@
 import pytest
+from records import changed
 
 from explorer.errors import ExplorerError
 from explorer.study.files import builtin_studies, load_study
-from explorer.study.model import Range, Study, Triangle
+from explorer.study.forms import Triangle
+from explorer.study.model import Range, Study
 from explorer.study.plan import plan, points_frame, quick
 
 
@@ -84,11 +86,11 @@ def test_delayed_downsampling_is_at_equal_params():
 def test_quick_bounds_points_images_and_work():
     small = quick(load_study("squeeze_ratio"), 10, 15_000)
     assert small.name == "squeeze_ratio@quick"
-    assert (small.grid_size, small.seeds, small.budget.epochs, small.budget.images) == (8, 1, 1, 1_000)
+    assert (small.size, small.seeds, small.budget.epochs, small.budget.images) == (8, 1, 1, 1_000)
     wide = quick(
         study(vary={"squeeze_ratio": [n / 100 for n in range(1, 101)], "pct3x3": [0.25, 0.5, 0.75]}), 10, 15_000
     )
-    assert wide.grid_size <= 24
+    assert wide.size <= 24
     large = quick(study(preset="v1_0"), 1000, 15_000)
     assert large.budget.images * sum(point.cost.macs for point in plan(large, 1000)) <= 2e11
     little = quick(load_study("squeeze_ratio").override(data="cifar10"), 10, 400)
@@ -131,12 +133,11 @@ def test_a_limit_that_no_point_meets_says_the_nearest():
 
 def test_a_free_grid_with_a_tolerance():
     steps = [1.0, 1.1, 1.2, 1.3, 1.4]
-    free = SCALED.model_copy(
-        update={
-            "simplex": None,
-            "vary": {"alpha": steps, "beta": steps, "gamma": steps},
-            "constraints": {"nominal_ratio": Range(min=1.9, max=2.1)},
-        }
+    free = changed(
+        SCALED,
+        simplex=None,
+        vary={"alpha": steps, "beta": steps, "gamma": steps},
+        constraints={"nominal_ratio": Range(min=1.9, max=2.1)},
     )
     points = plan(free, 10)
     meant = [

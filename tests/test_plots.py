@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from records import World, broken, make_record
+from records import World, broken, changed, make_record
 
 from explorer import analysis
 from explorer.drawing import colours, plots
@@ -68,7 +68,7 @@ def test_a_numeric_metaparameter_is_a_labelled_line_with_a_band(ax, summaries):
     assert positions(ax) == pytest.approx(expected)
     (line,) = joined(ax)
     assert np.column_stack([line.get_xdata(), line.get_ydata()]) == pytest.approx(expected)
-    assert labels(ax) == [str(ratio) for ratio in load_study("squeeze_ratio").vary["squeeze_ratio"]]
+    assert labels(ax) == [str(ratio) for ratio in load_study("squeeze_ratio").varied["squeeze_ratio"]]
     (band,) = bands(ax)
     corners = band.get_paths()[0].vertices
     assert corners[:, 1].min() == pytest.approx(100 * summary["low"].min())
@@ -102,9 +102,7 @@ def test_against_multiply_adds(ax, summaries):
 
 
 def test_two_metaparameters_are_points_without_a_line(ax):
-    study = load_study("squeeze_ratio").model_copy(
-        update={"fixed": {}, "vary": {"squeeze_ratio": [0.25, 0.5], "pct3x3": [0.25, 0.75]}}
-    )
+    study = changed("squeeze_ratio", fixed={}, vary={"squeeze_ratio": [0.25, 0.5], "pct3x3": [0.25, 0.75]})
     plots.curve(analysis.summarise(make_record(study, images=100)), ax)
     assert joined(ax) == []
     assert labels(ax) == ["0.25, 0.25", "0.25, 0.75", "0.5, 0.25", "0.5, 0.75"]
@@ -127,7 +125,7 @@ def test_unmeasured_points_are_not_drawn_and_unfinished_ones_are_hollow(ax):
 
 
 def test_one_network_is_one_mark_with_all_its_labels(ax):
-    study = load_study("squeeze_ratio").model_copy(update={"vary": {"squeeze_ratio": [0.125, 0.126, 0.5]}})
+    study = changed("squeeze_ratio", vary={"squeeze_ratio": [0.125, 0.126, 0.5]})
     plots.curve(analysis.summarise(make_record(study, images=100)), ax)
     assert labels(ax) == ["0.125 = 0.126", "0.5"]
 
@@ -198,8 +196,8 @@ def test_at_equal_cost_the_points_stand_side_by_side_under_their_names(ax, summa
 
 
 def test_many_points_have_labels_on_the_front_only_and_the_best_one_for_sure(ax):
-    study = load_study("pct3x3").model_copy(
-        update={"fixed": {}, "vary": {"squeeze_ratio": [0.2, 0.4, 0.6, 0.8], "pct3x3": [0.1, 0.3, 0.5, 0.7, 0.9]}}
+    study = changed(
+        "pct3x3", fixed={}, vary={"squeeze_ratio": [0.2, 0.4, 0.6, 0.8], "pct3x3": [0.1, 0.3, 0.5, 0.7, 0.9]}
     )
     summary = analysis.summarise(make_record(study, images=300))
     plots.front(summary, ax, "macs")

@@ -12,7 +12,7 @@ from test_spaces import choices, some_metaparameters
 
 from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.quantities import computed
-from explorer.pricing.enumeration import Coded, Continuum, OnSimplex, Steps, Values, column, enumeration
+from explorer.pricing.enumeration import Coded, Continuum, SimplexAxis, Steps, Values, column, enumeration
 from explorer.pricing.fitting import fit, read_size
 from explorer.pricing.prices import CHUNK, Splitting, join, price, price_chunks
 from explorer.pricing.selection import Where, front, ordered, pareto
@@ -192,14 +192,14 @@ def test_samples_are_even_and_do_not_depend_on_blocks():
 
 @given(steps=st.integers(1, 30), ratio=st.floats(1.01, 8), count=st.integers(1, 50), seed=st.integers(0, 99))
 def test_the_product_is_held_exactly_on_lattices_and_in_samples(steps, ratio, count, seed):
-    axis = OnSimplex(EFFICIENTNET.simplex, ratio, steps)
+    axis = SimplexAxis(EFFICIENTNET.simplex, ratio, steps)
     for factors in (axis.at(np.arange(axis.size)), axis.draw(count, np.random.default_rng(seed))):
         product = factors["alpha"] * factors["beta"] ** 2 * factors["gamma"] ** 2
         assert np.abs(product / ratio - 1).max() < 1e-12
 
 
 def test_a_lattice_goes_with_other_ranges():
-    axis = OnSimplex(EFFICIENTNET.simplex, 2.0, 4)
+    axis = SimplexAxis(EFFICIENTNET.simplex, 2.0, 4)
     found = enumeration(EFFICIENTNET, None, {"phi": [1.0, 2.0]}, simplex=axis)
     assert found.size == 15 * 2
     block = next(found.blocks())
@@ -436,7 +436,7 @@ def test_sizes_that_cannot_be_read(text):
 def test_axes_know_their_ends():
     assert Values("x", np.array([3, 1, 2])).extremes["x"].tolist() == [1, 3]
     assert Continuum("x", 1.0, 2.0).extremes["x"].tolist() == [1.0, 2.0]
-    corners = OnSimplex(EFFICIENTNET.simplex, 2.0, 20).extremes
+    corners = SimplexAxis(EFFICIENTNET.simplex, 2.0, 20).extremes
     assert {key: values.max() for key, values in corners.items()} == {
         "alpha": 2,
         "beta": math.sqrt(2),

@@ -13,7 +13,7 @@ from xml.parsers.expat import ParserCreate
 import numpy as np
 import pandas as pd
 import pytest
-from records import broken, make_record
+from records import broken, changed, make_record
 
 from explorer.analysis import Findings
 from explorer.errors import ExplorerError
@@ -235,7 +235,7 @@ def test_what_failed_or_is_missing_is_said_in_words(tmp_path):
 def test_points_that_are_not_trained_have_their_reasons(tmp_path):
     study = load_study("squeeze_ratio")
     limits = {"vary": {"squeeze_ratio": [0.125, 0.126, 0.5, 1.0]}, "constraints": {"params": Range(max=300_000)}}
-    text = page_of(make_record(study.model_copy(update=limits), images=200), tmp_path).text
+    text = page_of(make_record(changed(study, **limits), images=200), tmp_path).text
     assert "merged: the same network as 0.125" in text
     assert "over budget: params = 363,714: at most 300,000" in text
     assert "params at most 300,000" in text
@@ -246,7 +246,7 @@ def test_points_that_are_not_trained_have_their_reasons(tmp_path):
 
 def test_infeasible_points_have_no_cost(tmp_path):
     study = load_study("delayed_downsampling")
-    record = make_record(study.model_copy(update={"vary": {"pools": [(1, 4, 8), (1, 4, 10)]}}), images=100)
+    record = make_record(changed(study, vary={"pools": [(1, 4, 8), (1, 4, 10)]}), images=100)
     text = page_of(record, tmp_path).text
     assert "1-4-10 \N{EN DASH} \N{EN DASH} infeasible pools: a pool after layer 10" in text
 
@@ -503,7 +503,7 @@ def test_a_map_of_a_partial_result_is_drawn(tmp_path):
 
 
 def test_a_single_point_is_an_answer():
-    study = load_study("squeeze_ratio").model_copy(update={"vary": {"squeeze_ratio": [0.5]}})
+    study = changed("squeeze_ratio", vary={"squeeze_ratio": [0.5]})
     assert answer_of(make_record(study, images=100)).startswith("squeeze_ratio = 0.5 is the only measured point: ")
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from records import make_record
+from records import changed, make_record
 from surrogates import surrogate_of, varied
 
 from explorer.analysis import standing
@@ -63,13 +63,13 @@ def test_compound_scaling_has_the_shares_of_its_factors():
     assert pd.isna(row["point"])
     factors = {"alpha": 2 ** shares[0], "beta": 2 ** (shares[1] / 2), "gamma": 2 ** (shares[2] / 2)}
     assert row["params"] == price("efficientnet", "cifar", phi=1.0, **factors)["params"][0]
-    corner = load_study("compound_grid").model_copy(update={"vary": {"divisor": [4, 8]}})
+    corner = changed("compound_grid", vary={"divisor": [4, 8]})
     assert choices_of(corner)["divisor"].tolist() == [8]
 
 
 def test_a_point_on_the_lattice_is_found():
     study = load_study("compound_grid")
-    values = dict(list(study.grid())[8])
+    values = list(study.design_points())[8].metaparameters
     record = make_record(study, images=2, seeds=1)
     assert standing._point(record, values) == 8
     assert standing._point(record, values | {"alpha": 1.001}) is None
@@ -85,19 +85,17 @@ def test_what_is_left_out_says_why():
     pools = choices_of(varied("delayed_downsampling", pools=[(1, 4, 8), (1, 3, 5)], fires=[3, 8]))
     assert pools["reason"].tolist() == ["", ""]
     few = load_study("delayed_downsampling")
-    few = few.model_copy(update={"vary": {"pools": [(1, 2), (1, 4, 8)]}, "fixed": {"fires": 4}})
+    few = changed(few, vary={"pools": [(1, 2), (1, 4, 8)]}, fixed={"fires": 4})
     reasons = choices_of(few).set_index("name")["reason"]
     assert reasons["v1_0"].startswith("pools: a pool after layer 8")
     over = choices_of(grid.model_copy(update={"constraints": {"params": Range(min=60_000)}}))
     assert over["reason"].tolist() == ["outside the study's limits of params"]
     assert over["params"].tolist() == [48_322]
-    scales = load_study("compound_scaling").model_copy(
-        update={"points": [], "vary": {"width": [1.0, 2.0], "resolution": [20, 28]}}
-    )
+    scales = changed("compound_scaling", points=[], vary={"width": [1.0, 2.0], "resolution": [20, 28]})
     reasons = choices_of(scales).set_index("name")["reason"]
     assert reasons["b0"] == "width: not given"
     assert reasons["b1"] == "resolution = 240: the study goes from 20 to 28"
-    powers = load_study("compound_scaling").model_copy(update={"points": [], "vary": {"phi": [0.0, 0.5, 1.0]}})
+    powers = changed("compound_scaling", points=[], vary={"phi": [0.0, 0.5, 1.0]})
     reasons = choices_of(powers).set_index("name")["reason"]
     assert reasons["b0"] == ""
     assert "phi has no effect" in reasons["b1, b2, b3, b4, b5, b6, b7"]

@@ -2,7 +2,7 @@ import pytest
 
 from explorer.errors import ExplorerError
 from explorer.study.files import builtin_studies, load_study
-from explorer.study.model import Study, thinned
+from explorer.study.model import Study
 
 GOOD = """
 title = "A question"
@@ -28,21 +28,21 @@ def test_built_in_studies_have_the_header_that_says_what_they_are():
         for field in ("Source:", "Cost:", "Expected:", "Command:"):
             assert any(line.startswith(f"# {field}") for line in lines), (name, field)
         assert f"# Command:  python -m explorer sweep {name}" in lines
-        points, runs = study.grid_size, study.grid_size * study.seeds
+        points, runs = study.size, study.size * study.seeds
         assert any(f"{points} points, {runs} runs" in line for line in lines), name
 
 
 def test_the_studies_ask_what_the_paper_asked():
-    assert load_study("squeeze_ratio").vary == {"squeeze_ratio": [step / 8 for step in range(1, 9)]}
-    assert load_study("pct3x3").vary == {"pct3x3": [0.01, *(step / 8 for step in range(1, 8)), 0.99]}
-    assert load_study("bypass").vary == {"bypass": ["none", "simple", "complex"]}
+    assert load_study("squeeze_ratio").varied == {"squeeze_ratio": [step / 8 for step in range(1, 9)]}
+    assert load_study("pct3x3").varied == {"pct3x3": [0.01, *(step / 8 for step in range(1, 8)), 0.99]}
+    assert load_study("bypass").varied == {"bypass": ["none", "simple", "complex"]}
 
 
 def test_a_file_is_a_study_named_after_it(tmp_path):
     study = read(tmp_path, GOOD)
     assert (study.name, study.seeds, study.budget.epochs) == ("mine", 3, 2)
     assert study.text == GOOD
-    assert [point["squeeze_ratio"] for point in study.grid()] == [0.25, 0.5]
+    assert [point.metaparameters["squeeze_ratio"] for point in study.design_points()] == [0.25, 0.5]
 
 
 def test_a_study_survives_storage(tmp_path):
@@ -89,6 +89,7 @@ def test_a_study_survives_storage(tmp_path):
         ),
         (("squeeze_ratio = [0.25, 0.5]", 'preset = ["v1_0"]'), "unknown metaparameter of squeezenet 'preset'"),
         (("[vary]", 'name = "x"\n[vary]'), "name: not a key of a study file"),
+        (("[vary]", 'form = "grid"\n[vary]'), "form: not a key of a study file"),
         (("[vary]", "[vary"), "not valid TOML"),
     ],
 )
@@ -133,65 +134,11 @@ def test_overrides_are_held_to_the_rules(wrong):
         load_study("squeeze_ratio").override(**wrong)
 
 
-def test_thinning_keeps_the_ends_and_spreads_evenly():
-    study = load_study("squeeze_ratio")
-
-    def thin(vary, most):
-        return thinned(study.model_copy(update={"vary": vary}), most).vary
-
-    assert thin({"a": list(range(9))}, 5) == {"a": [0, 2, 4, 6, 8]}
-    assert thin({"a": list(range(9)), "b": [1, 2]}, 6) == {"a": [0, 4, 8], "b": [1, 2]}
-    assert thin({"a": [1, 2]}, 24) == {"a": [1, 2]}
-    assert thin({"a": [1, 2, 3]}, 1) == {"a": [1]}
-
-
-def test_thinning_a_lattice_and_listed_points():
-    assert thinned(load_study("compound_grid"), 24) == load_study("compound_grid")
-    assert thinned(load_study("compound_grid"), 14).simplex.steps == 3  # 10 points; 4 steps would be 15
-    assert [point["series"] for point in thinned(load_study("compound_scaling"), 4).points] == [
-        "depth only",
-        "width only",
-        "resolution only",
-        "compound",
-    ]
-
-
 SCALED = """
 title = "A question"
 space = "efficientnet"
 preset = "cifar"
 """
-
-
-def test_a_simplex_is_a_lattice_or_drawn(tmp_path):
-    lattice = read(tmp_path, SCALED + "fixed = { phi = 1.0 }\n[simplex]\nsteps = 5\n")
-    assert lattice.grid_size == len(list(lattice.grid())) == 21
-    assert list(lattice.varied) == ["alpha", "beta", "gamma"]
-    assert next(lattice.grid()) == {"alpha": 2.0, "beta": 1.0, "gamma": 1.0}
-    assert [text for _, text in lattice.labels()][:3] == ["100-0-0", "80-20-0", "80-0-20"]
-    drawn = read(tmp_path, SCALED + "[simplex]\ndraw = 7\nratio = 4\nseed = 3\n[vary]\nphi = [0.5, 1.0]\n")
-    points = list(drawn.grid())
-    assert len(points) == drawn.grid_size == len(list(drawn.labels())) == 14
-    for point in points:
-        assert point["alpha"] * point["beta"] ** 2 * point["gamma"] ** 2 == pytest.approx(4, rel=1e-13)
-    assert [point["phi"] for point in points] == [0.5, 1.0] * 7
-
-
-def test_listed_points_leave_the_rest_to_the_preset(tmp_path):
-    study = read(
-        tmp_path, SCALED + '[[points]]\nseries = "a"\ndepth = 2.0\n[[points]]\nseries = "b"\nwidth = 1.5\nphi = 1.0\n'
-    )
-    assert list(study.grid()) == [{"depth": 2.0}, {"width": 1.5, "phi": 1.0}]
-    assert study.varied == {"depth": [2.0, None], "width": [None, 1.5], "phi": [None, 1.0]}
-    assert list(study.labels()) == [("a", "depth 2.0"), ("b", "width 1.5 phi 1.0")]
-
-
-def test_what_is_not_used_leaves_the_identity_as_it_was():
-    # As it was stored before studies could list points or lie on a simplex, with the default budget of then, and as it is now:
-    # earlier results are found by it.
-    study = load_study("squeeze_ratio")
-    assert study.override(epochs=4).digest[:12] == "b1d4d2fc8f30"
-    assert study.digest[:12] == "9a715938d289"
 
 
 def test_a_target_with_a_tolerance_is_a_range(tmp_path):
@@ -205,8 +152,8 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "nothing varies: [vary], [[points]] or [simplex] is required"),
-        ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "[[points]] and [simplex] cannot stand together"),
+        ("", "nothing varies: one of the tables vary, points, simplex is required"),
+        ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "points and simplex cannot stand together"),
         ("[simplex]\nsteps = 5\n", "alpha, beta, gamma change nothing here; give phi = 1.0, or another power"),
         ("[[points]]\n", "points: point 1 is empty"),
         ("[[points]]\nphi = 1.0\n[[points]]\nphi = 1.0\n", "points: point 2 stands there twice"),

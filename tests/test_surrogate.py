@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from records import World, make_record, record_of_bits
+from records import World, changed, make_record, record_of_bits
 from surrogates import surrogate_of, varied
 
 from explorer import analysis
 from explorer.analysis.accuracies import Accuracies
-from explorer.analysis.coordinates import Choice, Coordinates, Number
 from explorer.analysis.gaussian_process import GaussianProcess
 from explorer.analysis.surrogate import MOST, Surrogate, chosen
+from explorer.study.coordinates import Choice, Number
 from explorer.study.files import load_study
 
 
@@ -147,7 +147,7 @@ def test_the_surface_runs_through_its_points_however_few_the_images(images):
     """By the full covariance of the images it would lie points below them, where many points were measured on few images."""
     study = load_study("squeezenet_grid")
     vary = {"squeeze_ratio": np.linspace(0.1, 1, 10).tolist(), "pct3x3": np.linspace(0.05, 0.95, 10).tolist()}
-    record = make_record(study.model_copy(update={"vary": vary, "claims": []}), images=images)
+    record = make_record(changed(study, vary=vary, claims=[]), images=images)
     findings = analysis.Findings(record)
     frame = findings.measured
     predicted, _ = findings.surrogate.predict({key: frame[key].to_numpy() for key in vary})
@@ -189,7 +189,7 @@ def test_intervals_hold_the_truth_of_all_images_and_all_seeds():
     """Records drawn from a world: few images, so that the level is unsure, and differences along the surface less so."""
     world, held, along, level, slope = World(seed=0.03, pair=0.6), [], [], [], []
     study = load_study("squeeze_ratio")
-    ratios = np.array(study.vary["squeeze_ratio"])
+    ratios = np.array(study.varied["squeeze_ratio"])
     truth = world.accuracy(0.3 * np.log(ratios))
     columns = {"squeeze_ratio": ratios}
     for repeat in range(30):
@@ -267,10 +267,10 @@ def test_choices_have_a_coordinate_each_and_two_share_one():
 
 
 def test_coordinates_of_studies():
-    found = Coordinates.of(varied(squeeze_ratio=[0.5, 1.0], bypass=["none", "simple"], pct3x3=[0.5]))
+    found = varied(squeeze_ratio=[0.5, 1.0], bypass=["none", "simple"], pct3x3=[0.5]).form.coordinates
     assert found.names == ["squeeze_ratio", "bypass"], "what is the same everywhere is no coordinate"
     assert found.numbers == 1
-    whole = Coordinates.of(varied(base_e=[16, 32], pct3x3=[0.5, 1.0]))
+    whole = varied(base_e=[16, 32], pct3x3=[0.5, 1.0]).form.coordinates
     assert [axis.whole for axis in whole.axes] == [True, False]
     drawn = whole.draw(2000, np.random.default_rng(0))
     assert sorted(set(drawn["base_e"])) == list(range(16, 33))

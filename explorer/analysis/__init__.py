@@ -8,13 +8,13 @@ from explorer.analysis.accuracies import (
 )
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, probability_column
-from explorer.analysis.points import is_ordered, measured, points_table, ranked, runs_table, summarise
+from explorer.analysis.points import measured, points_table, ranked, runs_table, summarise
 from explorer.analysis.published import published, published_source
-from explorer.analysis.shapes import SHARE, classes, plane_params, shape, share_columns, triangle
+from explorer.analysis.shapes import classes, plane_params, share_columns, triangle
+from explorer.study.coordinates import is_ordered
 
 __all__ = [
     "CONFIDENCE",
-    "SHARE",
     "Accuracies",
     "Findings",
     "Interval",
@@ -31,7 +31,6 @@ __all__ = [
     "published_source",
     "ranked",
     "runs_table",
-    "shape",
     "share_columns",
     "summarise",
     "triangle",

@@ -36,9 +36,8 @@ def edf(accuracies: NDArray[np.float64], *, sample: bool = False) -> pd.DataFram
 def is_sample(record: StudyRecord, frame: pd.DataFrame) -> bool:
     """Whether the points of `explorer.analysis.summarise` are a random sample of the networks that the study could have drawn.
 
-    They are where they are drawn from a simplex, nothing else varies, and all that were to be trained have an accuracy. Points that are
-    merged into another were drawn as well, and count: so give `edf` all rows, not only those of `explorer.analysis.measured`.
+    They are where the study draws them and all that were to be trained have an accuracy. Points that are merged into another were drawn as
+    well, and count: so give `edf` all rows, not only those of `explorer.analysis.measured`.
     """
-    drawn = record.study.simplex is not None and record.study.simplex.draw is not None and not record.study.vary
     wanted = ~frame["state"].isin(["infeasible", "over budget"])
-    return drawn and bool(wanted.any()) and bool(frame.loc[wanted, "accuracy"].notna().all())
+    return record.study.form.is_sample and bool(wanted.any()) and bool(frame.loc[wanted, "accuracy"].notna().all())

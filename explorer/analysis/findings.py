@@ -23,7 +23,7 @@ from explorer.analysis.fronts import (
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
-from explorer.analysis.shapes import Shape, classes, shape
+from explorer.analysis.shapes import classes
 from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
 from explorer.networks.quantities import LATENCY, QUANTITIES
@@ -46,10 +46,10 @@ class Findings:
         """The accuracies with all that their uncertainty is made of."""
         return Accuracies.of(self.record)
 
-    @cached_property
-    def shape(self) -> Shape:
-        """What the points form."""
-        return shape(self.record)
+    @property
+    def figure(self) -> str:
+        """The figure that shows the points first."""
+        return self.record.study.form.figure
 
     @cached_property
     def points(self) -> pd.DataFrame:

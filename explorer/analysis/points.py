@@ -11,7 +11,8 @@ import pandas as pd
 from explorer.analysis.accuracies import Accuracies, is_stored
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
-from explorer.study.claims import Value
+from explorer.study.coordinates import is_ordered
+from explorer.study.values import Value
 
 
 def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
@@ -104,13 +105,6 @@ def runs_table(record: StudyRecord) -> pd.DataFrame:
         table[column] = pd.to_numeric(table[column]).astype(float)
     table["peak_memory_bytes"] = pd.to_numeric(table["peak_memory_bytes"]).astype("Int64")
     return table
-
-
-def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
-    """Whether a metaparameter's values are numbers, which a line may join; a truth value is not."""
-    return all(
-        isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
-    )
 
 
 def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:

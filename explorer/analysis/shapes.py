@@ -1,40 +1,21 @@
-"""What the points of a study form, triangle, lines, plane or neither, and the frames that are drawn of it."""
+"""The frames that triangles and planes are drawn from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from explorer.analysis.points import is_ordered, ranked
+from explorer.analysis.points import ranked
 from explorer.pricing.prices import price
+from explorer.spaces.simplex import SHARE
 from explorer.storage.record import StudyRecord
 
-SHARE = "share_"  # what the columns of `triangle` begin with
 _FINE = 12  # steps between two values of a plane, for its lines of equal params
-
-Shape = Literal["triangle", "series", "plane", "points"]
-
-
-def shape(record: StudyRecord) -> Shape:
-    """What the points of a study form, which decides how they are drawn first.
-
-    A triangle: three factors share a product, and nothing else varies. Series: listed points that belong to lines. A plane: a grid
-    over two metaparameters that are numbers. Points: all else.
-    """
-    study = record.study
-    if study.simplex:
-        whole = len(study.product_held.exponents) == 3 and not study.vary and study.simplex.ratio != 1  # noqa: PLR2004
-        return "triangle" if whole else "points"
-    if (record.points["series"] != "").any():
-        return "series"
-    sides = list(study.vary.values())
-    numeric = all(len(side) > 1 and is_ordered(side) for side in sides)
-    return "plane" if len(sides) == 2 and numeric and not study.points else "points"  # noqa: PLR2004
 
 
 def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -42,12 +23,8 @@ def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.Data
 
     The points are those of `ranked` where none are given.
     """
-    frame, simplex = (ranked(record) if points is None else points.copy()), record.study.product_held
-    # The factors may be arrays, with an entry for each point.
-    factors: dict[str, Any] = {key: frame[key].to_numpy(dtype=float) for key in simplex.exponents}
-    for key, shares in zip(factors, simplex.shares(factors), strict=True):
-        frame[SHARE + simplex.meanings[key]] = shares
-    return frame
+    frame = ranked(record) if points is None else points
+    return frame.assign(**record.study.form.columns(frame))
 
 
 def share_columns(frame: pd.DataFrame) -> list[str]:
@@ -61,7 +38,7 @@ def plane_params(record: StudyRecord) -> pd.DataFrame:
     The rows are a grid: all values of the study, and several between each two of them.
     """
     study = record.study
-    (across, up), axes = study.vary, [_between(values) for values in study.vary.values()]
+    (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = [axis.ravel() for axis in np.meshgrid(*axes)]
     frame = price(study.space, study.preset, **study.fixed | {"classes": classes(record), across: grid[0], up: grid[1]})
     return frame[[across, up, "params"]]
@@ -78,7 +55,7 @@ def classes(record: StudyRecord) -> int:
     """The number of classes of the study's data, which is not stored: params tell it, as each class adds equally many."""
     study = record.study
     planned = record.points[record.points["state"] == "planned"].iloc[0]
-    settings = study.fixed | list(study.grid())[planned["point"]]
+    settings = study.fixed | list(study.design_points())[planned["point"]].metaparameters
     if "classes" in settings:
         return int(str(settings["classes"]))
     two, three = price(study.space, study.preset, **settings, classes=[2, 3])["params"]

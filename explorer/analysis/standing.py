@@ -1,8 +1,7 @@
 """Where the choices of published networks stand in a study: among its designs of equal params, by predicted accuracy.
 
-A published network makes a **choice** for the metaparameters that the study varies, such as SqueezeNet's squeeze ratio of 0.125. The
-choice is moved into the study: its preset, its fixed metaparameters, its data. A million designs are drawn from the study's ranges
-(product of uniform distributions, evenly from a simplex) and priced exactly; those that are feasible, within the study's limits, and whose
+A published network makes a **choice** for the metaparameters that the study varies. The choice is moved into the study: its preset, its
+fixed metaparameters, its data. A million designs are drawn from the study's ranges (product of uniform distributions, evenly from a simplex) and priced exactly; those that are feasible, within the study's limits, and whose
 params are within 2 % of the choice's are its peers. The choice's standing is the share of them whose accuracy is lower, as joint draws
 of the surrogate have it: a mean, and a 95 % interval from the quantiles. It is about the smooth surrogate and the budget of the study,
 not about the published network as it was trained.
@@ -21,15 +20,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.accuracies import CONFIDENCE
-from explorer.analysis.coordinates import Coordinates
-from explorer.analysis.points import is_ordered
-from explorer.analysis.shapes import SHARE, classes
+from explorer.analysis.shapes import classes
 from explorer.analysis.surrogate import Surrogate
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import Block
 from explorer.pricing.prices import PRICED, Priced, price_chunks
 from explorer.spaces.space import Anchor, label
 from explorer.storage.record import StudyRecord
+from explorer.study.coordinates import Coordinates, is_ordered
 from explorer.study.model import Study
 
 DESIGNS = 1_000_000
@@ -62,7 +60,7 @@ def published_choices(record: StudyRecord) -> pd.DataFrame:
         found += [name for name in [_name(record.study, anchor)] if name not in found]
         rows.setdefault(key, row)
     priced = [{"name": ", ".join(names[key]), **row, **_costs(record, row)} for key, row in rows.items()]
-    columns = ["name", *_columns(record.study), *PRICED, "point", "note", "reason"]
+    columns = ["name", *(axis.name for axis in record.study.form.axes), *PRICED, "point", "note", "reason"]
     return pd.DataFrame(priced, columns=columns).astype(dict.fromkeys([*PRICED, "point"], "Int64"))
 
 
@@ -129,12 +127,6 @@ def _within(study: Study, amounts: Mapping[str, NDArray[Any]]) -> NDArray[np.boo
     return kept
 
 
-def _columns(study: Study) -> list[str]:
-    """The columns of a choice: the varied metaparameters, with shares for the factors of a simplex."""
-    factors = study.product_held.meanings if study.simplex else {}
-    return [SHARE + factors[key] if key in factors else key for key in study.varied]
-
-
 def _name(study: Study, anchor: Anchor) -> str:
     """How a published network is called: its preset, and what it gives beside it of what the study varies."""
     given = [f"{key} {label(value)}" for key, value in anchor.metaparameters.items() if key in study.varied]
@@ -143,41 +135,19 @@ def _name(study: Study, anchor: Anchor) -> str:
 
 def _choice(study: Study, anchor: Anchor) -> dict[str, Any]:
     """What a published network chose, by column, with a note and the reason why it is left out."""
-    space = study.design_space
+    space, form = study.design_space, study.form
     network = space.point(anchor.preset, **anchor.metaparameters)
-    factors = study.product_held.exponents if study.simplex else {}
-    values = {key: getattr(network, key) for key in study.varied if key not in factors}
-    row, note, reasons = {}, "", []
-    if study.simplex:
-        simplex = study.product_held
-        chosen = {key: getattr(network, key) for key in factors}
-        product = simplex.product(chosen)
-        shares = simplex.shares(chosen)
-        row = {SHARE + simplex.meanings[key]: float(share) for key, share in zip(factors, shares, strict=True)}
-        if not math.isclose(product, study.simplex.ratio, rel_tol=1e-9):
-            formula = " * ".join(f"{key}^{power}" if power > 1 else key for key, power in factors.items())
-            note = f"{formula} = {product:.4g}; its shares are kept at {study.simplex.ratio:g}"
-        if not all(0 <= share <= 1 for share in row.values()):  # NaN as well
-            reasons.append(f"{', '.join(factors)}: no shares of a product of {product:.4g}")
+    chosen = {key: getattr(network, key) for key in study.varied}
+    row = form.columns(chosen)
+    reasons = []
     try:
         # Given by name, a value that does not act on the network is an error.
-        space.point(anchor.preset, **{**anchor.metaparameters, **values})
+        given = {key: value for key, value in chosen.items() if key in row}
+        space.point(anchor.preset, **{**anchor.metaparameters, **given})
     except ExplorerError as error:
         reasons.append(str(error))
-    reasons += [_outside(key, value, study) for key, value in values.items()]
-    return row | values | {"note": note, "reason": next(filter(None, reasons), "")}
-
-
-def _outside(key: str, value: Any, study: Study) -> str:  # noqa: ANN401 (of any metaparameter)
-    """Why the study does not cover a value, or an empty text."""
-    values: list[Any] = [known for known in study.varied[key] if known is not None]
-    if not is_ordered(values):
-        known = list(map(label, values))
-        return "" if label(value) in known else f"{key} = {label(value)}: the study has {', '.join(known)}"
-    if value is None:
-        return f"{key}: not given"
-    low, high = min(values), max(values)
-    return "" if low <= value <= high else f"{key} = {label(value)}: the study goes from {label(low)} to {label(high)}"
+    reasons += [axis.outside(row[axis.name]) for axis in form.axes]
+    return row | {"note": form.note(network), "reason": next(filter(None, reasons), "")}
 
 
 def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,7 +155,7 @@ def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
     study = record.study
     if row["reason"]:
         return {}
-    values = _metaparameters(study, row)
+    values = study.form.metaparameters(row)
     quantities = list(dict.fromkeys([*PRICED, *study.constraints]))
     block: Block = {"": np.zeros(1)}
     (priced,) = price_chunks(study.design_space, study.preset, [block], quantities, _settings(record) | values)
@@ -197,21 +167,10 @@ def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**costs, "point": _point(record, values), "reason": reason}
 
 
-def _metaparameters(study: Study, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The varied metaparameters of a choice, with the factors that its shares have in the study."""
-    values = {key: row[key] for key in study.varied if key in row}
-    if study.simplex:
-        simplex = study.product_held
-        shares = np.array([[row[SHARE + simplex.meanings[key]] for key in simplex.exponents]])
-        factors = simplex.factors(shares, study.simplex.ratio)
-        values |= {key: float(column[0]) for key, column in factors.items()}
-    return values
-
-
 def _point(record: StudyRecord, values: Mapping[str, Any]) -> int | None:
     """The number of the study's first point with those values, if it has one."""
-    for number, point in enumerate(record.study.grid()):
-        if all(_same(point.get(key), value) for key, value in values.items()):
+    for number, point in enumerate(record.study.design_points()):
+        if all(_same(point.metaparameters.get(key), value) for key, value in values.items()):
             return number
     return None
 

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from explorer.analysis.accuracies import CONFIDENCE, Accuracies
-from explorer.analysis.coordinates import Coordinates
 from explorer.analysis.gaussian_process import GaussianProcess
 from explorer.storage.record import StudyRecord
+from explorer.study.coordinates import Coordinates
 
 FEWEST = 5
 """Measured points below which there is no surrogate."""
@@ -68,7 +68,7 @@ class Surrogate:
 
         None where fewer than five are measured, where no number varies, and where points leave metaparameters to the preset, as series do.
         """
-        coordinates = Coordinates.of(record.study)
+        coordinates = record.study.form.coordinates
         if coordinates is None or len(frame) < FEWEST:
             return None
         ordered = frame.sort_values("point")

@@ -12,6 +12,7 @@ from explorer.errors import ExplorerError
 from explorer.pricing.population import population
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
+from explorer.study.forms import Listed
 from explorer.study.model import Study
 from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
@@ -35,7 +36,7 @@ def certificate_study(
         title=f"How far short runs of {space} can be trusted",
         space=space,
         preset=preset,
-        points=population(space, preset, points),
+        form=Listed(points=population(space, preset, points)),
         seeds=seeds,
     )
     budget = budget or study.budget

@@ -117,7 +117,7 @@ def studies(storage: Storage = "explorer.db") -> int:
     from explorer.study.files import builtin_studies, load_study
 
     rows = [
-        (study.name, study.title, study.space, str(study.grid_size), str(study.grid_size * study.seeds))
+        (study.name, study.title, study.space, str(study.size), str(study.size * study.seeds))
         for study in map(load_study, builtin_studies())
     ]
     screen = console()

@@ -20,11 +20,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from explorer.analysis import SHARE, share_columns
+from explorer.analysis import share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
 from explorer.networks.quantities import prefixed
+from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])

@@ -170,7 +170,7 @@ class Continuum(Axis):
 
 
 @dataclass(frozen=True)
-class OnSimplex(Axis):
+class SimplexAxis(Axis):
     """The factors of a simplex, whose product to their exponents is `ratio` at every point: a lattice, or drawn."""
 
     simplex: Simplex
@@ -278,7 +278,7 @@ def enumeration(
     *,
     sample: int | None = None,
     seed: int = 0,
-    simplex: OnSimplex | None = None,
+    simplex: SimplexAxis | None = None,
 ) -> Enumeration:
     """The design points that `settings` describe: a value, a list of values, or a range as text, for each metaparameter.
 

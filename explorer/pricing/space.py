@@ -14,7 +14,7 @@ import pandas as pd
 
 from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
-from explorer.pricing.enumeration import Enumeration, OnSimplex, enumeration
+from explorer.pricing.enumeration import Enumeration, SimplexAxis, enumeration
 from explorer.pricing.files import PriceFile
 from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.pricing.selection import Where, front, ordered
@@ -186,7 +186,7 @@ def _file(path: Path, stream: _Stream) -> PriceFile:
     return PriceFile(path, stream.shown, search.fixed, reasons=stream.infeasible, about=about)
 
 
-def _held(family: type[Space], *, simplex: bool, steps: int | None, ratio: float | None) -> OnSimplex | None:
+def _held(family: type[Space], *, simplex: bool, steps: int | None, ratio: float | None) -> SimplexAxis | None:
     if not simplex:
         for name, value in (("--steps", steps), ("--ratio", ratio)):
             if value is not None:
@@ -194,7 +194,7 @@ def _held(family: type[Space], *, simplex: bool, steps: int | None, ratio: float
         return None
     if family.simplex is None:
         raise ExplorerError(f"--simplex: {family.name} has no metaparameters whose product is held")
-    return OnSimplex(family.simplex, 2.0 if ratio is None else ratio, steps or 20)
+    return SimplexAxis(family.simplex, 2.0 if ratio is None else ratio, steps or 20)
 
 
 def _checked(

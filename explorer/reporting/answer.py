@@ -11,7 +11,8 @@ from explorer import analysis
 from explorer.analysis import Findings
 from explorer.analysis.plateau import Plateau, plateau
 from explorer.networks.quantities import QUANTITIES
-from explorer.reporting.words import SPACE, amount, costs_in_words, listed, missing, percent
+from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
+from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 MOST_NAMES = 4  # in a sentence
@@ -59,7 +60,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
     measured = findings.measured
     if not findings.accuracies.pooled.freedom:
         return "One seed: spread between seeds unknown, so the points are not told apart."
-    if findings.shape == "series":
+    if findings.figure == "series":
         compared = _at_equal_cost(findings)
         if compared:
             own = [sentence for points, sentence in compared.items() if int(best["point"]) in points]
@@ -67,7 +68,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
     rivals = measured[measured["standing"] == "not separated"]
     if rivals.empty:
         return f"It is separated from {'the other point' if len(measured) == 2 else 'every other point'}."  # noqa: PLR2004
-    if findings.shape == "triangle":
+    if findings.figure == "triangle":
         return _corners(findings, len(rivals))
     return _rivals(findings, best, rivals)
 
@@ -124,7 +125,7 @@ def _corners(findings: Findings, rivals: int) -> str:
     for column in analysis.share_columns(frame):
         corner = frame[(frame[column] > 1 - 1e-9) & frame["standing"].isin(groups)]
         for standing in corner["standing"]:
-            groups[standing].append(f"{column.removeprefix(analysis.SHARE)} only")
+            groups[standing].append(f"{column.removeprefix(SHARE)} only")
     parts = [
         f"{listed(names)} {'is' if len(names) == 1 else 'are'} {standing}"
         for standing, names in groups.items()
@@ -136,7 +137,7 @@ def _corners(findings: Findings, rivals: int) -> str:
 
 def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
     """For each group of points of near-equal cost, a sentence: which is best, and which are separated from it. Only series have such."""
-    if findings.shape != "series":
+    if findings.figure != "series":
         return {}
     against = findings.record.study.plot.against
     groups = [group for group in analysis.near_in_cost(findings.lines, against) if len(set(group["series"])) > 1]
@@ -161,12 +162,10 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
 
 
 def _named(findings: Findings, row: pd.Series[Any]) -> str:
-    """A point in a sentence: by its series, its shares, or else the values of its metaparameters."""
+    """A point in a sentence: by its series, or as the form of the study names it."""
     if row["series"]:
         return _named_in_series(findings, row)
-    own = {key: row[key] for key in findings.record.metaparameters if not missing(row[key])}
-    values = ", ".join(f"{key} = {label(value)}" for key, value in own.items())
-    return f"{_shares(findings, row)} ({values})" if findings.shape == "triangle" else values
+    return findings.record.study.named(int(row["point"]))
 
 
 def _named_in_series(findings: Findings, row: pd.Series[Any]) -> str:
@@ -176,18 +175,3 @@ def _named_in_series(findings: Findings, row: pd.Series[Any]) -> str:
             f"the network that {len(sharing)} series share ({row['label'].partition(' = ')[0].partition(' and ')[0]})"
         )
     return str(row["series"] if row["series"] == row["label"] else f"{row['series']} at {row['label']}")
-
-
-def _shares(findings: Findings, row: pd.Series[Any]) -> str:
-    """Who gets how much of the ratio: `40 % of the doubling to depth, 60 % to width, 0 % to resolution`."""
-    simplex = findings.record.study.simplex
-    assert simplex is not None
-    # What the scaling asks for: the ratio of the simplex, to the power phi.
-    ratio = float(row.get("nominal_ratio", simplex.ratio))
-    whole = "the doubling" if math.isclose(ratio, 2, rel_tol=1e-6) else f"the factor of {ratio:.3g}"
-    row = analysis.triangle(findings.record, row.to_frame().T).iloc[0]
-    columns = analysis.share_columns(row.to_frame().T)
-    # A corner is its own name.
-    columns = [column for column in columns if row[column] > 1 - 1e-9] or columns
-    parts = [f"{100 * row[column]:.3g}{SPACE}% to {column.removeprefix(analysis.SHARE)}" for column in columns]
-    return ", ".join(parts).replace(" to ", f" of {whole} to ", 1)

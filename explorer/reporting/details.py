@@ -95,13 +95,11 @@ def _choices(findings: Findings) -> Table | None:
         return None
     accuracies = findings.points.set_index("point")["accuracy"]
     costs = [one for one in known_costs(frame) if one.main]
-    keys = [
-        column for column in frame.columns if column in findings.record.metaparameters or column.startswith("share_")
-    ]
+    axes = findings.record.study.form.axes
     rows = [
         [
             row["name"],
-            *(cell(row[key]) for key in keys),
+            *(cell(row[axis.name]) for axis in axes),
             *amounts(row, costs),
             number(accuracies.get(row["point"], math.nan), 1, 100) if not pd.isna(row["point"]) else UNKNOWN,
             *([] if standings is None else [_standing(row)]),
@@ -119,7 +117,7 @@ def _choices(findings: Findings) -> Table | None:
         )
     percentile = () if standings is None else ("percentile, %",)
     numbers = (*(quantity.heading for quantity in costs), ACCURACY_PERCENT, *percentile)
-    names = (*(key.removeprefix("share_") + (" share" if key.startswith("share_") else "") for key in keys),)
+    names = [axis.title for axis in axes]
     return Table(caption, ("as in", *names, *numbers, "note"), frozenset({*names, *numbers}), rows)
 
 

@@ -47,12 +47,12 @@ def _layers(findings: Findings) -> dict[str, Any]:
     study, measured = findings.record.study, findings.measured
     on_front = np.any([measured[front_column(cost)] for cost in findings.costs], axis=0)
     order = np.lexsort((-measured["accuracy"].to_numpy(dtype=float), ~on_front))
-    grid, columns = list(study.grid()), []
+    points, columns = list(study.design_points()), []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
     settings = study.fixed | {"classes": findings.classes}
     for point in measured["point"].iloc[order[:MOST_LAYERS]]:
-        table = describe(study.space, study.preset, **settings | grid[point])
+        table = describe(study.space, study.preset, **settings | points[point].metaparameters)
         texts = [
             tuple(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in row) for row in table.to_numpy()
         ]

@@ -12,7 +12,6 @@ from scipy import stats
 
 from explorer.analysis import (
     CONFIDENCE,
-    SHARE,
     Findings,
     front_column,
     is_ordered,
@@ -23,7 +22,6 @@ from explorer.analysis import (
     share_columns,
     triangle,
 )
-from explorer.analysis.coordinates import Number
 from explorer.analysis.edf import edf, is_sample
 from explorer.analysis.surrogate import Surrogate
 from explorer.drawing import maps, model_plots, plots, population_plots
@@ -31,7 +29,7 @@ from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
 from explorer.drawing.marks import CROWD
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
-from explorer.spaces.space import label
+from explorer.study.coordinates import Number
 
 _FEWEST_ERRORS = 8  # points that have an error distribution function
 _FINE_LINE, _FINE_SIDE = 200, 48  # steps that a smooth line, and each side of a smooth map, is drawn through
@@ -45,8 +43,7 @@ def draw(findings: Findings) -> dict[str, Panel]:
     `importance` (where there is one), `parallel` (where three metaparameters vary) and `edf` (of eight points or more).
     """
     panels = [
-        *_map(findings),
-        _curve(findings),
+        *FIGURES[findings.figure](findings),
         *_published(findings),
         *(_front(findings, cost) for cost in findings.costs if QUANTITIES[cost].figure),
         *_surrogate(findings),
@@ -57,30 +54,45 @@ def draw(findings: Findings) -> dict[str, Panel]:
     return {panel.name: panel for panel in panels}
 
 
-def _map(findings: Findings) -> Iterator[Panel]:
-    """Accuracy over two dimensions of the space, for the studies whose points have these."""
+def _triangle(findings: Findings) -> Iterator[Panel]:
+    """Accuracy over the shares of three factors, then against cost."""
+    frame = triangle(findings.record, findings.points)
+    kept = findings.choices[findings.choices["reason"] == ""]
+    chosen = {
+        choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(frame)]
+        for _, row in kept.iterrows()
+    }
+    caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
+    caption += f" Diamond: the shares of the published factors{_notes(kept)}." if chosen else ""
+    draw = partial(maps.ternary, frame, chosen=chosen)
+    yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
+    yield from _curve(findings)
+
+
+def _plane(findings: Findings) -> Iterator[Panel]:
+    """Accuracy over two metaparameters, then against cost."""
     record, frame = findings.record, findings.points
-    if findings.shape == "triangle":
-        shares = triangle(record, frame)
-        kept = findings.choices[findings.choices["reason"] == ""]
-        chosen = {
-            choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(shares)]
-            for _, row in kept.iterrows()
-        }
-        caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
-        caption += f" Diamond: the shares of the published factors{_notes(kept)}." if chosen else ""
-        draw = partial(maps.ternary, shares, chosen=chosen)
-        yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
-    if findings.shape == "plane":
-        params, own = plane_params(record), chosen_points(findings)
-        caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
-        if len(frame) > maps.MOST_CELLS:
-            caption += "Ring: the best point."
-        else:
-            caption += _ringed("frame", frame)
-        caption += f" Diamond: as in {', '.join(own.values())}." if own else ""
-        title = f"Accuracy over {' and '.join(record.metaparameters)}"
-        yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=own), TALL_INCHES)
+    params, own = plane_params(record), chosen_points(findings)
+    caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
+    if len(frame) > maps.MOST_CELLS:
+        caption += "Ring: the best point."
+    else:
+        caption += _ringed("frame", frame)
+    caption += f" Diamond: as in {', '.join(own.values())}." if own else ""
+    title = f"Accuracy over {' and '.join(record.metaparameters)}"
+    yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=own), TALL_INCHES)
+    yield from _curve(findings)
+
+
+def _series(findings: Findings) -> Iterator[Panel]:
+    """Accuracy against the cost that the study names, with a line for each series."""
+    frame, against = findings.points, findings.record.study.plot.against
+    caption = (
+        "Mean over the seeds, with the 95 % interval as bars. Lines stand a little aside from each other. Black: a network that "
+        f"several lines share.{_hollow(frame)}"
+    )
+    draw = partial(plots.scaling_curves, frame, against=against)
+    yield panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw, TALL_INCHES)
 
 
 def _notes(choices: pd.DataFrame) -> str:
@@ -97,27 +109,21 @@ def _ringed(mark: str, frame: pd.DataFrame) -> str:
     return " ".join(text for text, holds in texts.items() if holds)
 
 
-def _curve(findings: Findings) -> Panel:
-    """Accuracy against the cost that the study names; a line for each series where there are such."""
+def _hollow(frame: pd.DataFrame) -> str:
+    return " Hollow marks miss some seeds." if (frame["state"] == "partly done").any() else ""
+
+
+def _curve(findings: Findings) -> Iterator[Panel]:
+    """Accuracy against the cost that the study names."""
     record, frame = findings.record, findings.points
     against = record.study.plot.against
-    title = f"Accuracy against {QUANTITIES[against].noun}"
-    hollow = " Hollow marks miss some seeds." if (frame["state"] == "partly done").any() else ""
-    if findings.shape == "series":
-        caption = (
-            "Mean over the seeds, with the 95 % interval as bars. Lines stand a little aside from each other. Black: a network that "
-            f"several lines share.{hollow}"
-        )
-        return panel("curve", title, caption, partial(plots.scaling_curves, frame, against=against), TALL_INCHES)
     measured = len(findings.measured)
     ordered = len(record.metaparameters) == 1 and is_ordered(frame[record.metaparameters[0]])
-    names = (
-        "shares in percent, in the order of the corners" if record.study.simplex else ", ".join(record.metaparameters)
-    )
+    names = record.study.form.label_title or ", ".join(record.metaparameters)
     caption = (
         f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}"
         f"{', which some points of the front show' if measured > CROWD and not ordered else ''}; labels"
-        f"{' where there is room' if measured > plots.MOST_LABELS else ''}: {names}.{hollow}"
+        f"{' where there is room' if measured > plots.MOST_LABELS else ''}: {names}.{_hollow(frame)}"
     )
     papers = _of_the_paper(findings) if ordered else None
     if papers is not None:
@@ -128,7 +134,11 @@ def _curve(findings: Findings) -> Panel:
         )
     chosen = chosen_points(findings)
     draw = partial(plots.curve, frame, against=against, chosen=chosen, papers=papers)
-    return panel("curve", title, caption, draw)
+    yield panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw)
+
+
+FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve}
+"""What shows the points of a study first, by the `figure` of its form."""
 
 
 def _of_the_paper(findings: Findings) -> pd.DataFrame | None:
@@ -217,8 +227,9 @@ def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
         caption = f"{fitted}Line: a smooth surrogate (Gaussian process) with its 95 % band. Marks: the measured means, with 95 % intervals."
         draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name, logarithmic=numbers[0].logarithmic)
         return panel("surrogate", f"Smooth accuracy over {numbers[0].name}", caption, draw)
-    if findings.shape == "triangle":
-        lattice = findings.record.study.product_held.lattice(_FINE_SIDE)
+    simplex = surrogate.coordinates.simplex
+    if simplex and len(axes) == 3:  # noqa: PLR2004 (a triangle)
+        lattice = simplex.lattice(_FINE_SIDE)
         frame = _predicted(surrogate, dict(zip(surrogate.coordinates.names, lattice.T, strict=True)))
         draw = partial(model_plots.surrogate_triangle, frame, triangle(findings.record, points))
         return panel(
@@ -264,20 +275,15 @@ def _predicted(surrogate: Surrogate, columns: Mapping[str, NDArray[np.float64]])
 
 def _parallel(findings: Findings) -> Iterator[Panel]:
     """Parallel coordinates, of studies with three metaparameters or more that all points give."""
-    record, frame = findings.record, findings.measured
-    varied = {key: values for key, values in record.study.varied.items() if len(set(map(label, values))) > 1}
-    lattice = (
-        findings.shape == "triangle" and record.study.simplex is not None and record.study.simplex.steps is not None
-    )
-    given = all(value is not None for values in varied.values() for value in values)
+    form = findings.record.study.form
+    axes = [axis for axis in form.axes if axis.varies]
     # A map shows a lattice of shares already.
-    if len(varied) < 3 or not given or lattice or findings.measured.empty:  # noqa: PLR2004
+    mapped = findings.figure == "triangle" and not form.is_sample
+    if len(axes) < 3 or form.leaves_some or mapped or findings.measured.empty:  # noqa: PLR2004
         return
-    keys = list(varied)
-    if record.study.simplex:
-        meanings = record.study.product_held.meanings
-        frame = triangle(record, frame).rename(columns={SHARE + name: f"{name} share" for name in meanings.values()})
-        keys = [f"{meanings[key]} share" if key in meanings else key for key in keys]
+    frame = findings.measured.assign(**form.columns(findings.measured))
+    frame = frame.rename(columns={axis.name: axis.title for axis in axes})
+    keys = [axis.title for axis in axes]
     caption = (
         "One line for each measured point, in the colour of its accuracy; the most accurate ones on top and thicker."
     )

@@ -14,7 +14,6 @@ from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
 from explorer.reporting.words import missing
 from explorer.spaces.space import amount, label
 from explorer.storage.record import StudyRecord
-from explorer.study.model import Study
 from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
@@ -89,8 +88,9 @@ def _on_front(row: Mapping[Any, Any], cost: str) -> str:
 def _names(record: StudyRecord) -> dict[str, str]:
     """The columns that tell points apart, each with what stands above it."""
     series = {"series": "series"} if (record.points["series"] != "").any() else {}
-    shares = {"label": "shares, %"} if record.study.simplex else {}
-    return series | shares | {key: key for key in record.metaparameters}
+    title = record.study.form.label_title
+    labels = {"label": title} if title else {}
+    return series | labels | {key: key for key in record.metaparameters}
 
 
 def dropped_points(findings: Findings) -> Table:
@@ -147,7 +147,7 @@ def how_measured(findings: Findings) -> dict[str, str]:
     )
     return {
         "Space": f"{study.space}, preset {study.preset}" + (f", with {fixed}" if fixed else ""),
-        "Varied": _varied(study),
+        "Varied": study.form.summary,
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
@@ -173,18 +173,6 @@ def recipe_text(recipe: Recipe) -> str:
         "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
         + settings
     )
-
-
-def _varied(study: Study) -> str:
-    """What differs between points, with its values; of a simplex, the product that is held."""
-    held = []
-    varied = {key: [value for value in values if value is not None] for key, values in study.varied.items()}
-    if study.simplex:
-        exponents = study.product_held.exponents
-        product = " * ".join(f"{key}^{power}" if power > 1 else key for key, power in exponents.items())
-        held = [f"{', '.join(exponents)}: {len(study.listed())} points with {product} = {study.simplex.ratio:g}"]
-        varied = {key: values for key, values in varied.items() if key not in exponents}
-    return "; ".join([*held, *(f"{key}: {', '.join(map(label, values))}" for key, values in varied.items())])
 
 
 def _outcome(row: Mapping[Any, Any]) -> str:

@@ -9,11 +9,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.networks.arrays import Float
+
+SHARE = "share_"
+"""Prefix of the columns that hold shares: `share_depth`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,21 @@ class Simplex:
     exponents: Mapping[str, int]
     meanings: Mapping[str, str]
     coefficient: str
+
+    @property
+    def formula(self) -> str:
+        """The product as text: `alpha * beta^2 * gamma^2`."""
+        return " * ".join(f"{key}^{power}" if power > 1 else key for key, power in self.exponents.items())
+
+    @staticmethod
+    def total(ratio: float) -> str:
+        """What is shared, in words: `the doubling`, `the factor of 3`."""
+        return "the doubling" if math.isclose(ratio, 2, rel_tol=1e-6) else f"the factor of {ratio:.3g}"
+
+    @property
+    def share_names(self) -> list[str]:
+        """The columns of the shares, in the order of the factors."""
+        return [SHARE + self.meanings[key] for key in self.exponents]
 
     def product(self, factors: Mapping[str, Float]) -> Float:
         """The product of the factors to their exponents."""
@@ -60,3 +79,9 @@ class Simplex:
         with np.errstate(invalid="ignore"):
             shares: NDArray[np.float64] = logs / logs.sum(axis=0)
         return shares
+
+    def share_columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The shares by `share_names`, from the columns of the factors."""
+        # The factors may be numbers, or arrays with an entry for each point.
+        factors: dict[str, Any] = {key: np.asarray(columns[key], dtype=float) for key in self.exponents}
+        return dict(zip(self.share_names, self.shares(factors), strict=True))

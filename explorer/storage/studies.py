@@ -160,7 +160,7 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
 def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     # JSON has neither tuples nor whole numbers that may be missing; the study's own values are the typed ones.
-    grid = list(study.grid())
+    grid = [point.metaparameters for point in study.design_points()]
     for key in study.varied:
         frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=_dtype(grid, key))
     whole = ("same_as", "input_pixels", "image_pixels", *computed())  # whole numbers or NA

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from explorer.errors import unknown
 from explorer.networks.quantities import QUANTITIES, computed
-
-
-def _plain(value: object) -> object:
-    """Lists of a file become tuples, which can be compared, hashed and kept."""
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
+from explorer.study.values import Model, Value
 
 
 def _known_cost(name: str, info: ValidationInfo) -> str:
@@ -25,17 +21,12 @@ def _known_cost(name: str, info: ValidationInfo) -> str:
 CostName = Annotated[str, AfterValidator(_known_cost)]
 """A quantity that a network gives."""
 
-Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_plain)]
-
-
 Selector = Annotated[dict[str, Value], Field(min_length=1)]
 """Which points are meant: those with these values of metaparameters, `label` or `series`."""
 
 
-class Claim(BaseModel):
+class Claim(Model):
     """What is claimed, in words, and who claims it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     claim: Annotated[str, Field(min_length=1)]
     source: Annotated[str, Field(min_length=1)]
@@ -62,7 +53,7 @@ class Falls(Claim):
     form: Literal["falls"]
     over: str
     below: int | float
-    where: dict[str, Value] = {}
+    where: dict[str, Value] = Field(default_factory=dict)
 
 
 class LevelsOff(Claim):
@@ -72,7 +63,7 @@ class LevelsOff(Claim):
     over: str
     at: int | float
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    where: dict[str, Value] = {}
+    where: dict[str, Value] = Field(default_factory=dict)
 
 
 class BestAtEqualCost(Claim):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
 from explorer.spaces.space import label, rule
-from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Value
-from explorer.study.model import Plot, Range, Study, Triangle
-from explorer.training.recipe import Budget, Recipe
+from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff
+from explorer.study.forms import form_tables
+from explorer.study.model import Range, Study
+from explorer.study.values import Value
 
 
 def studies_folder() -> Path:
@@ -59,9 +59,10 @@ def _read(path: Path) -> Study:
         raise ExplorerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ExplorerError(f"{path}: not valid TOML: {error}") from None
-    for key in ("name", "text"):
+    for key in ("name", "text", "form"):
         if key in values:
-            raise ExplorerError(f"{path}: {key}: not a key of a study file; the file's own name is the study's name")
+            named = "; the study is named after its file" if key == "name" else ""
+            raise ExplorerError(f"{path}: {key}: not a key of a study file{named}")
     try:
         study = Study.model_validate({**values, "name": path.stem, "text": text})
         _check_space(study)
@@ -84,14 +85,7 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
         *parents, key = details["loc"]
         if parents[:1] == ["claims"]:
             return ExplorerError(f"{path}: {unknown('key of a claim', str(key), CLAIMS[str(parents[2])].model_fields)}")
-        models: dict[tuple[Any, ...], type[BaseModel]] = {
-            ("recipe",): Recipe,
-            ("budget",): Budget,
-            ("plot",): Plot,
-            ("simplex",): Triangle,
-        }
-        fields = set(models.get(tuple(parents), Range if parents else Study).model_fields) - {"name", "text"}
-        return ExplorerError(f"{path}: {unknown('key', str(key), fields)}")
+        return ExplorerError(f"{path}: {unknown('key', str(key), _keys(parents))}")
     if details["type"] == "union_tag_invalid":
         return ExplorerError(f"{path}: {where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}")
     if details["type"] == "missing":
@@ -99,6 +93,16 @@ def _mistake(path: Path, error: ValidationError) -> ExplorerError:
     if details["type"] in {"model_type", "dict_type"}:
         return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
     return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
+
+
+def _keys(parents: Sequence[Any]) -> set[str]:
+    """The keys of a table of a study file."""
+    tables = {**form_tables(), **Study.model_fields}
+    if not parents:
+        return tables.keys() - {"name", "text", "form"}
+    model = tables[parents[0]].annotation
+    # The tables in a table, as those of constraints, are ranges.
+    return set(model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Range.model_fields)
 
 
 def _check_space(study: Study) -> None:
@@ -110,59 +114,17 @@ def _check_space(study: Study) -> None:
     for key in study.constraints:
         if key not in limits:
             raise unknown("key of constraints", key, limits)
-    _check_keys(study)
+    study.form.check(study.preset, study.fixed)
     _check_claims(study)
-    space.point(study.preset, **study.fixed)
-    for listed in study.listed():
-        space.point(study.preset, **study.fixed | listed)
-    if study.simplex:
-        last = {key: values[-1] for key, values in study.vary.items()}
-        space.check_simplex(study.preset, study.fixed | last, study.simplex.ratio)
-    first = study.listed()[0]
-    for key, values in study.vary.items():
-        for value in values:
-            space.point(study.preset, **study.fixed | first | {key: value})
-        if len(set(map(label, values))) < len(values):
-            raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
-
-
-def _check_keys(study: Study) -> None:
-    """Something must vary, each metaparameter in one table only, and never the number of classes."""
-    if not (study.vary or study.points or study.simplex):
-        raise ExplorerError("nothing varies: [vary], [[points]] or [simplex] is required")
-    if study.points and study.simplex:
-        raise ExplorerError("[[points]] and [simplex] cannot stand together")
-    given = {"fixed": set(study.fixed), "vary": set(study.vary)}
-    given["simplex" if study.simplex else "points"] = {key for point in study.listed() for key in point}
-    for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
-        if keys & others:
-            raise ExplorerError(f"{other}.{min(keys & others)}: stands under [{name}] as well")
-    for table, keys in given.items():
-        if table != "fixed" and "classes" in keys:
-            raise ExplorerError(f"{table}.classes: the number of classes is that of the data")
-    _check_points(study)
-
-
-def _check_points(study: Study) -> None:
-    """Listed points differ, and say something; their series are texts."""
-    seen: list[dict[str, Value]] = []
-    for number, point in enumerate(study.points, start=1):
-        series = point.get("series", "")
-        if not isinstance(series, str):
-            raise ExplorerError(f"points: series = {label(series)}: should be text")
-        if not point or point in seen:
-            raise ExplorerError(f"points: point {number} {'stands there twice' if point else 'is empty'}")
-        for key in point.keys() - study.design_space.model_fields.keys() - {"series"}:
-            raise unknown(f"metaparameter of {study.space}", key, ["series", *study.design_space.model_fields])
-        seen.append(point)
 
 
 def _check_claims(study: Study) -> None:
     """Claims speak of what varies, and of values, labels and series that the study has."""
-    series, labels = ({names[place] for names in study.labels()} for place in (0, 1))
+    points = list(study.design_points())
+    names = {"label": {point.label for point in points}, "series": {point.series for point in points}}
     for number, claim in enumerate(study.claims, start=1):
         try:
-            _check_claim(study, claim, {"label": labels, "series": series})
+            _check_claim(study, claim, names)
         except ExplorerError as error:
             raise ExplorerError(f"claim {number}: {error}") from None
 

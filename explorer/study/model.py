@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from explorer.errors import ExplorerError
 from explorer.spaces import find_space
-from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label, rule
-from explorer.study.claims import AnyClaim, CostName, Value
-from explorer.training.identity import Later, identity, key_of
+from explorer.study.claims import AnyClaim, CostName
+from explorer.study.forms import DesignPoint, Form, form_of, form_tables
+from explorer.study.values import Model, Value
+from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
-
-
-class Model(BaseModel):
-    """What all parts of a study file share: frozen, and no key that is not declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Range(Model):
@@ -56,27 +54,6 @@ class Range(Model):
         return self
 
 
-class Triangle(Model):
-    """Points on the simplex of a space, such as alpha * beta ** 2 * gamma ** 2 = 2: a lattice, or drawn evenly at random."""
-
-    ratio: Annotated[float, Field(gt=0)] = 2.0
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    draw: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.steps is None) == (self.draw is None):
-            raise ValueError("should have either steps, for a lattice, or draw, for random points")
-        return self
-
-    def shares(self, simplex: Simplex) -> NDArray[np.float64]:
-        """The share of each factor in the ratio, (points, factors)."""
-        if self.steps is not None:
-            return simplex.lattice(self.steps)
-        return simplex.draw(self.draw or 0, np.random.default_rng(self.seed))
-
-
 class Plot(Model):
     """How the curve is drawn: against which cost, and the published curve that stands beside it."""
 
@@ -91,18 +68,34 @@ class Study(Model):
     title: Annotated[str, Field(min_length=1)]
     space: str
     preset: str
-    fixed: dict[str, Value] = {}
-    vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
-    simplex: Annotated[Triangle | None, Later(neutral=None)] = None
-    points: Annotated[list[dict[str, Value]], Later(neutral=[])] = []
-    constraints: dict[str, Range] = {}
+    fixed: dict[str, Value] = Field(default_factory=dict)
+    form: SerializeAsAny[Form]
+    constraints: dict[str, Range] = Field(default_factory=dict)
     data: str = "proxy"
     recipe: Recipe = Recipe()
     budget: Budget = Budget()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     plot: Plot = Plot()
-    claims: list[AnyClaim] = []
+    claims: list[AnyClaim] = Field(default_factory=list)
     text: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
+        """In a file and in storage, the tables of the form stand beside the other keys."""
+        if not isinstance(given, dict):
+            return given
+        tables = {key: given[key] for key in given.keys() & form_tables().keys()}
+        form = given["form"] if "form" in given else form_of(tables)
+        if isinstance(form, Form):
+            form = form.model_copy(update={"space": given.get("space", "")})
+        return {key: value for key, value in given.items() if key not in tables} | {"form": form}
+
+    @model_serializer(mode="wrap")
+    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        settings: dict[str, Any] = dump(self)
+        form: dict[str, Any] = settings.pop("form")
+        return settings | form
 
     @property
     def design_space(self) -> type[Space]:
@@ -113,59 +106,32 @@ class Study(Model):
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
         beside = {"name", "title", "plot", "claims", "text", "data"}
-        return key_of({key: value for key, value in identity(self).items() if key not in beside})
+        settings = identity(self)
+        settings |= settings.pop("form")
+        return key_of({key: value for key, value in settings.items() if key not in beside})
 
     @property
     def varied(self) -> Mapping[str, Sequence[Value | None]]:
-        """The metaparameters that differ between points, each with its distinct values in the order of their first use.
-
-        A value is None where a point leaves the metaparameter to the preset.
-        """
-        if not (self.points or self.simplex):
-            return self.vary
-        rows = list(self.grid())
-        keys = dict.fromkeys(key for row in rows for key in row)
-        return {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys}
+        """The metaparameters that differ between points, with their values; see `Form.varied`."""
+        return self.form.varied
 
     @property
-    def grid_size(self) -> int:
+    def size(self) -> int:
         """Number of design points before any is dropped."""
-        return math.prod(map(len, self.vary.values())) * len(self.listed())
+        return self.form.size
 
-    def grid(self) -> Iterator[dict[str, Value]]:
-        """The varied metaparameters of each design point: listed points or those of the simplex, and for each the grid of `vary`."""
-        for listed in self.listed():
-            for values in itertools.product(*self.vary.values()):
-                yield listed | dict(zip(self.vary, values, strict=True))
+    def design_points(self) -> Iterator[DesignPoint]:
+        """The design points, in order."""
+        return self.form.design_points()
 
-    def labels(self) -> Iterator[tuple[str, str]]:
-        """The series and the label of each design point, in the order of `grid`."""
-        names = [(str(point.get("series", "")), _listed_label(point)) for point in self.points]
-        if self.simplex:
-            names = [
-                ("", "-".join(f"{100 * share:.3g}" for share in row)) for row in self.simplex.shares(self.product_held)
-            ]
-        for series, name in names or [("", "")]:
-            for values in itertools.product(*self.vary.values()):
-                yield series, ", ".join([*([name] if name else []), *map(label, values)])
+    def named(self, number: int) -> str:
+        """The name of a design point in a sentence."""
+        values = list(self.design_points())[number].metaparameters
+        return self.form.named(values, self.design_space.point(self.preset, **self.fixed | values))
 
-    @property
-    def product_held(self) -> Simplex:
-        """The metaparameters whose product the simplex of the study holds; an error where the space has none."""
-        simplex = self.design_space.simplex
-        if simplex is None:
-            raise ExplorerError(f"simplex: {self.space} has no metaparameters whose product is held")
-        return simplex
-
-    def listed(self) -> list[dict[str, Value]]:
-        """What `points` lists or the simplex holds, each to be combined with the grid of `vary`; one empty point without them."""
-        if self.simplex is None:
-            return [{key: value for key, value in point.items() if key != "series"} for point in self.points] or [{}]
-        factors = self.product_held.factors(self.simplex.shares(self.product_held), self.simplex.ratio)
-        return [
-            dict(zip(factors, row, strict=True))
-            for row in zip(*(values.tolist() for values in factors.values()), strict=True)
-        ]
+    def thinned(self, most: int) -> Self:
+        """The study with at most `most` points, spread evenly."""
+        return self.model_copy(update={"form": self.form.thinned(most)})
 
     def override(
         self,
@@ -205,36 +171,3 @@ class Study(Model):
 def data_label(data: str) -> str:
     """How a data set is called in a study's name: a built-in's own name, or the name of the folder."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", Path(data).name).strip("._") or "data"
-
-
-def _listed_label(point: Mapping[str, Value]) -> str:
-    """How a listed point is called: its values by name, or its series where it leaves all to the preset."""
-    values = " ".join(f"{key} {label(value)}" for key, value in point.items() if key != "series")
-    return values or str(point.get("series", ""))
-
-
-def thinned(study: Study, most: int) -> Study:
-    """The study with at most `most` points, evenly spread; of lists to combine, the longest are shortened first."""
-    changes: dict[str, Any] = {"points": [study.points[place] for place in _evenly(len(study.points), most)]}
-    if study.simplex and study.simplex.draw:
-        changes["simplex"] = study.simplex.model_copy(update={"draw": min(most, study.simplex.draw)})
-    elif study.simplex and study.simplex.steps:
-        steps = next(
-            n for n in range(study.simplex.steps, 0, -1) if study.product_held.lattice_size(n) <= most or n == 1
-        )
-        changes["simplex"] = study.simplex.model_copy(update={"steps": steps})
-    thin = study.model_copy(update=changes)
-    lengths = {key: len(values) for key, values in study.vary.items()}
-    while math.prod(lengths.values()) * len(thin.listed()) > most and max(lengths.values(), default=1) > 1:
-        lengths[max(lengths, key=lambda key: lengths[key])] -= 1
-    kept = {
-        key: [study.vary[key][place] for place in _evenly(len(study.vary[key]), length)]
-        for key, length in lengths.items()
-    }
-    return thin.model_copy(update={"vary": kept})
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    """At most so many places out of `count`, with both ends where there are two or more."""
-    chosen = min(count, most)
-    return [round(step * (count - 1) / max(1, chosen - 1)) for step in range(chosen)]

@@ -12,7 +12,7 @@ from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
 from explorer.spaces.space import amount
-from explorer.study.model import Range, Study, thinned
+from explorer.study.model import Range, Study
 from explorer.training.recipe import Budget
 
 QUICK_POINTS = 24
@@ -46,15 +46,15 @@ class Point:
 
 
 def plan(study: Study, classes: int) -> list[Point]:
-    """The points of a study in grid order, for data of so many classes.
+    """The points of a study in order, for data of so many classes.
 
     Raises `ExplorerError` where the study fixes another number of classes, or where no point is left to train.
     """
     settings = _with_classes(study, classes)
     first: dict[str, int] = {}
     points: list[Point] = []
-    for number, (varied, (series, text)) in enumerate(zip(study.grid(), study.labels(), strict=True)):
-        point = _point(study, settings, Point(number, varied, text, series, "planned"))
+    for number, asked in enumerate(study.design_points()):
+        point = _point(study, settings, Point(number, *asked, "planned"))
         if point.state == "planned" and point.network is not None:
             twin = first.setdefault(point.network.digest, number)
             if twin != number:
@@ -70,7 +70,7 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
     `available` is the number of training images that the data has.
     """
-    thin = thinned(study, QUICK_POINTS)
+    thin = study.thinned(QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
     images = min(available, max(least, min(most, int(QUICK_WORK / work))))

@@ -5,40 +5,54 @@
   of squeeze ratios from 0.125 to 1.0 and of 0.01 to 0.99 3x3 filters, the logarithm had the higher likelihood and half the error
   of points left out.
 - **Choices** (texts, truth values, lists) have a coordinate of 0 or 1 for each value; two values share one.
-- **Factors** of a simplex are replaced by their shares in its product, as in `explorer.analysis.triangle`.
+- **Factors** of a simplex are replaced by their shares in its product.
 
-Metaparameters that are the same at all points are no coordinates.
+Metaparameters that are the same at all points are not coordinates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from explorer.analysis.points import is_ordered
-from explorer.analysis.shapes import SHARE
 from explorer.pricing.enumeration import Block, Coded, Column
-from explorer.spaces.simplex import Simplex
+from explorer.spaces.simplex import SHARE, Simplex
 from explorer.spaces.space import label
-from explorer.study.model import Study
 
 LOGARITHMIC = 8
-"""Positive numbers count by their logarithm where the largest is so many times the smallest."""
+"""Positive numbers count by their logarithm where the largest is at least this many times the smallest."""
 
 
 @dataclass(frozen=True)
-class Number:
-    """A metaparameter whose values are numbers, from the study's smallest to its largest; `whole` where all are integers."""
+class Coordinate:
+    """A metaparameter, or the share of a factor."""
 
     name: str
+
+    @property
+    def title(self) -> str:
+        """Its name in tables and figures: `depth share` for `share_depth`."""
+        return f"{self.name.removeprefix(SHARE)} share" if self.name.startswith(SHARE) else self.name
+
+
+@dataclass(frozen=True)
+class Number(Coordinate):
+    """A metaparameter whose values are numbers, from the study's smallest to its largest; `whole` where all are integers."""
+
     low: float
     high: float
     whole: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether points differ in it."""
+        return self.high > self.low
 
     @property
     def logarithmic(self) -> bool:
@@ -59,13 +73,25 @@ class Number:
             return np.floor(self.low + places * (self.high - self.low + 1)).astype(np.int64)
         return self.low + places * (self.high - self.low)
 
+    def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
+        """Why the study does not cover a value; empty where it does."""
+        if value is None:
+            return f"{self.name}: not given"
+        covered = self.low <= value <= self.high
+        ends = f"the study goes from {label(self.low)} to {label(self.high)}"
+        return "" if covered else f"{self.name} = {label(value)}: {ends}"
+
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Coordinate):
     """A metaparameter whose values have no order."""
 
-    name: str
     values: tuple[Any, ...]
+
+    @property
+    def varies(self) -> bool:
+        """Whether points differ in it."""
+        return len(self.values) > 1
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (values, in any sequence)
         """Its coordinates, (points, values), or (points, 1) for two; `ValueError` for a value that the study does not have."""
@@ -75,6 +101,11 @@ class Choice:
     def spread(self, places: NDArray[np.float64]) -> Coded:
         """Values, all equally frequent where places are uniform in [0, 1)."""
         return Coded(np.floor(places * len(self.values)).astype(np.int64), self.values)
+
+    def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
+        """Why the study does not cover a value; empty where it does."""
+        known = list(map(label, self.values))
+        return "" if label(value) in known else f"{self.name} = {label(value)}: the study has {', '.join(known)}"
 
     def _codes(self, values: Iterable[Any]) -> list[int]:
         # By their labels, as lists of a file may have become tuples.
@@ -86,34 +117,36 @@ class Choice:
         return [known[text] for text in found]
 
 
+def coordinate(name: str, values: Iterable[Any]) -> Number | Choice:
+    """The coordinate of a metaparameter with these values; None, where a point leaves it to the preset, does not count."""
+    distinct = tuple({label(value): value for value in values if value is not None}.values())
+    if is_ordered(distinct):
+        return Number(name, min(distinct), max(distinct), all(isinstance(value, int) for value in distinct))
+    return Choice(name, distinct)
+
+
+def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
+    """Whether a metaparameter's values are numbers, which a line may join; a truth value is not."""
+    return all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
+    )
+
+
 @dataclass(frozen=True)
 class Coordinates:
-    """The coordinates of a study's points: its numbers and choices, and its simplex with the ratio that it holds, if it has one."""
+    """The coordinates of a study's points; where factors are replaced by their shares, also the simplex and its ratio."""
 
     axes: tuple[Number | Choice, ...]
     simplex: Simplex | None = None
     ratio: float = 1.0
 
     @classmethod
-    def of(cls, study: Study) -> Coordinates | None:
-        """Those of a study; None where no number varies, or a point leaves a metaparameter to the preset."""
-        varied: dict[str, Any] = dict(study.varied)
-        simplex = study.product_held if study.simplex else None
-        ratio = study.simplex.ratio if study.simplex else 1.0
-        if any(value is None for values in varied.values() for value in values) or (simplex and ratio == 1):
-            return None
-        axes: list[Number | Choice] = []
-        if simplex:
-            axes += [Number(SHARE + simplex.meanings[key], 0.0, 1.0) for key in simplex.exponents]
-            varied = {key: values for key, values in varied.items() if key not in simplex.exponents}
-        for key, values in varied.items():
-            distinct = tuple({label(value): value for value in values}.values())
-            if len(distinct) > 1 and is_ordered(distinct):
-                whole = all(isinstance(value, int) for value in distinct)
-                axes.append(Number(key, min(distinct), max(distinct), whole))
-            elif len(distinct) > 1:
-                axes.append(Choice(key, distinct))
-        return cls(tuple(axes), simplex, ratio) if any(isinstance(axis, Number) for axis in axes) else None
+    def of(
+        cls, axes: Iterable[Number | Choice], simplex: Simplex | None = None, ratio: float = 1.0
+    ) -> Coordinates | None:
+        """Those of the axes that vary; None where none of them is a number."""
+        kept = tuple(axis for axis in axes if axis.varies)
+        return cls(kept, simplex, ratio) if any(isinstance(axis, Number) for axis in kept) else None
 
     @property
     def names(self) -> list[str]:
@@ -125,23 +158,23 @@ class Coordinates:
         """How many of the axes are numbers."""
         return sum(isinstance(axis, Number) for axis in self.axes)
 
+    @property
+    def independent(self) -> bool:
+        """Whether each may take any value, whatever the others have; shares may not."""
+        return self.simplex is None
+
     def encode(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
         """The coordinates of points, (points, coordinates), from a column for each of `names`, or for the factors of the shares."""
         found = dict(columns)
         if self.simplex and not set(self.names) <= found.keys():
-            factors: dict[str, Any] = {key: np.asarray(found[key], dtype=float) for key in self.simplex.exponents}
-            shares = self.simplex.shares(factors)
-            found |= {SHARE + self.simplex.meanings[key]: row for key, row in zip(factors, shares, strict=True)}
+            found |= self.simplex.share_columns(found)
         return np.hstack([axis.encode(found[axis.name]) for axis in self.axes])
 
     def draw(self, count: int, random: np.random.Generator) -> Block:
-        """So many points drawn from the product of uniform distributions over the ranges, and evenly from the simplex; columns to price.
-
-        A simplex gives its factors.
-        """
+        """Points drawn uniformly from the ranges, and evenly from the simplex, whose factors are given; columns to price."""
         drawn: dict[str, Column] = {}
-        shares: set[str] = set()
+        shares: list[str] = []
         if self.simplex:
             drawn |= self.simplex.factors(self.simplex.draw(count, random), self.ratio)
-            shares = {SHARE + meaning for meaning in self.simplex.meanings.values()}
+            shares = self.simplex.share_names
         return drawn | {axis.name: axis.spread(random.random(count)) for axis in self.axes if axis.name not in shares}

@@ -24,7 +24,7 @@ from explorer.study.model import Study
 from explorer.sweeping.sweeping import run_study
 from explorer.training.batches import Batches
 
-FILES = {"network.py", "weights.pt", "network.onnx", "export.json", "best.csv"}
+FILES = {"network.py", "weights.safetensors", "network.onnx", "export.json", "best.csv"}
 
 
 def make_study(folder):
@@ -93,10 +93,11 @@ import sys
 sys.modules["explorer"] = None  # importing it raises
 sys.path.insert(0, sys.argv[1])
 import numpy as np, torch
+from safetensors.torch import load_file
 torch.set_num_threads(1)
 import network
 model = network.build()
-model.load_state_dict(torch.load(sys.argv[1] + "/weights.pt", weights_only=True))
+model.load_state_dict(load_file(sys.argv[1] + "/weights.safetensors"))
 with torch.inference_mode():
     prepared = network.prepare(torch.from_numpy(np.load(sys.argv[1] + "/images.npy")))
     np.savez(sys.argv[1] + "/found.npz", prepared=prepared.numpy(), logits=model.eval()(prepared).numpy())
@@ -187,7 +188,7 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
             assert f"test accuracy {accuracy:.2%} of 60 images (read on {finished}, not again)" in out
             facts = json.loads((folder / "again" / "export.json").read_text())
             assert facts["test"] == {"accuracy": accuracy, "images": 60, "finished": finished}
-            for file in ("weights.pt", "network.py"):
+            for file in ("weights.safetensors", "network.py"):
                 assert (folder / "again" / file).read_bytes() == (folder / "export" / name / file).read_bytes()
     out = run(capsys, "export", "small", "--seed", "0")[1]
     assert "2 runs of this study have read them: a choice between these by it is no test" in out

@@ -13,7 +13,7 @@ import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", flags=re.DOTALL)
-FILE = re.compile(r"`([\w@./-]+\.(?:html|csv|parquet|svg|png|py|pt|onnx|json|db|toml))`")
+FILE = re.compile(r"`([\w@./-]+\.(?:html|csv|parquet|svg|png|py|safetensors|onnx|json|db|toml))`")
 
 
 def execute(folder, line):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import textwrap
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 from explorer.training.trainer import Trained
 
-CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.pt", "network.onnx", "export.json", "best.csv"
+CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.safetensors", "network.onnx", "export.json", "best.csv"
 BEST_COLUMNS = [
     *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
@@ -38,8 +38,10 @@ MOST_CLASSES = 40  # that the code lists; export.json has all
 _FAR = 1e-4  # of the largest logit: further apart, code and model are not the same network
 
 USE = """
+    from safetensors.torch import load_file
+
     model = build()
-    model.load_state_dict(torch.load("weights.pt", weights_only=True))
+    model.load_state_dict(load_file("weights.safetensors"))
     logits = model.eval()(prepare(images))
 """
 
@@ -123,9 +125,8 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     model.eval()
     code = code_of(model, _docstring(task, facts), _preparing(task, trained))
     _check(code, model, network.input)
-    weights = io.BytesIO()
-    torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, weights)
-    files = {CODE: code.encode(), WEIGHTS: weights.getvalue()}
+    weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    files = {CODE: code.encode(), WEIGHTS: weights}
     obstacle = onnx_obstacle(network)
     if not obstacle:
         files[ONNX] = onnx_bytes(model, network.input)

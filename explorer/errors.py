@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that states the rule, the value that broke it and the nearest valid choice."""
+"""Errors that a user can fix: one line with the rule, the value that broke it and the nearest valid choice."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from difflib import get_close_matches
 
 
 class ExplorerError(Exception):
-    """A mistake in what the user gave; the command line prints its message as one line and exits with code 2."""
+    """An error in the user's input; the command line prints its one-line message and exits with code 2."""
 
 
-class Infeasible(ExplorerError):  # noqa: N818 (the name of the outcome)
-    """A design point that no network realises: a recorded outcome in a study, an error when asked for by hand."""
+class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
+    """No network exists for a design point: recorded as an outcome in a study, an error elsewhere."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
-    """Returns the error for a name that is none of `choices`, naming the nearest one or, failing that, all of them."""
+    """Return the error for a name not in `choices`; it suggests the nearest one or lists them all."""
     choices = sorted(choices)
     lowered = {choice.lower(): choice for choice in choices}
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)

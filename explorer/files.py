@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and whether they can be, asked before there is anything to write."""
+"""Write files completely or not at all, and check early that they can be written."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from explorer.errors import ExplorerError
 
 
 def check_file(path: Path) -> None:
-    """Raises `ExplorerError` where no file can be written at the path."""
+    """Raise `ExplorerError` if no file can be written at the path."""
     if not path.parent.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: {path.parent} is no folder that exists")
+        raise ExplorerError(f"{path}: cannot be written: folder {path.parent} does not exist")
     if path.is_dir():
-        raise ExplorerError(f"{path}: cannot be written: it is a folder; name a file in it")
+        raise ExplorerError(f"{path}: cannot be written: it is a folder; add a file name")
     if not os.access(path.parent, os.W_OK):
         raise ExplorerError(f"{path}: cannot be written: Permission denied")
 
 
 def check_folder(folder: Path) -> None:
-    """Raises `ExplorerError` where no files can be written to the folder, which need not exist yet."""
+    """Raise `ExplorerError` if no files can be written to the folder, which need not exist yet."""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         reason = "Permission denied" if nearest.is_dir() else "Not a directory"
@@ -28,7 +28,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file: one that stood there before is replaced only when the new one is complete; a failure is an `ExplorerError`."""
+    """Write a file, replacing an existing one only when complete; raises `ExplorerError` on failure."""
     draft = path.with_name(f".{path.name}.partial")
     try:
         draft.write_bytes(content)
@@ -40,7 +40,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Writes files by their paths in a folder, which is made where it is not there; none is replaced before all are complete."""
+    """Write files by their paths in a folder, created if needed; none is replaced before all are complete."""
     drafts = {name: (folder / name).with_name(f".{Path(name).name}.partial") for name in files}
     try:
         for name, content in files.items():

@@ -337,7 +337,7 @@ def test_what_ships_is_about_the_defaults_and_made_by_this_code(certificate):
     ("words", "said"),
     [
         ("certify squeezenot", "squeezenet"),
-        ("certify squeezenet --budget 5", "budget 5: images and epochs, such as 10000x2"),
+        ("certify squeezenet --budget 5", "budget 5: must be IMAGESxEPOCHS, such as 10000x2"),
         ("certify squeezenet --budget 0x2", "budget 0x2: images"),
         ("certify squeezenet --points 33", "points = 33: 8 strata of cost have equally many; give 32"),
         ("certify squeezenet --seeds 1", "seeds = 1"),

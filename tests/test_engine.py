@@ -21,7 +21,7 @@ def run(dataset, ratio=0.5, seed=0, recipe=RECIPE):
     return Run(network, dataset.fingerprint, recipe, BUDGET, seed, numerics())
 
 
-def test_the_key_is_of_everything_that_decides_the_result(stripes):
+def test_the_key_depends_on_everything_that_affects_the_result(stripes):
     base = run(stripes)
     assert base.key == run(stripes).key
     others = [
@@ -34,7 +34,7 @@ def test_the_key_is_of_everything_that_decides_the_result(stripes):
     assert len({base.key, *(other.key for other in others)}) == 6
 
 
-def test_workers_measure_what_one_process_does(stripes):
+def test_workers_measure_the_same_as_one_process(stripes):
     runs = [run(stripes, ratio, seed) for ratio in (0.25, 1.0) for seed in (0, 1)]
     environment = dict(os.environ)
     outcomes = {outcome.run.key: outcome for outcome in execute([(one,) for one in runs], stripes.folder, workers=2)}
@@ -51,7 +51,7 @@ def test_workers_measure_what_one_process_does(stripes):
     torch.set_num_threads(threads)
 
 
-def test_failures_are_outcomes_and_stop_nobody(stripes):
+def test_failures_are_outcomes_and_stop_no_other_run(stripes):
     bad = run(stripes, recipe=RECIPE.model_copy(update={"learning_rate": 1e25, "warmup_images": 0}))
     lost = Run(run(stripes).network, stripes.fingerprint, RECIPE, Budget(images=10**6, epochs=1), 0, numerics())
     good = run(stripes, seed=5)
@@ -77,17 +77,17 @@ def test_a_run_that_kills_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
     assert outcome.row["reason"] == f"its worker died {ATTEMPTS} times (killed, or out of memory)"
 
 
-def test_a_worker_that_has_grown_is_replaced_between_its_jobs(stripes, tmp_path, monkeypatch):
+def test_a_worker_is_replaced_after_several_networks(stripes, tmp_path, monkeypatch):
     monkeypatch.setattr("explorer.training.engine.MOST_NETWORKS", 1)
     _shim(monkeypatch, tmp_path, f"Path({str(tmp_path / 'pids')!r}).open('a').write(f'{{os.getpid()}}\\n')")
     outcomes = list(execute([(run(stripes, seed=seed),) for seed in range(3)], stripes.folder, workers=1))
     assert [outcome.state for outcome in outcomes] == ["done"] * 3
     pids = (tmp_path / "pids").read_text().split()
-    assert len(pids) == len(set(pids)) == 3  # each run once, and each in a process of its own
+    assert len(pids) == len(set(pids)) == 3  # each run once, in its own process
 
 
 def _shim(monkeypatch, folder, action):
-    """Has the workers, which import verification before a run, do something else first."""
+    """Make the workers, which import verification before a run, execute some code first."""
     (folder / "sitecustomize.py").write_text(
         "import os, signal\n"
         "from pathlib import Path\n"

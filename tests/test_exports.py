@@ -323,7 +323,7 @@ def test_images_are_prepared_as_they_were_for_training(stripes, size):
         (["images", "small:0.2"], "unknown point of small '0.2'; did you mean '0.25'?"),
         (["images", "small:0.5:7"], "small, point 1 (0.5) has no seed 7"),
         (["images", "smal:0.5"], "did you mean 'small'?"),
-        (["images", "small:0.5", "--out", "no/x.png"], "no/x.png: cannot be written: no is no folder that exists"),
+        (["images", "small:0.5", "--out", "no/x.png"], "no/x.png: cannot be written: folder no does not exist"),
         (["images", "small:0.5", "--count", "0"], "Invalid value for '--count'"),
     ],
 )

@@ -146,7 +146,7 @@ def test_fit_shows_the_share_of_each_limit(capsys):
         ("price efficientnet --simplex alpha=1.2", "alpha = 1.2: --simplex gives alpha its values"),
         ("price squeezenet --infeasible --sort params", "leave out --pareto and --sort"),
         ("price squeezenet --out points.txt", "points.txt: the name of the file should end in .parquet or .csv"),
-        ("price squeezenet --out no/points.csv", "no/points.csv: cannot be written: no is no folder that exists"),
+        ("price squeezenet --out no/points.csv", "no/points.csv: cannot be written: folder no does not exist"),
         ("price squeezenet --where params<5 --out points.csv", "no point has params < 5"),
         ("price squeezenet --sample 0", "Invalid value for '--sample'"),
         ("fit squeezenet", "at least one limit is needed, such as --params 500k or --macs 20M"),

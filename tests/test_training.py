@@ -35,12 +35,12 @@ def test_the_rate_is_a_trunk_with_a_branch():
     recipe = Recipe(learning_rate=0.4, warmup_images=100, decay_share=0.25)
     rates = [recipe.rate(seen, 1000) for seen in (0, 50, 100, 500, 750, 875, 1000)]
     assert rates == pytest.approx([0, 0.2, 0.4, 0.4, 0.4, 0.2, 0])
-    # a budget of twice the size shares the trunk of the smaller one
+    # twice the budget shares the trunk
     assert [recipe.rate(seen, 2000) for seen in (50, 100, 750)] == pytest.approx([0.2, 0.4, 0.4])
     assert Recipe(learning_rate=0.4, warmup_images=0, decay_share=0.0).rate(0, 10) == 0.4
 
 
-def test_plain_batches_are_all_images_normalised():
+def test_plain_batches_contain_all_images_normalised():
     data = noise()
     batches = Batches(data, np.arange(40), 8, CPU)
     images = torch.cat([batch for batch, _ in batches.plain(16)])
@@ -52,7 +52,7 @@ def test_plain_batches_are_all_images_normalised():
     assert images[:16].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_validation_images_are_normalised_as_training_images_are():
+def test_validation_images_are_normalised_like_training_images():
     data = noise()
     training = Batches(data, np.arange(20), 8, CPU)
     validation = Batches(data, np.arange(20, 40), 8, CPU, like=training)
@@ -61,7 +61,7 @@ def test_validation_images_are_normalised_as_training_images_are():
 
 
 def test_augmented_batches_are_shifted_and_flipped_copies():
-    """Each image is found among all shifts and flips of its original, made with NumPy's own padding."""
+    """Each image is one of all shifts and flips of its original, made with NumPy's padding."""
     data = noise()
     batches = Batches(data, np.arange(40), 8, CPU)
     plain = next(batches.plain(40))[0].permute(0, 2, 3, 1).numpy()
@@ -88,7 +88,7 @@ def test_augmented_batches_are_shifted_and_flipped_copies():
     assert flips == {False, True}
 
 
-def test_images_are_resampled_to_the_network_s_size():
+def test_images_are_resampled_to_the_size_of_the_network():
     data = noise()
     pooled = next(Batches(data, np.arange(4), 4, CPU).plain(4))[0]
     full = next(Batches(data, np.arange(4), 8, CPU).plain(4))[0]
@@ -96,7 +96,7 @@ def test_images_are_resampled_to_the_network_s_size():
     assert next(Batches(data, np.arange(4), 16, CPU).plain(4))[0].shape == (4, 3, 16, 16)
 
 
-def test_a_run_learns_and_is_the_same_twice(network, stripes):
+def test_a_run_learns_and_is_reproducible(network, stripes):
     recipe = Recipe(batch_size=32, warmup_images=100)
     runs = [measure(network, stripes, recipe, Budget(images=300, epochs=6), seed=3) for _ in range(2)]
     assert runs[0].accuracies == runs[1].accuracies
@@ -113,8 +113,8 @@ def test_a_run_learns_and_is_the_same_twice(network, stripes):
 
 
 @pytest.mark.parametrize("decay_share", [0.4, 0.0])
-def test_rungs_are_what_runs_of_their_budgets_are(stripes, decay_share):
-    """Also with dropout, whose random numbers a branch must not use up, and where branches leave in the middle of an epoch."""
+def test_rungs_equal_separate_runs_of_their_budgets(stripes, decay_share):
+    """Also with dropout, whose random numbers a branch must not consume, and with branches within an epoch."""
     network = SqueezeNet.point("cifar", classes=3, base_e=8, incr_e=8, stem_width=8, fires=3, pools=(1,), dropout=0.3)
     recipe = Recipe(batch_size=32, warmup_images=100, decay_share=decay_share)
     budgets = [Budget(images=200, epochs=epochs) for epochs in (1, 2, 4)]
@@ -128,16 +128,16 @@ def test_rungs_are_what_runs_of_their_budgets_are(stripes, decay_share):
     assert rungs[0].seconds < rungs[1].seconds < rungs[2].seconds
 
 
-def test_rungs_differ_in_epochs_only(network, stripes):
+def test_rungs_may_differ_only_in_epochs(network, stripes):
     for others in ({"images": 64, "epochs": 2}, {"images": 32, "epochs": 1}):
-        with pytest.raises(ValueError, match="grow in their epochs and in nothing else"):
+        with pytest.raises(ValueError, match="must differ only in epochs"):
             list(measure_rungs(network, stripes, Recipe(), [Budget(images=32, epochs=1), Budget(**others)], seed=0))
 
 
 def test_a_rung_that_fails_does_not_fail_the_others(network, stripes, monkeypatch):
     recipe = Recipe(batch_size=32, warmup_images=32, decay_share=0.5)
     budgets = [Budget(images=128, epochs=epochs) for epochs in (1, 2)]
-    rate, short = Recipe.rate, (4 + 1) * 32  # one step is added, so that the last one has a rate
+    rate, short = Recipe.rate, (4 + 1) * 32  # with one step more, so that the rate of the last is not zero
 
     def explodes(self, seen, total):
         return 1e20 if total == short and seen > total / 2 else rate(self, seen, total)
@@ -150,7 +150,7 @@ def test_a_rung_that_fails_does_not_fail_the_others(network, stripes, monkeypatc
     assert unharmed.train_losses == whole.train_losses
 
 
-def test_a_run_gives_back_its_model(network, stripes):
+def test_train_returns_the_model_too(network, stripes):
     recipe, budget = Recipe(batch_size=32, warmup_images=64), Budget(images=192, epochs=2, validation=100)
     measured, trained = (each(network, stripes, recipe, budget, seed=3) for each in (measure, train))
     assert trained.measurement.accuracies == measured.accuracies
@@ -162,7 +162,7 @@ def test_a_run_gives_back_its_model(network, stripes):
     pixels = stripes.images[used].reshape(-1, 3).astype(float)
     assert trained.mean == pytest.approx(pixels.mean(axis=0))
     assert trained.deviation == pytest.approx(pixels.std(axis=0))
-    # In float32, the model says what it says of images that are prepared by hand.
+    # In float32, the model gives the same accuracy on images prepared by hand.
     images = (stripes.images[validation] - np.array(trained.mean)) / np.array(trained.deviation)
     with torch.inference_mode():
         logits = trained.model(torch.from_numpy(images).float().permute(0, 3, 1, 2))
@@ -172,7 +172,7 @@ def test_a_run_gives_back_its_model(network, stripes):
         train(network, stripes, Recipe(learning_rate=1e25, warmup_images=0), budget, seed=0)
 
 
-def test_another_seed_is_another_run(network, stripes):
+def test_another_seed_gives_another_result(network, stripes):
     recipe, budget = Recipe(batch_size=32), Budget(images=64, epochs=1)
     first, second = (measure(network, stripes, recipe, budget, seed=seed) for seed in (0, 1))
     assert first.train_losses != second.train_losses
@@ -190,7 +190,7 @@ def test_validation_is_limited_by_the_budget(network, stripes):
     assert len(measured.correct) == 20
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(network, stripes):
+def test_a_non_finite_loss_ends_the_run(network, stripes):
     recipe = Recipe(batch_size=32, learning_rate=1e20, warmup_images=0)
     with pytest.raises(RunFailed, match=r"the training loss is not finite in epoch [12]"):
         measure(network, stripes, recipe, Budget(images=300, epochs=3), seed=0)
@@ -198,19 +198,19 @@ def test_a_loss_that_is_not_finite_ends_the_run(network, stripes):
 
 def test_a_last_step_that_diverges_is_a_failure_too(network, stripes):
     recipe = Recipe(batch_size=32, learning_rate=1e25, warmup_images=0)
-    with pytest.raises(RunFailed, match="not finite after epoch 1"):  # the one step's loss was finite before it
+    with pytest.raises(RunFailed, match="not finite after epoch 1"):  # the loss before the only step was finite
         measure(network, stripes, recipe, Budget(images=32, epochs=1), seed=0)
 
 
-def test_more_images_than_there_are_is_a_mistake(network, stripes):
+def test_a_budget_of_more_images_than_the_data_set_has_is_an_error(network, stripes):
     with pytest.raises(ExplorerError, match="budget: images = 9999: stripes has"):
         measure(network, stripes, Recipe(), Budget(images=9_999, epochs=1), seed=0)
 
 
 def test_results_change_only_with_the_version_number(network, stripes):
-    """Fifty training steps against stored figures; where they differ, `VERSION` must be raised and the figures replaced.
+    """Fifty training steps against stored numbers; if they differ, raise `VERSION` and replace the numbers.
 
-    The tolerance is for other processors, whose last bits differ; a change to the training code moves the loss by far more.
+    The tolerance allows for the last bits of other processors; a change to the training code changes the loss far more.
     """
     assert VERSION == 2
     using = numerics().__class__(VERSION, torch.__version__, "cpu", "float32")

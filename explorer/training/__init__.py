@@ -1,1 +1,1 @@
-"""One short run: its recipe and budget, training it, and a cluster of processes that trains many."""
+"""Short training runs: recipe and budget, the trainer, and a cluster of workers that trains many."""

@@ -1,4 +1,4 @@
-"""Images of a data set as batches of normalised tensors: cropped, flipped and resampled by matrix products, a batch at a time."""
+"""Batches of normalised images, shifted, flipped and resampled by matrix products."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from explorer.data import Labelled
 from explorer.training.recipe import Recipe
 
 GROUPS = 16
-"""Groups of a batch whose images share a shift along the columns, so that their product is one of large matrices."""
+"""Groups of a batch whose images share a shift along the columns, so that one large matrix product serves each."""
 
 
 class Batches:
-    """Some images of a data set, which stay where they are: in memory-mapped bytes, or on the device.
+    """Batches of some images of a data set, resampled to `size` x `size` pixels.
 
-    They are normalised with their own mean and deviation for each channel, or with those of `like`, and resampled to
-    `size` x `size` pixels where the network asks for another size than the data set has.
+    Each channel is normalised with the mean and standard deviation of these images, or of `like`. The images stay in
+    memory-mapped bytes, or are copied to the device.
 
-    Shifting, flipping and resampling are linear along the rows and along the columns of an image, so a batch is made from
-    its bytes by two matrix products, whose matrices come from a table of all shifts. Normalisation is part of the second.
+    Shifting, flipping and resampling are linear along the rows and along the columns of an image, so two matrix
+    products make a batch from its bytes, with matrices from a table of all shifts. The second product normalises too.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Batches:
         self.images = torch.from_numpy(dataset.images)
         self.places = torch.from_numpy(indices)
         self.labels = torch.from_numpy(dataset.labels[indices]).to(device)
-        # On a CPU all workers read the same pages of the data set; a device has a copy of what it needs.
+        # On a CPU all workers share the pages of the data set; a device gets a copy of the chosen images.
         if device.type != "cpu":
             self.images = self.images.index_select(0, self.places).to(device)
             self.places = torch.arange(len(indices), device=device)
@@ -54,7 +54,7 @@ class Batches:
         return len(self.places)
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first `count` images, or all, in order: (batch, channels, size, size) and labels (batch,)."""
+        """Yield the first `count` images, or all, in order: (batch, channels, size, size) and labels (batch,)."""
         table = self._table(padding=0, flip=False)
         stop = len(self) if count is None else min(count, len(self))
         for start in range(0, stop, batch_size):
@@ -65,10 +65,10 @@ class Batches:
     def augmented(
         self, batch_size: int, recipe: Recipe, seed: tuple[int, ...], steps: range
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches `steps` of an epoch in random order, each image shifted and flipped half of the time.
+        """Yield the batches `steps` of an epoch in random order, shifted, and flipped with probability 1/2.
 
-        What a shift, of up to `crop_padding` pixels, brings in from outside the image repeats its edge. The seed alone decides
-        what is in which batch, so that an epoch can be taken up in its middle.
+        Shifts are up to `crop_padding` pixels and repeat the edge of the image. Batches depend on the seed alone, so
+        training can continue in the middle of an epoch.
         """
         table = self._table(recipe.crop_padding, recipe.flip)
         rng = np.random.default_rng(seed)
@@ -85,7 +85,6 @@ class Batches:
         return torch.from_numpy(values).to(self.device)
 
     def _table(self, padding: int, flip: bool) -> _Table:
-        """The matrices for these augmentations, made once."""
         if (padding, flip) not in self._tables:
             self._tables[padding, flip] = _Table(self, padding, flip)
         return self._tables[padding, flip]
@@ -94,7 +93,7 @@ class Batches:
         return self.images.index_select(0, self.places[chosen])
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the bytes of each channel, (channels,) float64."""
+        """Return mean and standard deviation of the bytes of each channel, (channels,) float64."""
         channels = self.images.shape[-1]
         counts = torch.zeros(channels, 256, dtype=torch.float64)
         for places in self.places.split(1000):
@@ -107,10 +106,11 @@ class Batches:
 
 
 class _Table:
-    """The matrices that make normalised images of bytes.
+    """Matrices that turn bytes into normalised images.
 
-    `rows` (shifts, size, height) work on the left of an image (height, width * channels), `columns` (shifts, width * channels,
-    size * channels) on its right; the second half of these flip it, where images are flipped.
+    An image (height, width * channels) is multiplied by one of `rows` (shifts, size, height) from the left and one of
+    `columns` (shifts, width * channels, size * channels) from the right; with flips, the second half of `columns`
+    flips.
     """
 
     def __init__(self, batches: Batches, padding: int, flip: bool) -> None:
@@ -123,14 +123,14 @@ class _Table:
         columns = [torch.kron(line.T.contiguous(), scale.diag()) for line in lines]
         self.rows = (_resampling(height, batches.size) @ _shifts(height, padding)).to(batches.device, batches.dtype)
         self.columns = torch.stack(columns).to(batches.device, batches.dtype)
-        # Repeated along a row of pixels, so that the arithmetic runs over long vectors and not over three channels.
+        # Repeated along a row of pixels: arithmetic over long vectors is faster than over three channels.
         self.offset = (-batches.mean * scale).repeat(batches.size).to(batches.device, batches.dtype)
         self.channels = channels
 
     def batch(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Bytes (batch, height, width, channels) to (batch, channels, size, size), channels last in memory.
+        """Return (batch, channels, size, size), channels last, from bytes (batch, height, width, channels).
 
-        `rows` has a place in the table for each image, `columns` one for each of some groups of equal size.
+        `rows` has a table index for each image, `columns` one for each group of consecutive images.
         """
         shifted = torch.bmm(self.rows.index_select(0, rows), images.flatten(2).to(self.offset.dtype))
         grouped = shifted.view(len(columns), -1, shifted.shape[2])
@@ -140,13 +140,13 @@ class _Table:
 
 
 def _shifts(length: int, padding: int) -> Tensor:
-    """Matrices (2 * padding + 1, length, length) that shift a line of pixels by -padding to padding."""
+    """Return matrices (2 * padding + 1, length, length) that shift a line of pixels by -padding to padding."""
     places = torch.arange(length) + torch.arange(-padding, padding + 1)[:, None]
     return functional.one_hot(places.clamp(0, length - 1), length).double()
 
 
 def _resampling(length: int, size: int) -> Tensor:
-    """The matrix (size, length) that resamples a line of pixels: the mean over areas, or linear between pixels."""
+    """Return the matrix (size, length) that resamples a line of pixels: area means, or linear when it grows."""
     lines = torch.eye(length, dtype=torch.float64)[:, None]
     if size > length:
         return functional.interpolate(lines, size=size, mode="linear", align_corners=False)[:, 0].T

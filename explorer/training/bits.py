@@ -1,4 +1,4 @@
-"""What a run said of each validation image, as it is stored: one bit and a half-precision number each."""
+"""Stored predictions of a run: one bit and one half-precision number for each validation image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> dict[str, Any]:
-    """The stored columns `validation_images`, `correct` and `top_probability`."""
+    """Return the columns `validation_images`, `correct` and `top_probability` to store."""
     return {
         "validation_images": len(correct),
         "correct": np.packbits(correct).tobytes(),
@@ -18,7 +18,7 @@ def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> di
 
 
 def unpack(correct: bytes, top_probability: bytes, images: int) -> dict[str, NDArray[Any]]:
-    """The stored columns as arrays: `correct` (images,) bool and `top_probability` (images,) float16."""
+    """Return the stored columns as arrays: `correct` (images,) bool and `top_probability` (images,) float16."""
     return {
         "correct": np.unpackbits(np.frombuffer(correct, np.uint8), count=images).astype(bool),
         "top_probability": np.frombuffer(top_probability, np.float16),

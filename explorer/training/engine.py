@@ -1,4 +1,4 @@
-"""Runs on all cores: a Dask cluster of one-thread processes that survives the death of any of them."""
+"""Perform runs on all cores: a Dask cluster of one-thread workers that survives the death of any of them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from explorer.training.trainer import Measurement
 
 ATTEMPTS = 3
-"""How often a job is started before the deaths of its workers count as its own fault."""
+"""Attempts before a job whose workers keep dying is recorded as crashed."""
 
 MOST_NETWORKS = 12
-"""Networks after which a worker is replaced: torch keeps 15 to 30 MB for each that it has trained."""
+"""Networks that a worker trains before it is replaced: torch retains 15 to 30 MB for each."""
 
 Job: TypeAlias = tuple[Run, ...]
-"""Runs that one worker performs together: budgets that differ in their epochs only, growing, and share a trunk."""
+"""Runs that one worker performs together: their budgets differ only in epochs, which increase, and share a trunk."""
 
 SETTINGS = {
-    # One task to a worker, so that a death is that task's; retries are counted here, where the reason can be recorded.
+    # One task for each worker, so that a death has one cause; this module counts attempts and records the reason.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-saturation": 1.0,
-    # Dask would pause a worker at 80 % of its memory without a word; the limit that ends it stays.
+    # By default, Dask silently pauses a worker at 80 % of its memory; the limit that ends it stays.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
-    # glibc otherwise returns large blocks to the kernel and faults them in again at every training step.
+    # Otherwise glibc returns large blocks to the kernel and page-faults them in again at every training step.
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 32,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 33,
 }
@@ -53,10 +53,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `done` with its measurement, `failed` for good, or `crashed`, to be tried again by a later command.
-
-    `row` is the run as the ledger stores it.
-    """
+    """A run and its ledger row: `done` with a measurement, `failed` for good, or `crashed` and to be retried later."""
 
     run: Run
     row: dict[str, Any]
@@ -68,7 +65,7 @@ class Outcome:
 
 
 def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator[Outcome]:
-    """Performs the jobs in the order given on `workers` processes of one thread each; yields the runs of each as it ends."""
+    """Perform the jobs in order on `workers` one-thread processes and yield their outcomes as jobs finish."""
     if not jobs:
         return
     waiting = deque(jobs)
@@ -76,7 +73,7 @@ def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator
     with cluster(min(workers, len(jobs))) as client:
         completed = as_completed()
         flying: dict[Any, Job] = {}
-        trained: dict[str, set[str]] = {}  # by the address of a worker: the networks that it has trained
+        trained: dict[str, set[str]] = {}  # digests of the networks trained, by address of the worker
 
         def launch(job: Job) -> None:
             key = job[0].key
@@ -106,7 +103,7 @@ def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator
 
 
 def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
-    """In a worker: checks the network's cost, trains and measures it; returns, for each run, the ledger's columns that it fills."""
+    """Verify the network's cost, train it and measure it in a worker; return the ledger columns of each run."""
     import torch
 
     from explorer.networks.verification import CostMismatch, verify
@@ -145,8 +142,8 @@ def _done(measured: Measurement) -> dict[str, Any]:
 
 
 def _replace(client: Client, home: str, future: Future[Any]) -> None:
-    """Ends a worker that has done its job; its nanny starts another in its place."""
-    # Let go of, or it would be done again elsewhere.
+    """End an idle worker; its nanny starts a new one."""
+    # Release the result, or Dask would recompute it elsewhere.
     future.release()
     client.run(_leave, workers=[home])
     while home in client.scheduler_info(n_workers=-1)["workers"]:
@@ -154,7 +151,7 @@ def _replace(client: Client, home: str, future: Future[Any]) -> None:
 
 
 def _leave() -> None:
-    """Ends this process after the answer has left it; there is nothing to put in order."""
+    # The delay lets the reply leave first; no cleanup is needed.
     threading.Timer(0.1, os._exit, (0,)).start()
 
 
@@ -185,7 +182,7 @@ def _host() -> dict[str, str]:
 
 
 class _IgnoreInterrupt(WorkerPlugin):
-    """Ctrl-C in a terminal reaches every process; only the coordinator answers it, and ends the workers in order."""
+    """Ctrl-C in a terminal reaches every process; only the coordinator handles it and shuts down the workers."""
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,7 +190,7 @@ class _IgnoreInterrupt(WorkerPlugin):
 
 @contextmanager
 def cluster(workers: int) -> Iterator[Client]:
-    """A client of `workers` processes on this machine, one thread each, set up for training."""
+    """Start `workers` one-thread processes on this machine, configured for training, and yield a client."""
     environment = dict(os.environ)
     with (
         dask.config.set(SETTINGS),
@@ -201,7 +198,7 @@ def cluster(workers: int) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            # None of Dask's pages: by default they listen on all interfaces.
+            # No dashboard: by default it listens on all interfaces.
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             host="127.0.0.1",
@@ -213,6 +210,6 @@ def cluster(workers: int) -> Iterator[Client]:
         try:
             yield client
         finally:
-            # Dask writes the workers' environment into this process's own.
+            # Dask writes the workers' environment into this process.
             os.environ.clear()
             os.environ.update(environment)

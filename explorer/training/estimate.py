@@ -1,4 +1,4 @@
-"""How long a study will take: a few training steps of some of its networks, timed on the workers that would train them."""
+"""Estimate how long a study takes by timing a few training steps of some of its networks on workers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from explorer.training.run import Run
 
 TIMED_NETWORKS = 4
 TIMED_SECONDS = 1.0
-START_SECONDS = 3.0  # of the cluster, and of torch in its workers
-EVALUATION_SHARE = 1 / 4  # of the work of a training step, on a CPU: 0.21 to 0.25 in bfloat16
+START_SECONDS = 3.0  # to start the cluster and import torch in its workers
+EVALUATION_SHARE = 1 / 4  # cost of evaluating an image relative to training on it: 0.21 to 0.25 in bfloat16 on a CPU
 
 
 def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) -> float:
-    """Seconds that the runs will take together; NaN where a network could not be trained to be timed.
+    """Return the seconds that all runs will take, or NaN if a network could not be trained.
 
-    At most four of their networks are timed, from the cheapest to the dearest.
+    At most four networks are timed, from the cheapest to the most expensive.
     """
     by_effort = sorted({run.network.digest: run for run in runs}.values(), key=lambda run: run.effort)
     places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
@@ -37,7 +37,7 @@ def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) ->
 
 
 def _images(run: Run) -> float:
-    """Images trained on and evaluated, the latter by the share of the work that they take."""
+    """Training images plus evaluated images, weighted by their cost."""
     from explorer.training.trainer import GLANCE
 
     budget = run.budget
@@ -46,7 +46,7 @@ def _images(run: Run) -> float:
 
 
 def _images_per_second(run: Run, image_size: int) -> float:
-    """In a worker: the training speed on random images, measured after one step of warm-up."""
+    """Time training on random images in a worker, after one warm-up step."""
     import torch
 
     from explorer.training.trainer import measure

@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work."""
+"""Peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RESET_PEAK = "5"  # proc(5): resets the peak resident set size
 
 
 class PeakMemory:
-    """The peak memory of what runs from when this is made.
+    """Peak memory since this object was created.
 
-    On CUDA, the peak of what torch allocated. Elsewhere, the peak resident memory of the process: on Linux from then on,
-    on other systems since the process started, which they do not let a program reset.
+    On CUDA, the peak of torch's allocations; elsewhere, the peak resident memory of the process, which only Linux can
+    reset: other systems report the peak since the process started.
     """
 
     def __init__(self, device: str) -> None:
@@ -25,12 +25,12 @@ class PeakMemory:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
-            with suppress(OSError):  # other systems, and kernels that do not let a process do this
+            with suppress(OSError):  # other systems, and kernels that forbid it
                 CLEAR_REFS.write_text(RESET_PEAK)
 
     @property
     def bytes(self) -> int:
-        """The peak so far."""
+        """Peak so far."""
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -38,7 +38,6 @@ class PeakMemory:
 
 
 def _linux_peak() -> int | None:
-    """The peak since it was reset, or None where the system does not tell."""
     with suppress(OSError):
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

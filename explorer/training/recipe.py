@@ -1,4 +1,4 @@
-"""How a network is trained in a short run: the recipe (optimiser, schedule, augmentation) and the budget."""
+"""How a short run trains a network: the recipe (optimiser, schedule, augmentation) and the budget."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Recipe(BaseModel):
     """Optimiser, schedule and augmentation, fixed within a study.
 
-    SGD with Nesterov momentum. The rate is a trunk with branches: it warms up over a fixed number of images, stays constant,
-    and falls linearly to zero over the last share of the budget. A larger budget shares the trunk of a smaller one, and a run
-    of any budget ends annealed, which short runs need to rank networks as long ones do.
+    SGD with Nesterov momentum. The learning rate warms up over a fixed number of images, stays constant (the trunk),
+    and decays linearly to zero over the last share of the budget (a branch). Larger budgets share the trunk of smaller
+    ones, and every run ends annealed, which short runs need to rank networks like long ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -34,12 +34,12 @@ class Recipe(BaseModel):
     flip: bool = True
 
     def rate(self, seen: int, total: int) -> float:
-        """The learning rate after `seen` of `total` images."""
+        """Return the learning rate after `seen` of `total` images."""
         warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0
         return self.learning_rate * min(warmup, self._decay(seen, total))
 
     def trunk(self, steps: int, batch_size: int) -> int:
-        """Steps of a budget of `steps` before its rate begins to fall, which all larger budgets share; never the last step."""
+        """Return how many of `steps` precede the decay, at most all but one; all larger budgets share them."""
         total = (steps + 1) * batch_size
         return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
 
@@ -49,7 +49,7 @@ class Recipe(BaseModel):
 
 
 class Budget(BaseModel):
-    """How long a run is: `epochs` passes over `images` training images, measured on at most `validation` other images."""
+    """Length of a run: `epochs` passes over `images` training images, measured on at most `validation` images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -59,19 +59,19 @@ class Budget(BaseModel):
 
     @property
     def short(self) -> str:
-        """Images and epochs as `read` takes them: `10000x2`."""
+        """Images and epochs as `read` parses them, such as `10000x2`."""
         return f"{self.images}x{self.epochs}"
 
     def times(self, factor: int) -> Budget:
-        """So many times the epochs on the same images."""
+        """Return the budget with `factor` times the epochs."""
         return self.model_copy(update={"epochs": factor * self.epochs})
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """The budget that is written as IMAGESxEPOCHS; an `ExplorerError` where it is not, or breaks a rule."""
+        """Parse IMAGESxEPOCHS; raises `ExplorerError` if it is malformed or out of range."""
         found = re.fullmatch(r"(\d+)x(\d+)", text)
         if found is None:
-            raise ExplorerError(f"budget {text}: images and epochs, such as {cls().short}")
+            raise ExplorerError(f"budget {text}: must be IMAGESxEPOCHS, such as {cls().short}")
         try:
             return cls(images=int(found[1]), epochs=int(found[2]))
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A run: one training of one network with one seed, and the key that names it for ever."""
+"""A run: one training of one network with one seed, identified by a permanent key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from explorer.training.recipe import Budget, Recipe
 
 @dataclass(frozen=True)
 class Numerics:
-    """What beside its settings decides a run's result: training code's version, torch, kind of device, arithmetic."""
+    """Software and hardware that affect results: training code version, torch version, device kind, dtype."""
 
     training_version: int
     torch: str
@@ -23,7 +23,7 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Run:
-    """A training that may be done, is being done or was done; two runs with one key are the same run."""
+    """A training, done or to be done; runs with the same key are the same run."""
 
     network: Network
     data_fingerprint: str
@@ -34,7 +34,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that the measurement is a function of, as plain data."""
+        """Everything that determines the measurement, as plain data."""
         return {
             "network": self.network.digest,
             "data": self.data_fingerprint,
@@ -46,11 +46,11 @@ class Run:
 
     @property
     def effort(self) -> float:
-        """About how long the run takes, in units of its own: for small networks, memory traffic counts beside MACs."""
+        """Approximate duration in arbitrary units; for small networks, memory traffic matters besides MACs."""
         cost = self.network.cost
         return self.budget.images * self.budget.epochs * (cost.macs + 1_000 * cost.activations)
 
     @cached_property
     def key(self) -> str:
-        """SHA-256, in hexadecimal, of the settings."""
+        """SHA-256 (hex) of the settings."""
         return key_of(self.settings)

@@ -1,4 +1,4 @@
-"""A short run: one network, recipe, data set, seed and budget to one measurement."""
+"""Train a network in a short run and measure it."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ from explorer.training.memory import PeakMemory
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Numerics
 
-# Part of every run's key: raise it when a change to this file, batches.py or a layer's module changes results.
+# Part of every run's key: raise it when a change to this file, batches.py or a torch module changes results.
 VERSION = 2
 
 EVALUATION_BATCH = 500
 GLANCE = 1_000
-"""Validation images that the epochs before the last are measured on; the last is measured on all of them."""
+"""Validation images used after each epoch but the last, which uses all of them."""
 
-_deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager that torch leaves untyped
+_deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager without types in torch
 
 
-class RunFailed(Exception):  # noqa: N818 (an outcome that is recorded, not a mistake)
-    """A run that ended without a measurement, with the reason."""
+class RunFailed(Exception):  # noqa: N818 (a recorded outcome, not a user error)
+    """The run ended without a measurement; the message says why."""
 
 
 @dataclass(frozen=True)
 class Measurement:
     """What a run measured.
 
-    `accuracies` and `train_losses` have one entry an epoch: the share of validation images that it got right, of the first
-    `GLANCE` before the last epoch and of all after it, and the mean training loss. `correct` and `top_probability` have one
-    entry for each validation image, after the last epoch. `peak_memory_bytes` is the process's peak resident memory during the
-    run, or the device's on CUDA.
+    `accuracies` and `train_losses` have one entry for each epoch: the validation accuracy, on the first `GLANCE` images
+    before the last epoch and on all after it, and the mean training loss. `correct` and `top_probability` have one
+    entry for each validation image, after the last epoch. `peak_memory_bytes` is as in `PeakMemory`.
     """
 
     accuracies: tuple[float, ...]
@@ -57,13 +56,13 @@ class Measurement:
 
     @property
     def accuracy(self) -> float:
-        """The share of validation images that the trained network got right."""
+        """Validation accuracy after the last epoch."""
         return self.accuracies[-1]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's measurement, and the model that was measured, in evaluation mode and on the device that it was trained on."""
+    """The measurement of a run with the trained model, in evaluation mode and on its training device."""
 
     measurement: Measurement
     model: nn.Module
@@ -72,18 +71,18 @@ class Trained:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """The mean of each channel of the training images, in bytes (0 to 255), which every image is made less by."""
+        """Mean of each channel of the training images in bytes (0 to 255), subtracted from every image."""
         return tuple(self.training.mean.tolist())
 
     @property
     def deviation(self) -> tuple[float, ...]:
-        """The standard deviation of each channel, in bytes, which every image is then divided by."""
+        """Standard deviation of each channel in bytes, by which every image is then divided."""
         return tuple(self.training.deviation.tolist())
 
     def accuracy(self, images: Labelled, indices: NDArray[np.int64], dtype: str | None = None) -> float:
-        """The share of some images that the model gets right, prepared and computed as the validation images of the run were.
+        """Return the accuracy on some images, processed like the validation images of the run.
 
-        With `dtype`, `float32` or `bfloat16`, in that arithmetic in place of the run's own.
+        `dtype` (`float32` or `bfloat16`) overrides the arithmetic of the run.
         """
         using = replace(self.using, dtype=dtype or self.using.dtype)
         device, size = torch.device(using.device), self.training.size
@@ -93,13 +92,14 @@ class Trained:
 
 
 def numerics() -> Numerics:
-    """What of this machine and its torch decides the result of a run, beside the run's own settings."""
+    """Return the numerics of this machine and its torch."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         fast_bfloat16 = torch.cuda.is_bf16_supported()
     else:
-        # The question has no public name.
-        fast_bfloat16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
+        # torch has no public function for this.
+        onednn = torch.backends.mkldnn.is_available()
+        fast_bfloat16 = onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
     return Numerics(
         training_version=VERSION,
         torch=torch.__version__.partition("+")[0],
@@ -111,21 +111,20 @@ def numerics() -> Numerics:
 def measure(
     network: Network, dataset: Dataset, recipe: Recipe, budget: Budget, seed: int, using: Numerics | None = None
 ) -> Measurement:
-    """Trains the network from scratch and measures it on the validation images.
+    """Train the network from scratch and measure it on the validation images.
 
-    The same arguments give the same measurement on the same machine with the same number of threads, but for the times.
-    Raises `RunFailed` where the loss is not finite.
+    On the same machine with the same number of threads, everything but the times is reproducible.
+
+    Raises:
+        RunFailed: The loss, the weights or the probabilities are not finite.
     """
-    (measured,) = measure_rungs(network, dataset, recipe, (budget,), seed, using)
-    if isinstance(measured, RunFailed):
-        raise measured
-    return measured
+    return train(network, dataset, recipe, budget, seed, using).measurement
 
 
 def train(
     network: Network, dataset: Dataset, recipe: Recipe, budget: Budget, seed: int, using: Numerics | None = None
 ) -> Trained:
-    """Does what `measure` does, and gives back the model too."""
+    """Train like `measure` and return the model too."""
     using = using or numerics()
     ((measured, model, training),) = _rungs(network, dataset, recipe, (budget,), seed, using)
     if isinstance(measured, RunFailed):
@@ -141,10 +140,10 @@ def measure_rungs(
     seed: int,
     using: Numerics | None = None,
 ) -> Iterator[Measurement | RunFailed]:
-    """Measures one network at several budgets, which differ in their epochs only and grow.
+    """Measure one network at several budgets that differ only in epochs, which increase.
 
-    They share a trunk, from which a branch is taken where the rate of a budget begins to fall; each outcome is the one that
-    `measure` has for its budget, also in its times, which count the trunk's. A trunk that fails, fails all that follow.
+    They share a trunk, and each budget branches off where its learning rate begins to decay. Each outcome, including
+    its times, is the same as `measure` gives for that budget. If the trunk fails, all remaining budgets fail.
     """
     for measured, _, _ in _rungs(network, dataset, recipe, budgets, seed, using or numerics()):
         yield measured
@@ -153,7 +152,7 @@ def measure_rungs(
 def _rungs(
     network: Network, dataset: Dataset, recipe: Recipe, budgets: Sequence[Budget], seed: int, using: Numerics
 ) -> Iterator[tuple[Measurement | RunFailed, nn.Module, Batches]]:
-    """The outcomes of `measure_rungs`, each with the model that it is of and the training images."""
+    """Yield each outcome of `measure_rungs` with its model and the training images."""
     started = time.perf_counter()
     device = torch.device(using.device)
     split = dataset.split()
@@ -161,7 +160,7 @@ def _rungs(
     if images > len(split.train):
         raise ExplorerError(f"budget: images = {images}: {dataset.name} has {len(split.train)} training images")
     if epochs != sorted(set(epochs)) or len({budget.model_copy(update={"epochs": 1}) for budget in budgets}) > 1:
-        raise ValueError(f"rungs grow in their epochs and in nothing else, not {budgets}")
+        raise ValueError(f"the budgets of rungs must differ only in epochs, which increase, not {budgets}")
     memory = PeakMemory(using.device)
     with (
         torch.random.fork_rng(),
@@ -195,7 +194,7 @@ def _rungs(
 
 
 def initialise(model: nn.Module) -> None:
-    """He initialisation of convolutions and linear layers (He et al. 2015, arXiv:1502.01852), biases at zero."""
+    """Initialise convolutions and linear layers as in He et al. 2015 (arXiv:1502.01852), with zero biases."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -204,7 +203,7 @@ def initialise(model: nn.Module) -> None:
 
 
 def untrained(network: Network, seed: int = 0) -> nn.Module:
-    """The network as a run with that seed starts from, in evaluation mode: (N, C, H, W) images to (N, classes) logits."""
+    """Return the model that a run with this seed starts from, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = network.build()
@@ -213,7 +212,7 @@ def untrained(network: Network, seed: int = 0) -> nn.Module:
 
 
 class _Trainer:
-    """A model in training, with its optimiser, its place in the schedule and what was measured on the way."""
+    """A model in training: its optimiser, its position in the schedule and its measurements so far."""
 
     def __init__(self, model: nn.Module, recipe: Recipe, using: Numerics, seed: int, batch_size: int) -> None:
         self.model = model
@@ -236,11 +235,11 @@ class _Trainer:
         )
 
     def steps_of(self, data: Batches) -> int:
-        """Steps in an epoch; images that do not fill a batch are left out."""
+        """Return the steps of an epoch, without an incomplete last batch."""
         return len(data) // self.batch_size
 
     def train(self, data: Batches, validation: Batches, until: int, total: int) -> None:
-        """Goes on to the step `until` of `total`, and glances at the validation images after each epoch but the last."""
+        """Train up to step `until` of `total`, and validate on `GLANCE` images after each epoch but the last."""
         steps = self.steps_of(data)
         while self.step < until:
             started = time.perf_counter()
@@ -257,7 +256,7 @@ class _Trainer:
             self.seconds += time.perf_counter() - started
 
     def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
-        """What the trained model is worth; raises `RunFailed` where its probabilities are not finite."""
+        """Evaluate the model; raises `RunFailed` if its probabilities are not finite."""
         started = time.perf_counter()
         correct, top_probability = _evaluate(self.model, validation, self.using)
         if not np.isfinite(top_probability).all():
@@ -274,7 +273,7 @@ class _Trainer:
 
     def _step(self, images: Tensor, labels: Tensor, total: int) -> None:
         for group in self.optimiser.param_groups:
-            # Counted from one: the first step has a rate, and the last one too.
+            # Counted from one, so that neither the first nor the last step has a learning rate of zero.
             group["lr"] = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
         with _autocast(self.using):
             logits = self.model(images)
@@ -291,7 +290,7 @@ class _Trainer:
         if not math.isfinite(mean):
             raise RunFailed(f"the training loss is not finite in epoch {len(self.train_losses) + 1}")
         self.train_losses.append(mean)
-        # Rectifiers make zeros of what is not a number, so the loss alone could hide it.
+        # The bitwise ReLU can turn NaN into zero, so the loss alone could hide it.
         if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
             raise RunFailed(f"the weights are not finite after epoch {len(self.train_losses)}")
 
@@ -300,7 +299,7 @@ class _Trainer:
 def _evaluate(
     model: nn.Module, data: Batches, using: Numerics, count: int | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """For each of the first `count` images: whether its class has the highest probability, and that probability."""
+    """Return for each of the first `count` images whether the top class is correct, and its probability."""
     model.eval()
     correct, top = [], []
     for images, labels in data.plain(EVALUATION_BATCH, count):

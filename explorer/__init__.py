@@ -14,45 +14,71 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import sweep
+    from explorer.api import certify, sweep, sweep_and_report
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
     from explorer.exporting.image_sheet import images
+    from explorer.exporting.inspection import inspect
     from explorer.pricing.fitting import fit
     from explorer.pricing.prices import describe, price
     from explorer.pricing.space import price_space
+    from explorer.reporting.stored import compare, report
+    from explorer.spaces import list_spaces
+    from explorer.storage.dashboard import dashboard_server
+    from explorer.storage.listing import list_studies, stored_studies
     from explorer.study.files import load_study
+    from explorer.sweeping.dry_run import dry_run
     from explorer.sweeping.latency import latency
 
 __all__ = [
     "ExplorerError",
     "Infeasible",
+    "certify",
+    "compare",
+    "dashboard_server",
     "describe",
+    "dry_run",
     "export",
     "fit",
     "images",
+    "inspect",
     "latency",
+    "list_spaces",
+    "list_studies",
     "load_study",
     "maps",
     "plots",
     "price",
     "price_space",
+    "report",
+    "stored_studies",
     "sweep",
+    "sweep_and_report",
 ]
 
 _HOMES = {
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
+    "certify": "explorer.api",
+    "compare": "explorer.reporting.stored",
+    "dashboard_server": "explorer.storage.dashboard",
     "describe": "explorer.pricing.prices",
+    "dry_run": "explorer.sweeping.dry_run",
     "export": "explorer.exporting.export",
     "fit": "explorer.pricing.fitting",
     "images": "explorer.exporting.image_sheet",
+    "inspect": "explorer.exporting.inspection",
     "latency": "explorer.sweeping.latency",
+    "list_spaces": "explorer.spaces",
+    "list_studies": "explorer.storage.listing",
     "load_study": "explorer.study.files",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
+    "report": "explorer.reporting.stored",
+    "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api",
+    "sweep_and_report": "explorer.api",
 }
 
 

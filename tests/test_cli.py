@@ -69,7 +69,7 @@ def test_describe_measures(capsys, monkeypatch):
 
     found = [timing.BatchTime(1, 2, 0.0015, 0.00125, 0.0175, 9), timing.BatchTime(64, 2, 0.128, 0.1, 1.5, 8)]
     monkeypatch.setattr(timing, "measure", lambda _, threads: found[: threads + 1])
-    monkeypatch.setattr("explorer.machine.load_average", lambda: 0.5)
+    monkeypatch.setattr("explorer.exporting.inspection.load_average", lambda: 0.5)
     code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
     assert code == 0
     assert "warning: this machine is busy (load average 0.50 a core)" in out
@@ -127,7 +127,7 @@ def test_lists(capsys):
         ("sweep squeeze_ratio --quick --reports /dev/null/x", "/dev/null/x: cannot be written"),
         ("sweep squeeze_ratio --figures pfd", "unknown figure format 'pfd'; did you mean 'pdf'?"),
         ("compare a b --figures png,jpeg", "unknown figure format 'jpeg'; did you mean 'png'?"),
-        ("report x --storage sqlite://", "storage sqlite://: names no file, and memory keeps nothing"),
+        ("report x --storage sqlite://", "storage sqlite://: names no file; in-memory databases are not supported"),
         ("describe squeezenet preset=v1", "unknown preset of squeezenet 'v1'; did you mean 'v1_1'?"),
         ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),
         ("describe squeezenet squeeze_ratio=0", "squeeze_ratio = 0: should be greater than 0"),

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_spaces import choices, some_metaparameters
 
+from explorer.commands.settings import read_size
 from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.quantities import computed
 from explorer.pricing.enumeration import Coded, Continuum, SimplexAxis, Steps, Values, column, enumeration
-from explorer.pricing.fitting import fit, read_size
+from explorer.pricing.fitting import fit
 from explorer.pricing.prices import CHUNK, Splitting, join, price, price_chunks
 from explorer.pricing.selection import Where, front, ordered, pareto
 from explorer.spaces import all_spaces, find_space

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from explorer.commands.console import console
+from explorer.commands.console import command_line, console
 from explorer.commands.studies import DataDir, Figures, Reports, Storage
-from explorer.errors import ExplorerError
 
 
 def certify(
@@ -41,30 +39,30 @@ def certify(
     Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
     space, data, recipe and budget show the result.
     """
-    from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
+    from explorer import certify
     from explorer.commands.progress import watched
-    from explorer.drawing.formats import check_formats
-    from explorer.files import check_folder
-    from explorer.reporting.certificate import write_certificate
-    from explorer.reporting.index import write_index
-    from explorer.reporting.trust import missing_points, trust
-    from explorer.training.recipe import Budget
 
-    formats = check_formats(figures.split(","))
-    if quick and budget is not None:
-        raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
-    chosen = QUICK_BUDGET if quick else Budget.read(budget) if budget else Budget()
-    study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
+    run = partial(
+        certify,
+        space,
+        preset,
+        data=data,
+        budget=budget,
+        points=points,
+        seeds=seeds,
+        quick=quick,
+        storage=storage,
+        data_dir=data_dir,
+        workers=workers,
+        reports=reports,
+        figures=figures.split(","),
+        command=command_line(context),
+    )
     screen = console()
-    check_folder(reports)
-    command = f"python -m explorer {shlex.join(context.obj)}"
-    train = partial(make_certificate, study, storage=storage, data_dir=data_dir, workers=workers, command=command)
-    certificate = watched(screen, lambda display: train(watcher=display))
-    if certificate is None:
+    made = watched(screen, lambda display: run(watcher=display))
+    if made is None:
         return 130
-    page = write_certificate(certificate, reports / certificate.name, formats)
-    write_index(reports)
-    for sentence in (*trust(certificate), *missing_points(certificate)):
+    for sentence in made.statements:
         screen.print(sentence, highlight=False)
-    screen.print(f"report: {page}", highlight=False, soft_wrap=True)
-    return int(certificate.unfinished > 0)
+    screen.print(f"report: {made.page}", highlight=False, soft_wrap=True)
+    return int(made.certificate.unfinished > 0)

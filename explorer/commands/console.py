@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import typer
     from rich.console import Console
 
 
@@ -17,6 +19,11 @@ def console() -> Console:
     # Where there is no terminal, rich would fold tables to 80 columns.
     # Nor are names and messages markup, whatever brackets they hold.
     return Console(markup=False, width=None if sys.stdout.isatty() else 200)
+
+
+def command_line(context: typer.Context) -> str:
+    """The command as it was given, for reports to name."""
+    return f"python -m explorer {shlex.join(context.obj)}"
 
 
 def print_table(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,24 +15,23 @@ from explorer.errors import ExplorerError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from explorer.networks.network import Network
+    from explorer.exporting.inspection import Inspection
     from explorer.networks.verification import CostCheck
 
 
 def spaces() -> int:
     """List the design spaces with their presets and metaparameters."""
-    from explorer.spaces import all_spaces
-    from explorer.spaces.space import label
+    from explorer import list_spaces
 
     screen = console()
-    for space in all_spaces().values():
-        screen.print(space.name, style="bold", end="")
-        screen.print(f": {space.source}; presets: {', '.join(space.presets)}", highlight=False)
-        rows = [
-            (name, label(field.get("default")), _rule(field), str(field.get("description", "")))
-            for name, field in space.model_json_schema()["properties"].items()
-        ]
-        print_table(screen, ("metaparameter", next(iter(space.presets)), "values", "meaning"), rows)
+    for name, group in groupby(list_spaces().to_dict(orient="records"), key=lambda row: row["space"]):
+        rows = list(group)
+        presets = rows[0]["presets"]
+        screen.print(name, style="bold", end="")
+        screen.print(f": {rows[0]['source']}; presets: {', '.join(presets)}", highlight=False)
+        columns = ("metaparameter", "default", "values", "meaning")
+        cells = [tuple(row[column] for column in columns) for row in rows]
+        print_table(screen, ("metaparameter", presets[0], "values", "meaning"), cells)
     return 0
 
 
@@ -54,72 +54,44 @@ def describe(
     ] = None,
 ) -> int:
     """Show the layers of a design point with their output shapes and exact costs; check, measure and export the network."""
-    from explorer.spaces import find_space
+    from explorer import inspect
 
-    family = find_space(space)
-    preset, values = read_settings(settings)
-    design = family.point(preset, **values)
-    network = design.expand()
-    _check_options(network, latency, threads, onnx, torch)
-    screen = console()
-    check = _cost_check(network) if verify else None
-    _print_layers(screen, network, depth, check)
-    for note in design.notes(network.cost):
-        screen.print(note, highlight=False)
-    if check:
-        _print_check(screen, check)
-    if latency:
-        _print_latency(screen, network, threads or 1)
-    if onnx or torch:
-        _export(screen, network, onnx, torch)
-    return int(check is not None and bool(check.mismatches))
-
-
-def _check_options(network: Network, latency: bool, threads: int | None, onnx: Path | None, torch: Path | None) -> None:
-    """Raises `ExplorerError` for what could not be done, before anything is printed or computed."""
     if threads is not None and not latency:
         raise ExplorerError(f"--threads {threads} says how --latency measures: give both")
-    if threads is not None:
-        from explorer.sweeping.timing import check_threads
-
-        check_threads(threads)
-    if onnx or torch:
-        from explorer.exporting.programs import check_onnx
-        from explorer.files import check_file
-
-        if onnx:
-            check_onnx(onnx, network)
-        if torch:
-            check_file(torch)
-
-
-def _cost_check(network: Network) -> CostCheck:
-    from explorer.networks.verification import check_cost
-
-    return check_cost(network)
+    preset, values = read_settings(settings)
+    measured_on = (threads or 1) if latency else None
+    found = inspect(space, preset, values, depth=depth, verify=verify, threads=measured_on, onnx=onnx, torch=torch)
+    screen = console()
+    _print_layers(screen, found)
+    for note in found.notes:
+        screen.print(note, highlight=False)
+    if found.check:
+        _print_check(screen, found.check)
+    if found.latencies:
+        _print_latencies(screen, found)
+    for path in found.files:
+        screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
+    return int(found.check is not None and bool(found.check.mismatches))
 
 
-def _print_layers(screen: Console, network: Network, depth: int, check: CostCheck | None) -> None:
-    """The layer table, with a column of fvcore's counts where they are known."""
-    from explorer.networks.quantities import QUANTITIES, computed
-    from explorer.pricing.prices import COUNTS, layer_table
+def _print_layers(screen: Console, found: Inspection) -> None:
+    """The layer table, and below it the costs that layers do not have."""
+    from explorer.networks.quantities import QUANTITIES
 
-    table = layer_table(network, depth)
-    rows: list[tuple[str, ...]] = [
-        (str(row.layer), str(row.makes), str(row.output), *(count(getattr(row, key)) for key in COUNTS))
-        for row in table.itertuples()
+    headings = {"makes": "filters", "fvcore": f"{QUANTITIES['macs'].noun} by fvcore"}
+    headings |= {key: quantity.heading for key, quantity in QUANTITIES.items()}
+    texts = ("layer", "makes", "output")
+    rows = [
+        tuple(str(value) if name in texts else count(value) for name, value in row.items())
+        for row in found.layers.to_dict(orient="records")
     ]
-    header: tuple[str, ...] = ("layer", "filters", "output", *(QUANTITIES[key].heading for key in COUNTS))
-    if check:
-        by_fvcore = [check.layers.get(name, 0) for name, *_ in rows[:-1]] + [check.layers[""]]
-        rows = [(*row, count(macs)) for row, macs in zip(rows, by_fvcore, strict=True)]
-        header = (*header, f"{QUANTITIES['macs'].noun} by fvcore")
+    header = tuple(headings.get(str(name), str(name)) for name in found.layers)
     print_table(screen, header, rows, right=len(header) - 2, total=True)
-    for key, compute in computed().items():
-        if key not in COUNTS:
-            quantity, amount = QUANTITIES[key], compute(network)
+    for key, amount in found.amounts.items():
+        if key not in found.layers:
+            quantity = QUANTITIES[key]
             screen.print(f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})", highlight=False)
-    screen.print(f"network: {network.digest[:12]}, one image, float32", highlight=False)
+    screen.print(f"network: {found.network.digest[:12]}, one image, float32", highlight=False)
 
 
 def _print_check(screen: Console, check: CostCheck) -> None:
@@ -138,48 +110,21 @@ def _print_check(screen: Console, check: CostCheck) -> None:
         screen.print("params, and the FLOPs of every convolution and linear layer, are equal", highlight=False)
 
 
-def _print_latency(screen: Console, network: Network, threads: int) -> None:
-    from explorer.machine import load_average
+def _print_latencies(screen: Console, found: Inspection) -> None:
     from explorer.networks.quantities import LATENCY
-    from explorer.sweeping.timing import busy, measure, this_machine
 
-    warning = busy(load_average())
-    if warning:
-        screen.print(warning, style="yellow", highlight=False)
+    if found.warning:
+        screen.print(found.warning, style="yellow", highlight=False)
     rows = [
         (
-            *map(count, (found.batch, found.threads)),
-            LATENCY.text(found.median_seconds),
-            f"{LATENCY.text(found.lower_seconds)} to {LATENCY.text(found.upper_seconds)}",
-            *map(count, (round(found.images_per_second), found.repeats)),
+            *map(count, (one.batch, one.threads)),
+            LATENCY.text(one.median_seconds),
+            f"{LATENCY.text(one.lower_seconds)} to {LATENCY.text(one.upper_seconds)}",
+            *map(count, (round(one.images_per_second), one.repeats)),
         )
-        for found in measure(network, threads)
+        for one in found.latencies
     ]
     times = (f"{name}, {LATENCY.unit.name}" for name in ("median", "quartiles"))
     header = ("batch", "threads", *times, "images/s", "repeats")
     print_table(screen, header, rows, right=len(header))
-    screen.print(f"{this_machine()}, channels last, eager, untrained weights", highlight=False)
-
-
-def _export(screen: Console, network: Network, onnx: Path | None, torch: Path | None) -> None:
-    from explorer.exporting.programs import save_onnx, save_torch
-    from explorer.training.trainer import untrained
-
-    module = untrained(network)
-    for path, save in ((onnx, save_onnx), (torch, save_torch)):
-        if path:
-            save(module, network.input, path)
-            screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
-
-
-def _rule(schema: dict[str, Any]) -> str:
-    """The values that a metaparameter takes, from its JSON schema."""
-    if "enum" in schema:
-        return " | ".join(schema["enum"])
-    if "anyOf" in schema:
-        return " | ".join(map(_rule, schema["anyOf"]))
-    kinds = {"integer": "whole number", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
-    kind = kinds[schema["type"]]
-    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-    return " ".join([kind, ", ".join(limits)]).strip()
+    screen.print(f"{found.machine}, channels last, eager, untrained weights", highlight=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explorer.commands.console import cell, console, print_table
-from explorer.commands.settings import read_settings
+from explorer.commands.settings import read_settings, read_size
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -113,12 +113,11 @@ def fit(
     **most: str | None,
 ) -> int:
     """Find the design points that use a budget best: none above a limit, as near to all of them as can be."""
-    from explorer.pricing.fitting import fit as find
-    from explorer.pricing.fitting import read_size
+    from explorer import fit as find
 
     preset, values = read_settings(settings)
     limits = {key: read_size(text) for key, text in most.items() if text is not None}
-    found = find(space, preset, limits=limits, count=count, sample=sample, seed=seed, **values)
+    found = find(space, preset, values, limits=limits, count=count, sample=sample, seed=seed)
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}
     screen = console()

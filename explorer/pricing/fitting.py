@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,12 +30,11 @@ from explorer.spaces.space import Space, label
 CENTRES = 64  # best points that the second round searches around
 WIDEST = 0.1  # of a range: how far from a centre the second round looks at most
 
-_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-
 
 def fit(
     space: str,
     preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     /,
     *,
     limits: Mapping[str, float],
@@ -56,7 +53,7 @@ def fit(
     family = find_space(space)
     if not limits:
         raise ExplorerError(f"{space}: at least one limit is needed, such as --params 500k or --macs 20M")
-    search = search_of(family, preset, metaparameters, sample, seed)
+    search = search_of(family, preset, {**(settings or {}), **metaparameters}, sample, seed)
     reasons: Counter[str] = Counter()
     best = _best(_priced(search, search.blocks(), limits), limits, max(count, CENTRES), reasons)
     if best is not None and search.sample is not None:
@@ -70,15 +67,6 @@ def fit(
         raise ExplorerError(_nothing(search, best[:1], limits))
     kept = best[np.flatnonzero(fits)[:count]]
     return _frame(search, kept, limits)
-
-
-def read_size(text: str) -> float:
-    """A number with its unit: `500k`, `20M`, `1.5G`, `5e5`, `500_000`; raises `ExplorerError` for anything else."""
-    found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)([kKmMgGtT]?)", text.strip())
-    size = float(found[1].replace("_", "")) * _FACTORS[found[2].lower()] if found else 0.0
-    if not 0 < size < math.inf:
-        raise ExplorerError(f"{text!r}: a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5")
-    return size
 
 
 def search_of(

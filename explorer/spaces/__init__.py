@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
 
 from explorer.errors import unknown
-from explorer.spaces.space import Space
+from explorer.spaces.space import Space, label
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def all_spaces() -> dict[str, type[Space]]:
@@ -30,3 +34,34 @@ def find_space(name: str) -> type[Space]:
     if name not in spaces:
         raise unknown("space", name, spaces)
     return spaces[name]
+
+
+def list_spaces() -> pd.DataFrame:
+    """The design spaces, one row for each metaparameter.
+
+    Columns: `space`, `source`, `presets` (their names), `metaparameter`, `default` (in the first preset, as text), `values` (the
+    rule, such as `number > 0`), `meaning`.
+    """
+    import pandas as pd
+
+    rows = [
+        (space.name, space.source, list(space.presets), name, label(field.get("default")), _rule(field), meaning)
+        for space in all_spaces().values()
+        for name, field in space.model_json_schema()["properties"].items()
+        for meaning in [str(field.get("description", ""))]
+    ]
+    columns = ["space", "source", "presets", "metaparameter", "default", "values", "meaning"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _rule(schema: dict[str, Any]) -> str:
+    """The values that a metaparameter takes, from its JSON schema."""
+    if "enum" in schema:
+        return " | ".join(schema["enum"])
+    if "anyOf" in schema:
+        return " | ".join(map(_rule, schema["anyOf"]))
+    kinds = {"integer": "whole number", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
+    kind = kinds[schema["type"]]
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return " ".join([kind, ", ".join(limits)]).strip()

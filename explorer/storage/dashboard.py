@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna_dashboard import wsgi
-from sqlalchemy.engine import URL
 
 from explorer.errors import ExplorerError
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.optuna_view import optuna_storage
 
 HOST = "127.0.0.1"
@@ -20,9 +21,17 @@ class _Quiet(WSGIRequestHandler):
         """Drops the line."""
 
 
-def dashboard_server(url: URL, port: int) -> WSGIServer:
-    """A server of the dashboard on 127.0.0.1, listening but not serving yet; a port in use is an `ExplorerError`."""
-    application = wsgi(optuna_storage(url))
+def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) -> WSGIServer:
+    """A server of the Optuna dashboard on 127.0.0.1, listening but not serving yet; `serve_forever` makes it serve.
+
+    Args:
+        storage: SQLite file or database URL.
+        port: Port; 0 takes a free one.
+
+    Raises:
+        ExplorerError: If the storage cannot be opened, or the port is in use.
+    """
+    application = wsgi(optuna_storage(Ledger(storage).url))
     try:
         return make_server(HOST, port, application, handler_class=_Quiet)
     except OSError as error:

@@ -39,9 +39,41 @@ def published_curve_file(name: str) -> Path:
     return found[name]
 
 
-def load_study(name_or_path: str | Path) -> Study:
-    """The study of a built-in name or of a file; errors name the file, the key, the value and the rule."""
-    name = str(name_or_path)
+def load_study(
+    name_or_path: str | Path,
+    *,
+    data: str | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    images: int | None = None,
+    quick: bool = False,
+    data_dir: Path | None = None,
+) -> Study:
+    """Read a study, with other settings where they are given, which become part of its name.
+
+    Args:
+        name_or_path: Name of a built-in study, or a file.
+        data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
+        seeds: Trainings of every point.
+        epochs: Passes over the training images.
+        images: Training images.
+        quick: Whether to cut the study down to less than a minute, which shows that all works; this prepares the data.
+        data_dir: Folder with the files of CIFAR-10, for `quick`.
+
+    Raises:
+        ExplorerError: For an unknown study; for a mistake in the file, with its key, value and rule; for a setting that breaks a rule.
+    """
+    study = _find(str(name_or_path)).override(data=data)
+    if quick:
+        from explorer.data import find_source
+        from explorer.study.plan import quick as cut_down
+
+        source = find_source(study.data, data_dir)
+        study = cut_down(study, source.class_count, len(source.prepare().split().train))
+    return study.override(seeds=seeds, epochs=epochs, images=images)
+
+
+def _find(name: str) -> Study:
     builtin = builtin_studies()
     if name in builtin:
         return _read(builtin[name])

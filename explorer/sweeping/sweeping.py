@@ -18,7 +18,7 @@ from explorer.study.model import Study
 from explorer.study.plan import Point, plan
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.settled import SettledPoints
-from explorer.training.engine import Job, Outcome, execute
+from explorer.training.engine import Job, Outcome, execute, refuse_in_worker
 from explorer.training.run import Run
 
 
@@ -72,9 +72,12 @@ def run_studies(
     Runs that any study has measured before are reused. Failed runs are final; crashed ones are tried again. An interruption
     loses only the runs in flight.
 
+    In a script, call it under `if __name__ == "__main__":`, because the workers import the script; notebooks need no such guard.
+
     Raises:
         ExplorerError: For unknown data, more images than there are, or a storage that another process writes to.
     """
+    refuse_in_worker()
     first = studies[0]
     source = find_source(first.data, data_dir)
     points = plan(first, source.class_count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import platform
 import signal
@@ -21,6 +22,7 @@ from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, as_c
 from distributed.scheduler import KilledWorker
 
 from explorer.data import open_dataset
+from explorer.errors import ExplorerError
 from explorer.machine import isa, isa_switches
 from explorer.training.bits import pack
 from explorer.training.run import Run
@@ -186,6 +188,15 @@ class _IgnoreInterrupt(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def refuse_in_worker() -> None:
+    """Raises `ExplorerError` in a worker that is importing its parent's script, which would start workers of its own."""
+    # The mark by which multiprocessing itself knows such a process.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ExplorerError(
+            'a script that trains must call it under `if __name__ == "__main__":`, because the workers import the script'
+        )
 
 
 @contextmanager

@@ -1,0 +1,130 @@
+"""One design point in full: its layers and costs, fvcore's counts, its latency, and files of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from explorer.machine import load_average
+from explorer.networks.network import Network
+from explorer.networks.quantities import computed
+from explorer.pricing.prices import layer_table
+from explorer.spaces import find_space
+
+if TYPE_CHECKING:
+    from explorer.networks.verification import CostCheck
+    from explorer.sweeping.timing import BatchTime, Machine
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What there is to know of a design point.
+
+    Attributes:
+        layers: The layer table, as `describe` returns it; if fvcore counted, with its multiply-adds as `fvcore`.
+        network: The description of the network.
+        amounts: What the network costs, by quantity.
+        notes: What the space says of the point, a line each.
+        check: The comparison with fvcore's and torch's counts, if it was asked for.
+        latencies: Measured times, if they were asked for.
+        machine: What they were measured on.
+        warning: That the machine was busy, or "".
+        files: The files that were written.
+    """
+
+    layers: pd.DataFrame
+    network: Network
+    amounts: dict[str, int]
+    notes: tuple[str, ...]
+    check: CostCheck | None
+    latencies: list[BatchTime]
+    machine: Machine | None
+    warning: str
+    files: list[Path]
+
+
+def inspect(
+    space: str,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    depth: int = 1,
+    verify: bool = False,
+    threads: int | None = None,
+    onnx: str | Path | None = None,
+    torch: str | Path | None = None,
+) -> Inspection:
+    """Describe a design point, and check, measure and write its network where that is asked for.
+
+    Args:
+        space: Name of the space.
+        preset: Name of the preset; the first one if not given.
+        settings: Metaparameters that differ from the preset.
+        depth: Levels of the network in the layer table.
+        verify: Whether to compare with what fvcore and torch count.
+        threads: Measure the latency on this number of threads.
+        onnx: Write the network, untrained, to this ONNX file.
+        torch: Write the network, untrained, to this `.pt2` file for `torch.export.load`.
+
+    Raises:
+        ExplorerError: For unknown names, values that break a rule, more threads than cores and files that cannot be written.
+        Infeasible: If no network realises the point.
+    """
+    point = find_space(space).point(preset, **(settings or {}))
+    network = point.expand()
+    files = _checked_files(network, onnx, torch)
+    latencies: list[BatchTime] = []
+    machine, warning = None, ""
+    if threads is not None:
+        from explorer.sweeping import timing
+
+        timing.check_threads(threads)
+        machine, warning = timing.this_machine(), timing.busy(load_average())
+    layers, check = layer_table(network, depth), None
+    if verify:
+        from explorer.networks.verification import check_cost
+
+        check = check_cost(network)
+        names = [*layers["layer"][:-1], ""]  # fvcore calls the whole network ""
+        layers["fvcore"] = [check.layers[""] if not name else check.layers.get(name, 0) for name in names]
+    if threads is not None:
+        latencies = timing.measure(network, threads)
+    if files:
+        _write(network, files)
+    return Inspection(
+        layers=layers,
+        network=network,
+        amounts={key: int(compute(network)) for key, compute in computed().items()},
+        notes=point.notes(network.cost),
+        check=check,
+        latencies=latencies,
+        machine=machine,
+        warning=warning,
+        files=list(files.values()),
+    )
+
+
+def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
+    """The paths to write by format; raises `ExplorerError` for what cannot be written."""
+    from explorer.exporting.programs import check_onnx
+    from explorer.files import check_file
+
+    files = {name: Path(path) for name, path in (("onnx", onnx), ("torch", torch)) if path is not None}
+    if "onnx" in files:
+        check_onnx(files["onnx"], network)
+    if "torch" in files:
+        check_file(files["torch"])
+    return files
+
+
+def _write(network: Network, files: Mapping[str, Path]) -> None:
+    from explorer.exporting.programs import save_onnx, save_torch
+    from explorer.training.trainer import untrained
+
+    module = untrained(network)
+    for name, path in files.items():
+        (save_onnx if name == "onnx" else save_torch)(module, network.input, path)

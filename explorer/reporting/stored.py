@@ -1,0 +1,180 @@
+"""Reports of stored studies: one study, or several side by side, written into a folder of reports with an index."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from explorer.analysis import Findings
+from explorer.analysis.comparison import Comparison
+from explorer.certification.model import Certificate, find_certificate
+from explorer.drawing.formats import check_formats
+from explorer.errors import ExplorerError, unknown
+from explorer.files import check_folder
+from explorer.networks.quantities import LATENCY, QUANTITIES
+from explorer.reporting.certificate import write_certificate
+from explorer.reporting.comparison import statements, write_comparison
+from explorer.reporting.index import write_index
+from explorer.reporting.study import write_report
+from explorer.reporting.trust import missing_points, trust
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A folder of reports, and the formats of their figures; both are checked, so that nothing is computed in vain."""
+
+    folder: Path
+    formats: tuple[str, ...]
+
+    @classmethod
+    def checked(cls, reports: str | Path, figures: Collection[str]) -> Destination:
+        """Raises `ExplorerError` if a format is unknown or the folder cannot be written."""
+        formats = check_formats(figures)
+        check_folder(Path(reports))
+        return cls(Path(reports), formats)
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A study's report.
+
+    Attributes:
+        study: Name of the study.
+        page: The HTML page; tables and figures are beside it.
+        points: One row for each point, as in `points.csv`, with the fronts that it is on.
+        unfinished: Number of runs that are not done.
+    """
+
+    study: str
+    page: Path
+    points: pd.DataFrame
+    unfinished: int
+
+    def most_accurate(self, most: int) -> pd.DataFrame:
+        """All points in their order if there are at most `most`, else the most accurate ones."""
+        if len(self.points) <= most:
+            return self.points
+        return self.points.sort_values("accuracy", ascending=False, kind="stable").head(most)
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """A report of several studies.
+
+    Attributes:
+        page: The HTML page; tables and figures are beside it.
+        statements: What the comparison comes to, in sentences.
+        budgets: What each study reaches at several costs, as in `budgets.csv`.
+    """
+
+    page: Path
+    statements: list[str]
+    budgets: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class CertificateReport:
+    """A certificate and its report.
+
+    Attributes:
+        page: The HTML page; tables and figures are beside it.
+        statements: How far short runs can be trusted, and what the certificate lacks, in sentences.
+        certificate: What was measured.
+    """
+
+    page: Path
+    statements: list[str]
+    certificate: Certificate
+
+
+def report(
+    study: str,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    reports: str | Path = "reports",
+    figures: Collection[str] = (),
+) -> StudyReport:
+    """Write a study's report from its stored rows, without training anything.
+
+    Args:
+        study: Name of a stored study, such as `squeeze_ratio@cifar10`.
+        storage: SQLite file or database URL.
+        reports: Folder that the report's own folder is made in.
+        figures: Formats that figures are saved in beside SVG: `pdf`, `png`.
+
+    Raises:
+        ExplorerError: For an unknown study or format, and for a folder that cannot be written.
+    """
+    destination = Destination.checked(reports, figures)
+    ledger = Ledger(storage)
+    record = ledger.studies.load(study)
+    findings = Findings(record, ledger.latencies.of(study))
+    certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates.all()))
+    page = write_report(findings, destination.folder / study, certificate, ledger.tests.of(study), destination.formats)
+    write_index(destination.folder)
+    return StudyReport(study, page, findings.points, int((record.runs["state"] != "done").sum()))
+
+
+def compare(
+    studies: Sequence[str],
+    *,
+    against: str = "macs",
+    storage: str | Path = DEFAULT_STORAGE,
+    reports: str | Path = "reports",
+    figures: Collection[str] = (),
+    command: str = "explorer.compare in Python",
+) -> ComparisonReport:
+    """Write a report of which stored study gets more accuracy for a cost, and how sure that is.
+
+    Args:
+        studies: Names of two or more stored studies.
+        against: The cost, such as `params` or `latency_seconds`.
+        storage: SQLite file or database URL.
+        reports: Folder that the report's own folder is made in.
+        figures: Formats that figures are saved in beside SVG: `pdf`, `png`.
+        command: What the report gives as its origin.
+
+    Raises:
+        ExplorerError: For an unknown study, cost or format, a study without a finished run, a cost that is not known of all points,
+            and latencies that were measured under different conditions.
+    """
+    costs = [key for key, quantity in QUANTITIES.items() if quantity.front and not quantity.more_is_better]
+    if against not in costs:
+        raise unknown("cost", against, costs)
+    if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
+        raise ExplorerError(f"compare {' '.join(studies)}: give two or more studies of different names")
+    destination = Destination.checked(reports, figures)
+    ledger = Ledger(storage)
+    found = [Findings(ledger.studies.load(name), ledger.latencies.of(name)) for name in studies]
+    for findings in found:
+        _check_comparable(findings, against)
+    conditions = {findings.latency.conditions for findings in found if findings.latency}
+    if against == LATENCY.key and len(conditions) > 1:
+        raise ExplorerError(
+            f"--against {against}: latencies were measured under different conditions: {'; '.join(sorted(conditions))}"
+        )
+    comparison = Comparison(found, against)
+    page = write_comparison(comparison, destination.folder / "-vs-".join(studies), command, destination.formats)
+    write_index(destination.folder)
+    return ComparisonReport(page, statements(comparison), comparison.at_budgets)
+
+
+def report_certificate(certificate: Certificate, destination: Destination) -> CertificateReport:
+    """Write a certificate's report."""
+    page = write_certificate(certificate, destination.folder / certificate.name, destination.formats)
+    write_index(destination.folder)
+    return CertificateReport(page, [*trust(certificate), *missing_points(certificate)], certificate)
+
+
+def _check_comparable(findings: Findings, against: str) -> None:
+    name = findings.record.study.name
+    if findings.measured.empty:
+        raise ExplorerError(f"{name}: no run of it is done, so there is nothing to compare")
+    if against not in findings.points or findings.measured[against].isna().any():
+        raise ExplorerError(
+            f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
+        )

@@ -1,0 +1,71 @@
+"""What a sweep would train, and how long that takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from explorer.data import find_source
+from explorer.study.files import load_study
+from explorer.study.model import Study
+from explorer.study.plan import plan, points_frame
+from explorer.sweeping.sweeping import default_workers, runs_of
+from explorer.training.engine import refuse_in_worker
+from explorer.training.estimate import estimate_seconds
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a sweep would train if nothing of it were stored.
+
+    Attributes:
+        study: The study.
+        points: One row for each point, as in `StudyRecord.points`.
+        states: Number of points by state.
+        networks: Number of distinct networks.
+        runs: Number of runs.
+        macs: Multiply-adds of all training, forward and backward.
+        workers: Number of processes that would train.
+        seconds: About how long they would take; NaN if a network could not be trained to be timed.
+    """
+
+    study: Study
+    points: pd.DataFrame
+    states: dict[str, int]
+    networks: int
+    runs: int
+    macs: int
+    workers: int
+    seconds: float
+
+
+def dry_run(study: Study | str | Path, *, data_dir: Path | None = None, workers: int | None = None) -> DryRun:
+    """Plan a study without training it; a few of its networks are timed for some seconds.
+
+    Args:
+        study: A study, the name of a built-in one, or a file.
+        data_dir: Folder with the files of CIFAR-10.
+        workers: Processes that would train; one a core if not given.
+
+    Raises:
+        ExplorerError: For an unknown study or data set, and where no point can be trained.
+    """
+    refuse_in_worker()
+    chosen = study if isinstance(study, Study) else load_study(study)
+    points = plan(chosen, find_source(chosen.data, data_dir).class_count)
+    runs = list(runs_of(chosen, points, data_fingerprint="").values())
+    images = chosen.budget.images * chosen.budget.epochs
+    processes = workers or default_workers()
+    return DryRun(
+        study=chosen,
+        points=points_frame(chosen, points),
+        states=dict(Counter(point.state for point in points)),
+        networks=len({point.network.digest for point in points if point.network}),
+        runs=len(runs),
+        macs=3 * images * sum(run.network.cost.macs for run in runs),
+        workers=processes,
+        seconds=estimate_seconds(runs, processes),
+    )

@@ -5,7 +5,6 @@ A template draws it as SVG that is complete without a script; the script moves p
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.drawing.labels import ACCURACY
+from explorer.drawing.placing import place, sampled
 from explorer.drawing.plots import UNLIKELY
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
@@ -26,9 +26,11 @@ WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that 
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points
 _ROOM = 0.06  # of an axis, free beyond its first and last point
 _LOG = 6.0  # costs that differ by so many times or more stand on a logarithmic axis
-_LETTER, _LINE = 5.4, 11.0  # about the size of a letter of a label
-_MOST_LABELS = 40  # points of a front that are tried to be named
-_MOST_OBSTACLES = 1_000  # points that names do not cover, beside those on the front
+_LETTER, _LINE = 5.4, 11.0  # about the width of a letter of a label, and the height of a line
+_BASE = 3.5  # from the middle of a label down to the line that letters stand on
+_RADIUS = 4.5  # of a mark
+_ANCHORS = {-1: "end", 0: "middle", 1: "start"}
+_MOST_LABELS = 40  # points of a front that may be named
 _BARS = 500  # points beyond which only those on a front show their intervals
 
 
@@ -206,22 +208,35 @@ class FrontView:
         return "".join([*steps, f"H{end:.1f}"])
 
     def labels(self, cost: str) -> list[Label]:
-        """The names of the points on the front of a cost, as far as they find room."""
-        xs, ys = self.x(self.axes[cost].shares), self.y(self.axes["accuracy"].shares)
-        known = np.isfinite(xs)
-        front = self._front(cost)
-        near = np.unique([*np.flatnonzero(known)[:_MOST_OBSTACLES], *front])
-        taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(xs[near], ys[near], strict=True)]
-        # The steps of the front, which no name may cover.
-        for one, other in itertools.pairwise(front):
-            taken.append((xs[one], ys[one] - 1, xs[other], ys[one] + 1))
-            taken.append((xs[other] - 1, ys[other], xs[other] + 1, ys[one]))
-        found = []
-        for place in front[::-1][:_MOST_LABELS]:
-            label = self._placed(float(xs[place]), float(ys[place]), str(self.points["label"].iloc[place]), taken)
-            if label:
-                found.append(label)
-        return found
+        """The names of the points on the front of a cost, as far as they find room; the most accurate first."""
+        front = self._front(cost)[::-1]
+        places = np.column_stack([self.x(self.axes[cost].shares), -self.y(self.axes["accuracy"].shares)])
+        named = front[:_MOST_LABELS]
+        others = np.setdiff1d(np.flatnonzero(np.isfinite(places).all(axis=1)), named)
+        marks = places[[*named, *others]]
+        texts = [str(text) for text in self.points["label"].iloc[named]]
+        found = place(
+            marks,
+            np.full(len(marks), _RADIUS),
+            [np.array([_LETTER * len(text), _LINE]) for text in texts] + [None] * len(others),
+            frame=np.array([LEFT, BOTTOM - HEIGHT, WIDTH, 0]),
+            # The steps of the front.
+            obstacles=[
+                sampled(np.column_stack([np.repeat(places[front, 0], 2)[:-1], np.repeat(places[front, 1], 2)[1:]]))
+            ],
+            optional=[True] * len(marks),
+            corners=True,
+        )
+        return [
+            Label(
+                round(float(mark[0] + placed.offset[0] - placed.side * _LETTER * len(text) / 2), 1),
+                round(float(_BASE - mark[1] - placed.offset[1]), 1),
+                _ANCHORS[placed.side],
+                text,
+            )
+            for mark, text, placed in zip(marks, texts, found, strict=False)
+            if placed
+        ]
 
     def x(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places across the figure."""
@@ -237,26 +252,6 @@ class FrontView:
         shares = self.axes[cost].shares[places] * (-1 if QUANTITIES[cost].more_is_better else 1)
         return places[np.lexsort((self.axes["accuracy"].shares[places], shares))]
 
-    @staticmethod
-    def _placed(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]]) -> Label | None:
-        """A label beside a point where it covers nothing, or None; a placed one takes its room."""
-        wide = _LETTER * len(text)
-        for anchor, left, base in (
-            ("end", x - 6 - wide, y - 6),
-            ("start", x + 6, y + 12),
-            ("start", x + 6, y - 6),
-            ("end", x - 6 - wide, y + 12),
-            ("middle", x - wide / 2, y - 9),
-            ("middle", x - wide / 2, y + 16),
-        ):
-            box = (left, base - _LINE + 2, left + wide, base + 2)
-            inside = box[0] > LEFT and box[2] < WIDTH and box[1] > TOP - 12 and box[3] < HEIGHT - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                at = {"start": box[0], "end": box[2], "middle": (box[0] + box[2]) / 2}[anchor]
-                return Label(round(at, 1), round(base, 1), anchor, text)
-        return None
-
     def data(self) -> dict[str, Any]:
         """What the script needs: the frame of the figure, and where the points stand on each axis, by their order."""
         return {
@@ -268,10 +263,6 @@ class FrontView:
             "on": {cost: self._on(cost).astype(int).tolist() for cost in self.axes if cost != "accuracy"},
             "probable": self.probable,
         }
-
-
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _numbers(values: Sequence[float] | NDArray[np.float64], digits: int = 4) -> list[float | None]:

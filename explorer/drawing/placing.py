@@ -1,0 +1,110 @@
+"""Where texts stand beside marks so that they cover neither marks nor each other; on plain numbers, for any kind of drawing.
+
+Places and sizes are in points of type (or another unit in which letters are about ten high), x to the right and y upwards.
+Boxes are (left, bottom, right, top).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDES, _CORNERS = (90, 270, 0, 180), (135, 315, 45, 225)  # degrees from a mark to its text
+_STEPS = (2, 5, 9, 14, 21, 29)  # from the edge of a mark to its text
+_NEAR = 5  # up to here a text needs no line to its mark
+_CROWD = 300  # marks beyond which only their middles are kept free
+
+
+class Placed(NamedTuple):
+    """Where a text stands.
+
+    Attributes:
+        offset: From the mark to the middle of the text.
+        side: -1 if the text is to the left of its mark, 1 to the right, 0 above or below.
+        far: Whether the text is so far away that it needs a line to its mark.
+    """
+
+    offset: NDArray[np.float64]
+    side: int
+    far: bool
+
+
+def place(
+    marks: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    sizes: Sequence[NDArray[np.float64] | None],
+    *,
+    frame: NDArray[np.float64],
+    obstacles: Sequence[NDArray[np.float64]] = (),
+    boxes: Sequence[NDArray[np.float64]] = (),
+    optional: Sequence[bool] | None = None,
+    reach: float = _NEAR,
+    corners: bool = False,
+) -> list[Placed | None]:
+    """Places a text beside each mark, as near as it can be without covering anything.
+
+    Every text tries the directions around its mark at growing distances, and takes the place where it covers least. A
+    text that is not optional covers what it must. Optional texts come last, and are left out where there is no room.
+
+    Args:
+        marks: The middles of the marks, (k, 2).
+        radii: The radius of each mark.
+        sizes: Width and height of each text; None for a mark that has none and is only not to be covered.
+        frame: The box that texts should stay inside.
+        obstacles: Points not to be covered, (n, 2) each.
+        boxes: Boxes not to be covered, such as other texts.
+        optional: Which texts may be left out; none by default.
+        reach: How far an optional text may be from the edge of its mark.
+        corners: Whether a text would rather stand at a corner of its mark than above, below or beside it.
+    """
+    may_miss = np.zeros(len(marks), dtype=bool) if optional is None else np.asarray(optional, dtype=bool)
+    taken, full = np.concatenate([_outlines(marks, radii), *obstacles]), list(boxes)
+    angles = np.radians((*_CORNERS, *_SIDES) if corners else (*_SIDES, *_CORNERS))
+    ways = np.array([(step, np.cos(angle), np.sin(angle)) for step in _STEPS for angle in angles])
+    found: list[Placed | None] = [None] * len(marks)
+    for index in np.argsort(may_miss, kind="stable"):
+        size = sizes[index]
+        if size is None:
+            continue
+        tried = ways[ways[:, 0] <= reach] if may_miss[index] else ways
+        half = size / 2
+        offsets = tried[:, 1:] * (radii[index] + tried[:, :1]) + np.sign(np.round(tried[:, 1:])) * half
+        low, high = marks[index] + offsets - half - 1, marks[index] + offsets + half + 1
+        near = taken[((taken >= low.min(axis=0)) & (taken <= high.max(axis=0))).all(axis=1)]
+        covered = ((near >= low[:, None]) & (near <= high[:, None])).all(axis=2).sum(axis=1)
+        outside = (np.maximum(frame[:2] - low, 0) + np.maximum(high - frame[2:], 0)).sum(axis=1)
+        clash = np.sum([_overlap(low, high, box) for box in full] or [np.zeros(len(tried))], axis=0)
+        best = int((40 * clash + 6 * covered + 14 * outside + tried[:, 0]).argmin())
+        if may_miss[index] and (clash[best] > 2 or covered[best] or outside[best] > 1):  # noqa: PLR2004 (their padding)
+            continue
+        full.append(np.concatenate([low[best], high[best]]))
+        found[index] = Placed(offsets[best], round(tried[best, 1]), tried[best, 0] > _NEAR)
+    return found
+
+
+def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A polyline as points close to each other, (k, 2)."""
+    if len(line) < 2:  # noqa: PLR2004 (a line has two ends)
+        return line
+    shares = np.linspace(0, 1, 40)[:, None]
+    return np.concatenate([start + shares * (end - start) for start, end in pairwise(line)])
+
+
+def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The middles of marks, and unless they are many, points around them."""
+    if len(marks) > _CROWD:
+        return marks
+    angles = np.radians((*_SIDES, *_CORNERS))
+    ring = np.column_stack([np.cos(angles), np.sin(angles)])
+    return np.concatenate([marks, (marks[:, None] + radii[:, None, None] * ring).reshape(-1, 2)])
+
+
+def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each of many boxes reaches into one: the shorter side of what they share."""
+    shared = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
+    reach: NDArray[np.float64] = np.maximum(shared, 0).min(axis=1)
+    return reach

@@ -48,7 +48,9 @@ def store(study: Study, storage: Path) -> None:
     ledger = Ledger(storage, create=True)
     trained = [point for point in points if point.state == "planned"]
     keys = {(point.number, seed): f"{point.number:032x}{seed:032x}" for point in trained for seed in range(study.seeds)}
-    provenance = Provenance("a benchmark", {"python": sys.version.split()[0]}, {"processor": "any"}, 32)
+    provenance = Provenance(
+        "a benchmark", {"python": sys.version.split()[0]}, {"processor": "any"}, classes=10, image_size=32
+    )
     with ledger.writing():
         ledger.studies.save(study, "f" * 64, points, keys, provenance)
         with ledger.engine.begin() as connection:

@@ -65,6 +65,7 @@ def make_record(
         command=f"explorer sweep {study.name}",
         versions={"explorer": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "training": "1"},
         machine={"processor": "a processor", "cores": "2", "memory": "8 GiB", "system": "Linux"},
+        classes=10,
         points=points,
         runs=pd.DataFrame(runs),
     )

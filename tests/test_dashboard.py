@@ -25,7 +25,7 @@ def storage(tmp_path):
     points = plan(study, 10)
     ledger = Ledger(tmp_path / "explorer.db", create=True)
     with ledger.writing():
-        ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}))
+        ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}, classes=10))
     view = View(ledger.url, study)
     view.sync({point.number: (point, [Result("done", "", 0.5), Result("done", "", 0.6)]) for point in points})
     view.close()

@@ -13,7 +13,7 @@ from explorer.study.files import load_study
 from explorer.study.plan import plan
 from explorer.training.bits import pack
 
-PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"})
+PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"}, classes=10)
 
 
 def run_row(key, **changes):
@@ -140,13 +140,6 @@ def test_half_made_tables_are_made_anew(tmp_path):
     assert half.studies.progress("bypass") == (0, 9)
 
 
-def test_another_schema_is_refused(ledger):
-    with sqlite3.connect(ledger.url.database) as connection:
-        connection.execute("update ledger_version set schema = 99")
-    with pytest.raises(ExplorerError, match="its schema is version 99"):
-        Ledger(ledger.url.database)
-
-
 def latency_row(network, **changes):
     row = {
         "network": network,
@@ -186,24 +179,6 @@ def test_latencies_are_those_of_the_study_s_networks(ledger):
         ledger.latencies.of("squeze_ratio")
 
 
-def test_a_storage_from_before_latencies_is_read_and_written(tmp_path):
-    study = load_study("squeeze_ratio")
-    made = Ledger(tmp_path / "runs.db", create=True)
-    with made.writing():
-        first = save(made, study)[0]
-    with sqlite3.connect(tmp_path / "runs.db") as connection:
-        connection.execute("drop table ledger_latencies")
-    connection.close()
-    old = Ledger(tmp_path / "runs.db")
-    assert old.studies.load(study.name).study == study
-    assert old.latencies.of(study.name).empty
-    assert list(old.latencies.of(study.name).columns) == list(latency_row(""))
-    with old.writing():
-        old.runs.record(run_row("0-0"))
-        old.latencies.record([latency_row(first.network.digest)])
-    assert len(Ledger(tmp_path / "runs.db").latencies.of(study.name)) == 1
-
-
 def reading(key, **changes):
     row = {"key": key, "study": "squeeze_ratio", "point": 1, "seed": 2, "accuracy": 0.25, "images": 100}
     return row | {"finished": "2026-01-01T00:00:00+00:00"} | changes
@@ -227,23 +202,6 @@ def test_a_run_s_test_accuracy_is_stored_once_and_shown_in_all_its_studies(ledge
     assert ledger.tests.find("1-2")["accuracy"] == 0.25
     with pytest.raises(ExplorerError, match="did you mean 'squeeze_ratio'"):
         ledger.tests.of("squeze_ratio")
-
-
-def test_a_storage_from_before_tests_is_read_and_written(tmp_path):
-    study = load_study("squeeze_ratio")
-    made = Ledger(tmp_path / "runs.db", create=True)
-    with made.writing():
-        save(made, study)
-    with sqlite3.connect(tmp_path / "runs.db") as connection:
-        connection.execute("drop table ledger_tests")
-    connection.close()
-    old = Ledger(tmp_path / "runs.db")
-    assert old.tests.find("0-0") is None
-    assert old.tests.of(study.name).empty
-    assert list(old.tests.of(study.name).columns) == ["key", "point", "seed", "accuracy", "images", "finished"]
-    with old.writing():
-        old.tests.record(reading("0-0"))
-    assert len(Ledger(tmp_path / "runs.db").tests.of(study.name)) == 1
 
 
 def test_a_run_is_found_by_its_key(ledger):

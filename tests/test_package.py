@@ -1,6 +1,7 @@
 """The installed package, away from the clone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_an_installation_brings_its_studies_and_templates(tmp_path):
+def test_an_installation_brings_its_studies_templates_and_migrations(tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--target", tmp_path / "site", ROOT], check=True)
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
@@ -36,6 +37,9 @@ def test_an_installation_brings_its_studies_and_templates(tmp_path):
         text=True,
     ).stdout
     assert str(tmp_path / "site") in where
+    # Migrations travel as well.
+    shutil.copy(ROOT / "tests" / "fixtures" / "ledger_v1" / "explorer.db", work / "old.db")
+    assert "4 of 4" in run("studies", "--storage", "old.db")
     run("sweep", "bypass", "--quick")
     page = (work / "reports" / "bypass@quick" / "report.html").read_text()
     assert "Do connections around the fire modules help?" in page

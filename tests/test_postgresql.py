@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from explorer.errors import ExplorerError
+from explorer.storage import migrations
 from explorer.storage.ledger import Ledger
+from explorer.storage.studies import Provenance
+from explorer.study.files import load_study
+from explorer.study.plan import plan
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -58,3 +64,41 @@ def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
     record = Ledger(url).studies.load("bypass@stripes-quick")
     assert record.runs["state"].eq("done").all()
     assert (work / "reports" / "bypass@stripes-quick" / "report.html").is_file()
+
+
+def test_a_storage_of_the_first_version_is_migrated_or_left_as_it_was(url, monkeypatch):
+    study, ledger = load_study("squeeze_ratio"), Ledger(url, create=True)
+    with ledger.writing():
+        ledger.studies.save(study, "f", plan(study, 7), {(0, 0): "k"}, Provenance("", {}, {}, classes=7))
+    new = columns(ledger)
+    with ledger.engine.begin() as connection:
+        for statement in (
+            "alter table ledger_studies drop column classes",
+            "drop table ledger_revision, ledger_latencies, ledger_certificates, ledger_tests",
+            "update ledger_version set schema = 1",
+            # A folder, so that the classes are found by the params.
+            "update ledger_studies set study = replace(study, '\"proxy\"', '\"folder\"')",
+        ):
+            connection.execute(sa.text(statement))
+    old, upgrade = columns(ledger), migrations.upgrade
+
+    def failing(connection):
+        upgrade(connection)
+        raise KeyError("half-way")
+
+    monkeypatch.setattr(migrations, "upgrade", failing)
+    with pytest.raises(ExplorerError, match=r"cannot be brought to revision .*: 'half-way'; it is as before$"):
+        Ledger(url)
+    assert columns(ledger) == old
+    monkeypatch.undo()
+    assert Ledger(url).studies.load("squeeze_ratio").classes == 7
+    assert columns(ledger) == new
+
+
+def columns(ledger):
+    inspector = sa.inspect(ledger.engine)
+    return {
+        (table, column["name"], str(column["type"]), column["nullable"])
+        for table in inspector.get_table_names()
+        for column in inspector.get_columns(table)
+    }

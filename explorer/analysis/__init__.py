@@ -10,7 +10,7 @@ from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, probability_column
 from explorer.analysis.points import measured, points_table, ranked, runs_table, summarise
 from explorer.analysis.published import published, published_source
-from explorer.analysis.shapes import classes, plane_params, share_columns, triangle
+from explorer.analysis.shapes import plane_params, share_columns, triangle
 from explorer.study.coordinates import is_ordered
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "Accuracies",
     "Findings",
     "Interval",
-    "classes",
     "front_column",
     "is_ordered",
     "measured",

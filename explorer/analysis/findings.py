@@ -23,7 +23,6 @@ from explorer.analysis.fronts import (
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
-from explorer.analysis.shapes import classes
 from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
 from explorer.networks.quantities import LATENCY, QUANTITIES
@@ -105,11 +104,6 @@ class Findings:
         return self.accuracies.draws(DRAWS)
 
     @cached_property
-    def classes(self) -> int:
-        """How many classes the data has."""
-        return classes(self.record)
-
-    @cached_property
     def effort(self) -> Effort | None:
         """What the runs took."""
         return effort(self.runs, self.record.points, self.record.study.budget)
@@ -143,7 +137,7 @@ class Findings:
         """What the front of a cost encloses; None where all points cost the same, more of it is better, or fewer than two are measured."""
         costs = self.costs_of(cost)
         known = np.isfinite(costs)
-        found = reference(costs, self.classes) if len(costs) and not more_is_better(cost) else None
+        found = reference(costs, self.record.classes) if len(costs) and not more_is_better(cost) else None
         draws = None if self.draws is None else self.draws[known]
         return hypervolume(cost, costs[known], self.accuracies.means[known], draws, found) if found else None
 

@@ -40,7 +40,7 @@ def plane_params(record: StudyRecord) -> pd.DataFrame:
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = [axis.ravel() for axis in np.meshgrid(*axes)]
-    frame = price(study.space, study.preset, **study.fixed | {"classes": classes(record), across: grid[0], up: grid[1]})
+    frame = price(study.space, study.preset, **study.fixed | {"classes": record.classes, across: grid[0], up: grid[1]})
     return frame[[across, up, "params"]]
 
 
@@ -49,15 +49,3 @@ def _between(values: Sequence[Any]) -> NDArray[Any]:
     lines = [np.linspace(low, high, _FINE + 1) for low, high in pairwise(sorted(values))]
     numbers = np.concatenate(lines)
     return np.unique(np.round(numbers).astype(np.int64) if all(isinstance(v, int) for v in values) else numbers)
-
-
-def classes(record: StudyRecord) -> int:
-    """The number of classes of the study's data, which is not stored: params tell it, as each class adds equally many."""
-    study = record.study
-    planned = record.points[record.points["state"] == "planned"].iloc[0]
-    settings = study.fixed | list(study.design_points())[planned["point"]].metaparameters
-    if "classes" in settings:
-        return int(str(settings["classes"]))
-    two, three = price(study.space, study.preset, **settings, classes=[2, 3])["params"]
-    more: int = round((planned["params"] - two) / (three - two))
-    return max(2, 2 + more)

@@ -20,7 +20,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.accuracies import CONFIDENCE
-from explorer.analysis.shapes import classes
 from explorer.analysis.surrogate import Surrogate
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import Block
@@ -115,7 +114,7 @@ def _designs(record: StudyRecord, coordinates: Coordinates) -> Iterator[Priced]:
 def _settings(record: StudyRecord) -> dict[str, Any]:
     """What is the same at all points of the study: its fixed metaparameters, those with a single value, and the classes of its data."""
     single = {key: values[0] for key, values in record.study.varied.items() if len(set(map(label, values))) == 1}
-    return {**record.study.fixed, **single, "classes": classes(record)}
+    return {**record.study.fixed, **single, "classes": record.classes}
 
 
 def _within(study: Study, amounts: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:

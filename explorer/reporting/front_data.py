@@ -50,7 +50,7 @@ def _layers(findings: Findings) -> dict[str, Any]:
     points, columns = list(study.design_points()), []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
-    settings = study.fixed | {"classes": findings.classes}
+    settings = study.fixed | {"classes": findings.record.classes}
     for point in measured["point"].iloc[order[:MOST_LAYERS]]:
         table = describe(study.space, study.preset, **settings | points[point].metaparameters)
         texts = [

@@ -25,7 +25,5 @@ class Certificates:
     def all(self) -> list[str]:
         """All certificates, in the order of their names."""
         with self.database.transaction() as connection:
-            if not sa.inspect(connection).has_table(certificates.name):
-                return []
             chosen = sa.select(certificates.c.certificate).order_by(certificates.c.name)
             return list(connection.execute(chosen).scalars())

@@ -28,8 +28,6 @@ class HeldOutTests:
     def find(self, key: str) -> Mapping[str, Any] | None:
         """The test of a run as it was recorded, or None if its model has not read the test images."""
         with self.database.transaction() as connection:
-            if not sa.inspect(connection).has_table(tests.name):
-                return None
             row = connection.execute(sa.select(tests).where(tests.c.key == key)).mappings().first()
             return None if row is None else dict(row)
 
@@ -42,11 +40,9 @@ class HeldOutTests:
         """
         own = (members.c.key, members.c.point, members.c.seed)
         columns = (*own, tests.c.accuracy, tests.c.images, tests.c.finished)
-        found: list[Mapping[Any, Any]] = []
         with self.database.transaction() as connection:
             stored_study(connection, study, self.database.shown)
-            if sa.inspect(connection).has_table(tests.name):
-                statement = sa.select(*columns).join(tests, tests.c.key == members.c.key)
-                chosen = statement.where(members.c.study == study).order_by(members.c.point, members.c.seed)
-                found = list(connection.execute(chosen).mappings())
+            statement = sa.select(*columns).join(tests, tests.c.key == members.c.key)
+            chosen = statement.where(members.c.study == study).order_by(members.c.point, members.c.seed)
+            found: list[Any] = list(connection.execute(chosen).mappings())
         return pd.DataFrame(found, columns=[column.name for column in columns])

@@ -42,7 +42,5 @@ class Latencies:
         with self.database.transaction() as connection:
             points = stored_study(connection, study, self.database.shown)["points"]
             networks = sorted({point["network"] for point in points if point["network"]})
-            found: list[Any] = []
-            if sa.inspect(connection).has_table(latencies.name):
-                found = list(rows_in(connection, chosen, latencies.c.network, networks))
+            found: list[Any] = list(rows_in(connection, chosen, latencies.c.network, networks))
         return pd.DataFrame(found, columns=columns).sort_values(columns[:6], ignore_index=True)

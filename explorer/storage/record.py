@@ -13,6 +13,8 @@ from explorer.study.model import Study
 class StudyRecord:
     """A study with its points and runs, as read from the ledger.
 
+    `classes` is the number of classes of its data.
+
     `points` has one row for each point of the grid, in grid order: `point` (its number), a column for each varied
     metaparameter (typed values, None where a listed point leaves it to the preset), `label` (these as text), `series` (text, empty
     where there is none), a column for each quantity that the space derives, `input_pixels` and `image_pixels` (pixels: of the network's
@@ -31,6 +33,7 @@ class StudyRecord:
     command: str
     versions: dict[str, str]
     machine: dict[str, str]
+    classes: int
     points: pd.DataFrame
     runs: pd.DataFrame
 

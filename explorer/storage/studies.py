@@ -43,6 +43,7 @@ class Provenance:
     command: str
     versions: Mapping[str, str]
     machine: Mapping[str, str]
+    classes: int  # of the data
     image_size: int | None = None  # of the data, in pixels
 
 
@@ -89,6 +90,7 @@ class Studies:
             "versions": dict(provenance.versions),
             "machine": dict(provenance.machine),
             "points": json.loads(points_frame(study, points, provenance.image_size).to_json(orient="records")),
+            "classes": provenance.classes,
         }
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
@@ -118,6 +120,7 @@ class Studies:
             command=row["command"],
             versions=row["versions"],
             machine=row["machine"],
+            classes=row["classes"],
             points=_points(study, row["points"]),
             runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
         )

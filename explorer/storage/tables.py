@@ -1,12 +1,21 @@
-"""The tables of the ledger. What is changed here raises `SCHEMA` in `explorer.storage.ledger`; a table that is added does not."""
+"""The tables of the ledger, as the newest revision has them; see `explorer.storage.migrations` for how to change them."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-# The names keep clear of Optuna's tables in the same database.
+REVISION = "0002"
+SCHEMA = 2  # what versions before revisions read, of which 1 is the only one that they open
+
+# The names differ from those of Optuna's tables in the same database.
 metadata = sa.MetaData()
 version = sa.Table("ledger_version", metadata, sa.Column("schema", sa.Integer, primary_key=True))
+revision = sa.Table(
+    "ledger_revision",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="ledger_revision_pkc"),
+)
 runs = sa.Table(
     "ledger_runs",
     metadata,
@@ -40,6 +49,7 @@ studies = sa.Table(
     sa.Column("versions", sa.JSON, nullable=False),
     sa.Column("machine", sa.JSON, nullable=False),
     sa.Column("points", sa.JSON, nullable=False),
+    sa.Column("classes", sa.Integer, nullable=False),
 )
 members = sa.Table(
     "ledger_members",
@@ -49,7 +59,7 @@ members = sa.Table(
     sa.Column("seed", sa.Integer, primary_key=True),
     sa.Column("key", sa.String(64), nullable=False),
 )
-latencies = sa.Table(  # newer than the others: a storage may be without it
+latencies = sa.Table(
     "ledger_latencies",
     metadata,
     sa.Column("network", sa.String(64), primary_key=True),
@@ -65,13 +75,13 @@ latencies = sa.Table(  # newer than the others: a storage may be without it
     sa.Column("load", sa.Float),
     sa.Column("finished", sa.String(32), nullable=False),
 )
-certificates = sa.Table(  # newer than the others, as well
+certificates = sa.Table(
     "ledger_certificates",
     metadata,
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("certificate", sa.Text, nullable=False),
 )
-tests = sa.Table(  # newer than the others, as well
+tests = sa.Table(
     "ledger_tests",
     metadata,
     sa.Column("key", sa.String(64), primary_key=True),

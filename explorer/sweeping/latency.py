@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from explorer import analysis
 from explorer.errors import ExplorerError
 from explorer.machine import load_average
 from explorer.networks.network import Network
@@ -94,7 +93,7 @@ def study_networks(record: StudyRecord) -> dict[str, Network]:
 
     Raises `ExplorerError` where the space makes other networks of the points than those that are stored.
     """
-    points = plan(record.study, analysis.classes(record))
+    points = plan(record.study, record.classes)
     networks = {point.network.digest: point.network for point in points if point.network and point.state == "planned"}
     stored = record.points.loc[record.points["state"] == "planned", "network"]
     if networks.keys() != set(stored):

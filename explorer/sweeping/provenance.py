@@ -7,14 +7,15 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from explorer.data import Dataset
 from explorer.machine import cores, processor
 from explorer.storage.studies import Provenance
 
 PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
 
 
-def provenance(command: str, image_size: int) -> Provenance:
-    """The provenance of a study that this process runs; `image_size` is the side of the data's images in pixels."""
+def provenance(command: str, dataset: Dataset) -> Provenance:
+    """The provenance of a study that this process runs."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
@@ -24,7 +25,8 @@ def provenance(command: str, image_size: int) -> Provenance:
             "processor": processor(),
             "cores": str(cores()),
         },
-        image_size=image_size,
+        classes=len(dataset.classes),
+        image_size=dataset.size,
     )
 
 

@@ -137,7 +137,7 @@ def _enlist(
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
-    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset.images.shape[1]))
+    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset))
     return named, runs
 
 

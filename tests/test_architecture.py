@@ -58,6 +58,22 @@ def test_no_room_shadows_a_public_function():
     assert not FLOOR.keys() & set(explorer.__all__)
 
 
+def test_commands_parse_and_print():
+    """They call what `explorer` offers, and import besides only the words and units that they print."""
+    words = {"explorer.networks.quantities", "explorer.spaces.space.label"}
+    for path in (PACKAGE / "commands").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for block in [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
+            if getattr(block.test, "id", "") == "TYPE_CHECKING":
+                block.body = [ast.Pass()]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "explorer":
+                if node.module == "explorer":
+                    assert {alias.name for alias in node.names} <= set(explorer.__all__), path.name
+                elif node.module.split(".")[1] not in {"commands", "errors"}:
+                    assert {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & words, path.name
+
+
 def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
     allowed = {"trainer", "batches", "memory", "modules", "verification", "torch_code", "bundle"}
     for path in PACKAGE.rglob("*.py"):

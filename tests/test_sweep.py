@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import optuna
 import psutil
 import pytest
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 
 from explorer.analysis import summarise
 from explorer.storage.ledger import Ledger
+from explorer.study.files import load_study
+from explorer.sweeping import sweeping
+from explorer.training import engine
 
 STUDY = """
 title = "Stripes"
@@ -202,6 +206,29 @@ def test_quick_and_dry_run(study):
     assert "multiply-adds in all" in dry.stdout
     assert " on 2 workers" in dry.stdout or " on 1 workers" in dry.stdout
     assert not (study / "none.db").exists()
+
+
+def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_run(study, monkeypatch):
+    monkeypatch.chdir(study)
+    short = load_study("stripes.toml", seeds=1)
+    long = short.model_copy(update={"budget": short.budget.times(2)}).renamed(["x2"])
+    shown = []
+
+    def execute(jobs, *_):
+        for job in jobs:
+            assert [run.budget for run in job] == [short.budget, long.budget]
+            assert len({(run.network.digest, run.seed) for run in job}) == 1
+            for run in job:
+                yield engine._outcome(run, {"state": "failed", "reason": "no", "host": {"name": "here"}})
+                shown.append([len(trials(study, named.name)) for named in (short, long)])
+
+    monkeypatch.setattr(sweeping, "execute", execute)
+    records = sweeping.run_studies([short, long])
+    assert [record.runs["state"].tolist() for record in records] == [["failed"] * 4] * 2
+    counts = np.array(shown)
+    assert (np.diff(counts, axis=0) >= 0).all()
+    assert counts[0].tolist() == [1, 0] or counts[0].tolist() == [2, 0]  # a merged point settles with its own
+    assert counts[-1].tolist() == [5, 5]
 
 
 def test_the_same_from_python(study, monkeypatch):

@@ -1,0 +1,228 @@
+"""The commands from Python: each function gives what its command prints and writes."""
+
+import ast
+import inspect as introspection
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import explorer
+from explorer.__main__ import main
+from explorer.certification.model import shipped_certificates
+from explorer.commands.cli import COMMANDS
+from explorer.commands.prices import fit as fit_command
+from explorer.study.plan import plan
+from explorer.sweeping import dry_run, sweeping, timing
+from explorer.training import trainer
+from explorer.training.run import Numerics
+
+OLD = Path(__file__).parent / "fixtures" / "ledger_v1"
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """The current folder, with a storage of two studies with six runs in all."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(OLD / "explorer.db", tmp_path / "explorer.db")
+    return tmp_path
+
+
+def printed(capsys, *arguments):
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def files_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_public_names_are_listed_and_described():
+    assert set(explorer.__all__) == explorer._HOMES.keys() | {"maps", "plots"}
+    assert set(explorer.__all__) <= set(dir(explorer))
+    for name in explorer.__all__:
+        assert getattr(explorer, name).__doc__, name
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, fit_command], ids=lambda command: command.__name__)
+def test_a_command_is_a_public_function(command):
+    nodes = ast.walk(ast.parse(introspection.getsource(command)))
+    used = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert used & set(explorer.__all__)
+
+
+def test_price_space_gives_what_price_gives_and_what_the_command_writes(capsys, tmp_path):
+    settings = {"base_e": "8..64..8", "squeeze_ratio": "0.1..0.5..0.1", "bypass": ["none", "simple"], "pools": [1]}
+    options = {"where": "macs < 2e6", "sort": "-params"}
+    found = explorer.price_space("squeezenet", "cifar", settings, **options)
+    columns = {key: found.points[key].tolist() for key in ("base_e", "squeeze_ratio", "bypass")}
+    again = explorer.price("squeezenet", "cifar", pools=(1,), **columns)
+    assert found.points["params"].tolist() == again["params"].tolist() == sorted(again["params"], reverse=True)
+    assert (again["macs"] < 2e6).all()
+    everything = explorer.price_space("squeezenet", "cifar", settings)
+    assert (everything.size, everything.kept) == (80, 80)
+    assert found.kept == len(found.points) == (everything.points["macs"] < 2e6).sum()
+    assert len(explorer.price_space("squeezenet", "cifar", settings, limit=3).points) == 3
+
+    words = ["base_e=8..64..8", "squeeze_ratio=0.1..0.5..0.1", "bypass=[none,simple]", "pools=[1]", "--sort", "-params"]
+    csv = str(tmp_path / "points.csv")
+    printed(capsys, "price", "squeezenet", "preset=cifar", *words, "--where", "macs < 2e6", "--out", csv)
+    written = pd.read_csv(csv)
+    shown = [str(name) for name in found.points]
+    pd.testing.assert_frame_equal(written[shown], found.points, check_dtype=False)
+    to_file = explorer.price_space("squeezenet", "cifar", settings, **options, out=tmp_path / "again.csv")
+    assert (to_file.points, to_file.path) == (None, tmp_path / "again.csv")
+    assert to_file.path.read_text() == Path(csv).read_text()
+
+
+def test_price_space_reports_its_progress():
+    seen = []
+    explorer.price_space("squeezenet", "cifar", {"base_e": "8..64"}, progress=lambda *numbers: seen.append(numbers))
+    assert seen[-1] == (57, 57)
+
+
+def test_settings_may_be_called_as_the_options_are():
+    with pytest.raises(explorer.ExplorerError, match="unknown metaparameter of squeezenet 'count'"):
+        explorer.fit("squeezenet", "cifar", {"count": 3}, limits={"params": 1e5})
+
+
+def test_inspect_gives_the_layers_that_describe_gives_and_the_counts_of_fvcore():
+    found = explorer.inspect("efficientnet", "cifar", {"depth": 2.0}, verify=True, depth=2)
+    layers = explorer.inspect("efficientnet", "cifar", {"depth": 2.0}, depth=2).layers
+    pd.testing.assert_frame_equal(found.layers.drop(columns="fvcore"), layers)
+    pd.testing.assert_frame_equal(
+        explorer.inspect("efficientnet", "cifar").layers, explorer.describe("efficientnet", "cifar")
+    )
+    assert found.layers["fvcore"].iloc[-1] == found.layers["macs"].iloc[-1] == found.amounts["macs"]
+    assert (found.check.mismatches, found.latencies, found.files) == ((), [], [])
+
+
+def test_lists(stored, capsys):
+    spaces, studies = explorer.list_spaces(), explorer.list_studies()
+    assert set(spaces["space"]) == {"efficientnet", "squeezenet"}
+    assert (
+        spaces.set_index(["space", "metaparameter"]).loc[("squeezenet", "squeeze_ratio"), "values"]
+        == "number > 0, <= 1"
+    )
+    assert studies.set_index("name").loc["squeeze_ratio", ["points", "runs"]].tolist() == [8, 24]
+    found = explorer.stored_studies(stored / "explorer.db")
+    assert found["name"].tolist() == ["depths", "squeezes"]
+    assert found["done"].tolist() == found["runs"].tolist()
+    assert explorer.stored_studies("none.db").empty
+    out = printed(capsys, "studies")
+    assert "stored in explorer.db" in out
+    for row in found.itertuples():
+        assert f"{row.done} of {row.runs}" in out
+
+
+def test_load_study_takes_other_settings(image_folder):
+    study = explorer.load_study("squeeze_ratio", data=str(image_folder), seeds=5, epochs=1)
+    assert (study.name, study.seeds, study.budget.epochs) == ("squeeze_ratio@stripes-epochs1-seeds5", 5, 1)
+    quick = explorer.load_study("squeeze_ratio", data=str(image_folder), quick=True)
+    assert (quick.name, quick.seeds) == ("squeeze_ratio@stripes-quick", 1)
+    assert quick.budget.images <= 450
+
+
+def test_report_writes_what_the_command_writes(stored, capsys):
+    made = explorer.report("squeezes", reports="here")
+    assert made.page == Path("here/squeezes/report.html")
+    assert (made.study, made.unfinished) == ("squeezes", 0)
+    expected = pd.read_csv(OLD / "squeezes.points.csv")
+    np.testing.assert_allclose(made.points["accuracy"].astype(float), expected["accuracy"])
+    out = printed(capsys, "report", "squeezes", "--reports", "there")
+    assert "report: there/squeezes/report.html" in out
+    assert files_in(stored / "here") == files_in(stored / "there")
+    best = made.most_accurate(1)
+    assert best["accuracy"].tolist() == [made.points["accuracy"].max()]
+
+
+def test_compare_writes_what_the_command_writes(stored, capsys):
+    command = "python -m explorer compare squeezes depths --reports there"
+    made = explorer.compare(["squeezes", "depths"], reports="here", command=command)
+    out = printed(capsys, *command.split()[3:])
+    assert made.statements
+    assert [line for line in out.splitlines() if line] == [
+        *made.statements,
+        "report: there/squeezes-vs-depths/report.html",
+    ]
+    assert files_in(stored / "here") == files_in(stored / "there")
+    pd.testing.assert_frame_equal(pd.read_csv(made.page.parent / "budgets.csv"), made.budgets, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("studies", "options", "message"),
+    [
+        (["squeezes"], {}, "compare squeezes: give two or more studies of different names"),
+        (["squeezes", "depths"], {"against": "mac"}, "unknown cost 'mac'; did you mean 'macs'?"),
+        (["squeezes", "depths"], {"figures": ["pgn"]}, "unknown figure format 'pgn'; did you mean 'png'?"),
+        (["squeezes", "depths"], {"reports": "explorer.db/x"}, "explorer.db/x: cannot be written"),
+        (["squeezes", "depths"], {"against": "latency_seconds"}, "depths: latency_seconds is not known of all its"),
+        (["squeezes", "deps"], {}, "did you mean 'depths'?"),
+    ],
+)
+def test_what_cannot_be_compared(stored, studies, options, message):
+    with pytest.raises(explorer.ExplorerError) as error:
+        explorer.compare(studies, **options)
+    assert message in str(error.value)
+    assert {path.name for path in stored.iterdir()} == {"explorer.db"}
+
+
+@pytest.mark.usefixtures("stored")
+def test_sweep_and_report_makes_the_report_of_what_is_stored(monkeypatch):
+    # What the machine that wrote the storage computed in, so that nothing is left to train.
+    monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
+    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_: iter(jobs))
+    made = explorer.sweep_and_report(OLD / "squeezes.toml", reports="here")
+    assert (made.study, made.unfinished) == ("squeezes", 0)
+    assert made.page.is_file()
+    frame = explorer.sweep(OLD / "squeezes.toml")
+    assert frame["accuracy"].tolist() == made.points["accuracy"].tolist()
+    with pytest.raises(explorer.ExplorerError, match=r"explorer.db/x: cannot be written"):
+        explorer.sweep_and_report(OLD / "squeezes.toml", reports="explorer.db/x")
+
+
+def test_dry_run_counts_what_would_be_trained(monkeypatch):
+    monkeypatch.setattr(dry_run, "estimate_seconds", lambda runs, workers: len(runs) / workers)
+    found = explorer.dry_run("squeeze_ratio", workers=2)
+    points = plan(explorer.load_study("squeeze_ratio"), 10)
+    assert found.states == {"planned": 8}
+    assert (found.networks, found.runs, found.workers, found.seconds) == (8, 24, 2, 12)
+    images = found.study.budget.images * found.study.budget.epochs
+    assert found.macs == 3 * 3 * images * sum(point.cost.macs for point in points)
+    assert found.points["macs"].tolist() == [point.cost.macs for point in points]
+
+
+@pytest.mark.usefixtures("stored")
+def test_latency_gives_the_times_that_it_stores(monkeypatch):
+    def measure(network, threads):
+        return [timing.BatchTime(batch, threads, batch * network.cost.macs / 1e9, 0, 1, 5) for batch in timing.BATCHES]
+
+    monkeypatch.setattr(timing, "measure", measure)
+    begun, seen = [], []
+    found = explorer.latency(
+        "squeezes", again=True, begin=lambda *what: begun.append(what), progress=lambda *numbers: seen.append(numbers)
+    )
+    table = found.networks
+    assert table["macs"].tolist() == sorted(table["macs"])
+    for batch in timing.BATCHES:
+        np.testing.assert_allclose(table[f"batch_{batch}_seconds"], batch * table["macs"].astype(float) / 1e9)
+    assert (begun[0][0], seen[-1]) == (len(table), (len(table), len(table)))
+    again = explorer.latency("squeezes", begin=lambda *what: begun.append(what))
+    assert begun[-1] == (0, 0, "")
+    pd.testing.assert_frame_equal(again.networks, table)
+
+
+def test_certify_writes_the_report_of_its_certificate(tmp_path, monkeypatch):
+    shipped = shipped_certificates()[0]
+    asked = []
+    monkeypatch.setattr("explorer.api.make_certificate", lambda study, **_: asked.append(study) or shipped)
+    made = explorer.certify("squeezenet", budget="500x3", points=8, reports=tmp_path)
+    assert (asked[0].budget.images, asked[0].budget.epochs, asked[0].size) == (500, 3, 8)
+    assert made.page == tmp_path / shipped.name / "report.html"
+    page = made.page.read_text()
+    assert made.certificate is shipped
+    assert made.statements[0].split("'")[0] in page
+    with pytest.raises(explorer.ExplorerError, match="--quick has a budget of its own"):
+        explorer.certify("squeezenet", budget="500x3", quick=True)

@@ -1,11 +1,13 @@
 """The rooms of the package: imports point downwards only, and reports need neither torch nor Optuna."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import explorer
+from explorer.spaces import all_spaces
 
 PACKAGE = Path(explorer.__file__).parent
 
@@ -52,6 +54,24 @@ def test_rooms_import_downwards_only():
         room = room_of(path)
         for other in imports(path) if room != "__init__" else ():
             assert other == room or FLOOR[other] > FLOOR[room], f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_families_are_named_in_their_own_files_only():
+    """Beside help texts of commands, which give examples."""
+    spaces = all_spaces().values()
+    words = {space.name for space in spaces} | {name for space in spaces for name in space.derived if "_" in name}
+    for path in PACKAGE.rglob("*.py"):
+        if room_of(path) not in {"spaces", "commands"}:
+            text = path.read_text().lower()
+            assert not [word for word in words if word in text], path
+
+
+def test_only_forms_know_which_form_a_study_has():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "forms.py":
+            assert not re.search(
+                r"\.vary\b|\.form\.(points|simplex)|isinstance\(.*\b(Grid|Listed|OnSimplex)", path.read_text()
+            )
 
 
 def test_no_room_shadows_a_public_function():

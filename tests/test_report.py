@@ -21,7 +21,7 @@ from explorer.reporting import study as report
 from explorer.reporting import tables as report_tables
 from explorer.reporting.answer import answer as sentences_of
 from explorer.reporting.answer import more
-from explorer.reporting.notes import enlarged_note, ratio_note
+from explorer.reporting.notes import enlarged_note, space_note
 from explorer.reporting.words import amount
 from explorer.study.files import load_study
 from explorer.study.model import Range
@@ -461,7 +461,7 @@ def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_pa
     assert note in text
     assert share in text
     assert "alpha, beta, gamma: 21 points with alpha * beta^2 * gamma^2 = 2" in text
-    assert ratio_note(make_record(images=5)) == ""
+    assert space_note(make_record(images=5)) == ""
 
 
 def test_a_note_says_where_images_are_only_enlarged(scaled, tmp_path):

@@ -218,7 +218,7 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class SiLU(Layer):
-    """The sigmoid-weighted linear unit x * sigmoid(x), which EfficientNet's paper calls swish."""
+    """The sigmoid-weighted linear unit x * sigmoid(x), also called swish."""
 
     kind: ClassVar[str] = "silu"
     in_place: ClassVar[bool] = True
@@ -246,7 +246,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Max-pooling whose last window may hang over the edge (Caffe's rule, which SqueezeNet was published with)."""
+    """Max-pooling whose last window may hang over the edge (Caffe's rule)."""
 
     kernel: Int = 3
     stride: Int = 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 
 from explorer.analysis import Findings
@@ -24,9 +22,8 @@ def chosen_points(findings: Findings) -> dict[int, str]:
 
 
 def choice_name(findings: Findings, presets: str) -> str:
-    """The name of published networks as papers write it, such as `SqueezeNet v1.0`, given their presets."""
+    """The name of published networks as papers write it, given their presets."""
+    space = findings.record.study.design_space
     # What one preset was changed in is told by its values.
-    names = [re.sub(r"(?<=\d)_(?=\d)", ".", name) for name in presets.split(", ") if "(" not in name]
-    names = [name.upper() if re.fullmatch(r"b\d", name) else name for name in names]
-    space = findings.record.study.design_space.__name__
-    return f"{space} {names[0] if len(names) < 3 else f'{names[0]} to {names[-1]}'}" if names else ""  # noqa: PLR2004
+    names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
+    return f"{space.__name__} {names[0] if len(names) < 3 else f'{names[0]} to {names[-1]}'}" if names else ""  # noqa: PLR2004

@@ -43,20 +43,13 @@ def interval_note(findings: Findings) -> str:
     )
 
 
-def ratio_note(record: StudyRecord) -> str:
-    """How far the realised networks are from the costs that the scaling asks for; empty where nothing is scaled."""
-    if not {"nominal_ratio", "actual_ratio"} <= set(record.derived):
+def space_note(record: StudyRecord) -> str:
+    """What the space says of the trained points together, from the quantities that it derives."""
+    space = record.study.design_space
+    derived = record.points.loc[record.points["state"] == "planned", record.derived].astype(float).dropna()
+    if derived.empty or len(record.derived) < len(space.derived):
         return ""
-    trained = record.points[record.points["state"] == "planned"]
-    ratios = trained[["nominal_ratio", "actual_ratio"]].astype(float).dropna()
-    if ratios.empty:
-        return ""
-    actual, apart = ratios["actual_ratio"], ratios["actual_ratio"] / ratios["nominal_ratio"]
-    return (
-        f"The realised networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network (actual ratio): "
-        f"filters and repeats are rounded, so that is {apart.min():.2f} to {apart.max():.2f} times what the scaling asks for "
-        f"(nominal ratio; median {apart.median():.2f})."
-    )
+    return space.population_note({name: derived[name].to_numpy() for name in record.derived})
 
 
 def enlarged_note(record: StudyRecord) -> str:

@@ -28,7 +28,7 @@ from explorer.reporting.notes import (
     evidence,
     interval_note,
     progress,
-    ratio_note,
+    space_note,
     tested_note,
     volume_notes,
 )
@@ -108,7 +108,7 @@ def render(
             details=found,
             volumes=volume_notes(findings),
             tested=tested_note(findings, tests),
-            notes=[note for note in (ratio_note(record), enlarged_note(record), interval_note(findings)) if note],
+            notes=[note for note in (space_note(record), enlarged_note(record), interval_note(findings)) if note],
             cost=cost_note(findings.effort),
             tables={
                 "points": measured_points(findings),

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from explorer.errors import Infeasible
@@ -271,8 +274,23 @@ class EfficientNet(Space):
         ratios = f"nominal {derived['nominal_ratio']:.3g}, actual {derived['actual_ratio']:.3g}"
         return (
             f"scaling: {scaling}",
-            f"alpha * beta^2 * gamma^2 = {product:.4g}; FLOPs over the base network's: {ratios}",
+            f"{self.simplex.formula} = {product:.4g}; FLOPs over the base network's: {ratios}",
         )
+
+    @classmethod
+    def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:
+        """How far the networks are from the costs that the scaling asks for."""
+        actual, apart = derived["actual_ratio"], derived["actual_ratio"] / derived["nominal_ratio"]
+        return (
+            f"The realised networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network (actual "
+            f"ratio): filters and repeats are rounded, so that is {apart.min():.2f} to {apart.max():.2f} times what the scaling asks for "
+            f"(nominal ratio; median {np.median(apart):.2f})."
+        )
+
+    @classmethod
+    def published_name(cls, preset: str) -> str:
+        """`b0` is B0."""
+        return preset.upper()
 
     def expand(self) -> Network:
         """A stem, the stages of inverted bottlenecks, a head, global pooling and the classifier.

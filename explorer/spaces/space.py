@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -59,6 +60,16 @@ class Space(BaseModel):
     def notes(self, cost: Cost) -> tuple[str, ...]:  # noqa: ARG002 (nothing unless a space says otherwise)
         """What there is to say of the point beside its layers, a line each, given the cost of its network."""
         return ()
+
+    @classmethod
+    def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:  # noqa: ARG003 (nothing unless a space says otherwise)
+        """What there is to say of several points together, given the quantities of `derive`, (points,) each."""
+        return ""
+
+    @classmethod
+    def published_name(cls, preset: str) -> str:
+        """A preset as papers write it."""
+        return preset
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Where to look for networks around this point: lowest and highest value of what is worth varying, whole where both are."""

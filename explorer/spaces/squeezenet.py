@@ -97,6 +97,11 @@ class SqueezeNet(Space):
             "pct3x3": (0.0, 1.0),
         }
 
+    @classmethod
+    def published_name(cls, preset: str) -> str:
+        """`v1_0` is v1.0."""
+        return preset.replace("_", ".")
+
     def expand(self) -> Network:
         """conv1, the fire modules with their pools and bypasses, and a convolution with global pooling as classifier."""
         fires = same(self.fires)

@@ -168,7 +168,7 @@ def test_what_was_stored_without_it_is_reported_without_it(int8, tmp_path):
 def test_a_study_is_drawn_against_what_is_known_before_it_is_trained(tmp_path, cost):
     (tmp_path / "widths.toml").write_text(STUDY.replace("int8_bytes", "params", 1).replace("int8_bytes", cost))
     message = "did you mean 'params'" if cost == "parms" else "choose one of: activations, macs, "
-    with pytest.raises(ExplorerError, match=f"widths.toml: unknown cost in against '{cost}'; .*{message}"):
+    with pytest.raises(ExplorerError, match=f"widths.toml: against = {cost}: unknown cost '{cost}'; .*{message}"):
         load_study(tmp_path / "widths.toml")
 
 

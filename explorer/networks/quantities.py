@@ -120,7 +120,7 @@ register(
         "params",
         "params",
         COUNT,
-        lambda network: network.cost.params,
+        lambda net: net.cost.params,
         front=True,
         figure="front_params",
         ranked=True,
@@ -130,7 +130,7 @@ register(
         "macs",
         "FLOPs",
         COUNT,
-        lambda network: network.cost.macs,
+        lambda net: net.cost.macs,
         title="FLOPs (multiply-adds)",
         front=True,
         figure="front_macs",
@@ -138,26 +138,11 @@ register(
         budget=True,
     ),
     Quantity(
-        "activations",
-        "activations",
-        COUNT,
-        lambda network: network.cost.activations,
-        front=True,
-        ranked=True,
-        budget=True,
+        "activations", "activations", COUNT, lambda net: net.cost.activations, front=True, ranked=True, budget=True
     ),
-    Quantity("model_bytes", "model size", MIB, lambda network: network.cost.model_bytes, ranked=True, budget=True),
-    Quantity(
-        "memory_access_bytes",
-        "memory access",
-        MIB,
-        lambda network: network.memory_access_bytes,
-        front=True,
-        ranked=True,
-    ),
-    Quantity(
-        "peak_activation_bytes", "peak activations", MIB, lambda network: network.peak_activation_bytes, budget=True
-    ),
+    Quantity("model_bytes", "model size", MIB, lambda net: net.cost.model_bytes, ranked=True, budget=True),
+    Quantity("memory_access_bytes", "memory access", MIB, lambda net: net.memory_access_bytes, front=True, ranked=True),
+    Quantity("peak_activation_bytes", "peak activations", MIB, lambda net: net.peak_activation_bytes, budget=True),
     LATENCY,
     ACCURACY,
 )

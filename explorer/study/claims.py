@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from explorer.errors import unknown
+from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import QUANTITIES, computed
 from explorer.study.values import Model, Value
 
@@ -14,7 +14,7 @@ from explorer.study.values import Model, Value
 def _known_cost(name: str, info: ValidationInfo) -> str:
     costs = [key for key in computed() if not QUANTITIES[key].more_is_better]
     if name not in costs:
-        raise unknown(f"cost in {info.field_name}", name, costs)
+        raise ExplorerError(f"{info.field_name} = {name}: {unknown('cost', name, costs)}")
     return name
 
 

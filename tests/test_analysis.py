@@ -1,4 +1,4 @@
-"""What is computed from stored rows: summaries, intervals and their coverage, fronts, published curves."""
+"""Computations from stored rows: summaries, intervals and their coverage, fronts, published curves."""
 
 import math
 import subprocess
@@ -22,13 +22,13 @@ def record():
 
 
 def many_states():
-    """A record with points that are over budget and merged, beside planned ones."""
+    """A record with planned, merged and over-budget points."""
     study = load_study("squeeze_ratio")
     vary = {"squeeze_ratio": [0.125, 0.126, 0.5, 1.0]}
     return make_record(changed(study, vary=vary, constraints={"params": Range(max=300_000)}), images=200)
 
 
-def test_a_summary_has_one_row_a_point_and_keeps_its_columns(record):
+def test_a_summary_has_one_row_for_each_point_and_keeps_its_columns(record):
     summary = analysis.summarise(record)
     pd.testing.assert_frame_equal(
         summary[record.points.columns].drop(columns=["state"]), record.points.drop(columns=["state"])
@@ -58,7 +58,7 @@ def test_states_after_measuring():
     assert summary.loc[[1, 2, 4], ["accuracy", "spread", "low", "high"]].isna().all(axis=None)
 
 
-def test_a_merged_point_shows_the_measurements_of_its_twin_and_an_excluded_one_shows_none():
+def test_merged_points_show_the_measurements_of_their_network_and_excluded_ones_show_none():
     summary = analysis.summarise(many_states())
     assert summary["state"].tolist() == ["done", "merged", "done", "over budget"]
     assert summary["accuracy"][1] == summary["accuracy"][0]
@@ -82,7 +82,7 @@ def test_the_interval_is_the_stated_formula():
     assert summary["accuracy"][0] - summary["low"][0] == pytest.approx(half)
 
 
-def test_one_seed_gives_the_interval_of_the_images_alone():
+def test_with_one_seed_the_interval_accounts_for_the_images_only():
     record = make_record(seeds=1, images=400)
     summary = analysis.summarise(record)
     assert summary["spread"].isna().all()
@@ -92,13 +92,13 @@ def test_one_seed_gives_the_interval_of_the_images_alone():
     assert not analysis.Accuracies.of(record).difference(0, 7).separated
 
 
-def test_a_point_with_one_seed_borrows_the_spread_of_the_others(record):
+def test_a_point_with_one_seed_uses_the_spread_of_the_others(record):
     less = analysis.summarise(broken(record, 3, (0, 1), "missing", ""))
     full = analysis.summarise(record)
     assert less["high"][3] - less["low"][3] > full["high"][3] - full["low"][3]
 
 
-def test_without_stored_bits_there_is_a_mean_and_no_interval(record):
+def test_without_stored_bits_there_is_a_mean_but_no_interval(record):
     runs = record.runs.assign(correct=None)
     summary = analysis.summarise(replace(record, runs=runs))
     assert summary["accuracy"].notna().all()
@@ -141,7 +141,7 @@ def test_a_difference_pairs_the_images():
     assert analysis.Accuracies.of(record).difference(0, 1).high == pytest.approx(-difference.low)
 
 
-def test_a_difference_with_an_unmeasured_point_is_not_known(record):
+def test_a_difference_with_an_unmeasured_point_is_unknown(record):
     assert math.isnan(analysis.Accuracies.of(broken(record, 0, (0, 1, 2))).difference(0, 1).low)
 
 
@@ -176,13 +176,13 @@ def test_every_point_is_ranked_against_the_best(record):
     assert frame.attrs["metaparameters"] == ["squeeze_ratio"]
 
 
-def test_a_merged_point_ranks_as_its_network_and_one_seed_tells_only_the_best():
+def test_merged_points_rank_like_their_network_and_one_seed_shows_only_the_best():
     frame = analysis.ranked(many_states())
     assert frame["standing"].tolist() == ["separated", "separated", "best", ""]
     assert sorted(analysis.ranked(make_record(seeds=1, images=50))["standing"]) == [""] * 7 + ["best"]
 
 
-def test_shares_are_those_that_the_labels_give():
+def test_shares_match_the_labels():
     frame = analysis.triangle(make_record("compound_grid", images=5, seeds=1))
     assert analysis.share_columns(frame) == ["share_depth", "share_width", "share_resolution"]
     expected = [[int(share) / 100 for share in text.split("-")] for text in frame["label"]]
@@ -223,7 +223,7 @@ def test_whole_numbers_stay_whole_between_the_values_of_a_plane():
     assert params["incr_e"].dtype.kind == "i"
 
 
-def test_the_front_is_the_brute_force_one():
+def test_the_front_matches_brute_force():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"params": random.integers(1, 12, 60), "accuracy": random.integers(1, 12, 60) / 20})
     frame.loc[[3, 17], "accuracy"] = math.nan
@@ -243,7 +243,7 @@ def test_the_front_is_the_brute_force_one():
     assert front.dtype == bool
 
 
-def test_equal_rows_are_on_the_front_together_and_unmeasured_ones_never():
+def test_equal_rows_share_the_front_and_unmeasured_ones_are_never_on_it():
     frame = pd.DataFrame({"macs": [1, 1, 2, 2, 1], "accuracy": [0.5, 0.5, 0.6, 0.5, math.nan]})
     assert analysis.pareto_front(frame, "macs").tolist() == [True, True, True, False, False]
     assert not analysis.pareto_front(frame.assign(accuracy=math.nan), "macs").any()
@@ -290,10 +290,10 @@ def test_tables_for_files_have_plain_values(tmp_path):
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["planned", "stored"])
-def test_what_a_point_leaves_to_the_preset_is_empty_in_files(tmp_path, stored):
+def test_metaparameters_left_to_the_preset_are_empty_in_files(tmp_path, stored):
     record = make_record("compound_scaling", images=20)
     if stored:
-        # As the ledger gives them: None stays None.
+        # As the ledger returns them: None stays None.
         grid = [point.metaparameters for point in record.study.design_points()]
         columns = {key: pd.Series([point.get(key) for point in grid], dtype="object") for key in record.metaparameters}
         record = replace(record, points=record.points.assign(**columns))
@@ -309,7 +309,7 @@ def test_what_a_point_leaves_to_the_preset_is_empty_in_files(tmp_path, stored):
     assert runs.loc[runs["point"] == 9, "series"].tolist() == ["resolution only"] * 3
 
 
-def test_texts_and_truth_values_that_a_point_leaves_to_the_preset_are_empty(tmp_path):
+def test_texts_and_booleans_left_to_the_preset_are_empty(tmp_path):
     listed = [
         {"series": "a", "bypass": "simple"},
         {"series": "b", "batch_norm": False},

@@ -1,4 +1,4 @@
-"""Claims: what a study file may claim, and what measurements say of it."""
+"""Claims: what a study file may claim, and how measurements decide it."""
 
 import math
 from dataclasses import replace
@@ -17,7 +17,7 @@ from explorer.study.files import builtin_studies, load_study
 
 
 def measured(record, accuracies):
-    """The record with these accuracies by point; the same images are right where these are the same."""
+    """The record with these accuracies by point; equal accuracies have the same correct images."""
 
     def measure(run):
         images = len(run["correct"])
@@ -32,14 +32,14 @@ def verdicts(name, accuracies, **changes):
     return [judged.verdict for judged in judge(Findings(replace(record, **changes)))]
 
 
-def test_every_built_in_study_carries_claims_or_says_why_not():
+def test_every_built_in_study_has_claims_or_says_why_not():
     for name, path in builtin_studies().items():
         study = load_study(name)
         assert study.claims or "claims nothing" in path.read_text(), name
         assert all(claim.source for claim in study.claims)
 
 
-def test_claims_do_not_change_which_study_it_is():
+def test_claims_are_not_part_of_the_study_digest():
     study = load_study("squeeze_ratio")
     assert study.claims
     assert study.model_copy(update={"claims": []}).digest == study.digest
@@ -93,18 +93,18 @@ def test_an_order_is_judged_by_its_rank_correlation():
     assert verdicts("delayed_downsampling", mixed)[1] == "undecided"
 
 
-def test_best_at_equal_cost_compares_within_groups_and_leaves_shared_networks_out():
+def test_best_at_equal_cost_compares_within_groups_without_shared_networks():
     record = make_record("compound_scaling", images=2000)
     compound = set(record.points.loc[record.points["series"] == "compound", "point"])
     best = {point: 0.5 if point in compound else 0.4 for point in record.points["point"]}
-    # The base network belongs to all four series: whatever it reaches decides nothing.
+    # The base network belongs to all four series, so its accuracy does not matter.
     assert verdicts("compound_scaling", best | {0: 0.9}) == ["supported"]
     (depth,) = record.points.loc[record.points["label"] == "depth 2.1", "point"]
     assert verdicts("compound_scaling", best | {depth: 0.5}) == ["undecided"]
     assert verdicts("compound_scaling", best | {depth: 0.6}) == ["refuted"]
 
 
-def test_what_is_not_measured_is_undecided_and_one_seed_decides_nothing():
+def test_claims_are_undecided_without_measurements_or_with_one_seed():
     record = measured(make_record("bypass", images=500), [0.4, 0.5, 0.45])
     lost = Findings(broken(record, 0, (0, 1, 2)))
     simple, _, last = judge(lost)
@@ -116,7 +116,7 @@ def test_what_is_not_measured_is_undecided_and_one_seed_decides_nothing():
     assert "not known" in evidence(judge(single)[0], single)
 
 
-def test_a_claim_is_not_supported_while_a_point_that_it_speaks_of_is_missing():
+def test_a_claim_is_not_supported_while_one_of_its_points_is_missing():
     record = measured(make_record("squeeze_ratio", images=2000), [*RISE[:6], 0.4, 0.3])
     found = Findings(broken(record, 7, (0, 1, 2)))
     levels = judge(found)[1]
@@ -136,7 +136,7 @@ def test_a_network_is_not_compared_with_itself():
     assert levels.verdict == "undecided"
 
 
-def test_a_claim_of_a_metaparameter_that_a_thinned_study_does_not_vary_is_undecided():
+def test_a_claim_about_a_metaparameter_that_a_thinned_study_fixes_is_undecided():
     record = make_record("squeeze_ratio", images=100)
     without = replace(record, points=record.points.rename(columns={"squeeze_ratio": "other"}))
     assert {judged.verdict for judged in judge(Findings(without))} == {"undecided"}
@@ -175,7 +175,7 @@ def claimed(tmp_path, text):
         ('form = "best at equal cost"\nseries = "a"\ncost = "macs"', "unknown series 'a'"),
     ],
 )
-def test_mistakes_in_claims_name_the_file_the_value_and_the_nearest(tmp_path, text, message):
+def test_errors_in_claims_name_the_file_the_value_and_the_nearest_choice(tmp_path, text, message):
     with pytest.raises(ExplorerError) as error:
         claimed(tmp_path, text)
     assert str(error.value).startswith(f"{tmp_path / 'mine.toml'}: ")
@@ -188,23 +188,23 @@ def flat(accuracies):
     return plateau(found.measured, "squeeze_ratio")
 
 
-def test_the_plateau_is_the_unbroken_row_around_the_best_that_is_not_separated():
+def test_the_plateau_is_the_consecutive_values_not_separated_from_the_best():
     found = flat([0.3, 0.36, 0.4, 0.461, 0.461, 0.462, 0.461, 0.461])
     assert (found.first, found.last, found.best) == (0.5, 1.0, 0.75)
     assert (found.from_first, found.to_last) == (False, True)
-    # 0.125 is not separated either, but stands apart.
+    # 0.125 is not separated either, but is not adjacent.
     found = flat([0.461, 0.3, 0.4, 0.461, 0.461, 0.462, 0.3, 0.3])
     assert (found.first, found.last) == (0.5, 0.75)
     assert flat([0.3, 0.31, 0.32, 0.5, 0.3, 0.3, 0.3, 0.3]).is_single
     assert flat([0.4] * 8).is_all
 
 
-def test_there_is_no_plateau_of_one_seed():
+def test_there_is_no_plateau_with_one_seed():
     record = make_record("squeeze_ratio", images=100, seeds=1)
     assert plateau(Findings(record).measured, "squeeze_ratio") is None
 
 
-def test_the_effort_counts_each_moment_once():
+def test_busy_seconds_count_overlaps_once():
     record = make_record("bypass", images=10)
     ends = ["00:00:10", "00:00:12", "00:00:13", "00:01:00", "00:01:05", "00:01:05", "00:01:30", "00:01:31", "00:02:00"]
     seconds = [10, 10, 1, 5, 5, 10, 3, 1, 0.5]

@@ -1,4 +1,4 @@
-"""Studies side by side: budgets, leads and their intervals, shared networks, and the page."""
+"""Comparisons of studies: budgets, leads and their intervals, shared networks, and the page."""
 
 import re
 from dataclasses import replace
@@ -31,7 +31,7 @@ def staircase(findings, cost, budget):
     return frame.loc[frame[cost].astype(float) <= budget, "accuracy"].max()
 
 
-def test_the_lead_is_the_mean_difference_of_the_staircases_over_the_logarithm_of_the_cost(three):
+def test_the_lead_is_the_mean_difference_of_the_best_affordable_over_the_logarithm_of_the_cost(three):
     reference = three.reference
     assert reference.smallest == max(one.costs_of("macs").min() for one in three.studies)
     assert reference.largest == max(one.costs_of("macs").max() for one in three.studies)
@@ -43,13 +43,13 @@ def test_the_lead_is_the_mean_difference_of_the_staircases_over_the_logarithm_of
         assert volume.mean_accuracy.estimate == pytest.approx(mean, abs=5e-4)
 
 
-def test_a_study_leads_a_copy_of_itself_by_nothing(three):
+def test_a_study_has_no_lead_over_a_copy_of_itself(three):
     record = three.studies[0].record
     found = Comparison([Findings(record), Findings(named(record, "copy"))], "macs")
     (lead,) = found.leads
     assert lead.difference.estimate == 0
     assert not lead.difference.separated
-    # The images are shared and cancel; what is left is the spread between seeds.
+    # The shared images cancel; the spread between seeds remains.
     own = found.hypervolumes[0].mean_accuracy
     assert lead.difference.high - lead.difference.low < own.high - own.low
 
@@ -69,7 +69,7 @@ def test_joined_accuracies_compare_points_of_different_studies_image_by_image():
     assert joined.pooled == whole.pooled
 
 
-def test_at_each_budget_stands_the_best_affordable_point(three):
+def test_each_budget_has_the_best_affordable_point(three):
     frame = three.at_budgets
     assert len(frame) == 15
     for row in frame.to_dict(orient="records"):
@@ -79,13 +79,13 @@ def test_at_each_budget_stands_the_best_affordable_point(three):
     assert (frame.groupby("budget")["standing"].agg(list).map(lambda all_: all_.count("best")) == 1).all()
 
 
-def test_points_that_share_their_runs_are_one_point():
+def test_points_that_share_their_runs_are_merged():
     whole = make_record("squeeze_ratio", images=400)
     part = named(replace(whole, points=whole.points.head(5), runs=whole.runs[whole.runs["point"] < 5]), "part")
     found = Comparison([Findings(part), Findings(whole)], "macs")
     assert len(found.joined.points) == 8
     (lead,) = found.leads
-    # The two differ in the points that only one has; up to the fifth they are the same to the last draw.
+    # The studies differ only in points that one of them has; up to the fifth all draws are equal.
     one, other = found.draws
     assert (one == other[:5]).all()
     assert lead.difference.estimate < 0
@@ -93,7 +93,7 @@ def test_points_that_share_their_runs_are_one_point():
     assert standings.iloc[0] == ["best", "best"], "one network is not compared with itself"
 
 
-def test_other_images_are_not_compared_but_shared_networks_are_ranked():
+def test_on_different_images_only_the_ranking_of_shared_networks_is_compared():
     one = make_record("squeeze_ratio", images=500)
     other = named(replace(make_record("squeeze_ratio", images=500, random=3), data_fingerprint="a" * 64), "elsewhere")
     found = Comparison([Findings(one), Findings(other)], "macs")
@@ -112,14 +112,14 @@ def test_other_images_are_not_compared_but_shared_networks_are_ranked():
     assert "have both measured 8 networks" in said
 
 
-def test_much_unlike_numbers_of_points_are_warned_of(tmp_path):
+def test_very_different_numbers_of_points_give_a_warning(tmp_path):
     few = make_record("squeeze_ratio", images=200)
     few = named(replace(few, points=few.points.head(2), runs=few.runs[few.runs["point"] < 2]), "few")
     found = Comparison([Findings(make_record("squeezenet_grid", images=200)), Findings(few)], "params")
     assert "in favour of the larger study" in write_comparison(found, tmp_path, "").read_text()
 
 
-def test_the_joint_front_is_that_of_all_points(three):
+def test_the_joint_front_covers_all_points(three):
     counts = three.on_joint_front
     rows = [
         (float(cost), value, name)
@@ -134,7 +134,7 @@ def test_the_joint_front_is_that_of_all_points(three):
     assert counts.to_dict() == {name: front.count(name) for name in three.names}
 
 
-def test_unlike_training_is_said_before_anything_else(three):
+def test_different_training_is_mentioned_first(three):
     alike = Comparison(three.studies[:2], "macs")
     assert "does not tell networks from training" not in " ".join(statements(alike))
     record = three.studies[0].record
@@ -183,7 +183,7 @@ def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch
     assert error.count("\n") == 1
 
 
-def test_an_index_passes_over_what_is_no_report(tmp_path):
+def test_an_index_ignores_folders_without_a_report(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "summary.json").write_text("{")

@@ -1,4 +1,4 @@
-"""Error distribution functions: against counting, and the coverage of their band by simulation."""
+"""Error distribution functions, checked by counting, and their band, by simulation."""
 
 import math
 
@@ -22,14 +22,14 @@ def test_the_steps_are_counted():
     assert edf(np.array([math.nan]), sample=True).empty
 
 
-def test_the_band_holds_the_whole_function_as_often_as_it_says():
+def test_the_band_covers_the_whole_function_as_often_as_claimed():
     random, held, widths = np.random.default_rng(0), [], []
     for _ in range(600):
-        # Errors from 0 to 1, evenly: the function of the population is the error itself.
+        # Errors uniform on [0, 1]: the function of the population is the identity.
         table = edf(1 - random.random(20), sample=True)
         error, share = table["error"].to_numpy(), table["share"].to_numpy()
         half = (table["high"] - table["share"])[0]
-        # The function is farthest from a step at its upper or its lower end.
+        # The largest deviation is at the upper or lower end of a step.
         held.append((np.abs(share - error) <= half).all() and (np.abs(share - 1 / 20 - error) <= half).all())
         widths.append(half)
         assert table["low"].min() >= 0
@@ -43,7 +43,7 @@ def drawn(**changes):
     return make_record(study, images=20)
 
 
-def test_only_points_that_are_drawn_and_all_measured_are_a_sample():
+def test_points_are_a_sample_only_if_drawn_and_all_measured():
     record = drawn()
     summary = analysis.summarise(record)
     assert is_sample(record, summary)

@@ -1,4 +1,4 @@
-"""Sobol' indices of surrogates: against closed forms and dense samples of functions that are known."""
+"""Sobol' indices of surrogates, checked against closed forms and dense grids of known functions."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def indices(table):
     return table[["first", "total"]].to_numpy()
 
 
-def test_a_sum_has_the_shares_of_its_variances():
+def test_the_indices_of_a_sum_are_the_shares_of_its_variances():
     study = varied(**SIDES)
     table = importance(surrogate_of(study, lambda squeeze_ratio, pct3x3: 0.3 * squeeze_ratio + 0.2 * pct3x3))
     # Uniform over 0.8 and 0.6: standard deviations of 0.24 and 0.12, in units of 1 / sqrt(12).
@@ -30,7 +30,7 @@ def test_a_sum_has_the_shares_of_its_variances():
 
 
 def test_a_product_has_an_interaction():
-    """f = x y with x, y uniform on [0, 1]: variance 7 / 144, of which each by itself makes 1 / 48."""
+    """f = x y with x, y uniform on [0, 1]: variance 7 / 144, of which each alone explains 1 / 48."""
     study = varied(**SIDES)
     found = surrogate_of(study, lambda squeeze_ratio, pct3x3: (squeeze_ratio - 0.2) / 0.8 * (pct3x3 - 0.1) / 0.6)
     assert indices(importance(found)) == pytest.approx(np.array([[3 / 7, 4 / 7]] * 2), abs=0.02)
@@ -47,8 +47,8 @@ def dense(function, count=120):
     return np.array(found) / values.var()
 
 
-def test_three_metaparameters_of_which_one_acts_only_with_another_and_one_by_its_logarithm():
-    """As Ishigami's function: x1 alone, x2 alone and bent, x3 only in a product with x1."""
+def test_three_metaparameters_with_an_interaction_and_a_logarithm():
+    """Like Ishigami's function: x1 alone, x2 alone and nonlinear, x3 only in a product with x1."""
 
     def accuracy(x1, x2, x3):
         return 0.2 * np.sin(2 * x1) + 0.2 * (x2 - 0.4) ** 2 + 0.3 * (x3 - 0.5) * (x1 - 0.5)
@@ -81,7 +81,7 @@ def test_whole_numbers_and_choices_are_equally_frequent():
     assert table["total"]["base_e"] < 0.01
 
 
-def test_noise_makes_the_intervals_wide_and_they_hold_the_truth(monkeypatch):
+def test_with_noise_the_intervals_are_wide_and_cover_the_truth(monkeypatch):
     monkeypatch.setattr(module, "_MOST", 512)
     study, held, widths = varied(**SIDES), [], []
     for seed in range(20):
@@ -96,7 +96,7 @@ def test_noise_makes_the_intervals_wide_and_they_hold_the_truth(monkeypatch):
     assert np.mean(widths) > 0.1
 
 
-def test_a_record_gives_the_same_bytes_again_and_a_simplex_nothing():
+def test_indices_are_reproducible_and_a_simplex_has_none():
     record = make_record("squeezenet_grid", images=100)
     accuracies = Accuracies.of(record)
     frame = analysis.measured(analysis.summarise(record, accuracies))

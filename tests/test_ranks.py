@@ -39,7 +39,7 @@ def test_ties_are_counted_by_tau_b():
 
 
 @pytest.mark.parametrize("count", [5, 8, 30])
-def test_where_every_order_is_the_same_the_interval_is_that_of_two_neighbours_exchanged(count):
+def test_for_identical_orders_the_interval_is_that_of_two_neighbours_exchanged(count):
     numbers = np.arange(count)
     exchanged = numbers.copy()
     exchanged[:2] = exchanged[1::-1]
@@ -53,7 +53,7 @@ def test_where_every_order_is_the_same_the_interval_is_that_of_two_neighbours_ex
     assert same.kendall.separated or count == 5
 
 
-def test_what_is_not_known():
+def test_unknown_correlations():
     frame = pd.DataFrame(
         {
             "params": pd.array([1, 2, pd.NA, 4, 5, 6, 7], dtype="Int64"),
@@ -70,8 +70,8 @@ def test_what_is_not_known():
     assert cost_ranks(frame.head(0), ["params"])["n"].tolist() == [0]
 
 
-def test_intervals_hold_the_correlation_of_a_population():
-    """Normal numbers with a correlation r have the tau 2 / pi arcsin(r); 25 points of them, with few enough to be told apart."""
+def test_intervals_cover_the_correlation_of_a_population():
+    """Normal numbers with a correlation r have the tau 2 / pi arcsin(r); here with 25 points."""
     random, truth = np.random.default_rng(2), 2 / np.pi * np.arcsin(0.6)
     held = []
     for _ in range(250):

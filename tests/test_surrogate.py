@@ -1,4 +1,4 @@
-"""The surrogate of accuracy: against linear algebra by hand, refits, and functions that are known."""
+"""The surrogate of accuracy, checked against linear algebra, refits and known functions."""
 
 import math
 import subprocess
@@ -35,7 +35,7 @@ def surrogate(record):
 
 
 def covariance(process, one, other):
-    """Level and surface by hand: Rasmussen and Williams, equation 4.17 with a length for each coordinate."""
+    """Level and surface: Rasmussen and Williams, equation 4.17 with a length for each coordinate."""
     variance, lengths = process.surface.k2.k1.constant_value, process.surface.k2.k2.length_scale
     scaled = math.sqrt(5) * np.sqrt((((one[:, None] - other[None]) / lengths) ** 2).sum(axis=-1))
     level = 100
@@ -43,25 +43,25 @@ def covariance(process, one, other):
 
 
 def likelihood(process, noise):
-    """The logarithm of the marginal likelihood of the targets by hand, equation 5.8, for a covariance of all that is noise."""
+    """Log marginal likelihood of the targets, equation 5.8, for this covariance of the noise."""
     whole = covariance(process, process.places, process.places) + noise
     off = process.targets - process.level
     return -off @ np.linalg.solve(whole, off) / 2 - np.linalg.slogdet(whole)[1] / 2
 
 
-def test_the_posterior_is_that_of_linear_algebra(record, surrogate):
+def test_the_posterior_matches_linear_algebra(record, surrogate):
     process = surrogate.process
     noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.process.roughness**2)
     whole = covariance(process, process.places, process.places) + noise
     random = np.random.default_rng(0)
     designs = {"squeeze_ratio": random.uniform(0.1, 1, 30), "pct3x3": random.uniform(0, 1, 30).clip(0.01, 0.99)}
-    # Both go over 8 times their smallest value, and so by their logarithm.
+    # Both span a factor of 8 or more, so their scale is logarithmic.
     places = np.column_stack(
         [np.log(designs["squeeze_ratio"] * 8) / np.log(8), np.log(designs["pct3x3"] * 100) / np.log(99)]
     )
     across = covariance(process, places, process.places)
     means = process.level + across @ np.linalg.solve(whole, process.targets - process.level)
-    # The sample of images moves all of it together.
+    # The sample of images shifts all points together.
     shared = Accuracies.of(record).noise(np.arange(25))[1]
     posterior = covariance(process, places, places) - across @ np.linalg.solve(whole, across.T) + shared
     predicted, deviations = surrogate.predict(designs)
@@ -92,7 +92,7 @@ def test_no_other_kernel_is_likelier(record, surrogate):
             assert likelihood(replace(process, surface=surface), known + roughness**2 * identity) <= best + 1e-3
 
 
-def test_leaving_one_out_is_a_fit_to_the_others(record, surrogate):
+def test_leave_one_out_equals_fits_to_the_others(record, surrogate):
     process, table = surrogate.process, surrogate.leave_one_out()
     noise = np.diag(Accuracies.of(record).noise(np.arange(25))[0] + surrogate.process.roughness**2)
     whole = covariance(process, process.places, process.places) + noise
@@ -114,7 +114,7 @@ def test_leaving_one_out_is_a_fit_to_the_others(record, surrogate):
     assert quality.r_squared == pytest.approx(1 - ((means - table["predicted"]) ** 2).mean() / means.var(ddof=0))
 
 
-def test_the_noise_is_what_each_point_has_of_its_own_and_what_all_share():
+def test_the_noise_has_each_point_s_own_and_a_shared_part():
     random = np.random.default_rng(0)
     world = World(pair=0.5, seed=0.3)
     images = world.images(random, 60)
@@ -135,7 +135,7 @@ def test_the_noise_is_what_each_point_has_of_its_own_and_what_all_share():
     assert shared == pytest.approx(centred.mean(axis=0).var(ddof=1) / 60, rel=1e-4)
 
 
-def test_without_stored_bits_the_noise_is_that_of_the_seeds(record):
+def test_without_stored_bits_the_noise_comes_from_the_seeds(record):
     accuracies = Accuracies.of(replace(record, runs=record.runs.assign(correct=None)))
     own, shared = accuracies.noise(np.arange(4))
     assert own == pytest.approx(np.full(4, accuracies.pooled.variance / 3))
@@ -143,8 +143,8 @@ def test_without_stored_bits_the_noise_is_that_of_the_seeds(record):
 
 
 @pytest.mark.parametrize("images", [200, 2000])
-def test_the_surface_runs_through_its_points_however_few_the_images(images):
-    """By the full covariance of the images it would lie points below them, where many points were measured on few images."""
+def test_the_surface_passes_through_its_points_for_any_number_of_images(images):
+    """With the full covariance between images it would lie far below many points measured on few images."""
     study = load_study("squeezenet_grid")
     vary = {"squeeze_ratio": np.linspace(0.1, 1, 10).tolist(), "pct3x3": np.linspace(0.05, 0.95, 10).tolist()}
     record = make_record(changed(study, vary=vary, claims=[]), images=images)
@@ -157,7 +157,7 @@ def test_the_surface_runs_through_its_points_however_few_the_images(images):
 
 
 def smooth(random, dimensions):
-    """A function that rises or falls along each coordinate and has an interaction; its standard deviation is 1."""
+    """A function, monotonic along each coordinate, with an interaction and a standard deviation of 1."""
     slope, middle, bend = (random.uniform(low, 1.2, dimensions) for low in (-1.2, 0, 0.3))
 
     def function(places):
@@ -168,7 +168,7 @@ def smooth(random, dimensions):
 
 
 @pytest.mark.parametrize(("side", "dimensions", "signal"), [(8, 1, 3.0), (5, 2, 1.0), (5, 2, 5.0)])
-def test_intervals_hold_smooth_functions(side, dimensions, signal):
+def test_intervals_cover_smooth_functions(side, dimensions, signal):
     held, left_out = [], []
     places = np.stack(np.meshgrid(*[np.linspace(0, 1, side)] * dimensions), axis=-1).reshape(-1, dimensions)
     for repeat in range(16):
@@ -185,8 +185,8 @@ def test_intervals_hold_smooth_functions(side, dimensions, signal):
     assert np.mean(left_out) < 0.999, "not so wide that nothing is ever outside"
 
 
-def test_intervals_hold_the_truth_of_all_images_and_all_seeds():
-    """Records drawn from a world: few images, so that the level is unsure, and differences along the surface less so."""
+def test_intervals_cover_the_truth_over_all_images_and_seeds():
+    """Simulated records with few images, which make the level less certain than differences along the surface."""
     world, held, along, level, slope = World(seed=0.03, pair=0.6), [], [], [], []
     study = load_study("squeeze_ratio")
     ratios = np.array(study.varied["squeeze_ratio"])
@@ -209,7 +209,7 @@ def test_intervals_hold_the_truth_of_all_images_and_all_seeds():
     assert np.mean(slope) < math.sqrt(2) * np.mean(level), "the images that all points share blur no difference"
 
 
-def test_the_order_of_the_rows_is_of_no_account(record, surrogate):
+def test_the_order_of_the_rows_does_not_matter(record, surrogate):
     accuracies = Accuracies.of(record)
     frame = analysis.measured(analysis.summarise(record, accuracies)).sample(frac=1, random_state=1)
     again = Surrogate.fit(record, frame, accuracies)
@@ -218,7 +218,7 @@ def test_the_order_of_the_rows_is_of_no_account(record, surrogate):
     assert (again.draws(designs, 5) == surrogate.draws(designs, 5)).all()
 
 
-def test_what_has_no_surrogate():
+def test_studies_without_a_surrogate():
     assert fitted(make_record("compound_scaling", images=20)) is None, "series leave metaparameters to the preset"
     assert fitted(make_record("bypass", images=20)) is None, "no number varies"
     assert fitted(make_record("delayed_downsampling", images=20)) is None
@@ -227,7 +227,7 @@ def test_what_has_no_surrogate():
     assert fitted(make_record("squeeze_ratio", images=20, seeds=1)) is not None
 
 
-def test_merged_points_are_one_and_equal_accuracies_are_a_flat_surface():
+def test_merged_points_count_once_and_equal_accuracies_give_a_flat_surface():
     record = make_record("fire_growth", images=50)
     found = fitted(record)
     assert found.points.tolist() == record.points.loc[record.points["same_as"].isna(), "point"].tolist()
@@ -238,7 +238,7 @@ def test_merged_points_are_one_and_equal_accuracies_are_a_flat_surface():
     assert math.isnan(flat.quality().r_squared)
 
 
-def test_what_networks_have_of_their_own_is_roughness():
+def test_differences_between_neighbouring_networks_are_roughness():
     own = np.random.default_rng(3)
     study = varied(squeeze_ratio=np.linspace(0.2, 1, 12).tolist(), pct3x3=[0.2, 0.4, 0.6])
     rough = surrogate_of(study, lambda squeeze_ratio, pct3x3: 0.1 * squeeze_ratio * pct3x3 + own.normal(0, 0.01), 0.001)
@@ -247,7 +247,7 @@ def test_what_networks_have_of_their_own_is_roughness():
     assert smooth.process.roughness < 0.001
 
 
-def test_numbers_run_from_0_to_1_by_their_logarithm_where_they_span_three_doublings():
+def test_numbers_that_span_a_factor_of_8_have_a_logarithmic_scale():
     assert Number("a", 2, 6).encode([2, 3, 6, 8])[:, 0] == pytest.approx([0, 0.25, 1, 1.5])
     assert Number("a", 1, 8).encode([1, 2, 4, 8])[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert Number("a", 0, 8).encode([0, 2, 8])[:, 0] == pytest.approx([0, 0.25, 1])
@@ -256,7 +256,7 @@ def test_numbers_run_from_0_to_1_by_their_logarithm_where_they_span_three_doubli
     assert Number("a", 1, 9).spread(np.array([0.5])) == 5
 
 
-def test_choices_have_a_coordinate_each_and_two_share_one():
+def test_choices_have_a_coordinate_for_each_value_and_two_values_share_one():
     three = Choice("bypass", ("none", "simple", "complex"))
     assert three.encode(["simple", "none", "complex"]).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
     assert three.encode(three.spread(np.array([0.0, 0.5, 0.99]))).tolist() == np.eye(3).tolist()
@@ -294,7 +294,7 @@ def test_a_simplex_has_its_shares():
     assert drawn["alpha"] * drawn["beta"] ** 2 * drawn["gamma"] ** 2 == pytest.approx(np.full(500, 2.0))
 
 
-def test_many_points_are_thinned_by_where_they_are():
+def test_many_points_are_thinned_by_their_coordinates():
     record = make_record(
         varied(squeeze_ratio=np.linspace(0.2, 1, 21).tolist(), pct3x3=np.linspace(0.1, 0.7, 21).tolist()),
         images=20,
@@ -306,8 +306,8 @@ def test_many_points_are_thinned_by_where_they_are():
     assert (np.diff(found.points) > 0).all()
 
 
-def test_no_point_is_chosen_for_its_accuracy():
-    """5,000 noisy points of a known surface: through 150 of them it is met, through the front and 100 others it is too high."""
+def test_points_are_not_chosen_by_accuracy():
+    """5,000 noisy points of a known surface: a fit to 150 is right, one to the front and 100 others too high."""
     random = np.random.default_rng(1)
     places = random.random((5000, 2))
     surface = 0.3 + 0.04 * np.log(0.1 + places[:, 0]) + 0.04 * places[:, 1]

@@ -1,8 +1,7 @@
-"""What the measurements say of a study's claims: supported, refuted or undecided, with the comparisons that decide.
+"""Judge the claims of a study by its measurements: supported, refuted or undecided, with the deciding comparisons.
 
-A claim about several pairs of points is supported where every pair is separated the claimed way. So no adjustment for their number is
-due: each is tested at 5 %, and all must hold (the intersection-union test: Berger, Technometrics 24, 1982, p. 295). One pair that is
-separated the other way refutes it. All else is undecided, as is a claim about points that are not measured.
+A claim is supported if every pair of points is separated in the claimed direction, which needs no adjustment for
+multiple tests (docs/methodology.md), refuted if one pair is separated in the other direction, and otherwise undecided.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Verdict = Literal["supported", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class PointComparison:
-    """Two points by number, `first` claimed to be the more accurate one, and by how much it is; `margin` is what it may fall short by."""
+    """Two points by number: `first` is claimed to be at least as accurate as `second` minus `margin`."""
 
     first: int
     second: int
@@ -36,7 +35,7 @@ class PointComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Supported where the interval is above minus the margin, refuted where it is below."""
+        """Supported if the interval is above minus the margin, refuted if it is below."""
         if self.difference.low > -self.margin:
             return "supported"
         return "refuted" if self.difference.high < -self.margin else "undecided"
@@ -44,24 +43,24 @@ class PointComparison:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict and what that rests on: comparisons of points, or Kendall's tau where the claim is about an order."""
+    """A claim with its verdict and evidence: comparisons of points, or Kendall's tau for a claim about an order."""
 
     claim: Claim
     verdict: Verdict
     comparisons: tuple[PointComparison, ...] = ()
     correlation: Interval | None = None
     missing: tuple[int, ...] = ()
-    """Points that the claim speaks of and that are not measured, by number."""
+    """Numbers of the points that the claim is about but that are not measured."""
 
 
 def judge(findings: Findings) -> list[Judged]:
-    """The claims of a study with their verdicts, in the order of its file."""
+    """Return the claims of a study with their verdicts, in file order."""
     return [_judge(claim, findings) for claim in findings.record.study.claims]
 
 
 @singledispatch
-def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (the forms use it)
-    raise TypeError(f"{type(claim).__name__} is no form of a claim")
+def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (used by the registered forms)
+    raise TypeError(f"{type(claim).__name__} is not a form of claim")
 
 
 @_judge.register
@@ -108,7 +107,7 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
 def _decided(
     claim: Claim, findings: Findings, pairs: Sequence[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
 ) -> Judged:
-    """`whole` is False where the study lacks points that the claim speaks of; a network is not compared with itself."""
+    """Compare pairs of different points; `whole` is False if the study lacks points that the claim is about."""
     pairs = [(one, other) for one, other in pairs if one != other]
     measured = set(findings.accuracies.points.tolist())
     comparisons = tuple(
@@ -124,20 +123,19 @@ def _decided(
 
 
 def _selected(findings: Findings, selector: Mapping[str, Any]) -> list[int]:
-    """The points that a selector names, measured or not; a merged point counts as the one that it is merged into."""
+    """Return the points that a selector names, measured or not; a merged point counts as the one it is merged into."""
     return list(dict.fromkeys(_sources(_matching(findings.points, selector))))
 
 
 def _along(findings: Findings, over: str, where: Mapping[str, Any]) -> list[tuple[float, int]]:
-    """The points of a line through the grid, measured or not: the value of the metaparameter and the point, rising."""
-    if over not in findings.points:  # a study that was thinned may vary it no more
+    """Return (metaparameter value, point) along a line through the grid, measured or not, rising."""
+    if over not in findings.points:  # a thinned study may no longer vary it
         return []
     line = _matching(findings.points[findings.points[over].notna()], where)
     return sorted(zip(line[over].astype(float), _sources(line), strict=True))
 
 
 def _matching(frame: pd.DataFrame, values: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that have these values."""
     rows = frame.to_dict(orient="records")
     return frame[np.array([all(row.get(key) == value for key, value in values.items()) for row in rows], dtype=bool)]
 

@@ -1,10 +1,10 @@
-"""Several studies side by side: what their fronts enclose over the same budgets, who is ahead at which cost, and how they rank networks.
+"""Compare studies: the hypervolumes of their fronts over common budgets, leads at equal cost, and rankings of networks.
 
-Accuracies on the same validation images are compared image by image, as within a study; on other images they are not compared at all,
-because one data set may just be harder. What is then left is whether both rank the networks that they share in the same order.
+Accuracies on the same validation images are compared image by image, as within a study. On different images they are
+not compared, since one data set may simply be harder; only the rankings of shared networks are.
 
-Budgets go from the cost at which every study has a point up to the dearest point of all. What a study can do for a budget is its best
-measured point that costs no more; as the best of several noisy values it looks a little better than it is, in every study.
+Budgets range from the lowest cost at which every study has a point to the most expensive point of all. At each budget,
+a study is represented by its best measured point that costs no more.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from explorer.analysis.fronts import Hypervolume, Reference, areas, hypervolume,
 from explorer.analysis.ranks import FEWEST, rank_correlation
 
 BUDGETS = 5
-"""Costs at which the studies are compared, evenly over the logarithm."""
+"""Number of costs at which studies are compared, evenly spaced on a logarithmic scale."""
 
 
 @dataclass(frozen=True)
 class Lead:
-    """By how much the best affordable point of one study is more accurate than that of another, on average over the budgets."""
+    """The lead in accuracy of one study's best affordable points over another's, averaged over the budgets."""
 
     first: str
     second: str
@@ -38,7 +38,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class SharedNetworks:
-    """How two studies rank the networks that both have measured: their number, and Kendall's tau."""
+    """Kendall's tau between two studies over the networks that both have measured, and their number."""
 
     first: str
     second: str
@@ -47,7 +47,7 @@ class SharedNetworks:
 
 
 class Comparison:
-    """Studies over one cost. At least two, of different names, each with a measured point."""
+    """At least two studies with different names and a measured point each, over one cost."""
 
     def __init__(self, studies: Sequence[Findings], cost: str) -> None:
         self.studies = list(studies)
@@ -56,12 +56,12 @@ class Comparison:
 
     @cached_property
     def same_images(self) -> bool:
-        """Whether all were measured on the same validation images."""
+        """Whether all studies were measured on the same validation images."""
         return len({(one.record.data_fingerprint, one.accuracies.images) for one in self.studies}) == 1
 
     @cached_property
     def reference(self) -> Reference | None:
-        """The budgets that are compared, from the accuracy of guessing; None where there is but one cost."""
+        """The common budgets, with accuracy counted from chance; None if there is only one cost."""
         smallest = max(float(one.costs_of(self.cost).min()) for one in self.studies)
         largest = max(float(one.costs_of(self.cost).max()) for one in self.studies)
         if smallest >= largest:
@@ -70,13 +70,13 @@ class Comparison:
 
     @cached_property
     def joined(self) -> Accuracies:
-        """The accuracies of all studies as those of one, which the same images make them; points that share their runs are one."""
+        """Accuracies of all studies on the same images as one; points that share their runs are merged."""
         parts = [one.accuracies.only(fresh) for one, (_, fresh) in zip(self.studies, self._places, strict=True)]
         return Accuracies.joined(parts)
 
     @cached_property
     def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """For each study, where its points stand in `joined`, and which of them no study before it has."""
+        """For each study, the index of its points in `joined`, and which of them no earlier study has."""
         numbers: dict[tuple[str, ...], int] = {}
         places = []
         for findings in self.studies:
@@ -88,7 +88,7 @@ class Comparison:
 
     @cached_property
     def draws(self) -> list[NDArray[np.float32] | None]:
-        """Draws of the accuracies of each study, together where the images are the same."""
+        """Draws of the accuracies of each study, joint if the images are the same."""
         if not self.same_images:
             return [one.draws for one in self.studies]
         drawn = self.joined.draws(DRAWS)
@@ -96,7 +96,7 @@ class Comparison:
 
     @cached_property
     def hypervolumes(self) -> list[Hypervolume]:
-        """What the front of each study encloses over the common budgets; empty where there are none."""
+        """The hypervolume of each study's front over the common budgets; empty if there are none."""
         if self.reference is None:
             return []
         return [
@@ -106,7 +106,7 @@ class Comparison:
 
     @cached_property
     def leads(self) -> list[Lead]:
-        """The mean lead of each study over each later one; empty where the images or the costs do not allow it."""
+        """The mean lead of each study over each later one; empty if images differ or there are no common budgets."""
         if self.reference is None or not self.same_images:
             return []
         found = []
@@ -122,14 +122,14 @@ class Comparison:
     def at_budgets(self) -> pd.DataFrame:
         """The best affordable point of each study at each budget, one row each.
 
-        Columns: `budget` (of the cost), `study`, `label`, `cost`, `accuracy`, `low`, `high` (fractions), and `standing`: `best`, or
-        `separated` or `not separated` from the best one (empty where that cannot be told).
+        Columns: `budget`, `study`, `label`, `cost`, `accuracy`, `low`, `high` (fractions), and `standing`: `best`, or
+        `separated` or `not separated` from the best one (empty if unknown).
         """
         rows: list[dict[str, object]] = []
         if self.reference is None:
             return pd.DataFrame(columns=["budget", "study", "label", "cost", "accuracy", "low", "high", "standing"])
         for budget in np.geomspace(self.reference.smallest, self.reference.largest, BUDGETS):
-            # What is rounded may not cost a point that costs just as much.
+            # The tolerance keeps points that cost exactly the budget.
             places = [self._affordable(findings, budget * (1 + 1e-9)) for findings in self.studies]
             best = max(range(len(places)), key=lambda number: self.studies[number].accuracies.means[places[number]])
             for number, (findings, place) in enumerate(zip(self.studies, places, strict=True)):
@@ -141,7 +141,7 @@ class Comparison:
 
     @cached_property
     def on_joint_front(self) -> pd.Series[int] | None:
-        """How many points of the front of all studies together belong to each, by name; None where the images differ."""
+        """How many points of the joint front belong to each study, by name; None if images differ."""
         if not self.same_images:
             return None
         frames = [one.measured.assign(study=name) for one, name in zip(self.studies, self.names, strict=True)]
@@ -151,7 +151,7 @@ class Comparison:
 
     @cached_property
     def shared_networks(self) -> list[SharedNetworks]:
-        """How each two studies rank the networks that both have measured, where these are five or more and do not share their runs."""
+        """Rank correlations of each two studies over at least five shared networks with separate runs."""
         found = []
         for one in range(len(self.studies)):
             for other in range(one + 1, len(self.studies)):
@@ -163,13 +163,13 @@ class Comparison:
         return found
 
     def common(self, one: int, other: int) -> pd.DataFrame:
-        """The networks that two studies, by place, have both measured: `label`, and the accuracies `first` and `second`."""
+        """Return the networks that two studies, by index, both measured, with accuracies `first` and `second`."""
         frames = [self.studies[number].measured.set_index("network")[["label", "accuracy"]] for number in (one, other)]
         together = frames[0].join(frames[1]["accuracy"].rename("second"), how="inner")
         return together.rename(columns={"accuracy": "first"}).reset_index(drop=True)
 
     def _mean(self, number: int) -> float:
-        """The mean accuracy above guessing of what a study can do for the budgets."""
+        """Return the mean accuracy above chance of the best affordable points."""
         assert self.reference is not None
         findings = self.studies[number]
         means = findings.accuracies.means[:, None]
@@ -182,7 +182,6 @@ class Comparison:
         return areas(self.studies[number].costs_of(self.cost), drawn, self.reference) / self.reference.doublings
 
     def _affordable(self, findings: Findings, budget: float) -> int:
-        """The place of the most accurate point of a study that costs no more."""
         means = np.where(findings.costs_of(self.cost) <= budget, findings.accuracies.means, -math.inf)
         return int(means.argmax())
 

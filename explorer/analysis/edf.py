@@ -1,7 +1,7 @@
-"""The error distribution function of a population: which share of its networks has an error of at most e, for every e.
+"""The error distribution function of a population: the share of its networks with an error of at most e.
 
-It describes a design space by all its networks, not by the best one (Radosavovic and others, 2020, arXiv:2003.13678, equation 1, which
-counts errors below e; here those of e itself are counted too, as usual for distribution functions).
+It describes a design space by all its networks instead of the best one (Radosavovic et al. 2020, arXiv:2003.13678,
+equation 1; errors equal to e are counted too).
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from explorer.storage.record import StudyRecord
 
 
 def edf(accuracies: NDArray[np.float64], *, sample: bool = False) -> pd.DataFrame:
-    """The steps of the error distribution function of accuracies, (networks,), fractions; NaN are left out.
+    """Return the steps of the error distribution function of accuracies (networks,), fractions; NaN are left out.
 
-    Columns: `error` (each distinct one, rising), `share` (of networks with at most this error), and `low` and `high`: the ends of a band that
-    holds the whole function of the population with 95 %, the share +- sqrt(log(2 / 0.05) / 2 n) within [0, 1] (Dvoretzky, Kiefer
-    and Wolfowitz with the constant of Massart, Annals of Probability 18, 1990, p. 1269). They are NaN unless the networks are a
-    random `sample` of the population, drawn independently: see `is_sample`. The band is about measured errors, noise included.
+    Columns: `error` (distinct, rising), `share` of networks with at most this error, and `low` and `high`, the ends of
+    a 95 % band for the whole function of the population (Dvoretzky, Kiefer, Wolfowitz and Massart). They are NaN unless
+    the networks are an independent random `sample` of the population (see `is_sample`).
     """
     errors = 1 - np.asarray(accuracies, dtype=float)
     errors = np.sort(errors[~np.isnan(errors)])
@@ -34,10 +33,10 @@ def edf(accuracies: NDArray[np.float64], *, sample: bool = False) -> pd.DataFram
 
 
 def is_sample(record: StudyRecord, frame: pd.DataFrame) -> bool:
-    """Whether the points of `explorer.analysis.summarise` are a random sample of the networks that the study could have drawn.
+    """Return whether the points of `explorer.analysis.summarise` are a random sample of the networks the study could
+    draw.
 
-    They are where the study draws them and all that were to be trained have an accuracy. Points that are merged into another were drawn as
-    well, and count: so give `edf` all rows, not only those of `explorer.analysis.measured`.
+    The study must draw points, and all to be trained need an accuracy. Merged points were drawn too, so pass all rows.
     """
     wanted = ~frame["state"].isin(["infeasible", "over budget"])
     return record.study.form.is_sample and bool(wanted.any()) and bool(frame.loc[wanted, "accuracy"].notna().all())

@@ -1,4 +1,4 @@
-"""What the runs of a study cost."""
+"""The time, computation and memory of the runs of a study."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from explorer.training.recipe import Budget
 
 @dataclass(frozen=True)
 class Effort:
-    """The runs of a study whose times are stored, the done ones: how many, and what they took.
+    """Totals over the finished runs of a study whose times are stored.
 
-    `core_seconds` is the time of all runs together, each on one thread; `busy_seconds` is how long at least one of them was going on, by
-    the clock; `macs` are the multiply-adds of training, forward and backward (three times those of the forward pass); `first` and
-    `last` are when the first run began and the last one ended (UTC).
+    `core_seconds` sums the times of runs, each on one thread; `busy_seconds` is the wall-clock time in which at least
+    one was running; `macs` are the multiply-adds of training, three times those of the forward pass; `first` and `last`
+    are the start of the first run and the end of the last one (UTC).
     """
 
     runs: int
@@ -28,7 +28,7 @@ class Effort:
 
 
 def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
-    """What the runs of `runs_table` took; None where none is done."""
+    """Sum up the runs of `runs_table`; None if none has finished."""
     ended = runs[runs["seconds"].notna()]
     if ended.empty:
         return None
@@ -47,7 +47,7 @@ def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort |
 
 
 def _covered(starts: pd.Series[pd.Timestamp], ends: pd.Series[pd.Timestamp]) -> float:
-    """The seconds that intervals cover together, each moment counted once."""
+    """Return the seconds that the intervals cover together, counting overlaps once."""
     order = starts.argsort()
     begin, end = starts.iloc[order].reset_index(drop=True), ends.iloc[order].reset_index(drop=True)
     reached = end.cummax().shift()

@@ -1,21 +1,15 @@
-"""A smooth surface through noisy values, and how sure it is: a Gaussian process.
+"""A smooth surface through noisy values, with its uncertainty: value = level + surface + roughness + noise.
 
-    value = level + surface(coordinates) + roughness + noise
+- The level has a vague prior, ten times as wide as the spread of the values.
+- The surface has a Matern 5/2 kernel with a length for each coordinate, 0.2 to 10 times its range: shorter lengths
+  cannot be resolved by few points, longer ones are flat.
+- The roughness is independent for each point, for example where filters are rounded; without it, the surface would bend
+  too much.
+- The noise has given variances, independent for each point, and a given part that all values share.
 
-- The **level** has a vague prior, ten times as wide as the values spread (Rasmussen and Williams, Gaussian Processes for Machine
-  Learning, 2006, section 2.7).
-- The **surface** has a Matern kernel of 5/2, twice differentiable, with a length for each coordinate (the same, equation 4.17).
-  Lengths are from 0.2 to 10 times a coordinate's range: a surface that a few points cannot show is not fitted, and one may be flat.
-- The **roughness** is what each point has of its own, as where filters are rounded. Without it, values that are not smooth would be
-  taken for a surface that bends more than it does (Gramacy and Lee, Statistics and Computing 22, 2012, p. 713).
-- The **noise** is independent between points, with variances that are given, and a part that all values share is given as well: it is no
-  part of the fit, and makes the level less sure.
-
-Variance, lengths and roughness are those of the highest marginal likelihood (equation 5.8), found from fixed starts; they are then
-taken for known. So where the surface is hardly more than the noise, its intervals are a little too narrow: of 95 % ones, simulated
-ones held 89 to 97 % (5 to 25 points; tests/test_surrogate.py).
-
-All is computed on one thread: the same bytes whatever number of them a process has, and faster than on several while other work runs.
+Variance, lengths and roughness maximise the marginal likelihood and are then taken as known. Equations: Rasmussen and
+Williams, Gaussian Processes for Machine Learning, 2006; caveats and simulated coverage: docs/methodology.md. Everything
+runs on one thread, so that results do not depend on the number of threads; under load it is also faster.
 """
 
 from __future__ import annotations
@@ -32,21 +26,21 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 LENGTHS = (0.2, 10.0)
-LEVEL = 10.0**2  # variances are in units of the values' own
+LEVEL = 10.0**2  # variances are in units of the variance of the values
 VARIANCES = (1e-4, 1e3)
 ROUGHNESS = (1e-6, 1.0)
-_STARTS = 4  # beside the first one
-_FEW = 100  # points; with more, the likelihood has one peak to speak of, and each start takes most of a second
-_ROWS = 10_000  # places that are predicted at a time
+_STARTS = 4  # besides the first one
+_FEW = 100  # points; with more, the likelihood has one clear peak, and each start takes most of a second
+_ROWS = 10_000  # places predicted at a time
 
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process: what it was fitted to, and its kernels.
+    """A fitted process with its data and kernels.
 
-    `places`, (points, coordinates); `targets`, (points,), the values, are `level` + `unit` times what the kernels are about. `surface` is the kernel of
-    level and surface (scikit-learn's), and `noise` the variances of all else, (points,): roughness and noise. `shared` is the standard deviation of
-    what all values share.
+    `places` is (points, coordinates). `targets` (points,) are the values, which are `level` + `unit` times what the
+    kernels describe. `surface` is scikit-learn's kernel of level and surface, `noise` (points,) the variances of
+    roughness plus noise, and `shared` the standard deviation of what all values share.
     """
 
     places: NDArray[np.float64]
@@ -57,19 +51,19 @@ class GaussianProcess:
     noise: NDArray[np.float64]
     shared: float
     roughness: float
-    """The standard deviation of what points have of their own, in units of the values."""
+    """Standard deviation of the roughness, in units of the values."""
 
     @classmethod
     def fit(
         cls, places: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64], shared: float = 0.0
     ) -> GaussianProcess:
-        """The process of the highest marginal likelihood, for values with a noise of the given variances, (points,) and of all together."""
+        """Maximise the marginal likelihood; `noise` (points,) and `shared` are variances."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         level = float(values.mean())
-        # With the noise, so that it stays in proportion where the values are all but equal.
+        # Includes the noise, so that the scale stays sensible if the values are nearly equal.
         unit = math.sqrt(values.var() + noise.mean()) or 1.0
         shape = Matern(np.ones(places.shape[1]), LENGTHS, nu=2.5)
         surface = ConstantKernel(LEVEL, "fixed") + ConstantKernel(1.0, VARIANCES) * shape
@@ -80,7 +74,7 @@ class GaussianProcess:
             random_state=0,
         )
         with one_thread(), warnings.catch_warnings():
-            # A length at its bound is a coordinate that does not matter, and is welcome.
+            # A length at its bound is fine: that coordinate does not matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = regressor.fit(places, (values - level) / unit).kernel_
         rough = fitted.k2.noise_level
@@ -88,14 +82,14 @@ class GaussianProcess:
         return cls(places, values, level, unit, fitted.k1, noise / unit**2 + rough, shared_deviation, roughness)
 
     def predict(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of level and surface at places, (places,) each (equations 2.25 and 2.26)."""
+        """Return mean and standard deviation of level plus surface, (places,) each (equations 2.25 and 2.26)."""
         with one_thread():
             parts = [self._predict(places[start : start + _ROWS]) for start in range(0, max(1, len(places)), _ROWS)]
         means, deviations = (np.concatenate(found) for found in zip(*parts, strict=True))
         return self.level + self.unit * means, np.hypot(self.unit * deviations, self.shared)
 
     def draws(self, places: NDArray[np.float64], count: int, seed: int = 0) -> NDArray[np.float64]:
-        """What level and surface might be at places, drawn `count` times for all together, (places, count) (equation 2.24)."""
+        """Draw level plus surface `count` times for all places jointly, (places, count) (equation 2.24)."""
         generator = np.random.default_rng(seed)
         random, together = generator.standard_normal((len(places), count)), generator.standard_normal(count)
         with one_thread():
@@ -104,9 +98,9 @@ class GaussianProcess:
         return self.level + self.unit * drawn + self.shared * together
 
     def leave_one_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of each value, noise included, as the other points predict it, (points,) each.
+        """Predict each value, noise included, from the others: mean and standard deviation, (points,) each.
 
-        In closed form (equations 5.10 to 5.12); the kernels stay as they were fitted to all points.
+        In closed form (equations 5.10 to 5.12), with the kernels fitted to all points.
         """
         with one_thread():
             inverse = linalg.cho_solve((self._root, True), np.eye(len(self.targets)))
@@ -114,13 +108,12 @@ class GaussianProcess:
             return self.targets - self.unit * self._weights * variances, self.unit * np.sqrt(variances)
 
     def _predict(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """`predict` in the units of the kernels."""
         means, solved = self._solved(places)
         variances = self.surface.diag(places) - np.einsum("ij,ij->j", solved, solved)
         return means, np.sqrt(variances.clip(0))
 
     def _solved(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Means at places, and what their prior covariance loses: that is the product of the second, (points, places), with itself."""
+        """Return means and a factor (points, places) whose square is subtracted from the prior covariance."""
         across = self.surface(self.places, places)
         return across.T @ self._weights, linalg.solve_triangular(self._root, across, lower=True)
 
@@ -135,7 +128,7 @@ class GaussianProcess:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Linear algebra on one thread."""
+    """Run linear algebra on one thread."""
     from threadpoolctl import threadpool_limits
 
     limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
@@ -143,7 +136,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lower Cholesky factor, of a matrix that rounding may have left not quite positive definite."""
+    """Return the lower Cholesky factor, with jitter for a matrix that rounding left not quite positive definite."""
     for exponent in range(-10, 0):
         try:
             return linalg.cholesky(covariance + 10.0**exponent * np.eye(len(covariance)), lower=True)

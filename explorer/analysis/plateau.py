@@ -1,4 +1,4 @@
-"""Where the curve over a metaparameter levels off: the values that are not separated from the best one."""
+"""Where accuracy levels off over a metaparameter: the values not separated from the best one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Plateau:
-    """The unbroken row of values around the best one that are not separated from it, with its first and last value.
+    """The consecutive values around the best one that are not separated from it, by first and last value.
 
-    `from_first` and `to_last` say whether it reaches the smallest and the largest value that is measured.
+    `from_first` and `to_last` say whether it reaches the smallest and the largest measured value.
     """
 
     first: float
@@ -22,23 +22,23 @@ class Plateau:
 
     @property
     def is_single(self) -> bool:
-        """Whether the best value stands alone."""
+        """Whether only the best value is in it."""
         return self.first == self.last
 
     @property
     def is_all(self) -> bool:
-        """Whether no value is separated from the best one next to it, so that nothing is seen to rise or fall."""
+        """Whether it covers all values, so that no rise or fall is visible."""
         return self.from_first and self.to_last
 
 
 def plateau(points: pd.DataFrame, metaparameter: str) -> Plateau | None:
-    """The plateau of measured points of `analysis.ranked` over a metaparameter that is a number.
+    """Return the plateau of the points of `analysis.ranked` over a numeric metaparameter.
 
-    None where fewer than three are measured or nothing tells them apart.
+    Returns None with fewer than three points, or if standings are unknown.
     """
     line = points.sort_values(metaparameter)
     standings, values = line["standing"].tolist(), line[metaparameter].astype(float).tolist()
-    if len(line) < 3 or "" in standings:  # noqa: PLR2004 (two points make no curve)
+    if len(line) < 3 or "" in standings:  # noqa: PLR2004 (two points do not make a curve)
         return None
     first = last = standings.index("best")
     best = values[first]

@@ -1,12 +1,8 @@
-"""Rank correlations with their intervals: how well one number orders what another does.
+"""Rank correlations with intervals: how well one number orders points like another.
 
-Agreement is Kendall's tau-b and Spearman's rank correlation r. Their 95 % intervals rest on the number of points n: Fisher's
-transform has the variance 0.437 / (n - 4) for tau (Fieller, Hartley and Pearson, Biometrika 44, 1957, p. 470) and
-(1 + r^2 / 2) / (n - 3) for Spearman (Bonett and Wright, Psychometrika 65, 2000, p. 23). tests/test_certification.py holds their
-simulated coverage. They take points for a random sample; of a grid, they say how much such a number of points can tell.
-
-Where every order is the same, the transform has no end. `rank_correlation` then gives the interval from the lower end that the correlation
-would have with two neighbours exchanged, up to 1.
+Kendall's tau-b and Spearman's r, with 95 % intervals by Fisher's transform that treat the points as a random sample.
+For identical orders the transform is infinite; `rank_correlation` then uses the lower end for the correlation with two
+neighbours exchanged. Sources: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -24,21 +20,18 @@ from explorer.analysis.accuracies import CONFIDENCE, UNKNOWN, Interval
 from explorer.networks.quantities import QUANTITIES
 
 FEWEST = 5
-"""Points below which ranks say nothing."""
+"""Fewest points for rank correlations."""
 
-_ROUNDING = 1e-12  # what computing a correlation of 1 may fall short by
+_ROUNDING = 1e-12  # rounding error of a computed correlation of 1
 
 Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Scores, each with the truth that it is held against."""
+"""Pairs of scores and the true values they are compared with."""
 
 _COLUMNS = ("kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high")
 
 
 def agreement(pairs: Pairing) -> dict[str, float]:
-    """Means over pairs of scores, (points,) each, with intervals for so many points.
-
-    Gives `kendall`, `kendall_low`, `kendall_high`, `spearman`, `spearman_low` and `spearman_high`. Needs five points, and scores that differ.
-    """
+    """Return the mean Kendall and Spearman correlations over at least five points, and their intervals, by column."""
     count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
@@ -50,7 +43,7 @@ def agreement(pairs: Pairing) -> dict[str, float]:
 
 
 def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
-    """The 95 % interval of a rank correlation by Fisher's transform; NaN where every order is the same."""
+    """Return the 95 % interval of a rank correlation by Fisher's transform; NaN for identical orders."""
     if not abs(correlation) < 1 - _ROUNDING:
         return math.nan, math.nan
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
@@ -60,7 +53,7 @@ def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """How well one number orders what another does: correlations with 95 % intervals, NaN where they are not known, and the points `n`."""
+    """Rank correlations of `n` points with 95 % intervals; NaN if unknown."""
 
     n: int
     kendall: Interval
@@ -68,9 +61,9 @@ class RankCorrelation:
 
 
 def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
-    """That of two numbers of the same points, (points,) each, as far as both are known.
+    """Correlate two numbers of the same points, (points,) each, where both are known.
 
-    Not known for fewer than five points, and where all points have the same number.
+    Unknown with fewer than five points, or if all points have the same number.
     """
     columns = [pd.Series(values).to_numpy(dtype=float, na_value=math.nan) for values in (one, other)]
     known = np.column_stack(columns)[np.isfinite(columns).all(axis=0)]
@@ -78,7 +71,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
     if count < FEWEST or not np.ptp(known, axis=0).all():
         return RankCorrelation(count, UNKNOWN, UNKNOWN)
     found = list(agreement([(known[:, 0], known[:, 1])]).values())
-    # Two neighbours exchanged are one of n (n - 1) / 2 pairs, and two ranks that are off by 1.
+    # Two exchanged neighbours are one of n (n - 1) / 2 pairs, and two ranks off by 1.
     kendall, spearman = 1 - 4 / (count * (count - 1)), 1 - 12 / (count * (count**2 - 1))
     return RankCorrelation(
         count,
@@ -88,19 +81,17 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
 
 
 def _ended(found: Interval, low: float) -> Interval:
-    """The interval; where every order is the same, or turned around, that from 1 to `low`, or from -1 to its negative."""
+    """Return the interval, or for identical (reversed) orders the one from `low` to 1 (from -1 to -`low`)."""
     if abs(found.estimate) < 1 - 1e-12:
         return found
     return Interval(1.0, low, 1.0) if found.estimate > 0 else Interval(-1.0, -1.0, -low)
 
 
 def cost_ranks(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
-    """How well each cost alone orders the accuracies of points (`explorer.analysis.measured`), one row each.
+    """Return how well costs alone order the accuracies of `explorer.analysis.measured`, one row for each cost.
 
-    The costs are those that are ranked unless others are given.
-
-    Columns: `cost`, `n` (points where both are known), `kendall`, `kendall_low`, `kendall_high`, `spearman`, `spearman_low` and
-    `spearman_high`; NaN where `rank_correlation` knows none.
+    Columns: `cost` (by default all that are ranked), `n` (points where both are known), and the two correlations with
+    their intervals, NaN where unknown.
     """
     rows = []
     ranked = [cost for cost, quantity in QUANTITIES.items() if quantity.ranked and cost in frame]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import explorer
 from explorer.__main__ import main
 from explorer.exporting import bundle as exporting
 from explorer.exporting import retraining
@@ -160,6 +161,24 @@ def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes)
     session = onnxruntime.InferenceSession(folder / "made" / "network.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": found["prepared"]})
     np.testing.assert_allclose(logits, found["logits"], rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_from_python(folder, capsys):
+    told = []
+    made = explorer.export("small", point="0.5", out="made", keep_test=True, before_training=told.append)
+    assert [task.run.key for task in told] == [key_of(1, 0)]
+    assert {path.name for path in (folder / "made").iterdir()} == FILES == set(made.files)
+    assert json.loads((folder / "made" / "export.json").read_text()) == json.loads(json.dumps(made.facts))
+    best = pd.read_csv(folder / "made" / "best.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(best, made.best, check_dtype=False)
+    assert (made.facts["test"], made.test, made.tests) == (None, "test images: left unread", 0)
+
+    sheet = explorer.images("small:0.5", count=5, out="here.png")
+    code, out, _ = run(capsys, "images", "small:0.5", "--count", "5", "--out", "there.png")
+    assert code == 0
+    assert sheet.title in out
+    assert (folder / "here.png").read_bytes() == (folder / "there.png").read_bytes()
+    assert sheet.images.groupby("row", sort=False).size().loc[["right", "unsure"]].tolist() == [5, 5]
 
 
 def forbidden(*_, **__):

@@ -167,7 +167,7 @@ def claimed(tmp_path, text):
             "unknown value of squeeze_ratio '0.26'; did you mean '0.25'?",
         ),
         ('form = "falls"\nover = "squeeze_ratio"', "below: this key is required"),
-        ('form = "rises with"\ncost = "param"', "cost = param"),
+        ('form = "rises with"\ncost = "param"', "'param'; did you mean 'params'?"),
         (
             'form = "above"\nhigher = { label = "0.24" }\nlower = { label = "0.25" }',
             "unknown label of a point '0.24'; did you mean '0.25'?",

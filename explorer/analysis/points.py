@@ -20,7 +20,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
     Added are `runs` (how many are done), `accuracy` (mean over them, a fraction), `spread` (standard deviation between seeds, a
     fraction; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN where nothing is known).
-    The names of the varied metaparameters are in `attrs["metaparameters"]`, which pandas keeps when rows or columns are selected.
+    The names of the varied metaparameters are in `attrs["metaparameters"]`, which selections of rows or columns keep.
     `state` becomes `done` (all seeds), `partly done`, `failed` (none done, and at least one failed or crashed) or stays `planned`
     (none tried), with the runs' reasons. A merged point shows the measurements of the point that it is merged into.
     """

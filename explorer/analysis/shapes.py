@@ -19,10 +19,7 @@ _FINE = 12  # steps between two values of a plane, for its lines of equal params
 
 
 def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Points with a column for each factor of the study's simplex: its share in the product, such as `share_depth`, in [0, 1].
-
-    The points are those of `ranked` where none are given.
-    """
+    """Points, those of `ranked` by default, with the columns of the form's axes, such as `share_depth` in [0, 1]."""
     frame = ranked(record) if points is None else points
     return frame.assign(**record.study.form.columns(frame))
 
@@ -33,10 +30,7 @@ def share_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def plane_params(record: StudyRecord) -> pd.DataFrame:
-    """Exact params all over the plane of a study, to draw lines of equal params: its two metaparameters and `params` (Int64).
-
-    The rows are a grid: all values of the study, and several between each two of them.
-    """
+    """Exact params on a fine grid over the plane of a study: its two metaparameters and `params` (Int64)."""
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = [axis.ravel() for axis in np.meshgrid(*axes)]

@@ -1,10 +1,11 @@
 """Where the choices of published networks stand in a study: among its designs of equal params, by predicted accuracy.
 
-A published network makes a **choice** for the metaparameters that the study varies. The choice is moved into the study: its preset, its
-fixed metaparameters, its data. A million designs are drawn from the study's ranges (product of uniform distributions, evenly from a simplex) and priced exactly; those that are feasible, within the study's limits, and whose
-params are within 2 % of the choice's are its peers. The choice's standing is the share of them whose accuracy is lower, as joint draws
-of the surrogate have it: a mean, and a 95 % interval from the quantiles. It is about the smooth surrogate and the budget of the study,
-not about the published network as it was trained.
+A published network makes a **choice** for the metaparameters that the study varies. The choice is moved into the study:
+its preset, its fixed metaparameters, its data. A million designs are drawn from the study's ranges (uniformly, and evenly
+from a simplex) and priced exactly. Those that are feasible, within the study's limits, and within 2 % of the choice's
+params are its peers. The choice's standing is the share of peers with lower accuracy in joint draws of the surrogate: a
+mean, and a 95 % interval from the quantiles. It describes the smooth surrogate at the study's budget, not the published
+network as it was trained.
 
 The population before the winner: Radosavovic and others, 2020, arXiv:2003.13678.
 """

@@ -279,7 +279,7 @@ def _parallel(findings: Findings) -> Iterator[Panel]:
     axes = [axis for axis in form.axes if axis.varies]
     # A map shows a lattice of shares already.
     mapped = findings.figure == "triangle" and not form.is_sample
-    if len(axes) < 3 or form.leaves_some or mapped or findings.measured.empty:  # noqa: PLR2004
+    if len(axes) < 3 or not form.complete or mapped or findings.measured.empty:  # noqa: PLR2004
         return
     frame = findings.measured.assign(**form.columns(findings.measured))
     frame = frame.rename(columns={axis.name: axis.title for axis in axes})

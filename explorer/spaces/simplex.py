@@ -1,6 +1,7 @@
 """Factors whose product is held: alpha * beta ** 2 * gamma ** 2 = 2 is a triangle, and points on it are exact.
 
-With shares a + b + ... = 1, a factor is ratio ** (share / exponent), and the product of the factors to their exponents is the ratio.
+With shares a + b + ... = 1, a factor is ratio ** (share / exponent), and the product of the factors raised to their
+exponents is the ratio.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Simplex:
         }
 
     def shares(self, factors: Mapping[str, Float]) -> NDArray[np.float64]:
-        """The shares that each factor has in the logarithm of the product, (factors, ...); NaN where the product is 1."""
+        """The share of each factor in the logarithm of the product, (factors, ...); NaN if the product is 1."""
         logs = np.array([exponent * np.log(factors[key]) for key, exponent in self.exponents.items()], dtype=float)
         with np.errstate(invalid="ignore"):
             shares: NDArray[np.float64] = logs / logs.sum(axis=0)

@@ -62,7 +62,7 @@ class Space(BaseModel):
         return ()
 
     @classmethod
-    def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:  # noqa: ARG003 (nothing unless a space says otherwise)
+    def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:  # noqa: ARG003 (for subclasses)
         """What there is to say of several points together, given the quantities of `derive`, (points,) each."""
         return ""
 

@@ -15,7 +15,7 @@ class StudyRecord:
 
     `classes` is the number of classes of its data.
 
-    `points` has one row for each point of the grid, in grid order: `point` (its number), a column for each varied
+    `points` has one row for each design point, in order: `point` (its number), a column for each varied
     metaparameter (typed values, None where a listed point leaves it to the preset), `label` (these as text), `series` (text, empty
     where there is none), a column for each quantity that the space derives, `input_pixels` and `image_pixels` (pixels: of the network's
     input and of the data; NA where it is not known), `state` (`planned`, `infeasible`, `over budget` or `merged`),

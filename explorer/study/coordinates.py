@@ -1,10 +1,9 @@
 """Metaparameters as coordinates of points, between which a distance means something.
 
-- **Numbers** run from 0 at the study's smallest value to 1 at its largest. Where the largest is at least 8 times the smallest, and all
-  are positive, they do so by their logarithm: a metaparameter that spans three doublings acts by its ratio. On the CIFAR-10 studies
-  of squeeze ratios from 0.125 to 1.0 and of 0.01 to 0.99 3x3 filters, the logarithm had the higher likelihood and half the error
-  of points left out.
-- **Choices** (texts, truth values, lists) have a coordinate of 0 or 1 for each value; two values share one.
+- **Numbers** run from 0 at the study's smallest value to 1 at its largest. Positive numbers whose largest is at least 8
+  times the smallest are scaled by their logarithm. On CIFAR-10 studies of squeeze ratios (0.125 to 1) and of shares of
+  3x3 filters (0.01 to 0.99) the logarithm had the higher likelihood and half the leave-one-out error.
+- **Choices** (texts, booleans, lists) have one coordinate of 0 or 1 for each value; a choice of two values has one.
 - **Factors** of a simplex are replaced by their shares in its product.
 
 Metaparameters that are the same at all points are not coordinates.
@@ -43,7 +42,7 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Number(Coordinate):
-    """A metaparameter whose values are numbers, from the study's smallest to its largest; `whole` where all are integers."""
+    """A metaparameter with numbers as values, from the smallest to the largest; `whole` if all are integers."""
 
     low: float
     high: float
@@ -68,7 +67,7 @@ class Number(Coordinate):
         return (numbers - low) / (high - low)
 
     def spread(self, places: NDArray[np.float64]) -> NDArray[Any]:
-        """Values, (points,), that are uniform over the range where places are uniform in [0, 1); integers are equally frequent."""
+        """Values, (points,), uniform over the range (integers equally frequent) for places uniform in [0, 1)."""
         if self.whole:
             return np.floor(self.low + places * (self.high - self.low + 1)).astype(np.int64)
         return self.low + places * (self.high - self.low)
@@ -94,7 +93,7 @@ class Choice(Coordinate):
         return len(self.values) > 1
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (values, in any sequence)
-        """Its coordinates, (points, values), or (points, 1) for two; `ValueError` for a value that the study does not have."""
+        """Its coordinates, (points, values), or (points, 1) for two; `ValueError` for an unknown value."""
         hot = np.eye(len(self.values))[values.codes if isinstance(values, Coded) else self._codes(values)]
         return hot[:, 1:] if len(self.values) == 2 else hot  # noqa: PLR2004 (yes or no is one coordinate)
 
@@ -118,7 +117,7 @@ class Choice(Coordinate):
 
 
 def coordinate(name: str, values: Iterable[Any]) -> Number | Choice:
-    """The coordinate of a metaparameter with these values; None, where a point leaves it to the preset, does not count."""
+    """The coordinate of a metaparameter with these values; None (left to the preset) does not count."""
     distinct = tuple({label(value): value for value in values if value is not None}.values())
     if is_ordered(distinct):
         return Number(name, min(distinct), max(distinct), all(isinstance(value, int) for value in distinct))
@@ -134,7 +133,7 @@ def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The coordinates of a study's points; where factors are replaced by their shares, also the simplex and its ratio."""
+    """The coordinates of a study's points; with shares in them, also the simplex and its ratio."""
 
     axes: tuple[Number | Choice, ...]
     simplex: Simplex | None = None
@@ -160,18 +159,18 @@ class Coordinates:
 
     @property
     def independent(self) -> bool:
-        """Whether each may take any value, whatever the others have; shares may not."""
+        """Whether any values go together; shares sum to 1."""
         return self.simplex is None
 
     def encode(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The coordinates of points, (points, coordinates), from a column for each of `names`, or for the factors of the shares."""
+        """The coordinates of points, (points, coordinates), from columns for `names`, or for the factors."""
         found = dict(columns)
         if self.simplex and not set(self.names) <= found.keys():
             found |= self.simplex.share_columns(found)
         return np.hstack([axis.encode(found[axis.name]) for axis in self.axes])
 
     def draw(self, count: int, random: np.random.Generator) -> Block:
-        """Points drawn uniformly from the ranges, and evenly from the simplex, whose factors are given; columns to price."""
+        """Points drawn uniformly from the ranges and evenly from the simplex, as columns of metaparameters."""
         drawn: dict[str, Column] = {}
         shares: list[str] = []
         if self.simplex:

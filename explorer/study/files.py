@@ -32,7 +32,7 @@ def builtin_studies() -> dict[str, Path]:
 
 
 def published_curve_file(name: str) -> Path:
-    """The file of a published curve, `studies/published/NAME.csv`; an unknown name is an error that says the nearest."""
+    """The file of a published curve, `studies/published/NAME.csv`; `ExplorerError` for an unknown name."""
     found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
     if name not in found:
         raise unknown("published curve", name, found)
@@ -61,7 +61,7 @@ def load_study(
         data_dir: Folder with the files of CIFAR-10, for `quick`.
 
     Raises:
-        ExplorerError: For an unknown study; for a mistake in the file, with its key, value and rule; for a setting that breaks a rule.
+        ExplorerError: For an unknown study, or a mistake in the file or a setting, with its key, value and rule.
     """
     study = _find(str(name_or_path)).override(data=data)
     if quick:

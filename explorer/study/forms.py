@@ -1,7 +1,7 @@
 """The forms of a study: which points it has, what they are called, how they are thinned, and which figure shows them.
 
-A form is a subclass of `Form` that stands in `FORMS`. Its fields are the tables of a study file that it reads: `points` is `[[points]]`.
-Nothing else asks which form a study has.
+A form is a subclass of `Form` that is listed in `FORMS`. Its fields are the tables of a study file that it reads:
+`points` is `[[points]]`. No other file asks which form a study has.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ class Form(Model):
     @property
     def coordinates(self) -> Coordinates | None:
         """Coordinates of the points; None where no number varies, or a point leaves a metaparameter to the preset."""
-        return None if self.leaves_some else Coordinates.of(self.axes)
+        return Coordinates.of(self.axes) if self.complete else None
 
     @property
-    def leaves_some(self) -> bool:
-        """Whether a point leaves to the preset what another sets."""
-        return any(value is None for values in self.varied.values() for value in values)
+    def complete(self) -> bool:
+        """Whether all points set the same metaparameters, and none leaves to the preset what another sets."""
+        return not any(value is None for values in self.varied.values() for value in values)
 
     @property
     def summary(self) -> str:
@@ -126,15 +126,15 @@ class Form(Model):
         return _listing(self.varied)
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (a form may use it)
-        """The name of a point in a sentence, given the metaparameters that it sets, and with all others."""
+        """The name of a point in a sentence; `values` are the metaparameters that it sets, `point` has all."""
         return ", ".join(f"{key} = {label(value)}" for key, value in values.items())
 
     def note(self, point: Space) -> str:  # noqa: ARG002 (nothing unless a form says otherwise)
-        """What becomes of a published network's choice when it is moved into the study, if it is changed."""
+        """How a published network's choice changes when it is moved into the study; empty where it does not."""
         return ""
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Raises `ExplorerError` where a metaparameter stands in two tables, or the space does not accept a value."""
+        """Raises `ExplorerError` if a metaparameter is in two tables, or the space does not accept a value."""
         own = [point.metaparameters for point in self.own_points()]
         given = {"fixed": set(fixed), "vary": set(self.vary)}
         given.setdefault(self.table, {key for point in own for key in point})
@@ -153,7 +153,7 @@ class Form(Model):
                 raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
 
     def thinned(self, most: int) -> Self:
-        """The form with at most `most` points, evenly spread; of lists to combine, the longest are shortened first."""
+        """The form with at most `most` points, evenly spread; the longest lists of `vary` are shortened first."""
         thin = self.fewer(most)
         lengths = {key: len(values) for key, values in self.vary.items()}
         while math.prod(lengths.values()) * len(thin.own_points()) > most and max(lengths.values(), default=1) > 1:
@@ -236,7 +236,7 @@ class Listed(Form):
 
 
 class Triangle(Model):
-    """Points on the simplex of a space, such as alpha * beta ** 2 * gamma ** 2 = 2: a lattice, or drawn evenly at random."""
+    """The table `[simplex]`: a lattice of points whose product is the ratio, or points drawn evenly at random."""
 
     ratio: Annotated[float, Field(gt=0)] = 2.0
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -335,7 +335,7 @@ class OnSimplex(Form):
         return "; ".join(filter(None, [held, _listing(self.vary)]))
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:
-        """Who gets how much: `40 % of the doubling to depth, 60 % to width, 0 % to resolution (alpha = ...)`."""
+        """By shares: `40 % of the doubling to depth, 60 % to width, 0 % to resolution (alpha = ...)`."""
         if self.simplex.ratio == 1:
             return super().named(values, point)
         total = self.held.total(self.simplex.ratio ** getattr(point, self.held.coefficient))
@@ -346,7 +346,7 @@ class OnSimplex(Form):
         return f"{', '.join(parts).replace(' to ', f' of {total} to ', 1)} ({super().named(values, point)})"
 
     def note(self, point: Space) -> str:
-        """Where a published product is another one, that its shares are kept."""
+        """The published product, where it is not the ratio: only its shares are kept."""
         product = self.held.product({key: getattr(point, key) for key in self.held.exponents})
         if math.isclose(product, self.simplex.ratio, rel_tol=1e-9):
             return ""

@@ -104,7 +104,7 @@ class Study(Model):
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of all that decides the study's results but the data, which their fingerprint names."""
+        """SHA-256, in hexadecimal, of everything that determines the results, except the data (see its fingerprint)."""
         beside = {"name", "title", "plot", "claims", "text", "data"}
         settings = identity(self)
         settings |= settings.pop("form")

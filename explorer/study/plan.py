@@ -24,7 +24,8 @@ QUICK_IMAGES = (16, 1_000)
 class Point:
     """A design point of a study: what it realises and what becomes of it.
 
-    `network` is None where the point is infeasible, and `derived`, the quantities that the space derives, is then empty. `same_as` is the number of the first point with the same network.
+    For an infeasible point `network` is None and `derived`, the quantities that the space derives, is empty. `same_as`
+    is the number of the first point with the same network.
     """
 
     number: int

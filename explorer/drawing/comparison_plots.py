@@ -11,7 +11,7 @@ from explorer.analysis import front_column
 from explorer.analysis.comparison import Comparison
 from explorer.analysis.edf import edf
 from explorer.drawing.colours import BLUE, GREY, categories
-from explorer.drawing.labels import ACCURACY, label_ends, tidy
+from explorer.drawing.labels import ACCURACY, label_ends, scale_axis, tidy
 from explorer.drawing.marks import short
 from explorer.networks.quantities import QUANTITIES
 
@@ -35,9 +35,7 @@ def fronts(comparison: Comparison, ax: Axes) -> None:
         stairs = np.append(steps, largest / scale), np.append(heights, heights[-1])
         ax.step(*stairs, where="post", color=colour, lw=1.4, label="stairs")
         ends.append((float(stairs[0][-1]), float(stairs[1][-1])))
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+    scale_axis(ax, np.concatenate([frame[cost].to_numpy(dtype=float) for frame in frames]) / scale)
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel(ACCURACY)
     label_ends(ax, ends, [short(text) for text in comparison.names], colours)

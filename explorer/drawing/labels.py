@@ -8,12 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import GREY, INK, LINE
 from explorer.drawing.placing import place, sampled
 from explorer.networks import quantities
+from explorer.study.coordinates import is_logarithmic
 
 LABEL_SIZE = 9.5  # points of type
 _, ACCURACY = quantities.ACCURACY.axis()
@@ -30,6 +32,23 @@ def tidy(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def ticks(*, logarithmic: bool) -> Locator:
+    """Where the ticks of an axis are: of a logarithmic one at 1, 2, 5 and 10."""
+    return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+
+
+def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
+    """Makes the axis of amounts logarithmic, with its numbers written out, where `is_logarithmic` says so; returns whether it is."""
+    if not is_logarithmic(float(np.min(amounts)), float(np.max(amounts))):
+        return False
+    (ax.set_yscale if vertical else ax.set_xscale)("log")
+    axis = ax.yaxis if vertical else ax.xaxis
+    axis.set_major_locator(ticks(logarithmic=True))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+    return True
 
 
 def say(ax: Axes, text: str) -> None:

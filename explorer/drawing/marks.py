@@ -11,12 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba, to_rgba_array
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
 from explorer.drawing.colours import GROUND, INK
-from explorer.drawing.labels import ACCURACY, pixels, place_labels, settle
+from explorer.drawing.labels import ACCURACY, pixels, place_labels, scale_axis, settle
 from explorer.networks.quantities import QUANTITIES
 
 CROWD = 300  # marks beyond which they are small, and intervals are drawn of some only
@@ -33,7 +32,6 @@ _REACH = (
 )  # points of type that a label which is not sure of its place may stand from its mark: of many, of few
 _MOST_NAMES = 14  # of points below an axis
 _LONGEST_LABEL = 30  # characters
-_LOG = 20.0  # costs that differ by so many times or more stand on a logarithmic axis
 
 
 class Marks:
@@ -64,8 +62,7 @@ class Marks:
             varied = ", ".join(points.attrs.get("metaparameters", []))
             name = f"{varied}; {name}: {amount} at every point"
         ax.set_xlabel(name, parse_math=False)
-        if costs.min() > 0 and costs.max() / costs.min() >= _LOG:
-            logarithmic(ax)
+        scale_axis(ax, self.x)
         self.aside = self._aside()
         self.barred = np.zeros(len(costs), dtype=bool)
 
@@ -242,14 +239,6 @@ def diamond(
         zorder=4,
         label="published",
     )
-
-
-def logarithmic(ax: Axes) -> None:
-    """A logarithmic axis of costs with the numbers 1, 2 and 5 written out."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
 def short(text: str) -> str:

@@ -5,7 +5,7 @@ All are drawn into an axis that is given, from frames; accuracies are drawn in p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.contour import ContourSet
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, settle, tidy
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, scale_axis, settle, tidy
 from explorer.drawing.maps import TRIANGLE, colour_bar, triangle
 from explorer.drawing.marks import CROWD, MOST_MARKS
 from explorer.spaces.space import label
@@ -30,9 +30,7 @@ _MOST_TICKS, _MOST_VALUES = 7, 12  # ticks of a logarithmic axis, and values up 
 _FEW = 40  # points up to which their marks are large
 
 
-def surrogate_line(
-    smooth: pd.DataFrame, points: pd.DataFrame, key: str, ax: Axes, *, logarithmic: bool = False
-) -> None:
+def surrogate_line(smooth: pd.DataFrame, points: pd.DataFrame, key: str, ax: Axes) -> None:
     """The smooth accuracy over one metaparameter with its 95 % band, and the measured points with their intervals.
 
     `smooth` has the columns `value`, `mean`, `low` and `high` (fractions), `points` are of `analysis.measured`.
@@ -43,15 +41,13 @@ def surrogate_line(
     ax.fill_between(smooth["value"], low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1, label="band")
     ax.plot(smooth["value"], mean, color=BLUE, zorder=2, label="surrogate")
     _draw_points(ax, values, points)
-    _scale(ax, key, values, logarithmic=logarithmic)
+    _scale(ax, key, smooth["value"], values)
     ax.set_ylabel(ACCURACY)
     ax.margins(0.05, 0.08)
     ax.autoscale_view()
 
 
-def surrogate_plane(
-    smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes, *, logarithmic: Sequence[bool] = (False, False)
-) -> None:
+def surrogate_plane(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> None:
     """The smooth accuracy over two metaparameters as a coloured map; lines of equal half-width of its 95 % interval; the measured points.
 
     `smooth` has the two metaparameters as its first columns, on a grid, then `mean` and `half` (fractions).
@@ -65,8 +61,8 @@ def surrogate_plane(
     ax.contourf(x, y, mean, levels, cmap=CELLS, norm=colours, zorder=0)
     values = points[[across, up]].to_numpy(dtype=float)
     _mark(ax, values)
-    _scale(ax, across, values[:, 0], logarithmic=logarithmic[0])
-    _scale(ax, up, values[:, 1], logarithmic=logarithmic[1], vertical=True)
+    _scale(ax, across, x, values[:, 0])
+    _scale(ax, up, y, values[:, 1], vertical=True)
     ax.spines[:].set_visible(False)
     colour_bar(ax, colours)
     settle(ax)
@@ -253,16 +249,13 @@ def _draw_points(ax: Axes, values: NDArray[np.float64], points: pd.DataFrame) ->
     ax.update_datalim(np.concatenate([end[np.isfinite(end).all(axis=1)] for end in ends]))
 
 
-def _scale(ax: Axes, key: str, values: NDArray[np.float64], *, logarithmic: bool, vertical: bool = False) -> None:
-    """An axis of a metaparameter; a logarithmic one has some of its values as ticks."""
+def _scale(ax: Axes, key: str, drawn: ArrayLike, values: NDArray[np.float64], *, vertical: bool = False) -> None:
+    """The axis of a metaparameter; a logarithmic one has some of the measured values as ticks."""
     axis = ax.yaxis if vertical else ax.xaxis
     axis.set_label_text(key, parse_math=False)
-    if logarithmic:
-        (ax.set_yscale if vertical else ax.set_xscale)("log")
-        known = np.unique(values)
-        few = FixedLocator(_spread(known).tolist())
-        axis.set_major_locator(few if len(known) <= _MOST_VALUES else LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_minor_locator(NullLocator())
+    known = np.unique(values)
+    if scale_axis(ax, drawn, vertical=vertical) and len(known) <= _MOST_VALUES:
+        axis.set_major_locator(FixedLocator(_spread(known).tolist()))
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(float(f"{value:.4g}")).removesuffix(".0")))
 
 

@@ -35,6 +35,7 @@ from explorer.drawing.labels import (
     pixels,
     place_labels,
     say_nothing_is_done,
+    scale_axis,
     settle,
     tidy,
 )
@@ -257,6 +258,7 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel(ACCURACY)
     ax.margins(0.07, 0.08)
+    scale_axis(ax, costs / scale)
     networks = points["same_as"].fillna(points["point"])
     points = points.assign(
         x=costs / scale,

@@ -12,20 +12,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from explorer.analysis import Findings, front_column, probability_column
-from explorer.drawing.labels import ACCURACY
+from explorer.drawing.labels import ACCURACY, ticks
 from explorer.drawing.placing import place, sampled
 from explorer.drawing.plots import UNLIKELY
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
+from explorer.study.coordinates import is_logarithmic
 
 WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points
 _ROOM = 0.06  # of an axis, free beyond its first and last point
-_LOG = 6.0  # costs that differ by so many times or more stand on a logarithmic axis
 _LETTER, _LINE = 5.4, 11.0  # about the width of a letter of a label, and the height of a line
 _BASE = 3.5  # from the middle of a label down to the line that letters stand on
 _RADIUS = 4.5  # of a mark
@@ -53,14 +52,14 @@ class Axis:
     def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> Axis:
         """`values` are those of the points, `shown` all that the axis must hold, both in the unit of the title."""
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-        logarithmic = key != "accuracy" and low > 0 and high / low >= _LOG
+        logarithmic = key != "accuracy" and is_logarithmic(low, high)
         room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
         ends = (low / math.exp(room), high * math.exp(room)) if logarithmic else (low - room, high + room)
-        locator = LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
-        amounts = [float(tick) for tick in locator.tick_values(low, high) if ends[0] <= tick <= ends[1]]
+        places = ticks(logarithmic=logarithmic).tick_values(low, high)
+        amounts = [float(tick) for tick in places if ends[0] <= tick <= ends[1]]
         axis = cls(key, title, *ends, logarithmic, [], np.array([]))
-        ticks = [(float(axis.place(np.array(tick))), f"{tick:,.6g}") for tick in amounts]
-        return replace(axis, ticks=ticks, shares=axis.place(values))
+        texts = [(float(axis.place(np.array(tick))), f"{tick:,.6g}") for tick in amounts]
+        return replace(axis, ticks=texts, shares=axis.place(values))
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where amounts stand on the axis, as shares."""

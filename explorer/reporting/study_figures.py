@@ -225,7 +225,7 @@ def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
         frame = _predicted(surrogate, {numbers[0].name: _steps(numbers[0], _FINE_LINE)})
         frame.columns = pd.Index(["value", *frame.columns[1:]])
         caption = f"{fitted}Line: a smooth surrogate (Gaussian process) with its 95 % band. Marks: the measured means, with 95 % intervals."
-        draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name, logarithmic=numbers[0].logarithmic)
+        draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name)
         return panel("surrogate", f"Smooth accuracy over {numbers[0].name}", caption, draw)
     simplex = surrogate.coordinates.simplex
     if simplex and len(axes) == 3:  # noqa: PLR2004 (a triangle)
@@ -238,8 +238,7 @@ def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
     if len(axes) == len(numbers) == 2:  # noqa: PLR2004 (a plane)
         grid = np.meshgrid(*(_steps(axis, _FINE_SIDE) for axis in numbers))
         frame = _predicted(surrogate, {axis.name: side.ravel() for axis, side in zip(numbers, grid, strict=True)})
-        logarithmic = [axis.logarithmic for axis in numbers]
-        draw = partial(model_plots.surrogate_plane, frame, points, logarithmic=logarithmic)
+        draw = partial(model_plots.surrogate_plane, frame, points)
         title = f"Smooth accuracy over {' and '.join(frame.columns[:2])}"
         return panel("surrogate", title, fitted + _mapped(frame, len(points)), draw, TALL_INCHES)
     caption = (

@@ -28,6 +28,15 @@ LOGARITHMIC = 8
 """Positive numbers count by their logarithm where the largest is at least this many times the smallest."""
 
 
+def is_logarithmic(low: float, high: float) -> bool:
+    """Whether amounts from `low` to `high` count by their logarithm, as coordinates and on the axes of figures.
+
+    Over three doublings or more, equal ratios say more than equal differences: on a linear axis the last doubling alone
+    would take more than half.
+    """
+    return low > 0 and high / low >= LOGARITHMIC
+
+
 @dataclass(frozen=True)
 class Coordinate:
     """A metaparameter, or the share of a factor."""
@@ -56,7 +65,7 @@ class Number(Coordinate):
     @property
     def logarithmic(self) -> bool:
         """Whether its logarithm is what counts."""
-        return self.low > 0 and self.high / self.low >= LOGARITHMIC
+        return is_logarithmic(self.low, self.high)
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (what NumPy makes an array of)
         """Its coordinate, (points, 1): 0 at `low`, 1 at `high`, and beyond outside."""

@@ -1,7 +1,7 @@
-"""How long depthwise convolutions take in bfloat16 and in float32, forward and backward, channels last, on one thread.
+"""Time depthwise convolutions in bfloat16 and float32, forward and backward, channels last, on one thread.
 
-Their ratio is why `explorer.networks.modules.Depthwise` computes in float32 on a CPU. Both are timed in turn, so that what else the
-machine does touches them alike.
+The ratio is why `explorer.networks.modules.Depthwise` computes in float32 on a CPU. The two are timed alternately, so
+that other load affects both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHAPES = [  # channels, kernel, stride, size of the map in pixels
 
 
 def seconds(channels: int, kernel: int, stride: int, size: int, dtype: torch.dtype) -> float:
-    """One training step of the convolution alone, after one that warms up."""
+    """Time one training step of the convolution alone, after one warm-up step."""
     conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
     conv = conv.to(dtype=dtype, memory_format=torch.channels_last)
     images = torch.randn(BATCH, channels, size, size).to(dtype=dtype, memory_format=torch.channels_last)
@@ -37,7 +37,7 @@ def seconds(channels: int, kernel: int, stride: int, size: int, dtype: torch.dty
 
 
 def main() -> None:
-    """Prints a row for each shape: the median float32 time and the median and range of the ratio."""
+    """Print a row for each shape: the median float32 time, and median and range of the ratio."""
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, batch {BATCH}, {REPEATS} pairs; median (lowest to highest)")
     for shape in SHAPES:

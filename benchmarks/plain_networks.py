@@ -1,6 +1,6 @@
-"""SqueezeNet and EfficientNet as one would write them in plain torch, after torchvision's, with the sizes of a design point.
+"""SqueezeNet and EfficientNet in plain torch, modelled on torchvision's, with the sizes of a design point.
 
-Nothing of the explorer's descriptions and modules is used; `build` holds params and multiply-adds against the description's.
+They use none of the explorer's descriptions and modules; `build` checks that params and multiply-adds agree.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from explorer.spaces.squeezenet import SqueezeNet
 
 
 def build(point: Space) -> nn.Module:
-    """The plain network of a design point; raises `ValueError` where it is not the one that the explorer describes."""
+    """Build the plain network of a design point; raises `ValueError` if its cost differs from the description's."""
     match point:
         case SqueezeNet():
             model = squeezenet(point)
         case EfficientNet():
             model = efficientnet(point)
         case _:
-            raise ValueError(f"no plain network of {point.name}")
+            raise ValueError(f"there is no plain network of {point.name}")
     described = point.expand()
     params = sum(parameter.numel() for parameter in model.parameters())
     macs = fvcore_count(model, described.input).macs
@@ -55,7 +55,7 @@ def squeezenet(point: SqueezeNet) -> nn.Module:
 
 
 class Fire(nn.Module):
-    """Squeeze, and expand by 1x1 and 3x3 filters side by side."""
+    """Squeeze layer, then 1x1 and 3x3 expand filters in parallel."""
 
     def __init__(self, channels: int, squeeze: int, expand: int, pct3x3: float) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Fire(nn.Module):
         self.expand3x3 = _conv(squeeze, side3x3, 3, 1, 1, nn.ReLU(inplace=True))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H, W)."""
+        """Map (N, C, H, W) to (N, C', H, W)."""
         images = self.squeeze(images)
         return torch.cat([self.expand1x1(images), self.expand3x3(images)], 1)
 
@@ -87,7 +87,7 @@ def efficientnet(point: EfficientNet) -> nn.Module:
 
 
 class MBConv(nn.Module):
-    """Expand, filter each channel by itself, squeeze and excite, project."""
+    """Expand, depthwise convolution, squeeze and excite, project."""
 
     def __init__(self, channels: int, filters: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -103,13 +103,13 @@ class MBConv(nn.Module):
         self.residual = stride == 1 and channels == filters
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W')."""
+        """Map (N, C, H, W) to (N, C', H', W')."""
         made: Tensor = self.layers(images)
         return images + made if self.residual else made
 
 
 class SqueezeExcite(nn.Module):
-    """Multiplies each channel by a factor that the means of all channels decide."""
+    """Scale each channel by a factor computed from the means of all channels."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class SqueezeExcite(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         factors: Tensor = self.sigmoid(self.excite(self.swish(self.squeeze(self.average(images)))))
         return images * factors
 
@@ -133,6 +133,6 @@ def _conv(
 
 
 def _filters(exact: float, divisor: int) -> int:
-    """The nearest multiple of the divisor, but not more than a tenth below."""
+    """Round to the nearest multiple of the divisor, but at most a tenth down."""
     rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * exact else rounded

@@ -1,4 +1,4 @@
-"""Times pricing: points a second in arrays, against building each network and calling fvcore, and ten million to a file."""
+"""Time pricing: points a second in arrays and with fvcore on built networks, and ten million points to a file."""
 
 import resource
 import statistics
@@ -27,33 +27,33 @@ RANGES = {
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time that this process computes for."""
+    """Return the CPU time of this process."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def spread(values: list[float], unit: str, form: str = ",.0f") -> str:
-    """Median and range."""
+    """Format median and range."""
     low, middle, high = (format(value, form) for value in (min(values), statistics.median(values), max(values)))
     return f"{middle} {unit} ({low} to {high}, n = {len(values)})"
 
 
 def price_blocks(space: str, blocks: list[Block]) -> None:
-    """Prices what is in memory already."""
+    """Price blocks that are already in memory."""
     for _ in price_chunks(find_space(space), None, blocks, COUNTS):
         pass
 
 
 def build(space: str, points: list[dict[str, float]]) -> None:
-    """What pricing stands in place of: a module for each point, and fvcore's count of it."""
+    """Do what pricing replaces: build a module for each point and count it with fvcore."""
     for values in points:
         network = find_space(space).point(**values).expand()
         fvcore_macs(network.build(), network.input)
 
 
 def compare(space: str) -> None:
-    """Both ways in turn, so that a drift of the machine's speed meets them alike."""
+    """Time both ways alternately, so that drifts of the machine's speed affect both."""
     family, ranges = find_space(space), RANGES[space]
     blocks = list(enumeration(family, None, ranges, sample=POINTS).blocks())
     fast, slow = [], []
@@ -69,14 +69,14 @@ def compare(space: str) -> None:
 
 
 def describe() -> None:
-    """One large network, as `explorer describe` expands it."""
+    """Time expanding one large network, as `explorer describe` does."""
     family = find_space("efficientnet")
     times = [1000 * seconds(lambda: family.point("b7").expand().cost) for _ in range(3 * REPEATS)]
     print(f"{'b7':13} expanded and costed   {spread(times, 'ms', '.2f')}")
 
 
 def write() -> None:
-    """The command, as a process of its own: enumerates, prices, filters and writes."""
+    """Run the command in its own process: enumerate, price, filter and write."""
     settings = [f"{key}={values}" for key, values in RANGES["squeezenet"].items()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "points.parquet"
@@ -95,7 +95,7 @@ def write() -> None:
 
 
 def main() -> None:
-    """All of them; on one core, whatever there are."""
+    """Run all benchmarks on one core."""
     torch.set_num_threads(1)
     write()
     describe()

@@ -1,8 +1,8 @@
-"""How long 1x1 convolutions take as convolutions and as matrix products, and rectifiers on floats and on bits.
+"""Time 1x1 convolutions as convolutions and as matrix products, and rectifiers on floats and on bits.
 
-Forward and backward in bfloat16, channels last, on one thread with a worker's memory settings: what
-`explorer.networks.modules.Convolution` and `explorer.networks.modules.Rectifier` rest on. The two of a pair are timed in turn, so that what else the
-machine does touches them alike.
+Forward and backward in bfloat16, channels last, on one thread with a worker's memory settings; this is the evidence for
+`Convolution` and `Rectifier` in `explorer.networks.modules`. Each pair is timed alternately, so that other load affects
+both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from explorer.networks.modules import Convolution, Rectifier
 
 BATCH = 128
 REPEATS = 25
-PRODUCTS = [  # channels, filters, size of the map in pixels: the first four of SqueezeNet's preset `cifar`, then EfficientNet's
+PRODUCTS = [  # channels, filters, size of the map: four of SqueezeNet's preset `cifar`, then EfficientNet's
     (32, 16, 8),
     (64, 32, 4),
     (96, 48, 4),
@@ -32,7 +32,7 @@ MAPS = [(24, 16), (64, 8), (96, 4), (128, 2)]  # channels, size of the map in pi
 
 
 def seconds(module: nn.Module, channels: int, size: int) -> float:
-    """Forward and backward of one batch, after two that warm up."""
+    """Time forward and backward of one batch, after two warm-up batches."""
     images = torch.randn(BATCH, channels, size, size).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
     images.requires_grad_()
     took = 0.0
@@ -50,7 +50,7 @@ def seconds(module: nn.Module, channels: int, size: int) -> float:
 
 
 def row(what: str, theirs: nn.Module, ours: nn.Module, channels: int, size: int) -> None:
-    """Prints the median time of torch's module and the median and range of the ratio of ours to it."""
+    """Print the median time of torch's module, and median and range of the ratio of ours to it."""
     pairs = [(seconds(theirs, channels, size), seconds(ours, channels, size)) for _ in range(REPEATS)]
     ratios = [mine / other for other, mine in pairs]
     print(
@@ -61,7 +61,7 @@ def row(what: str, theirs: nn.Module, ours: nn.Module, channels: int, size: int)
 
 
 def table() -> None:
-    """Prints a row for each shape."""
+    """Print a row for each shape."""
     torch.set_num_threads(1)
     for channels, filters, size in PRODUCTS:
         theirs, ours = (kind(channels, filters, 1, bias=False) for kind in (nn.Conv2d, Convolution))
@@ -71,7 +71,7 @@ def table() -> None:
 
 
 def main() -> None:
-    """Measures in a process that is set up like a worker."""
+    """Measure in a process configured like a worker."""
     print(f"torch {torch.__version__}, batch {BATCH}, {REPEATS} pairs; median (lowest to highest)", flush=True)
     apart(table, environment=WORKER)
 

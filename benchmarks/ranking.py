@@ -1,7 +1,7 @@
-"""How well `proxy` ranks networks of equal cost as CIFAR-10 does: draws the points, measures them, reports; docs/data.md shows it.
+"""How well `proxy` ranks networks of equal cost as CIFAR-10 does; results are in docs/data.md.
 
-The points and their accuracies are in benchmarks/ranking/points.csv. `draw` makes the points again, by price alone; `measure` trains
-them and fills the table; `report` prints what docs/data.md holds; `sheet` draws samples of proxy.
+`draw` draws the points by price and writes benchmarks/ranking/points.csv; `measure` trains them and fills in the table;
+`report` prints the tables of docs/data.md; `sheet` draws samples of `proxy`.
 """
 
 import argparse
@@ -33,40 +33,40 @@ STRATA = {
     "squeezenet": (32, (1_000_000, 2_000_000, 4_000_000)),
     "efficientnet": (16, (600_000, 1_100_000, 2_000_000)),
 }
-"""Points in a stratum, and the multiply-adds of each."""
+"""Points in each stratum, and the multiply-adds of the strata."""
 WIDTH = 0.02
-"""How far a point's multiply-adds may be from its stratum's, as a share."""
+"""Largest relative deviation of a point's multiply-adds from its stratum."""
 PRESET = "cifar"
 DRAWN = 400_000
 SEEDS = {"cifar10": (0, 1), "proxy": (0, 1, 2)}
-"""Two for the reference; on `proxy` as many as studies have by default."""
+"""Two for the reference; on `proxy`, the default of studies."""
 REFERENCE = Budget(epochs=4)
-"""The budget on CIFAR-10, which runs of the default budget on `proxy` should foretell."""
+"""Budget on CIFAR-10 whose ranking default runs on `proxy` should predict."""
 RESAMPLES = 1000
 BAR = 0.8
 CHANCE = 12.0
-"""Percent that guessing does not reach: of ten classes and 5,000 images, 10 with a deviation of 0.4."""
+"""Percent that guessing does not reach with ten classes and 5,000 images: mean 10, standard deviation 0.4."""
 
 
 def network(family: str, values: dict[str, Any]) -> Network:
-    """The network of a point."""
+    """Return the network of a point."""
     return find_space(family).point(PRESET, **values).expand()
 
 
 def read() -> pd.DataFrame:
-    """The table, with every digit."""
+    """Read the table with all digits."""
     return pd.read_csv(TABLE)
 
 
 def write(table: pd.DataFrame) -> None:
-    """Writes the table; whole numbers as such, also where a family does not have them."""
+    """Write the table; integers stay integers, also in columns that one family lacks."""
     table.convert_dtypes().to_csv(TABLE, index=False)
 
 
 def draw() -> pd.DataFrame:
-    """The points, one row each, drawn evenly from the family's ranges and kept where their price is right.
+    """Draw the points uniformly from the family's ranges and keep those with the right price, one row each.
 
-    A third of every stratum, by lot, is for tuning the generator. Points that the table has keep their accuracies.
+    A random third of every stratum is for tuning the generator. Points already in the table keep their accuracies.
     """
     rows = []
     for name, (each, centres) in STRATA.items():
@@ -86,12 +86,12 @@ def draw() -> pd.DataFrame:
 
 
 def column(data: str, spent: Budget, seed: int) -> str:
-    """The table's column of the accuracies on a data set."""
+    """Return the name of the column of accuracies on a data set."""
     return f"{data}_{spent.short}_{seed}"
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Trains the points on a data set, unless the ledger has their runs, and fills the table."""
+    """Train the points whose runs are not stored yet, and fill in the table."""
     table = read()
     dataset = find_source(arguments.data, arguments.data_dir).prepare()
     spent = arguments.budget or (REFERENCE if arguments.data == "cifar10" else Budget())
@@ -122,37 +122,37 @@ Stratum = dict[str, NDArray[np.float64]]
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation; NaN where one point was drawn over and over."""
+    """Return Spearman's rank correlation; NaN if a resample repeats a single point."""
     with np.errstate(invalid="ignore"):
         return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
 
 
 def kendall(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Kendall's tau-b."""
+    """Return Kendall's tau-b."""
     return float(stats.kendalltau(one, other).statistic)
 
 
 @dataclass(frozen=True)
 class Question:
-    """Pairs of columns to compare; where there are several, the mean over them."""
+    """Pairs of columns to compare; the result is the mean over them."""
 
     text: str
     pairs: tuple[tuple[str, str], ...]
 
     def within(self, strata: Sequence[Stratum], statistic: Statistic) -> list[float]:
-        """The correlation in each stratum."""
+        """Return the correlation in each stratum."""
         return [
             float(np.mean([statistic(stratum[one], stratum[other]) for one, other in self.pairs])) for stratum in strata
         ]
 
     def pooled(self, strata: Sequence[Stratum], statistic: Statistic) -> float:
-        """The mean over strata, weighted by the pairs of points in each."""
+        """Return the mean over strata, weighted by their numbers of pairs of points."""
         sizes = [len(stratum["macs"]) for stratum in strata]
         return float(np.average(self.within(strata, statistic), weights=[size * (size - 1) for size in sizes]))
 
 
 def singles(data: str) -> tuple[str, ...]:
-    """The columns of single seeds."""
+    """Return the columns of single seeds."""
     return tuple(f"{data}_{seed}" for seed in SEEDS[data])
 
 
@@ -171,7 +171,7 @@ SINGLES = singles("cifar10")
 
 
 def rivals(references: Sequence[str]) -> list[Question]:
-    """What costs alone reach."""
+    """Return the questions for rankings by cost alone."""
     said = "mean of two" if references == MEANS else "one seed"
     return [
         Question(f"{name} with CIFAR-10, {said}", tuple((cost, reference) for reference in references))
@@ -180,7 +180,7 @@ def rivals(references: Sequence[str]) -> list[Question]:
 
 
 def resampled(strata: Sequence[Stratum]) -> Iterator[list[Stratum]]:
-    """The points drawn again with replacement, as many from each stratum as it has."""
+    """Resample the points of each stratum with replacement."""
     rng = np.random.default_rng(0)
     for _ in range(RESAMPLES):
         chosen = [rng.integers(len(stratum["macs"]), size=len(stratum["macs"])) for stratum in strata]
@@ -190,7 +190,7 @@ def resampled(strata: Sequence[Stratum]) -> Iterator[list[Stratum]]:
 
 
 def report(reference: Budget, short: Budget) -> None:
-    """Prints the tables of docs/data.md, as far as the accuracies are there."""
+    """Print the tables of docs/data.md for the accuracies measured so far."""
     table = read()
     for data, spent in (("cifar10", reference), ("proxy", short)):
         for seed, name in zip(SEEDS[data], singles(data), strict=True):
@@ -214,7 +214,7 @@ def report(reference: Budget, short: Budget) -> None:
 
 
 def report_part(points: pd.DataFrame) -> None:
-    """Prints how well each ranker agrees with CIFAR-10, and whether the bar is met."""
+    """Print how well each ranker agrees with CIFAR-10, and whether it meets the bar."""
     measured = bool(points["proxy"].notna().all())
     ranked = ["macs", "params", "short_0", "short_1", *(column for data in SEEDS for column in (data, *singles(data)))]
     strata = [{key: part[key].to_numpy(float) for key in ranked} for _, part in points.groupby("stratum")]
@@ -239,7 +239,8 @@ def report_part(points: pd.DataFrame) -> None:
     if not measured:
         return
     single = CEILING.pooled(strata, spearman)
-    # Means of two agree better than single seeds, by Spearman and Brown's formula. The first comparison is not of likes, and favours proxy.
+    # The Spearman-Brown formula predicts the agreement of means of two. The first comparison mixes means with single
+    # seeds, which favours proxy.
     of_means = "the ceiling of means of two", 2 * single / (1 + single)
     of_seeds = "the ceiling of single seeds", single
     for question, references, (name, ceiling) in (
@@ -248,16 +249,17 @@ def report_part(points: pd.DataFrame) -> None:
         (SINGLE, SINGLES, of_seeds),
     ):
         low = lows[question, spearman]
-        rival = max(abs(cost.pooled(strata, spearman)) for cost in rivals(references))  # the fewest may rank best
+        # A negative correlation ranks just as well.
+        rival = max(abs(cost.pooled(strata, spearman)) for cost in rivals(references))
         verdict = "met" if low >= BAR * ceiling and low > rival else "missed"
         if lows[CEILING, spearman] <= 0:
-            verdict = "cannot be judged, as the interval of the ceiling holds 0"
+            verdict = "cannot be judged, since the interval of the ceiling contains 0"
         bar = f"{BAR} of {name}, {ceiling:.2f}, is {BAR * ceiling:.2f}; the better of MACs and params {rival:.2f}"
         print(f"\n{question.text}: lower bound {low:.2f}; {bar}: {verdict}")
 
 
 def sheet(file: Path) -> None:
-    """Draws sixteen images of each class of proxy, one class a row."""
+    """Draw sixteen images of each class of `proxy`, one class in each row."""
     images, labels = make_block(make_pictures(), 0)
     rows = [np.concatenate(list(images[labels == number][:16]), axis=1) for number in range(len(CLASSES))]
     drawn = Image.fromarray(np.concatenate(rows))
@@ -265,7 +267,7 @@ def sheet(file: Path) -> None:
 
 
 def main() -> None:
-    """Reads the command."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("draw")

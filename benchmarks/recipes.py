@@ -1,10 +1,10 @@
-"""Which recipe ranks best for its time: short runs of a certificate's points, in several recipes, against its long runs.
+"""Which recipe ranks best for its time: short runs of a certificate's points in several recipes, against its long runs.
 
     python benchmarks/recipes.py --data cifar10 --data-dir DIR --storage explorer.db
 
-needs what `explorer certify squeezenet --data cifar10` has stored. Each recipe trains the same points with the same seeds; a run
-counts as its agreement (Kendall's tau) with the long runs of the other seeds. Differences from the recipe in use are of the same
-points, so their intervals come from drawing points again, paired. Seconds are those of the training runs alone.
+Needs the stored runs of `explorer certify squeezenet --data cifar10`. Each recipe trains the same points with the same
+seeds and is scored by its agreement (Kendall's tau) with the long runs of the other seeds. Intervals of differences
+from the recipe in use are paired bootstraps over points. Seconds are those of the training runs alone.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from explorer.analysis.ranks import Pairing
 from explorer.certification.making import certificate_study
 from explorer.certification.model import FACTORS
-from explorer.certification.statistics import Pairing, Scores, crossed_pairs, tau_difference
+from explorer.certification.statistics import Scores, crossed_pairs, tau_difference
 from explorer.data import Dataset, find_source
 from explorer.storage.ledger import Ledger
 from explorer.study.plan import plan
@@ -28,9 +29,9 @@ from explorer.training.run import Run
 
 Settings = dict[str, Any]
 RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and of the budget
-    "in use: trunk, then a fall over the last quarter": ({}, {}),
+    "in use: constant rate, linear fall over the last quarter": ({}, {}),
     "linear fall after the warm-up": ({"decay_share": 1.0}, {}),
-    "fall over the last half": ({"decay_share": 0.5}, {}),
+    "linear fall over the last half": ({"decay_share": 0.5}, {}),
     "no label smoothing": ({"label_smoothing": 0.0}, {}),
     "batches of 64, fewer images": ({"batch_size": 64, "learning_rate": 0.085}, {"images": 8_500}),
     "batches of 256, more images": ({"batch_size": 256, "learning_rate": 0.17}, {"images": 11_000}),
@@ -41,7 +42,7 @@ RECIPES: dict[str, tuple[Settings, Settings]] = {  # changes of the recipe and o
 
 
 def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Dataset) -> tuple[Scores, float]:
-    """Accuracies by seed and point, and the mean seconds of a run; what is not stored is trained."""
+    """Train missing runs; return accuracies by seed and point, and the mean seconds of a run."""
     known = ledger.runs.results([run.key for run in runs.values()])
     missing = [(run,) for run in runs.values() if run.key not in known]
     with ledger.writing():
@@ -57,7 +58,7 @@ def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Datas
 
 
 def main() -> None:
-    """Prints a table in Markdown."""
+    """Print a Markdown table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--space", default="squeezenet")
     parser.add_argument("--data", default="cifar10")

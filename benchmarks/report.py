@@ -1,7 +1,7 @@
-"""How long a report takes to make, how much memory and how large a page it needs, and how fast the page answers in a browser.
+"""Time and memory to make a report, the size of its page, and how fast it responds in a browser.
 
-Two studies of synthetic runs in a storage of their own: 24 runs (8 points, 3 seeds), and 10,000 points with two seeds each. Times are of the
-whole command `python -m explorer report`, with the imports. Alone on the machine:
+Two studies of synthetic runs: 24 runs (8 points, 3 seeds), and 10,000 points with two seeds each. Times are of the
+whole command `python -m explorer report`, imports included. Run it with nothing else on the machine:
 
     python benchmarks/report.py
 """
@@ -31,7 +31,7 @@ EPOCHS = 2
 
 
 def large() -> Study:
-    """10,000 points: ten values for each of four metaparameters."""
+    """Return a study of 10,000 points: ten values for each of four metaparameters."""
     vary = {
         "base_e": list(range(8, 48, 4)),
         "incr_e": list(range(2, 42, 4)),
@@ -39,11 +39,12 @@ def large() -> Study:
         "pct3x3": [round(0.09 * step, 2) for step in range(1, 11)],
     }
     base = load_study("squeezenet_grid")
-    return base.model_copy(update={"name": "large", "vary": vary, "claims": [], "seeds": 2})
+    form = base.form.model_copy(update={"vary": vary})
+    return base.model_copy(update={"name": "large", "form": form, "claims": [], "seeds": 2})
 
 
 def store(study: Study, storage: Path) -> None:
-    """Writes the study with all its runs done; accuracy rises with the logarithm of the multiply-adds."""
+    """Store the study with all runs done; accuracy rises with the logarithm of the multiply-adds."""
     points = plan(study, 10)
     ledger = Ledger(storage, create=True)
     trained = [point for point in points if point.state == "planned"]
@@ -91,7 +92,7 @@ def _rows(study: Study, point: Point, keys: dict[tuple[int, int], str]) -> list[
 
 
 def make(name: str, storage: Path, reports: Path) -> tuple[float, int, Path]:
-    """Makes a report by the command; seconds, peak resident bytes of its process, and the page."""
+    """Make a report from the command line; return seconds, peak resident bytes and the page."""
     code = (
         "import resource, runpy, sys\n"
         "sys.argv[0] = 'explorer'\n"
@@ -102,12 +103,13 @@ def make(name: str, storage: Path, reports: Path) -> tuple[float, int, Path]:
     )
     arguments = ["report", name, "--storage", str(storage), "--reports", str(reports)]
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)  # noqa: S603
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     return time.perf_counter() - started, int(done.stderr.split()[-1]), reports / name / "report.html"
 
 
 def browse(page_file: Path) -> dict[str, float]:
-    """Seconds until the page is loaded, and until it has answered a hover, a choice of a point, a frame, a sort and another axis."""
+    """Return the seconds to load the page, and to respond to a hover, a click, a frame, a sort and another axis."""
     from playwright.sync_api import sync_playwright
 
     found = {}
@@ -146,7 +148,7 @@ def browse(page_file: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints a line of JSON for each study."""
+    """Print a line of JSON for each study."""
     with tempfile.TemporaryDirectory() as folder:
         for study in (load_study("squeeze_ratio"), large()):
             storage = Path(folder) / f"{study.name}.db"
@@ -156,7 +158,7 @@ def main() -> None:
                 "page_bytes": page.stat().st_size,
                 "all_bytes": sum(file.stat().st_size for file in page.parent.rglob("*.*")),
             }
-            found = {"study": study.name, "points": study.grid_size, "seeds": study.seeds, "seconds": round(seconds, 2)}
+            found = {"study": study.name, "points": study.form.size, "seeds": study.seeds, "seconds": round(seconds, 2)}
             found |= {"peak_mib": peak >> 20, **sizes}
             found |= {name: round(value, 2) for name, value in browse(page).items()}
             print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""Times commands that should answer at once, as whole processes; prints median and range, and the ratio to bare Python."""
+"""Time commands that should respond at once, as whole processes: median, range and the ratio to bare Python."""
 
 import statistics
 import subprocess
@@ -14,14 +14,14 @@ COMMANDS = {
 
 
 def seconds(arguments: list[str]) -> float:
-    """Wall time of one process."""
+    """Return the wall time of one process."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Runs the commands in turn, so that a drift of the machine's speed meets all of them."""
+    """Run the commands alternately, so that drifts of the machine's speed affect all of them."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for arguments in COMMANDS.values():
         seconds(arguments)
@@ -31,9 +31,8 @@ def main() -> None:
     bare = statistics.median(times["python -c pass"])
     for name, found in times.items():
         middle = statistics.median(found)
-        print(
-            f"{name:30} {middle:.3f} s ({min(found):.3f} to {max(found):.3f}, n = {RUNS}), {middle / bare:.1f} times bare"
-        )
+        extremes = f"{min(found):.3f} to {max(found):.3f}"
+        print(f"{name:30} {middle:.3f} s ({extremes}, n = {RUNS}), {middle / bare:.1f} times bare")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Training images a second, validation included, of a plain training loop, of our trainer on one core, and of our engine on all cores.
+"""Training images a second, validation included: a plain loop, our trainer on one core, and our engine on all cores.
 
-The plain loop is what one would write: a network in plain torch (`plain_networks.py`), PIL images, a data set class, a DataLoader with
-two workers, float32 in torch's default layout, all validation images after every epoch, one network after another. A second,
-stricter ratio has the same loop train our own module. All train the same networks with the same recipe on the same images; they take
-turns, so that a drift of the machine's speed meets them alike. Other work beside it slows the plain loop's threads, which
-wait for each other, more than ours. `--data cifar10 --data-dir DIR` takes real images.
+The plain loop is what one would write: a network in plain torch (`plain_networks.py`), PIL images, a data set class, a
+DataLoader with two workers, float32 in torch's default layout, all validation images after every epoch, one network
+after another. A second, stricter ratio trains our own module in the same loop. All train the same networks with the
+same recipe on the same images, alternately, so that drifts of the machine's speed affect all. Other load slows the
+threads of the plain loop, which wait for each other, more than ours. `--data cifar10 --data-dir DIR` uses real images.
 """
 
 import argparse
@@ -48,7 +48,7 @@ NETWORKS = [
 ]
 REPEATS = 3
 IMAGES = Budget().images
-WARM_UP = Budget(images=256, epochs=1, validation=500)  # before what is timed; the engine's first runs are not timed
+WARM_UP = Budget(images=256, epochs=1, validation=500)  # not timed, and neither are the engine's first runs
 RECIPE = Recipe()
 SPAWN = "distributed.nanny.pre-spawn-environ."
 WORKER = {name.removeprefix(SPAWN): str(value) for name, value in SETTINGS.items() if name.startswith(SPAWN)}
@@ -57,7 +57,7 @@ CORES = cores()
 
 
 class Images(TorchDataset[tuple[Tensor, int]]):
-    """Some images of a data set as PIL images, augmented and normalised one by one."""
+    """Images of a data set as PIL images, augmented and normalised one by one."""
 
     def __init__(self, dataset: Dataset, places: Iterable[int], size: int, *, augmented: bool) -> None:
         self.items = [(Image.fromarray(dataset.images[place]), int(dataset.labels[place])) for place in places]
@@ -82,7 +82,7 @@ class Images(TorchDataset[tuple[Tensor, int]]):
 
 
 def both(point: Space, dataset: Dataset, budget: Budget) -> tuple[float, float]:
-    """The plain loop's training images a second, with the plain network of the design point and with our module."""
+    """Return images a second of the plain loop with the plain network of a design point and with our module."""
     network = point.expand()
     size = network.input.size
     theirs = ours = 0.0
@@ -93,12 +93,11 @@ def both(point: Space, dataset: Dataset, budget: Budget) -> tuple[float, float]:
 
 
 def plain(model: nn.Module, size: int, dataset: Dataset, budget: Budget) -> float:
-    """Trains a network as most people would; returns training images a second."""
+    """Train a network as most people would and return training images a second."""
     split = dataset.split()
     training = Images(dataset, split.train[: budget.images].tolist(), size, augmented=True)
     validation = Images(dataset, split.validation[: budget.validation].tolist(), size, augmented=False)
-    # Forked, as loaders are in a script that one starts oneself. This process was spawned, and its loaders would be as well:
-    # they would import torch again at every epoch.
+    # Forked, as in an ordinary script. This process was spawned, and spawned loaders would import torch in every epoch.
     loader = partial(DataLoader, num_workers=2, multiprocessing_context="fork")
     batches = loader(training, RECIPE.batch_size, shuffle=True, drop_last=True)
     total = budget.epochs * len(batches) * RECIPE.batch_size
@@ -125,17 +124,17 @@ def plain(model: nn.Module, size: int, dataset: Dataset, budget: Budget) -> floa
 
 
 def single(network: Network, dataset: Dataset, budget: Budget) -> float:
-    """Our trainer on one core: training images a second."""
+    """Return training images a second of our trainer on one core."""
     torch.set_num_threads(1)
     measure(network, dataset, RECIPE, WARM_UP, seed=0)
     return _trained(budget) / measure(network, dataset, RECIPE, budget, seed=0).seconds
 
 
 def engine(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, float, float]:
-    """Our engine on all cores.
+    """Measure our engine on all cores.
 
-    Training images a second from when every core has ended a run to the end; seconds from the call to the first run's
-    beginning; the largest peak memory of a worker in bytes.
+    Returns training images a second from when every core has finished a run to the end, seconds from the call to the
+    start of the first run, and the largest peak memory of a worker in bytes.
     """
     runs = [(Run(network, dataset.fingerprint, RECIPE, budget, seed, numerics()),) for seed in range(3 * CORES)]
     begun = time.perf_counter()
@@ -148,7 +147,7 @@ def engine(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, f
 
 
 def peak() -> float:
-    """Multiply-adds a second of one core in a large bfloat16 convolution, the best of 20."""
+    """Return the multiply-adds a second of one core in a large bfloat16 convolution, the best of 20."""
     torch.set_num_threads(1)
     conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
     images = torch.randn(32, 256, 32, 32).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
@@ -162,7 +161,7 @@ def peak() -> float:
 
 
 def apart(work: Callable[..., T], *arguments: object, environment: dict[str, str] | None = None) -> T:
-    """What `work` returns in a process of its own, with this environment beside what is there."""
+    """Run `work` in its own process with extra environment variables and return its result."""
     os.environ.update(environment or {})
     try:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
@@ -173,7 +172,7 @@ def apart(work: Callable[..., T], *arguments: object, environment: dict[str, str
 
 
 def _trained(budget: Budget) -> int:
-    """Images that a run trains on: whole batches."""
+    """Return the images that a run trains on, in whole batches."""
     return budget.epochs * (budget.images // RECIPE.batch_size) * RECIPE.batch_size
 
 
@@ -183,22 +182,23 @@ def _ratio(pairs: Iterable[tuple[float, float]]) -> str:
 
 
 def main() -> None:
-    """Prints a row for each network: medians, with the ranges of the ratios."""
+    """Print a row for each network: medians, and ranges of the ratios."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="proxy")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--images", type=int, default=IMAGES, help="training images; half as many are validated on")
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images; half as many validation images")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     options = parser.parse_args()
     budget = Budget(images=options.images, epochs=2, validation=options.images // 2)
     dataset = find_source(options.data, options.data_dir).prepare()
     load = load_average()
     if load and load > BUSY:
-        print(f"warning: this machine is busy (load average {load:.2f} a core): the plain loop comes out too slow")
+        print(f"warning: this machine is busy (load average {load:.2f} a core): it slows the plain loop most")
     most = apart(peak)
     print(
-        f"torch {torch.__version__}, {CORES} cores, {options.data}, {budget.epochs} epochs of {budget.images:,} images, "
-        f"n = {options.repeats}; median (lowest to highest); images a second"
+        f"torch {torch.__version__}, {CORES} cores, {options.data}, "
+        f"{budget.epochs} epochs of {budget.images:,} images, n = {options.repeats}; "
+        "median (lowest to highest); images a second"
     )
     print(f"a large bfloat16 convolution: {2 * most / 1e9:,.0f} GFLOP/s a core")
     starts, memories = [], []
@@ -217,8 +217,9 @@ def main() -> None:
         share = 3 * network.cost.macs * one / most
         what = ", ".join(f"{key} {value:g}" for key, value in metaparameters.items())
         print(
-            f"{space:12} {what:19} plain {theirs:6,.0f}, with our module {module:6,.0f}, one core {one:6,.0f} ({share:.0%} of its "
-            f"peak), engine {every:6,.0f}; engine / plain {_ratio((row[3], row[0]) for row in rows)}, "
+            f"{space:12} {what:19} plain {theirs:6,.0f}, with our module {module:6,.0f}, "
+            f"one core {one:6,.0f} ({share:.0%} of its peak), engine {every:6,.0f}; "
+            f"engine / plain {_ratio((row[3], row[0]) for row in rows)}, "
             f"with our module {_ratio((row[3], row[1]) for row in rows)}"
         )
     print(f"the engine's start: {statistics.median(starts):.1f} s ({min(starts):.1f} to {max(starts):.1f})")

@@ -27,7 +27,7 @@ def test_describe_is_table_1_of_the_paper(capsys):
 
 def test_describe_says_what_the_space_has_to_say(capsys):
     _, out, _ = run(capsys, "describe", "efficientnet", "preset=cifar", "phi=1")
-    assert "alpha * beta^2 * gamma^2 = 1.92; FLOPs over the base network's: nominal 1.92, actual" in out
+    assert "alpha * beta^2 * gamma^2 = 1.92; FLOPs relative to the base network: nominal 1.92, actual" in out
 
 
 def test_describe_takes_metaparameters_of_every_kind(capsys):

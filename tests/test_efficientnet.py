@@ -1,4 +1,4 @@
-"""EfficientNet against its released rules and published figures; what every space must keep is in test_spaces.py."""
+"""EfficientNet against its released rules and published figures."""
 
 import math
 
@@ -27,7 +27,7 @@ REPEATS = {
 
 
 def released_round_filters(filters, multiplier, divisor=8):
-    """As the released code has it, written out again from its description."""
+    """The rule of the released code, written again from its description."""
     exact = filters * multiplier
     nearest = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * exact else nearest
@@ -38,7 +38,7 @@ def stage_channels(network):
 
 
 @pytest.mark.parametrize("preset", PAPER_FLOPS)
-def test_flops_are_the_paper_s(preset):
+def test_flops_match_the_paper(preset):
     macs = EFFICIENTNET.point(preset).expand().cost.macs
     assert macs / 1e9 == pytest.approx(PAPER_FLOPS[preset], rel=0.05)
 
@@ -111,7 +111,7 @@ def test_powers_of_phi():
     ("preset", "exponents"),
     [("b1", "0.52 0.00 0.49"), ("b3", "1.85 1.91 2.09"), ("b7", "6.21 7.27 7.05")],
 )
-def test_released_scalings_are_no_powers_of_one_phi(preset, exponents):
+def test_released_scalings_are_not_powers_of_one_phi(preset, exponents):
     point = EFFICIENTNET.point(preset)
     (scaling, ratio) = point.notes(point.expand().cost)
     depth, width, resolution = exponents.split()
@@ -122,7 +122,7 @@ def test_released_scalings_are_no_powers_of_one_phi(preset, exponents):
     assert "alpha * beta^2 * gamma^2 = 1.92" in ratio
 
 
-def test_a_point_of_one_phi_is_said_to_be_one():
+def test_notes_recognise_a_single_phi():
     point = EFFICIENTNET.point("cifar", phi=1.5)
     scaling, ratio = point.notes(point.expand().cost)
     assert "no single phi" not in scaling
@@ -137,7 +137,7 @@ def test_a_whole_power_is_not_rounded_up_to_another_layer(parts):
     assert scaled.expand().digest == EFFICIENTNET.point("b0", depth=2.0).expand().digest
 
 
-def test_what_the_scaling_asks_for_and_what_is_realised():
+def test_nominal_and_actual_ratios():
     point = EFFICIENTNET.point("cifar", phi=1.0, alpha=2.0, beta=1.0, gamma=1.0)
     derived = point.derive(point.expand().cost)
     base = EFFICIENTNET.point("cifar").expand().cost
@@ -170,9 +170,9 @@ def test_108_triples_on_a_grid_are_65_networks_at_32_pixels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha": 1.2, "depth": 2.0}, "alpha has no effect: depth = 2.0 stands in place of alpha ** phi"),
-        ({"gamma": 1.2, "resolution": 32}, "gamma has no effect: resolution = 32 stands in place of gamma ** phi"),
-        ({"preset": "b3", "phi": 1.0}, "phi has no effect: depth, width and resolution stand in place of its powers"),
+        ({"alpha": 1.2, "depth": 2.0}, "alpha has no effect: depth = 2.0 replaces alpha ** phi"),
+        ({"gamma": 1.2, "resolution": 32}, "gamma has no effect: resolution = 32 replaces gamma ** phi"),
+        ({"preset": "b3", "phi": 1.0}, "phi has no effect: depth, width and resolution replace its powers"),
         ({"depth": -1.0}, "depth = -1.0: should be greater than 0"),
         ({"stages": [[3, 1, 1, 16, 1]]}, "stages.0.5 = 3-1-1-16-1: field required"),
         ({"stages": [[4, 1, 1, 16, 1, 0.25]]}, "stages.0.0 = 4: the kernel should be odd"),
@@ -194,7 +194,7 @@ def test_an_absurd_network_is_infeasible():
 
 
 @pytest.mark.parametrize("axis", ["alpha", "beta", "gamma"])
-def test_powers_without_measure_are_infeasible_and_do_not_overflow(axis):
+def test_huge_powers_are_infeasible_and_do_not_overflow(axis):
     factors = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0, axis: 8.0}
     with pytest.raises(Infeasible, match="more than 100 times the base network"):
         EFFICIENTNET.point("cifar", phi=20.0, **factors).expand()
@@ -206,7 +206,7 @@ def test_powers_without_measure_are_infeasible_and_do_not_overflow(axis):
     assert frame.loc[feasible, axis].max() < 100 ** (1 / 20) + 0.04
 
 
-def test_ranges_vary_what_is_given_the_other_way():
+def test_ranges_follow_the_way_the_scaling_is_given():
     assert EFFICIENTNET.point("cifar").ranges().keys() == {"depth", "width", "resolution"}
     assert EFFICIENTNET.point("cifar", phi=1.0).ranges().keys() == {"alpha", "beta", "gamma"}
     assert EFFICIENTNET.point("cifar", alpha=1.3, width=2.0).ranges().keys() == {"phi", "gamma"}
@@ -218,7 +218,7 @@ def test_stages_are_data():
     assert Stage(3, 2, 4, 16, 2, 0.25).repeats == 2
 
 
-def test_b7_expands_and_is_priced_within_whole_numbers():
+def test_the_macs_of_b7_are_an_integer_below_2_to_the_63():
     cost = EFFICIENTNET.point("b7").expand().cost
     assert isinstance(cost.macs, int)
     assert math.log2(cost.macs) < 63

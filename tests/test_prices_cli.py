@@ -142,7 +142,7 @@ def test_fit_shows_the_share_of_each_limit(capsys):
         ("price squeezenet --columns parms", "unknown quantity in --columns 'parms'; did you mean 'params'?"),
         ("price squeezenet --simplex", "--simplex: squeezenet has no metaparameters whose product is held"),
         ("price squeezenet --steps 4", "--steps 4: goes with --simplex"),
-        ("price efficientnet --simplex", "alpha, beta, gamma change nothing here"),
+        ("price efficientnet --simplex", "alpha, beta, gamma have no effect"),
         ("price efficientnet --simplex alpha=1.2", "alpha = 1.2: --simplex gives alpha its values"),
         ("price squeezenet --infeasible --sort params", "leave out --pareto and --sort"),
         ("price squeezenet --out points.txt", "points.txt: the name of the file should end in .parquet or .csv"),

@@ -205,7 +205,7 @@ def test_a_lattice_goes_with_other_ranges():
     assert found.size == 15 * 2
     block = next(found.blocks())
     assert len(block["alpha"]) == len(block["phi"]) == 30
-    with pytest.raises(ExplorerError, match="alpha, beta, gamma change nothing here"):
+    with pytest.raises(ExplorerError, match="alpha, beta, gamma have no effect"):
         enumeration(EFFICIENTNET, None, {}, simplex=axis)
 
 

@@ -19,7 +19,7 @@ def test_a_lattice_of_five_steps_has_the_21_points():
 
 
 @given(st.integers(1, 40), st.integers(1, 4))
-def test_lattices_are_complete_and_without_twins(steps, count):
+def test_lattices_are_complete_and_without_duplicates(steps, count):
     shares = Simplex({str(place): 1 for place in range(count)}, {}, "phi").lattice(steps)
     assert len(shares) == math.comb(steps + count - 1, count - 1)
     assert len(set(map(tuple, shares.tolist()))) == len(shares)
@@ -28,7 +28,7 @@ def test_lattices_are_complete_and_without_twins(steps, count):
 
 
 @given(st.integers(0, 1000), st.floats(1.1, 16))
-def test_the_product_is_held(seed, ratio):
+def test_the_product_is_exact(seed, ratio):
     shares = COMPOUND.draw(50, np.random.default_rng(seed))
     factors = COMPOUND.factors(shares, ratio)
     assert np.allclose(factors["alpha"] * factors["beta"] ** 2 * factors["gamma"] ** 2, ratio, rtol=1e-13)

@@ -1,4 +1,4 @@
-"""What every design space must keep. A space put into explorer/spaces/ is tested here without being named."""
+"""Contract tests for every design space; a new file in explorer/spaces/ is tested automatically."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ def choices(space):
 
 
 def some_metaparameters(space, rng):
-    """As many of the metaparameters as may be given together, for one may stand in place of another."""
+    """Metaparameters in random order, as many as can be set together; some replace others."""
     names = []
     for name in rng.permutation(list(space.model_fields)).tolist():
         try:
@@ -58,7 +58,7 @@ def random_points(space, count, seed=0):
 
 
 def random_columns(space, count, seed=0):
-    """Columns of so many design points over all metaparameters at once."""
+    """Columns of `count` design points drawn over all metaparameters at once."""
     rng = np.random.default_rng(seed)
     return {
         name: [choices(space)[name][place] for place in rng.integers(len(choices(space)[name]), size=count)]
@@ -67,7 +67,7 @@ def random_columns(space, count, seed=0):
 
 
 @pytest.mark.parametrize(("space", "anchor"), ANCHORS, ids=lambda value: getattr(value, "name", None))
-def test_published_networks_are_met_exactly(space, anchor):
+def test_published_counts_are_exact(space, anchor):
     cost = space.point(anchor.preset, **anchor.metaparameters).expand().cost
     assert cost.params == anchor.params, anchor.source
     if anchor.macs is not None:
@@ -100,18 +100,18 @@ def check_against_fvcore(space, count, seed):
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_cost_is_what_fvcore_and_torch_count(space):
+def test_cost_matches_fvcore_and_torch(space):
     check_against_fvcore(space, 8, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
-def test_cost_is_what_fvcore_and_torch_count_on_many_points(space):
+def test_cost_matches_fvcore_and_torch_on_many_points(space):
     check_against_fvcore(space, 200, seed=2)
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_output_shapes_are_the_module_s(space):
+def test_output_shapes_match_the_module(space):
     for values, network in random_points(space, 4, seed=3):
         seen: list[tuple[int, ...]] = []
         module = network.build().eval()
@@ -126,7 +126,7 @@ def test_output_shapes_are_the_module_s(space):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("space", SPACES)
-def test_arrays_price_what_single_points_cost(space, seed):
+def test_arrays_cost_the_same_as_single_points(space, seed):
     columns = random_columns(space, 150, seed)
     frame = price(space.name, **columns)
     for place in range(150):
@@ -154,7 +154,7 @@ NO_COST = Cost()
 
 @dataclass(frozen=True)
 class Miscounted(Conv):
-    """A convolution whose cost drifted from its module."""
+    """A convolution whose cost does not match its module."""
 
     more: Cost = NO_COST
 
@@ -194,7 +194,7 @@ def test_many_structures_in_one_call():
     assert price("squeezenet", dropout=np.linspace(0, 0.9, 3000))["params"].eq(1_248_424).all()
 
 
-def test_an_operator_that_nobody_counts_is_an_error():
+def test_an_uncounted_operator_is_an_error():
     class Odd(torch.nn.Module):
         def forward(self, images):
             return images.cumsum(dim=1)
@@ -222,7 +222,7 @@ def test_mistakes_are_named(settings, message):
     assert str(error.value) == message
 
 
-def test_columns_are_held_to_the_rules():
+def test_columns_are_validated():
     with pytest.raises(ExplorerError, match=r"squeeze_ratio = 1\.5: should be less than or equal to 1"):
         price("squeezenet", squeeze_ratio=[0.5, 1.5, 0.25])
     with pytest.raises(ExplorerError, match=r"base_e = 0: should be greater than or equal to 1"):

@@ -1,4 +1,4 @@
-"""SqueezeNet against the figures of its paper and of measurements made with other code."""
+"""SqueezeNet against its paper and against counts made with other code."""
 
 import csv
 
@@ -125,7 +125,7 @@ def test_widths_follow_the_formula():
     assert widths == [10, 10, 10, 13, 13, 13, 16, 16]
 
 
-def test_bypasses_stand_where_figure_2_has_them():
+def test_bypasses_are_where_figure_2_has_them():
     def bypassed(kind):
         rows = dict(SqueezeNet.point(bypass=kind).expand().rows())
         sums = {name: node for name, node in rows.items() if " + " in node.layer.notation}
@@ -141,12 +141,12 @@ def test_bypasses_stand_where_figure_2_has_them():
     }
 
 
-def test_delaying_the_pools_costs_macs_and_no_params():
+def test_delaying_the_pools_costs_macs_but_no_params():
     early, late = (SqueezeNet.point("cifar", pools=pools).expand().cost for pools in ((1, 2, 3), (1, 6, 9)))
     assert early.params == late.params
     assert early.macs < late.macs
 
 
-def test_a_pool_behind_the_last_fire_module_is_infeasible():
+def test_a_pool_after_the_last_fire_module_is_infeasible():
     with pytest.raises(Infeasible, match="pools: a pool after layer 10, but the last fire module is layer 9"):
         SqueezeNet.point(pools=(1, 10)).expand()

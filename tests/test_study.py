@@ -154,7 +154,7 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
     [
         ("", "nothing varies: one of the tables vary, points, simplex is required"),
         ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "points and simplex cannot stand together"),
-        ("[simplex]\nsteps = 5\n", "alpha, beta, gamma change nothing here; give phi = 1.0, or another power"),
+        ("[simplex]\nsteps = 5\n", "alpha, beta, gamma have no effect; set phi = 1.0 or another power"),
         ("[[points]]\n", "points: point 1 is empty"),
         ("[[points]]\nphi = 1.0\n[[points]]\nphi = 1.0\n", "points: point 2 stands there twice"),
         ("[[points]]\nserie = 'a'\nphi = 1.0\n", "'serie'; did you mean 'series'?"),

@@ -1,4 +1,4 @@
-"""The design spaces, one file each, and `space.py`, which says what a design space is; a file put here is found automatically."""
+"""The design spaces, one file each; a new file in this folder is found automatically."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ if TYPE_CHECKING:
 
 
 def all_spaces() -> dict[str, type[Space]]:
-    """Every space by name, in alphabetical order."""
+    """Return every space by name, in alphabetical order."""
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    spaces = [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Space)
-        and value is not Space
-        and value.__module__ == module.__name__
+    classes = [
+        value for module in modules for value in vars(module).values() if isinstance(value, type) and value is not Space
     ]
-    return {space.name: space for space in sorted(spaces, key=lambda space: space.name)}
+    spaces = {value.name: value for value in classes if issubclass(value, Space)}
+    return dict(sorted(spaces.items()))
 
 
 def find_space(name: str) -> type[Space]:
-    """The space of that name; an unknown name is an error that says the nearest."""
+    """Return the space of this name; the error for an unknown name suggests the nearest one."""
     spaces = all_spaces()
     if name not in spaces:
         raise unknown("space", name, spaces)

@@ -1,7 +1,6 @@
-"""Factors whose product is held: alpha * beta ** 2 * gamma ** 2 = 2 is a triangle, and points on it are exact.
+"""Scaling factors with a fixed product: the points with alpha * beta ** 2 * gamma ** 2 = 2 form a triangle.
 
-With shares a + b + ... = 1, a factor is ratio ** (share / exponent), and the product of the factors raised to their
-exponents is the ratio.
+Shares a + b + ... = 1 give the factors ratio ** (share / exponent), whose product, with the exponents, is the ratio.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ SHARE = "share_"
 
 @dataclass(frozen=True)
 class Simplex:
-    """The factors by name, each with its exponent in the product and what it scales.
+    """The factors: the exponent of each in the product, and what each scales.
 
-    `coefficient` names the metaparameter whose power of the factors is taken.
+    `coefficient` is the metaparameter that all factors are raised to.
     """
 
     exponents: Mapping[str, int]
@@ -39,7 +38,7 @@ class Simplex:
 
     @staticmethod
     def total(ratio: float) -> str:
-        """What is shared, in words: `the doubling`, `the factor of 3`."""
+        """Return the ratio in words: `the doubling`, `the factor of 3`."""
         return "the doubling" if math.isclose(ratio, 2, rel_tol=1e-6) else f"the factor of {ratio:.3g}"
 
     @property
@@ -48,41 +47,38 @@ class Simplex:
         return [SHARE + self.meanings[key] for key in self.exponents]
 
     def product(self, factors: Mapping[str, Float]) -> Float:
-        """The product of the factors to their exponents."""
+        """Multiply the factors, each raised to its exponent."""
         return math.prod(factors[key] ** exponent for key, exponent in self.exponents.items())
 
     def lattice(self, steps: int) -> NDArray[np.float64]:
-        """All shares in whole multiples of 1 / `steps`, (points, factors): 21 points for three factors and 5 steps."""
+        """Return all shares that are multiples of 1 / `steps`, (points, factors); 21 points for 3 factors, 5 steps."""
         count = len(self.exponents)
-        # Stars and bars: the bars between `steps` stars cut them into one part for each factor.
+        # Stars and bars: the bars cut `steps` stars into one part per factor.
         bars = np.array(list(combinations(range(steps + count - 1), count - 1)))
         ends = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, steps + count - 1)))
         return (np.diff(ends, axis=1) - 1)[::-1] / steps
 
     def lattice_size(self, steps: int) -> int:
-        """How many points such a lattice has, without making it."""
+        """Count the lattice's points without building it."""
         return math.comb(steps + len(self.exponents) - 1, len(self.exponents) - 1)
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Shares drawn evenly from the whole simplex, (count, factors)."""
+        """Draw shares uniformly from the simplex, (count, factors)."""
         return rng.dirichlet(np.ones(len(self.exponents)), count)
 
     def factors(self, shares: NDArray[np.float64], ratio: float) -> dict[str, NDArray[np.float64]]:
-        """The factors of those shares, whose product is the ratio."""
-        return {
-            key: ratio ** (column / power)
-            for (key, power), column in zip(self.exponents.items(), shares.T, strict=True)
-        }
+        """Return the factors with these shares in the ratio; `shares` is (points, factors)."""
+        powers = zip(self.exponents.items(), shares.T, strict=True)
+        return {key: ratio ** (column / power) for (key, power), column in powers}
 
     def shares(self, factors: Mapping[str, Float]) -> NDArray[np.float64]:
-        """The share of each factor in the logarithm of the product, (factors, ...); NaN if the product is 1."""
+        """Return each factor's share in the logarithm of the product, (factors, ...); NaN where the product is 1."""
         logs = np.array([exponent * np.log(factors[key]) for key, exponent in self.exponents.items()], dtype=float)
         with np.errstate(invalid="ignore"):
             shares: NDArray[np.float64] = logs / logs.sum(axis=0)
         return shares
 
     def share_columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """The shares by `share_names`, from the columns of the factors."""
-        # The factors may be numbers, or arrays with an entry for each point.
+        """Return the shares by `share_names`, from the factors: numbers, or arrays with one value per point."""
         factors: dict[str, Any] = {key: np.asarray(columns[key], dtype=float) for key in self.exponents}
         return dict(zip(self.share_names, self.shares(factors), strict=True))

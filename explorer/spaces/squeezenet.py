@@ -1,9 +1,8 @@
-"""SqueezeNet (Iandola et al. 2016, arXiv:1602.07360), regenerated from its metaparameters (section 5.1 of the paper).
+"""SqueezeNet (Iandola et al. 2016, arXiv:1602.07360), generated from its metaparameters (section 5.1 of the paper).
 
-Fire module i, counted from 0, has e_i = base_e + incr_e * floor(i / freq) expand filters, of which pct3x3 * e_i are 3x3
-and the others 1x1, behind squeeze_ratio * e_i squeeze filters. Products are rounded to the nearest whole number, halves to
-the even one (the paper gives no rule); there is at least one squeeze filter, and a side of the expand layer without filters
-is left out.
+Fire module i, counted from 0, has e_i = base_e + incr_e * floor(i / freq) expand filters, pct3x3 * e_i of them 3x3 and
+the rest 1x1, and squeeze_ratio * e_i squeeze filters. Products are rounded to the nearest integer, halves to even (the
+paper gives no rule). There is at least one squeeze filter; an expand side without filters is left out.
 """
 
 from __future__ import annotations
@@ -16,46 +15,43 @@ from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, maximum, nearest, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Residual, chain, concat
-from explorer.spaces.space import Anchor, Space
+from explorer.spaces.space import Anchor, Classes, Rate, Space
 
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
-Share = Annotated[Float, Field(ge=0, le=1)]
 
 
 class SqueezeNet(Space):
     """A design point of the SqueezeNet family. Layers are numbered as in the paper: conv1, fire2, fire3, ..."""
 
-    base_e: Count = Field(128, description="expand filters of the first fire module", examples=[8, 17, 32])
+    base_e: Count = Field(128, description="expand filters in the first fire module", examples=[8, 17, 32])
     incr_e: Annotated[Int, Field(ge=0, le=1_000_000)] = Field(
         128, description="expand filters added after every `freq` modules", examples=[0, 5, 32]
     )
     freq: Count = Field(2, description="fire modules between two increases", examples=[1, 2, 3])
     squeeze_ratio: Annotated[Float, Field(gt=0, le=1)] = Field(
-        0.125, description="squeeze filters for each expand filter", examples=[0.01, 0.125, 0.3, 0.5, 1.0]
+        0.125, description="squeeze filters per expand filter", examples=[0.01, 0.125, 0.3, 0.5, 1.0]
     )
-    pct3x3: Share = Field(
-        0.5, description="share of the expand filters that are 3x3", examples=[0.0, 0.01, 0.3, 0.5, 0.99, 1.0]
+    pct3x3: Annotated[Float, Field(ge=0, le=1)] = Field(
+        0.5, description="fraction of the expand filters that are 3x3", examples=[0.0, 0.01, 0.3, 0.5, 0.99, 1.0]
     )
     fires: Annotated[Int, Field(ge=1, le=1000)] = Field(8, description="fire modules", examples=[1, 3, 8])
     pools: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(strict=False)] = Field(
         (1, 4, 8),
-        description="numbers of the layers that a max-pool follows; 1 is conv1, 2 the first fire module",
+        description="layers followed by a max-pool; 1 is conv1, 2 the first fire module",
         examples=[(), (1, 2), (1, 4), (1, 3, 5), (1, 4, 8)],
     )
-    stem_width: Count = Field(96, description="filters of conv1", examples=[8, 24])
-    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="filter size of conv1", examples=[1, 3, 7])
+    stem_width: Count = Field(96, description="filters in conv1", examples=[8, 24])
+    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="kernel size of conv1", examples=[1, 3, 7])
     stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(2, description="stride of conv1", examples=[1, 2, 3])
     stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(0, description="padding of conv1", examples=[0, 1, 3])
     bypass: Literal["none", "simple", "complex"] = Field(
         "none", description="connections around fire modules, as in figure 2 of the paper"
     )
-    batch_norm: bool = Field(default=False, description="batch norm after every convolution but the last")
-    dropout: Annotated[Float, Field(ge=0, lt=1)] = Field(
-        0.5, description="share dropped before the last convolution", examples=[0.0, 0.5]
-    )
-    classifier_relu: bool = Field(default=True, description="a rectifier after the last convolution, as published")
-    classes: Annotated[Int, Field(ge=2, le=1_000_000)] = Field(1000, description="number of classes", examples=[2, 10])
-    input_size: Count = Field(224, description="height and width of the images, in pixels", examples=[17, 32, 40])
+    batch_norm: bool = Field(default=False, description="batch norm after every convolution except the last")
+    dropout: Rate = Field(0.5, description="dropout rate before the last convolution", examples=[0.0, 0.5])
+    classifier_relu: bool = Field(default=True, description="ReLU after the last convolution, as published")
+    classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
+    input_size: Count = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
 
     name: ClassVar[str] = "squeezenet"
     source: ClassVar[str] = "Iandola et al. 2016, arXiv:1602.07360"
@@ -71,8 +67,8 @@ class SqueezeNet(Space):
             "stem_padding": 1,
             "batch_norm": True,
             "dropout": 0.0,
-            # In a short run a rectified classifier leaves weak networks short of training: at squeeze ratio 0.125, 4 epochs of
-            # 10,000 CIFAR-10 images gave 35.1 % with the rectifier and 42.2 % without it (one seed).
+            # In short runs, weak networks learn slower through the final ReLU: at squeeze ratio 0.125, 4 epochs of
+            # 10,000 CIFAR-10 images gave 35.1 % with it and 42.2 % without (one seed).
             "classifier_relu": False,
             "classes": 10,
             "input_size": 32,
@@ -88,7 +84,7 @@ class SqueezeNet(Space):
     )
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Up to twice the preset's expand filters, and all shares."""
+        """Vary up to twice this point's expand filters, and every ratio."""
         return {
             "base_e": (8, 2 * self.base_e),
             "incr_e": (0, 2 * self.incr_e),
@@ -99,11 +95,11 @@ class SqueezeNet(Space):
 
     @classmethod
     def published_name(cls, preset: str) -> str:
-        """`v1_0` is v1.0."""
+        """Write `v1_0` as v1.0."""
         return preset.replace("_", ".")
 
     def expand(self) -> Network:
-        """conv1, the fire modules with their pools and bypasses, and a convolution with global pooling as classifier."""
+        """Chain conv1, the fire modules with pools and bypasses, and the classifier (convolution, global pooling)."""
         fires = same(self.fires)
         last = fires + 2
         misplaced = [number for number in self.pools if number >= last]
@@ -138,12 +134,12 @@ class SqueezeNet(Space):
             sides["conv1x1"] = Conv(side1x1, kernel=1, bias=not self.batch_norm)
         if uniform(side3x3 > 0):
             sides["conv3x3"] = Conv(side3x3, kernel=3, padding=1, bias=not self.batch_norm)
-        # Both sides are normalised and rectified at once, which is the same for each channel and faster.
+        # Norm and ReLU act on each channel by itself, so both sides share them, which is faster.
         expand = chain(sides=concat(**sides), **self._norm(), relu=ReLU())
         return chain(squeeze=self._conv(squeeze, kernel=1), expand=expand)
 
     def _bypassed(self, fire: Chain, channels: Int, expand_filters: Int) -> Layer:
-        """Simple: the input is added where widths agree. Complex: elsewhere as well, through a 1x1 convolution."""
+        """Add the input where widths agree (simple), and elsewhere through a 1x1 convolution (complex)."""
         if self.bypass == "none":
             return fire
         if uniform(channels == expand_filters):
@@ -159,6 +155,4 @@ class SqueezeNet(Space):
         return chain(**self._linear(channels, kernel, stride, padding), relu=ReLU())
 
     def _linear(self, channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0) -> dict[str, Layer]:
-        """A convolution; batch norm, where there is any, brings the bias itself."""
-        conv = Conv(channels, kernel, stride, padding, bias=not self.batch_norm)
-        return {"conv": conv, **self._norm()}
+        return {"conv": Conv(channels, kernel, stride, padding, bias=not self.batch_norm), **self._norm()}

@@ -32,30 +32,28 @@ def find_space(name: str) -> type[Space]:
 
 
 def list_spaces() -> pd.DataFrame:
-    """The design spaces, one row for each metaparameter.
+    """List the design spaces, one row per metaparameter.
 
-    Columns: `space`, `source`, `presets` (their names), `metaparameter`, `default` (in the first preset, as text), `values` (the
-    rule, such as `number > 0`), `meaning`.
+    Columns: `space`, `source`, `presets` (names), `metaparameter`, `default` (in the first preset, as text), `values`
+    (what is allowed, such as `number > 0`), `meaning`.
     """
     import pandas as pd
 
-    rows = [
-        (space.name, space.source, list(space.presets), name, label(field.get("default")), _rule(field), meaning)
-        for space in all_spaces().values()
-        for name, field in space.model_json_schema()["properties"].items()
-        for meaning in [str(field.get("description", ""))]
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for space in all_spaces().values():
+        about = (space.name, space.source, list(space.presets))
+        for name, field in space.model_json_schema()["properties"].items():
+            rows.append((*about, name, label(field.get("default")), _rule(field), field["description"]))
     columns = ["space", "source", "presets", "metaparameter", "default", "values", "meaning"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _rule(schema: dict[str, Any]) -> str:
-    """The values that a metaparameter takes, from its JSON schema."""
     if "enum" in schema:
         return " | ".join(schema["enum"])
     if "anyOf" in schema:
         return " | ".join(map(_rule, schema["anyOf"]))
-    kinds = {"integer": "whole number", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
+    kinds = {"integer": "integer", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
     kind = kinds[schema["type"]]
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]

@@ -100,6 +100,33 @@ def test_the_study_file_of_the_docs_is_valid(tmp_path):
     assert load_study(tmp_path / "mine.toml").size == 4
 
 
+def test_the_examples_of_the_architecture_page_work(tmp_path, monkeypatch):
+    """The family meets its anchor and fvcore's count, the quantity is priced, and the form gives its points."""
+    import explorer
+    from explorer.networks import quantities
+    from explorer.networks.verification import verify
+    from explorer.study import forms
+    from explorer.study.files import load_study
+
+    family, quantity, form = blocks(ROOT / "docs" / "architecture.md", "python")
+    names = {"__name__": "forked"}
+    exec(compile(family, "forked.py", "exec", dont_inherit=True), names)  # noqa: S102
+    space = names["Forked"]
+    network = space.point("cifar").expand()
+    verify(network)
+    assert network.cost.params == space.anchors[0].params
+    rates = re.findall(r'"rate":([0-9.]+)', network.canonical)
+    assert rates == ["0.001", "0.002", "0.003"]
+    (made,) = eval(quantity, dict(vars(quantities)))  # noqa: S307
+    monkeypatch.setitem(quantities.QUANTITIES, made.key, made)
+    assert explorer.price("squeezenet", "v1_0", quantities=["int8_bytes"])["int8_bytes"].tolist() == [1_248_424]
+    exec(compile(form, "forms.py", "exec", dont_inherit=True), vars_of := dict(vars(forms)))  # noqa: S102
+    monkeypatch.setitem(forms.FORMS, "span", vars_of["Span"])
+    text = 'title = "t"\nspace = "squeezenet"\npreset = "cifar"\n[span]\nfreq = [1, 4]\n'
+    (tmp_path / "mine.toml").write_text(text)
+    assert load_study(tmp_path / "mine.toml").form.size == 4
+
+
 def test_nothing_names_a_machine():
     """Committed reports and documents hold no absolute path of the computer that they were made on."""
     pages = [*PAGES, *(ROOT / "reports").rglob("*.html"), *(ROOT / "reports").rglob("*.csv")]

@@ -7,7 +7,8 @@ separated from it. `explorer.plots.style` holds the look.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize
+from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -128,9 +130,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     if written:
         _write(ax, frame, at, colours)
     _frame(ax, frame, at, colours)
-    _lines(
-        ax, prices, columns, rows, at if written else at[(frame["standing"] == "best").to_numpy()], inside=not written
-    )
+    _lines(ax, prices, columns, rows, beside_texts=written)
     if chosen:
         own = frame["point"].isin(list(chosen)).to_numpy()
         # In the corner of its cell, beside the accuracy.
@@ -290,11 +290,10 @@ def _lines(
     prices: pd.DataFrame,
     columns: Sequence[float],
     rows: Sequence[float],
-    taken: NDArray[np.int64],
     *,
-    inside: bool,
+    beside_texts: bool,
 ) -> None:
-    """Lines of equal params with their amounts, each written where it is furthest from the cells that are taken, or away from the edges."""
+    """Lines of equal params with their amounts."""
     across, up, _ = prices.columns
     for key in (across, up):
         # No line is finer than it is drawn.
@@ -309,47 +308,33 @@ def _lines(
         return
     x = np.interp(table.columns.to_numpy(dtype=float), columns, range(len(columns)))
     y = np.interp(table.index.to_numpy(dtype=float), rows, range(len(rows)))
-    # The ground below, so that the lines are seen on dark cells too.
-    ax.contour(x, y, params, levels, colors=GROUND, linewidths=2.6, zorder=2)
-    lines = ax.contour(x, y, params, levels, colors=INK, linewidths=1.1, zorder=3)
     scale, prefix = prefixed(most)
-    # In cells of a plane of 5 by 5, of which one has room for an amount.
-    sides = np.array([len(columns), len(rows)]) / 5
-    places = taken / sides
-    for level, line in zip(levels, lines.get_paths(), strict=True):
-        vertices = np.asarray(line.vertices) / sides
-        if inside:
-            edge = _ROOM - 0.5 / sides
-            vertices = vertices[((vertices > edge) & (vertices < 5 - edge - 1 / sides)).all(axis=1)]
-        place = _roomiest(vertices, places)
-        if place is None:
-            continue
-        places = np.vstack([places, place])
-        amount = f"{level / scale:,g} {prefix}".strip()
-        x_place, y_place = (place * sides).tolist()
-        ax.text(
-            x_place,
-            y_place,
-            amount,
-            color=INK,
-            ha="center",
-            va="center",
-            fontsize=LABEL_SIZE,
-            zorder=5,
-            label="params",
-            bbox={"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none", "alpha": 0.85},
-        )
+    lines = contours(partial(ax.contour, x, y, params), levels)
+    places = [_between(np.asarray(line.vertices)) for line in lines.get_paths()] if beside_texts else None
+    write_levels(ax, lines, lambda level: f"{level / scale:,g} {prefix}".strip(), places)
 
 
-def _roomiest(line: NDArray[Any], taken: NDArray[Any]) -> NDArray[Any] | None:
-    """The point of a line that is furthest from all places that are taken, or None without room, as in a corner."""
-    if not len(line):
-        return None
-    if not len(taken):
-        return np.asarray(line[len(line) // 2])
-    # Texts are wider than high, so that a row apart counts for more than a column.
-    apart = np.hypot(*((line[:, None] - taken) * (1, 2)).T).min(axis=0)
+def _between(line: NDArray[Any]) -> NDArray[Any] | None:
+    """The point of a line that is farthest from the middles of cells, where texts are; None if all of it is close to one."""
+    # Texts are wider than high, so a row counts more than a column.
+    apart = np.hypot(*((line - line.round()) * (1, 2)).T)
     return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
+
+
+def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> ContourSet:
+    """Draws lines of equal amounts above wider ones in the colour of the ground, so that they show on every colour."""
+    draw(levels, colors=GROUND, linewidths=2.4, zorder=2)
+    return draw(levels, colors=INK, linewidths=1.0, zorder=3)
+
+
+def write_levels(
+    ax: Axes, lines: ContourSet, text: Callable[[float], str], places: Sequence[NDArray[Any] | None] | None = None
+) -> None:
+    """Writes the amounts of lines at the given places, or by default where the lines are straight."""
+    manual = False if places is None else [place for place in places if place is not None]
+    for written in ax.clabel(lines, fmt=text, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
+        bbox = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none", "alpha": 0.85}
+        written.set(rotation=0, label="level", bbox=bbox)
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:

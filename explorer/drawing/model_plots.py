@@ -19,13 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, scale_axis, settle, tidy
-from explorer.drawing.maps import TRIANGLE, colour_bar, triangle
+from explorer.drawing.maps import TRIANGLE, colour_bar, contours, triangle, write_levels
 from explorer.drawing.marks import CROWD, MOST_MARKS
 from explorer.spaces.space import label
 
 _LEVELS = 12  # of a smooth map
 _UNLIKE = 1.3  # times by which half-widths differ where lines are drawn of them
-_EDGE = 0.07  # of the axes, where no amount of a line is written
 _MOST_TICKS, _MOST_VALUES = 7, 12  # ticks of a logarithmic axis, and values up to which these are its ticks
 _FEW = 40  # points up to which their marks are large
 
@@ -66,7 +65,7 @@ def surrogate_plane(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> Non
     ax.spines[:].set_visible(False)
     colour_bar(ax, colours)
     settle(ax)
-    _uncertainty(ax, partial(ax.contour, x, y, half), half, values)
+    _uncertainty(ax, partial(ax.contour, x, y, half), half)
 
 
 def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> None:
@@ -85,7 +84,7 @@ def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> 
     _mark(ax, places)
     colour_bar(ax, colours)
     settle(ax)
-    _uncertainty(ax, partial(ax.tricontour, x, y, half), half, places)
+    _uncertainty(ax, partial(ax.tricontour, x, y, half), half)
 
 
 def predicted(left_out: pd.DataFrame, ax: Axes) -> None:
@@ -178,39 +177,13 @@ def _uncertainty(
     ax: Axes,
     draw: Callable[..., ContourSet],
     half: NDArray[np.float64],
-    points: NDArray[np.float64],
 ) -> None:
-    """Lines of equal half-width of an interval, in points of percent, each with its amount where no point is near."""
+    """Lines of equal half-width of an interval, in points of percent, each with its amount."""
     low, high = float(half.min()), float(half.max())
     if not varies(half):
         return
     levels = [level for level in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low < level < high]
-    to_axes = ax.transData - ax.transAxes
-    taken = to_axes.transform(points[:CROWD])
-    # The ground below, so that the lines are seen on all colours.
-    draw(levels, colors=GROUND, linewidths=2.2, zorder=2)
-    lines = draw(levels, colors=INK, linewidths=0.9, zorder=3)
-    for level, path in zip(levels, lines.get_paths(), strict=True):
-        places = to_axes.transform(path.vertices)
-        places = places[((places > _EDGE) & (places < 1 - _EDGE)).all(axis=1)]
-        if not len(places):
-            continue
-        apart = np.hypot(*(places[:, None] - taken).T).min(axis=0) if len(taken) else np.ones(len(places))
-        place = places[apart.argmax()]
-        taken = np.vstack([taken, place])
-        ax.text(
-            float(place[0]),
-            float(place[1]),
-            f"\N{PLUS-MINUS SIGN}{level:g}",
-            transform=ax.transAxes,
-            color=INK,
-            ha="center",
-            va="center",
-            fontsize=LABEL_SIZE,
-            zorder=5,
-            label="half",
-            bbox={"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none", "alpha": 0.85},
-        )
+    write_levels(ax, contours(draw, levels), lambda level: f"\N{PLUS-MINUS SIGN}{level:g}")
 
 
 def varies(half: NDArray[np.float64]) -> bool:

@@ -123,7 +123,7 @@ def serve():
 
 
 def prepare(folder):
-    return find_source("cifar10", folder, progress=False).prepare()
+    return find_source("cifar10", folder).prepare()
 
 
 def leftovers():
@@ -287,27 +287,27 @@ def md5(path):
 
 def test_the_archive_is_downloaded_once_and_checked(archives, official, serve, capfd):
     url, requests = serve(archives)
-    source = Cifar10Source(None, False, Download(url, md5(archives / "cifar-10-binary.tar.gz")))
+    source = Cifar10Source(None, Download(url, md5(archives / "cifar-10-binary.tar.gz")))
     assert source.prepare().fingerprint == prepare(official).fingerprint
     assert len(requests) == 1
     source.prepare()
     assert len(requests) == 1
     assert capfd.readouterr() == ("", "")
     # find_source uses the archive in the cache.
-    assert find_source("cifar10", progress=False).prepare().fingerprint == prepare(official).fingerprint
+    assert find_source("cifar10").prepare().fingerprint == prepare(official).fingerprint
 
 
 def test_a_download_shows_its_progress(archives, serve, capfd, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     url, _ = serve(archives)
-    Cifar10Source(None, True, Download(url, md5(archives / "cifar-10-binary.tar.gz"))).prepare()
+    Cifar10Source(None, Download(url, md5(archives / "cifar-10-binary.tar.gz"))).prepare()
     assert "100%" in capfd.readouterr().err
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(archives, serve):
     url, _ = serve(archives)
     with pytest.raises(ExplorerError, match="--data-dir"):
-        Cifar10Source(None, False, Download(url, "md5:" + 32 * "0")).prepare()
+        Cifar10Source(None, Download(url, "md5:" + 32 * "0")).prepare()
     assert leftovers() == []
 
 
@@ -316,7 +316,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, serve):
     closed = "http://127.0.0.1:9/cifar-10-binary.tar.gz"
     for address in (url, closed):
         with pytest.raises(ExplorerError, match="--data-dir") as caught:
-            Cifar10Source(None, False, Download(address)).prepare()
+            Cifar10Source(None, Download(address)).prepare()
         assert "\n" not in str(caught.value)
     assert leftovers() == []
 
@@ -325,7 +325,7 @@ def test_an_unwritable_cache_is_not_reported_as_a_network_error(tmp_path, monkey
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ExplorerError, match="XDG_CACHE_HOME"):
-        Cifar10Source(None, False, Download("http://127.0.0.1:9/x")).prepare()
+        Cifar10Source(None, Download("http://127.0.0.1:9/x")).prepare()
 
 
 def test_finding_the_source_downloads_nothing():

@@ -30,12 +30,12 @@ def fill(folder, classes=("cat", "dog"), count=20):
 
 
 def prepare(root):
-    return find_source(str(root), progress=False).prepare()
+    return find_source(str(root)).prepare()
 
 
 def test_classes_are_the_sorted_sub_folders_and_a_tenth_is_set_aside(root):
     fill(root, ("dog", "cat", "ant"))
-    source = find_source(str(root), progress=False)
+    source = find_source(str(root))
     assert (source.name, source.class_count) == ("pets", 3)
     dataset = source.prepare()
     assert (dataset.name, dataset.classes) == ("pets", ("ant", "cat", "dog"))

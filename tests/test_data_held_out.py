@@ -19,7 +19,7 @@ RECORD = 1 + 3 * 32 * 32
 
 
 def read(name, data_dir=None):
-    return read_test_images(find_source(str(name), data_dir, progress=False))
+    return read_test_images(find_source(str(name), data_dir))
 
 
 def test_the_proxy_draws_more_images_of_the_same_kind():
@@ -111,7 +111,7 @@ def colours(images):
 
 def test_without_a_split_the_test_images_are_those_left_out_of_the_pool(tmp_path):
     fill(tmp_path / "pets", count=30)
-    source = find_source(str(tmp_path / "pets"), progress=False)
+    source = find_source(str(tmp_path / "pets"))
     part, pool = read_test_images(source), source.prepare()
     assert np.bincount(part.labels).tolist() == [3, 3]
     assert not set(colours(part.images)) & set(colours(pool.images))

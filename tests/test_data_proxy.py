@@ -44,13 +44,13 @@ def test_blocks_differ_and_have_equally_many_images_of_each_class(pictures):
 
 def test_the_pool_is_generated_once(pictures, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    dataset = find_source("proxy", progress=False).prepare()
+    dataset = find_source("proxy").prepare()
     assert (dataset.name, dataset.classes, dataset.images.shape) == ("proxy", CLASSES, (20_000, 32, 32, 3))
     assert np.bincount(dataset.labels).tolist() == [2_000] * 10
     assert len(dataset.split().validation) == 5_000
     np.testing.assert_array_equal(dataset.images[500:1000], make_block(pictures, 1)[0])
     monkeypatch.setattr("explorer.data.proxy.make_block", None)
-    assert find_source("proxy", progress=False).prepare().fingerprint == dataset.fingerprint
+    assert find_source("proxy").prepare().fingerprint == dataset.fingerprint
     assert capfd.readouterr() == ("", "")
     shutil.rmtree(tmp_path / "cnn-design-explorer")  # 61 MB, which pytest would keep for three sessions
 

@@ -82,12 +82,10 @@ def test_files_name_no_folder_of_this_machine(network, module, tmp_path):
 
 def test_untrained_is_what_a_run_starts_from_and_leaves_the_random_state(network):
     state = torch.random.get_rng_state()
-    first, again, other = trainer.untrained(network), trainer.untrained(network), trainer.untrained(network, seed=1)
+    first, again = trainer.untrained(network), trainer.untrained(network)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not first.training
-    weights = [next(module.parameters()) for module in (first, again, other)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(next(first.parameters()), next(again.parameters()))
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(network, module, tmp_path, monkeypatch):
@@ -108,7 +106,7 @@ def _full(*_):
 
 
 def test_what_cannot_be_written_is_said_before_any_work(network, tmp_path, monkeypatch):
-    with pytest.raises(ExplorerError, match=r"no/x\.pt2: cannot be written: .*folder no does not exist"):
+    with pytest.raises(ExplorerError, match=r"no/x\.pt2: cannot be written: folder .*no does not exist"):
         export.check_file(tmp_path / "no" / "x.pt2")
     with pytest.raises(ExplorerError, match="it is a folder; add a file name"):
         export.check_file(tmp_path)

@@ -22,6 +22,7 @@ import pooch
 from tqdm import tqdm
 
 from explorer.data.dataset import (
+    SIZE,
     Dataset,
     ImageBlock,
     Labels,
@@ -35,7 +36,6 @@ from explorer.data.dataset import (
 from explorer.errors import ExplorerError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-SIZE = 32
 BATCHES = 5
 RECORDS = 10_000
 """Images in each batch."""
@@ -144,7 +144,6 @@ class Cifar10Source:
     """CIFAR-10 from `files`; if None, from the cache or the network."""
 
     files: Files | None
-    progress: bool = True
     download: Download = Download()
 
     @property
@@ -164,11 +163,11 @@ class Cifar10Source:
 
     def fetched(self) -> Files:
         """Return the files, downloaded if needed."""
-        return self.files or _fetch(self.download, progress=self.progress)
+        return self.files or _fetch(self.download)
 
     def _store(self, key: str, files: Files) -> Dataset:
         files.check()
-        with progress_bar(BATCHES, "reading cifar10", "batch", shown=self.progress) as bar:
+        with progress_bar(BATCHES, "reading cifar10", "batch") as bar:
             return store(key, self.name, CLASSES, (BATCHES * RECORDS, SIZE), self._checked(files, bar))
 
     def _checked(self, files: Files, bar: tqdm[Any]) -> Iterator[ImageBlock]:
@@ -186,7 +185,7 @@ class Cifar10Source:
                 )
 
 
-def find(data_dir: Path | None, *, progress: bool) -> Cifar10Source:
+def find(data_dir: Path | None) -> Cifar10Source:
     """Find and check the files in `data_dir`, or in the cache if None; without any, `prepare` downloads them."""
     if data_dir is None:
         files = _locate(_downloads())
@@ -200,7 +199,7 @@ def find(data_dir: Path | None, *, progress: bool) -> Cifar10Source:
             )
     if files is not None:
         files.check()
-    return Cifar10Source(files, progress)
+    return Cifar10Source(files)
 
 
 def _downloads() -> Path:
@@ -224,7 +223,7 @@ def _locate(folder: Path) -> Files | None:
     return None
 
 
-def _fetch(download: Download, *, progress: bool) -> Files:
+def _fetch(download: Download) -> Files:
     folder = _downloads()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -239,7 +238,7 @@ def _fetch(download: Download, *, progress: bool) -> Files:
             known_hash=download.checksum,
             fname="cifar-10-binary.tar.gz",
             path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=progress and sys.stderr.isatty()),
+            downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty()),
         )
     except PermissionError as error:
         raise unwritable(error) from error

@@ -25,6 +25,8 @@ Labels: TypeAlias = NDArray[np.int64]
 ImageBlock: TypeAlias = tuple[Pixels, Labels]
 """Consecutive images (m, size, size, 3) and their labels (m,); data sets are read and written in such blocks."""
 
+SIZE = 32
+"""Side in pixels of the images of every data set."""
 LARGEST_VALIDATION = 5_000
 """Validation images of a pool of 20,000 or more; smaller pools use a quarter of their images."""
 
@@ -124,9 +126,9 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(name, classes, images, labels, fingerprint, folder)
 
 
-def progress_bar(total: int, doing: str, unit: str, *, shown: bool) -> tqdm[Any]:
+def progress_bar(total: int, doing: str, unit: str) -> tqdm[Any]:
     """Return a bar on stderr that disappears when done; none is shown outside a terminal."""
-    return tqdm(total=total, desc=doing, unit=unit, disable=None if shown else True, leave=False)
+    return tqdm(total=total, desc=doing, unit=unit, disable=None, leave=False)
 
 
 def recall(key: str) -> Dataset | None:

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from explorer.data.dataset import Dataset, ImageBlock, Pixels, progress_bar, recall, store
+from explorer.data.dataset import SIZE, Dataset, ImageBlock, Pixels, progress_bar, recall, store
 from explorer.errors import ExplorerError
 
-SIZE = 32
 SMALLEST_POOL = 4
 """Fewest images in a training pool; with fewer, a quarter for validation would be empty."""
 _BLOCK_BYTES = 32_000_000
@@ -32,7 +31,6 @@ class FolderSource:
     classes: tuple[str, ...]
     hold_out: bool
     """Whether a tenth of each class is set aside as test set, because the folder has none."""
-    progress: bool = True
 
     @property
     def class_count(self) -> int:
@@ -64,7 +62,7 @@ class FolderSource:
     def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[ImageBlock]:
         """Yield the images of (path, label) pairs, cropped and resized, with their labels."""
         step = max(1, _BLOCK_BYTES // (3 * SIZE * SIZE))
-        with progress_bar(len(files), f"reading {self.name}", "image", shown=self.progress) as bar:
+        with progress_bar(len(files), f"reading {self.name}", "image") as bar:
             for start in range(0, len(files), step):
                 part = files[start : start + step]
                 images = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
@@ -74,7 +72,7 @@ class FolderSource:
                 yield images, np.array([label for _, label in part], np.int64)
 
 
-def find(path: Path, *, progress: bool) -> FolderSource:
+def find(path: Path) -> FolderSource:
     """Find the class folders: those of `path/train` if that is a split, otherwise those of `path`."""
     train = path / "train"
     # A class may be called "train": it is a split only beside another split or with sub-folders.
@@ -86,7 +84,7 @@ def find(path: Path, *, progress: bool) -> FolderSource:
             f"a folder of images needs a sub-folder for each of at least 2 classes, but {root} has {len(classes)}; "
             "sort the images into such folders"
         )
-    return FolderSource(path.resolve().name, root.resolve(), classes, not is_split, progress)
+    return FolderSource(path.resolve().name, root.resolve(), classes, not is_split)
 
 
 def class_folders(path: Path) -> tuple[str, ...]:

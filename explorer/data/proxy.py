@@ -26,12 +26,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.data.dataset import Dataset, ImageBlock, progress_bar, recall, store
+from explorer.data.dataset import SIZE, Dataset, ImageBlock, progress_bar, recall, store
 
 VERSION = 3
 """Raise it when any byte of the images changes, so that cached images are regenerated."""
 COUNT = 20_000
-SIZE = 32
 CLASSES = tuple(f"kind {number}" for number in range(10))
 
 PICTURES = 96
@@ -55,8 +54,6 @@ Numbers: TypeAlias = NDArray[np.int64]
 class ProxySource:
     """The procedural data set: 20,000 images of 32 px in ten classes of 2,000."""
 
-    progress: bool = True
-
     @property
     def name(self) -> str:
         """`proxy`."""
@@ -73,7 +70,7 @@ class ProxySource:
         return recall(key) or store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks())
 
     def _blocks(self) -> Iterator[ImageBlock]:
-        with progress_bar(COUNT, "making proxy", "image", shown=self.progress) as bar:
+        with progress_bar(COUNT, "making proxy", "image") as bar:
             pictures = make_pictures()
             for number in range(COUNT // _BLOCK):
                 yield make_block(pictures, number)

@@ -28,13 +28,12 @@ class Source(Protocol):
         """Return the data set from the cache, or else read, download or generate it, which may take minutes."""
 
 
-def find_source(name: str, data_dir: Path | None = None, progress: bool = True) -> Source:
+def find_source(name: str, data_dir: Path | None = None) -> Source:
     """Find a data set without reading any image.
 
     Args:
         name: `cifar10`, `proxy` or the path of a folder of images in class folders.
         data_dir: Folder with the CIFAR-10 files; without it they come from the cache or the network.
-        progress: Whether to show progress bars on stderr.
 
     Raises:
         ExplorerError: The name is unknown, or files are missing.
@@ -44,12 +43,12 @@ def find_source(name: str, data_dir: Path | None = None, progress: bool = True) 
             f"--data-dir gives the folder of the 'cifar10' files; data set {name!r} does not use it, so drop it"
         )
     if name == "cifar10":
-        return cifar10.find(data_dir, progress=progress)
+        return cifar10.find(data_dir)
     if name == "proxy":
-        return proxy.ProxySource(progress=progress)
+        return proxy.ProxySource()
     path = Path(name).expanduser()
     if path.is_dir():
-        return folder.find(path, progress=progress)
+        return folder.find(path)
     if path.exists():
         raise ExplorerError(
             f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(BUILT_IN)} or a folder"

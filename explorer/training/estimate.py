@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from explorer.data import Dataset
+from explorer.data.dataset import SIZE
 from explorer.training.engine import cluster
 from explorer.training.run import Run
 
@@ -18,7 +19,7 @@ START_SECONDS = 3.0  # to start the cluster and import torch in its workers
 EVALUATION_SHARE = 1 / 4  # cost of evaluating an image relative to training on it: 0.21 to 0.25 in bfloat16 on a CPU
 
 
-def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) -> float:
+def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
     """Return the seconds that all runs will take, or NaN if a network could not be trained.
 
     At most four networks are timed, from the cheapest to the most expensive.
@@ -27,7 +28,7 @@ def estimate_seconds(runs: Sequence[Run], workers: int, image_size: int = 32) ->
     places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
     timed = [by_effort[place] for place in places]
     with cluster(min(workers, len(timed))) as client:
-        futures = [client.submit(_images_per_second, run, image_size, pure=False) for run in timed]
+        futures = [client.submit(_images_per_second, run, pure=False) for run in timed]
         speeds = np.array(client.gather(futures, errors="skip"))
     if len(speeds) < len(timed):
         return math.nan
@@ -45,7 +46,7 @@ def _images(run: Run) -> float:
     return budget.epochs * budget.images + EVALUATION_SHARE * evaluated
 
 
-def _images_per_second(run: Run, image_size: int) -> float:
+def _images_per_second(run: Run) -> float:
     """Time training on random images in a worker, after one warm-up step."""
     import torch
 
@@ -55,7 +56,7 @@ def _images_per_second(run: Run, image_size: int) -> float:
     classes = run.network.trace.output.channels
     batch = run.recipe.batch_size
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (12 * batch, image_size, image_size, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (12 * batch, SIZE, SIZE, 3), dtype=np.uint8)
     labels = rng.integers(0, classes, len(images))
     noise = Dataset("noise", tuple(map(str, range(classes))), images, labels, "", Path())
 

@@ -202,10 +202,10 @@ def initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def untrained(network: Network, seed: int = 0) -> nn.Module:
-    """Return the model that a run with this seed starts from, in evaluation mode."""
+def untrained(network: Network) -> nn.Module:
+    """Return the model that a run with seed 0 starts from, in evaluation mode."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         module = network.build()
         initialise(module)
     return module.eval()

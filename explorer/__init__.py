@@ -1,10 +1,10 @@
 """Explore the hyperparameter design spaces of small convolutional networks.
 
-From Python, what the commands do:
+Every command of the command line is a function here, which returns a frame or a small record:
 
-- costs: `describe` (a layer table), `price` (design points, one or arrays of them), `price_space` and `fit` (whole spaces)
-- accuracies: `load_study`, `sweep` (returns a frame with one row a point)
-- one run: `export`, `images`; the networks of a study: `latency`
+- costs: `describe`, `inspect`, `price` (points that are given), `price_space` and `fit` (whole spaces), `list_spaces`
+- studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `sweep_and_report`, `certify`
+- what is stored: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 

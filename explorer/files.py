@@ -29,27 +29,24 @@ def check_folder(folder: Path) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file, replacing an existing one only when complete; raises `ExplorerError` on failure."""
-    draft = path.with_name(f".{path.name}.partial")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    except OSError as error:
-        raise ExplorerError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    _write({path: content}, path)
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files by their paths in a folder, created if needed; none is replaced before all are complete."""
-    drafts = {name: (folder / name).with_name(f".{Path(name).name}.partial") for name in files}
+    """Write files by their paths in a folder; none is replaced before all are complete."""
+    _write({folder / name: content for name, content in files.items()}, folder)
+
+
+def _write(files: Mapping[Path, bytes], target: Path) -> None:
+    drafts = {path: path.with_name(f".{path.name}.partial") for path in files}
     try:
-        for name, content in files.items():
-            drafts[name].parent.mkdir(parents=True, exist_ok=True)
-            drafts[name].write_bytes(content)
-        for name, draft in drafts.items():
-            draft.replace(folder / name)
+        for path, draft in drafts.items():
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(files[path])
+        for path, draft in drafts.items():
+            draft.replace(path)
     except OSError as error:
-        raise ExplorerError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise ExplorerError(f"{target}: cannot be written: {error.strerror}") from None
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)

@@ -179,7 +179,7 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
 
 
 def _host() -> dict[str, str]:
-    """Where a run was done, with the settings beyond its key that can change its last bits."""
+    """Return the host, with the settings outside the key that can change the last bits of a result."""
     return {"name": platform.node(), **isa_switches()}
 
 
@@ -191,11 +191,11 @@ class _IgnoreInterrupt(WorkerPlugin):
 
 
 def refuse_in_worker() -> None:
-    """Raises `ExplorerError` in a worker that is importing its parent's script, which would start workers of its own."""
-    # The mark by which multiprocessing itself knows such a process.
+    """Raise `ExplorerError` in a worker that imports its parent's script, which would start more workers."""
+    # Set by multiprocessing while a child process imports its parent's script.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ExplorerError(
-            'a script that trains must call it under `if __name__ == "__main__":`, because the workers import the script'
+            'a script that trains must call it under `if __name__ == "__main__":`, because workers import the script'
         )
 
 

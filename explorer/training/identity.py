@@ -1,4 +1,4 @@
-"""The identity of a run or a study: a hash of its settings that stays the same when a later version adds a setting."""
+"""The identity of a run or a study: a hash of its settings that stays the same when later versions add settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True)
 class Later:
-    """Marks a field that was added after keys were first stored: `blur: Annotated[float, Later(neutral=0)] = 0`.
+    """Marks a field added after keys were first stored, as in `blur: Annotated[float, Later(neutral=0)] = 0`.
 
-    Keys leave the field out while it has the neutral value, with which everything is as before the field existed.
+    Keys omit the field while it has the neutral value, with which everything works as before it existed.
     """
 
     neutral: Any
 
 
 def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
-    """A setting as plain data, down to the fields of models and dataclasses; `Later` fields only where not neutral."""
+    """Return a setting as plain data, down to the fields of models and dataclasses, without neutral `Later` fields."""
     kind: type[Any] = type(value)
     if issubclass(kind, BaseModel) or is_dataclass(kind):
         parts = ((name, getattr(value, name), later) for name, later in _fields(kind).items())
@@ -35,7 +35,6 @@ def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
 
 @cache
 def _fields(kind: type[Any]) -> dict[str, Later | None]:
-    """The fields of a model or dataclass, and how they are marked."""
     marks: dict[str, Sequence[Any]]
     if issubclass(kind, BaseModel):
         marks = {name: field.metadata for name, field in kind.model_fields.items() if not field.exclude}
@@ -46,5 +45,5 @@ def _fields(kind: type[Any]) -> dict[str, Later | None]:
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of settings as plain data."""
+    """Return the SHA-256 (hex) of settings in plain data."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -45,7 +45,7 @@ REFERENCE = Budget(epochs=4)
 RESAMPLES = 1000
 BAR = 0.8
 CHANCE = 12.0
-"""Percent that guessing does not reach with ten classes and 5,000 images: mean 10, standard deviation 0.4."""
+"""Percent above which an accuracy is not chance: guessing ten classes on 5,000 images has mean 10, deviation 0.4."""
 
 
 def network(family: str, values: dict[str, Any]) -> Network:

@@ -3,15 +3,15 @@ import signal
 
 import pytest
 
-# Tests measure what one worker would: the same thread count gives the same numbers.
+# Like a worker: the same number of threads gives the same results.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell's background job ignores Ctrl-C, and so would the processes that tests start and interrupt.
+# A background job of a shell ignores Ctrl-C, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Data sets that tests make are kept apart from the user's, and made once."""
+    """Keep data sets of tests apart from the user's, and make them once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -19,7 +19,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory):
-    """A folder of 3 classes of 200 images that differ in the direction of their stripes, as users bring one."""
+    """A folder of images like a user's: 3 classes of 200 that differ in the direction of stripes."""
     import numpy as np
     from PIL import Image
 

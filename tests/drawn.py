@@ -1,4 +1,4 @@
-"""What was drawn on an axis: the marks and lines of its collections, one by one."""
+"""The marks and lines drawn on an axis, from its collections."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 
 class Mark(NamedTuple):
-    """A mark: where its point is, in data coordinates, where it stands, in pixels, and what it looks like."""
+    """A mark: its point in data coordinates, its position in pixels, and its appearance."""
 
     x: float
     y: float
@@ -23,7 +23,7 @@ def labelled(artists, label):
 
 
 def marks(ax, label="point"):
-    """The marks with that label, in the order of their points' collections."""
+    """The marks with that label, in drawing order."""
     found = []
     for collection in labelled(ax.collections, label):
         offsets = np.asarray(collection.get_offsets())

@@ -1,4 +1,4 @@
-"""Synthetic study records: real points with real costs, and runs drawn from a model of images and seeds."""
+"""Synthetic study records: real points and costs, with runs drawn from a model of images and seeds."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,14 +15,14 @@ from explorer.study.plan import plan, points_frame
 
 @dataclass(frozen=True)
 class World:
-    """Whether a seed gets an image right: ability of the point + luck of the seed + luck of the pair > difficulty."""
+    """A seed is correct on an image if ability of the point + luck of the seed + luck of the pair > difficulty."""
 
     difficulty: float = 1.5
     seed: float = 0.04
     pair: float = 1.0
 
     def draw(self, random, ability, seeds, images):
-        """The bits of one point, (seeds, images); `images` holds the difficulties or says how many there are."""
+        """The bits of one point, (seeds, images); `images` is the difficulties, or their number."""
         difficulties = self.images(random, images) if isinstance(images, int) else images
         luck = random.normal(0, self.seed, (seeds, 1)) + random.normal(0, self.pair, (seeds, len(difficulties)))
         return ability + luck > difficulties
@@ -31,7 +31,7 @@ class World:
         return random.normal(0, self.difficulty, count)
 
     def accuracy(self, ability):
-        """The share right over all seeds and images that could be drawn."""
+        """The true accuracy over all seeds and images that could be drawn."""
         from scipy.stats import norm
 
         return norm.cdf(ability / np.sqrt(self.difficulty**2 + self.seed**2 + self.pair**2))
@@ -45,7 +45,7 @@ def make_record(
     world: World | None = None,
     random: int = 0,
 ) -> StudyRecord:
-    """A study with all its runs done; accuracy rises with the logarithm of the cost that the study is drawn against."""
+    """A study with all runs done; accuracy rises with the logarithm of the cost on the axis."""
     study = (load_study(study) if isinstance(study, str) else study).model_copy(update={"seeds": seeds})
     generator = np.random.default_rng(random)
     world = world or World()
@@ -72,7 +72,7 @@ def make_record(
 
 
 def changed(study: Study | str, **values) -> Study:
-    """A study with other tables or settings."""
+    """Change tables or settings of a study."""
     study = load_study(study) if isinstance(study, str) else study
     return Study.model_validate(study.model_dump() | values)
 
@@ -83,7 +83,7 @@ def _template():
 
 
 def record_of_bits(bits: dict[int, np.ndarray]) -> StudyRecord:
-    """A record with just what the statistics read: the bits of each point, (seeds, images)."""
+    """A record with only what the statistics need: the bits of each point, (seeds, images)."""
     record = _template()
     runs = [
         {"point": point, "seed": seed, "state": "done", "reason": "", "accuracy": row.mean(), "correct": row}

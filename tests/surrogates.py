@@ -1,4 +1,4 @@
-"""Surrogates of functions that are known, over the coordinates of real studies."""
+"""Surrogates of known functions, over the coordinates of real studies."""
 
 import numpy as np
 from records import changed
@@ -8,7 +8,7 @@ from explorer.analysis.surrogate import Surrogate
 
 
 def varied(name="squeezenet_grid", **vary):
-    """A study with other values of what it varies."""
+    """A study with other values to vary."""
     return changed(name, vary=vary, fixed={})
 
 

@@ -1,14 +1,15 @@
 """Accuracies of the points of a study with their uncertainty: intervals, differences and joint draws.
 
-A point is measured with n seeds on m validation images, both of them samples:
+A point is measured with n seeds on m validation images, both of them samples. Whether seed s classifies image i
+correctly is modelled as
 
-    y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G
+    y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G.
 
-is 1 if seed s classifies image i correctly. The mean of y has the variance A/m + B/n + G/(n m) = (V - G/n)/m + S^2/n:
-S^2, the variance of a run's accuracy between seeds, pooled over points, estimates B + G/m; V, the variance between
-images of the mean over seeds, estimates A + G/n; and G is the mean square of the interaction. Without subtracting G/n
-the noise would count twice. Intervals are mean +- t sqrt(variance), with the degrees of freedom of Welch and
-Satterthwaite, assuming that seeds scatter equally at all points. Sources and simulated coverage: docs/methodology.md.
+The mean then has the variance A/m + B/n + G/(n m) = (V - G/n)/m + S^2/n: S^2, the variance of a run's accuracy between
+seeds, pooled over points, estimates B + G/m; V, the variance between images of the mean over seeds, estimates A + G/n;
+and G is the mean square of the interaction. Without subtracting G/n, the noise would count twice. Intervals are mean +-
+t sqrt(variance), with the degrees of freedom of Welch and Satterthwaite, assuming that seeds scatter equally at all
+points. Sources and simulated coverage: docs/methodology.md.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Verdict = Literal["supported", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class PointComparison:
-    """Two points by number: `first` is claimed to be at least as accurate as `second` minus `margin`."""
+    """Two points by number and their difference; `first` is claimed to be more accurate, or at most `margin` less."""
 
     first: int
     second: int

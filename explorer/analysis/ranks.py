@@ -1,8 +1,8 @@
 """Rank correlations with intervals: how well one number orders points like another.
 
 Kendall's tau-b and Spearman's r, with 95 % intervals by Fisher's transform that treat the points as a random sample.
-For identical orders the transform is infinite; `rank_correlation` then uses the lower end for the correlation with two
-neighbours exchanged. Sources: docs/methodology.md.
+For identical orders the transform is infinite; `rank_correlation` then gives an interval up to 1, from the lower end
+for two neighbours exchanged. Sources: docs/methodology.md.
 """
 
 from __future__ import annotations

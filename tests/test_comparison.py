@@ -142,9 +142,7 @@ def test_different_training_is_mentioned_first(three):
         record, study=record.study.model_copy(update={"name": "longer", "budget": record.study.budget.times(4)})
     )
     first = statements(Comparison([Findings(record), Findings(longer)], "macs"))[0]
-    assert first == (
-        "The studies were trained with budgets of 10000x2 and 10000x8 images and epochs, so what follows does not tell networks from training."
-    )
+    assert "budgets of 10000x2 and 10000x8" in first
 
 
 def test_one_seed_has_leads_without_intervals():

@@ -98,7 +98,7 @@ def test_the_area_is_the_hypervolume_over_the_logarithm_of_the_cost():
 
 def test_a_hypervolume_by_hand_and_its_mean_accuracy():
     costs, accuracies = np.array([1.0, 4.0, 8.0]), np.array([0.3, 0.2, 0.5])
-    found = fronts.hypervolume("params", costs, accuracies, None, fronts.reference(costs, 5))
+    found = fronts.hypervolume(costs, accuracies, None, fronts.reference(costs, 5))
     # Three doublings at 0.1 above guessing; what costs most encloses nothing, and the second point is beaten.
     assert found.area.estimate == pytest.approx(0.3)
     assert math.isnan(found.area.low)
@@ -118,7 +118,7 @@ def test_simulated_coverage_of_the_hypervolume_is_at_least_90_percent():
         found = Accuracies.of(
             record_of_bits({p: world.draw(random, a, 3, difficulties) for p, a in enumerate(abilities)})
         )
-        area = fronts.hypervolume("params", costs, found.means, found.draws(400), reference).area
+        area = fronts.hypervolume(costs, found.means, found.draws(400), reference).area
         truth = fronts.areas(costs, world.accuracy(abilities)[:, None], reference)[0]
         held += area.low <= truth <= area.high
     assert held / 120 >= 0.9

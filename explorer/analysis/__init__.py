@@ -1,14 +1,9 @@
-"""What the stored rows of a study say: frames in, frames out. Nothing is drawn here, and neither torch nor Optuna is imported."""
+"""Compute what the stored rows of a study say: data frames in, data frames out, without torch or Optuna."""
 
-from explorer.analysis.accuracies import (
-    CONFIDENCE,
-    Accuracies,
-    Interval,
-    validation_images,
-)
+from explorer.analysis.accuracies import CONFIDENCE, Accuracies, Interval, validation_images
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, probability_column
-from explorer.analysis.points import measured, points_table, ranked, runs_table, summarise
+from explorer.analysis.points import measured, ranked, runs_table, summarise
 from explorer.analysis.published import published, published_source
 from explorer.analysis.shapes import plane_params, share_columns, triangle
 from explorer.study.coordinates import is_ordered
@@ -24,7 +19,6 @@ __all__ = [
     "near_in_cost",
     "pareto_front",
     "plane_params",
-    "points_table",
     "probability_column",
     "published",
     "published_source",

@@ -100,7 +100,7 @@ class Comparison:
         if self.reference is None:
             return []
         return [
-            hypervolume(self.cost, one.costs_of(self.cost), one.accuracies.means, drawn, self.reference)
+            hypervolume(one.costs_of(self.cost), one.accuracies.means, drawn, self.reference)
             for one, drawn in zip(self.studies, self.draws, strict=True)
         ]
 

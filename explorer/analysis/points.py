@@ -1,4 +1,4 @@
-"""The points and the runs of a study as frames: what was measured of each, and how it stands to the best."""
+"""The points and the runs of a study as data frames: measurements, states, and comparisons with the best point."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from explorer.study.values import Value
 
 
 def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
-    """One row a point: the columns of `record.points`, and what its runs measured.
+    """Return one row for each point: the columns of `record.points` and the measurements of its runs.
 
-    Added are `runs` (how many are done), `accuracy` (mean over them, a fraction), `spread` (standard deviation between seeds, a
-    fraction; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN where nothing is known).
-    The names of the varied metaparameters are in `attrs["metaparameters"]`, which selections of rows or columns keep.
-    `state` becomes `done` (all seeds), `partly done`, `failed` (none done, and at least one failed or crashed) or stays `planned`
-    (none tried), with the runs' reasons. A merged point shows the measurements of the point that it is merged into.
+    Added columns: `runs` (finished ones), `accuracy` (their mean, a fraction), `spread` (standard deviation between
+    seeds; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN if unknown). `state` becomes
+    `done` (all seeds), `partly done`, `failed` (none done, at least one failed or crashed) or stays `planned`, with the
+    reason. A merged point has the measurements of the point it is merged into. `attrs["metaparameters"]` names the
+    varied metaparameters; pandas keeps it if rows or columns are selected.
     """
     found = accuracies or Accuracies.of(record)
     intervals = found.intervals()
     summary = record.points.reset_index(drop=True)
     states = _states(record.runs)
-    settled = [
-        states.get(point, (state, reason)) if state == "planned" else (state, reason)
-        for point, state, reason in zip(summary["point"], summary["state"], summary["reason"], strict=True)
-    ]
-    summary["state"], summary["reason"] = [state for state, _ in settled], [reason for _, reason in settled]
+    summary["state"], summary["reason"] = zip(
+        *(
+            states.get(point, (state, reason)) if state == "planned" else (state, reason)
+            for point, state, reason in zip(summary["point"], summary["state"], summary["reason"], strict=True)
+        ),
+        strict=True,
+    )
     measured = pd.DataFrame(
         {
             "runs": found.seeds,
@@ -42,7 +44,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
             "high": intervals.high.clip(0, 1),
         },
         index=found.points,
-    ).reindex(summary["same_as"].fillna(summary["point"]).astype(int))
+    ).reindex(_sources(summary).astype(int))
     measured = measured.fillna({"runs": 0}).astype({"runs": int}).reset_index(drop=True)
     frame = pd.concat([summary, measured], axis="columns")
     frame.attrs["metaparameters"] = record.metaparameters
@@ -50,22 +52,27 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points of `summarise` that have an accuracy; those merged into one network are one row with all their labels."""
+    """Keep the points of `summarise` with an accuracy: one row for each network, with the labels of all its points."""
     known = frame[frame["accuracy"].notna()]
-    names = known.groupby(known["same_as"].fillna(known["point"]), sort=False)["label"].agg(list)
+    names = known.groupby(_sources(known), sort=False)["label"].agg(list)
     own = known[known["same_as"].isna()].copy()
     own["label"] = [_joined(names[point]) for point in own["point"]]
     return own
 
 
+def _sources(frame: pd.DataFrame) -> pd.Series[Any]:
+    """The points whose runs measure these points: others for merged ones."""
+    return frame["same_as"].fillna(frame["point"])
+
+
 def _joined(names: list[str]) -> str:
-    return " = ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"  # noqa: PLR2004 (names that fit)
+    return " = ".join(names) if len(names) <= 2 else f"{names[0]} and {len(names) - 1} more"  # noqa: PLR2004
 
 
 def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
-    """`summarise` with the column `standing`: `best`, and `separated` or `not separated` from the best point.
+    """Return `summarise` with the column `standing`: `best`, or `separated` or `not separated` from the best point.
 
-    Empty where a point is not measured, and for all but the best where no point has two seeds, which alone tell points apart.
+    It is empty for points without measurements, and for all but the best if no point has two seeds.
     """
     found = accuracies or Accuracies.of(record)
     summary = summarise(record, found)
@@ -73,18 +80,15 @@ def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.Data
         return summary.assign(standing="")
     best = int(found.points[found.means.argmax()])
     apart = found.differences(best)
-    separated = np.where((apart.low > 0) | (apart.high < 0), "separated", "not separated")
-    separated = np.where(np.isnan(apart.low), "", separated)
-    standing = dict(
-        zip(found.points.tolist(), separated if found.pooled.freedom else [""] * len(separated), strict=True)
-    )
-    standing[best] = "best"
-    sources = summary["same_as"].fillna(summary["point"])
-    return summary.assign(standing=[str(standing.get(source, "")) for source in sources])
+    unknown = np.isnan(apart.low) | (found.pooled.freedom == 0)
+    separated = (apart.low > 0) | (apart.high < 0)
+    standing = np.select([found.points == best, unknown, separated], ["best", "", "separated"], "not separated")
+    by_point = dict(zip(found.points.tolist(), standing.tolist(), strict=True))
+    return summary.assign(standing=[by_point.get(source, "") for source in _sources(summary)])
 
 
 def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
-    """A frame of points for files: metaparameters that are not plain numbers as text."""
+    """Prepare points for files: metaparameters that are not plain numbers become text."""
     plain = {
         key: _plain(frame[key], [value for value in values if value is not None])
         for key, values in record.study.varied.items()
@@ -93,12 +97,11 @@ def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
 
 
 def runs_table(record: StudyRecord) -> pd.DataFrame:
-    """The runs for files: without the bits of the images, and with the label and the series of their point."""
+    """Prepare runs for files: without results by image, with the label and the series of their point."""
     table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
-    labels = dict(zip(record.points["point"], record.points["label"], strict=True))
-    series = dict(zip(record.points["point"], record.points["series"], strict=True))
-    table.insert(1, "label", table["point"].map(labels))
-    table.insert(2, "series", table["point"].map(series))
+    points = record.points.set_index("point")
+    for place, column in enumerate(("label", "series"), start=1):
+        table.insert(place, column, table["point"].map(points[column]))
     for column in ("accuracies", "train_losses"):
         table[column] = table[column].map(_floats)
     for column in ("accuracy", "seconds", "images_per_second"):
@@ -108,7 +111,6 @@ def runs_table(record: StudyRecord) -> pd.DataFrame:
 
 
 def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
-    """A metaparameter's column for files: numbers as such, all else as text, and empty where a point has no value of its own."""
     empty = column.isna()
     if is_ordered(values):
         numbers = pd.to_numeric(column)
@@ -120,21 +122,16 @@ def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
 
 
 def _states(runs: pd.DataFrame) -> dict[int, tuple[str, str]]:
-    """The state of each point that was to be trained, and the reason where it is not wholly done."""
+    """The state of each point with runs to train, and the reason if not all are done."""
     states = {}
     for point, rows in runs.groupby("point")[["state", "reason"]]:
         found, count = list(rows["state"]), len(rows)
-        done, broken = found.count("done"), found.count("failed") + found.count("crashed")
-        reasons = dict.fromkeys(
-            str(reason) for state, reason in zip(found, rows["reason"], strict=True) if state in {"failed", "crashed"}
-        )
-        reason = f"{broken} of {count} runs failed: {'; '.join(reasons)}" if broken else ""
-        if done == count:
-            state, reason = "done", ""
-        elif done:
-            state, reason = "partly done", reason or f"{count - done} of {count} runs are missing"
-        else:
-            state = "failed" if broken else "planned"
+        done = found.count("done")
+        broken = [str(why) for state, why in zip(found, rows["reason"], strict=True) if state in {"failed", "crashed"}]
+        reason = f"{len(broken)} of {count} runs failed: {'; '.join(dict.fromkeys(broken))}" if broken else ""
+        if 0 < done < count:
+            reason = reason or f"{count - done} of {count} runs are missing"
+        state = "done" if done == count else "partly done" if done else "failed" if broken else "planned"
         states[int(str(point))] = (state, reason)
     return states
 

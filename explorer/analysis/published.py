@@ -1,4 +1,4 @@
-"""The curves that papers published, to stand beside a study's own."""
+"""Curves from papers, to compare with those of a study."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from explorer.study.files import published_curve_file
 
 
 def published(name: str, metaparameter: str) -> pd.DataFrame | None:
-    """The published curve over a metaparameter, from `studies/published/NAME.csv`, or None where it has none.
+    """Read the curve over a metaparameter from `studies/published/NAME.csv`; None if the file has no such curve.
 
-    Columns: `value` (numbers where all are), `label`, `model_mib` (MiB), `accuracy` (a fraction), `metric` (text), `printed` (False
-    where it is read off a figure). An unknown name is an error that says the nearest.
+    Columns: `value` (numbers if all are), `label`, `model_mib`, `accuracy` (a fraction), `metric`, and `printed` (False
+    if read off a figure). Raises `ExplorerError` for an unknown name.
     """
     frame = pd.read_csv(published_curve_file(name), comment="#", dtype={"value": str, "metric": str})
     frame = frame[frame["metaparameter"] == metaparameter].drop(columns="metaparameter").reset_index(drop=True)
@@ -25,6 +25,6 @@ def published(name: str, metaparameter: str) -> pd.DataFrame | None:
 
 
 def published_source(name: str) -> str:
-    """What the published curve's file says of itself: the comment that it opens with."""
+    """Return the source of a published curve: the comment at the top of its file."""
     lines = published_curve_file(name).read_text(encoding="utf-8").splitlines()
     return " ".join(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))

@@ -1,4 +1,4 @@
-"""The frames that triangles and planes are drawn from."""
+"""Data frames for the figures of triangles and planes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from explorer.pricing.prices import price
 from explorer.spaces.simplex import SHARE
 from explorer.storage.record import StudyRecord
 
-_FINE = 12  # steps between two values of a plane, for its lines of equal params
+_FINE = 12  # steps between neighbouring values of a plane
 
 
 def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Points, those of `ranked` by default, with the columns of the form's axes, such as `share_depth` in [0, 1]."""
+    """Add to points (by default those of `ranked`) the share of each simplex factor in [0, 1], as `share_depth`."""
     frame = ranked(record) if points is None else points
     return frame.assign(**record.study.form.columns(frame))
 
 
 def share_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of a frame of `triangle` that are shares, in the order of the factors."""
+    """Return the names of the share columns of `triangle`, in the order of the factors."""
     return [column for column in frame.columns if column.startswith(SHARE)]
 
 
 def plane_params(record: StudyRecord) -> pd.DataFrame:
-    """Exact params on a fine grid over the plane of a study: its two metaparameters and `params` (Int64)."""
+    """Price a fine grid over the two metaparameters of a plane, to draw lines of equal params (Int64)."""
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = [axis.ravel() for axis in np.meshgrid(*axes)]
@@ -39,7 +39,6 @@ def plane_params(record: StudyRecord) -> pd.DataFrame:
 
 
 def _between(values: Sequence[Any]) -> NDArray[Any]:
-    """Numbers with others between each two of them, rising; whole ones between whole ones."""
     lines = [np.linspace(low, high, _FINE + 1) for low, high in pairwise(sorted(values))]
     numbers = np.concatenate(lines)
     return np.unique(np.round(numbers).astype(np.int64) if all(isinstance(v, int) for v in values) else numbers)

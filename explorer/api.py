@@ -28,20 +28,22 @@ def sweep(
 ) -> pd.DataFrame:
     """Train what is missing of a study.
 
-    In a script, call it under `if __name__ == "__main__":`, because the workers import the script; notebooks need no such guard.
+    In a script, call it under `if __name__ == "__main__":`, because the workers import the script. Notebooks need no
+    such guard.
 
     Args:
         study: A study, the name of a built-in one, or a file; `load_study` gives one with other settings.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that train; one a core if not given.
+        workers: Processes that train; one per core if not given.
         watcher: Follows the progress.
 
     Returns:
         One row for each point, as `explorer.analysis.summarise` describes it.
 
     Raises:
-        ExplorerError: For an unknown study or data set, more images than there are, or a storage that another process writes to.
+        ExplorerError: The study or data set is unknown, it has fewer images than the study asks for, or another process
+            writes to the storage.
     """
     command = "explorer.sweep in Python"
     chosen = study if isinstance(study, Study) else load_study(study)
@@ -62,10 +64,10 @@ def sweep_and_report(
 ) -> StudyReport:
     """Train what is missing of a study and write its report, as the command `sweep` does.
 
-    The arguments are those of `sweep` and `report`; `command` is what the report gives as its origin.
+    The arguments are those of `sweep` and `report`; `command` is what the report shows as its command.
 
     Raises:
-        ExplorerError: As for `sweep`, and for an unknown format or a folder that cannot be written, before anything is trained.
+        ExplorerError: As for `sweep`; before any training, if a format is unknown or the folder cannot be written.
     """
     Destination.checked(reports, figures)
     chosen = study if isinstance(study, Study) else load_study(study)
@@ -92,26 +94,26 @@ def certify(
 ) -> CertificateReport:
     """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
 
-    What is missing is trained. Reports of studies with this space, data, recipe and budget show the result.
+    Missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
 
     Args:
         space: Name of the space.
         preset: The preset that points are drawn around.
         data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
-        budget: The budget that is certified, also as text such as `10000x2`; the default one if not given.
-        points: Design points; studies go by certificates of 32 or more.
-        seeds: Trainings of every point at every budget.
-        quick: Whether to try the whole chain in a minute or two, which certifies nothing.
+        budget: The budget to certify, or text such as `10000x2`; the default budget if not given.
+        points: Design points; studies use certificates of 32 or more.
+        seeds: Runs of each point at each budget.
+        quick: Whether to try everything in a minute or two, which certifies nothing.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that train; one a core if not given.
-        reports: Folder that the report's own folder is made in.
-        figures: Formats that figures are saved in beside SVG: `pdf`, `png`.
-        command: What the certificate gives as its origin.
+        workers: Processes that train; one per core if not given.
+        reports: Folder for reports; each has its own folder there.
+        figures: Formats to save figures in besides SVG: `pdf`, `png`.
+        command: What the certificate shows as its command.
         watcher: Follows the progress.
 
     Raises:
-        ExplorerError: For unknown names, for points or seeds that are too few, and as for `sweep_and_report`.
+        ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep_and_report`.
     """
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")

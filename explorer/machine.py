@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 def load_average() -> float | None:
-    """The mean number of processes that wanted to run in the last minute, per core of the machine; None where unknown."""
+    """The mean number of processes that wanted to run in the last minute, per core; None where unknown."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:

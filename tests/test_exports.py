@@ -210,7 +210,7 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
             for file in ("weights.safetensors", "network.py"):
                 assert (folder / "again" / file).read_bytes() == (folder / "export" / name / file).read_bytes()
     out = run(capsys, "export", "small", "--seed", "0")[1]
-    assert "2 runs of this study have read them: a choice between these by it is no test" in out
+    assert "2 runs of this study have been tested: choosing between them by test accuracy is no test" in out
 
 
 def best_number():

@@ -150,7 +150,7 @@ def test_ctrl_c_keeps_what_is_done(long_study):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "every finished run is stored, and the same command goes on from there" in out
+    assert "every finished run is stored, and the same command continues from there" in out
     assert "Traceback" not in err
     assert count_done(long_study) >= 1
 

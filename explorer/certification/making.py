@@ -1,4 +1,4 @@
-"""Makes a certificate: a population of a space, trained at growing budgets, each a study of its own in the ledger."""
+"""Making a certificate: a population of a space, trained at growing budgets; each budget is a study of its own."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
-"""What shows in a minute or two that all works; it certifies nothing."""
+"""Enough to show in a minute or two that everything works; it certifies nothing."""
 
 
 def certificate_study(
     space: str, preset: str, data: str, budget: Budget | None = None, points: int = ENOUGH_POINTS, seeds: int = 2
 ) -> Study:
-    """The study of a certificate at the budget that it is about.
+    """Return the study of a certificate at the budget to certify.
 
-    Raises `ExplorerError` for an unknown space or preset, for fewer than two seeds and for points that cannot be drawn so.
+    Raises `ExplorerError` if the space or preset is unknown, there are fewer than two seeds, or the points cannot be
+    drawn.
     """
     if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare with)
         raise ExplorerError(f"seeds = {seeds}: a short run is compared with long runs of another seed; give 2 or more")
@@ -53,9 +54,10 @@ def make_certificate(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
-    """Train what is missing of a certificate's study at each of `FACTORS` times its budget, and store the certificate.
+    """Train the missing runs of a study at each of `FACTORS` times its budget, and store the certificate.
 
-    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` as `run_studies` does.
+    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` as
+    `run_studies` does.
     """
     records = run_studies(
         _rungs(study), storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher

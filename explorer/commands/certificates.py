@@ -21,23 +21,23 @@ def certify(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="IMAGESxEPOCHS", help="The budget that is certified, such as 10000x2; the default one if not given."
+            metavar="IMAGESxEPOCHS", help="The budget to certify, such as 10000x2; the default budget if not given."
         ),
     ] = None,
-    points: Annotated[int, typer.Option(help="Design points; studies go by certificates of 32 or more.")] = 32,
-    seeds: Annotated[int, typer.Option(help="Trainings of every point at every budget.")] = 2,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
+    points: Annotated[int, typer.Option(help="Design points; studies use certificates of 32 or more.")] = 32,
+    seeds: Annotated[int, typer.Option(help="Runs of each point at each budget.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one per core by default.")] = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Try the whole chain in a minute or two; certifies nothing.")
+        bool, typer.Option("--quick", help="Try everything in a minute or two; certifies nothing.")
     ] = False,
 ) -> int:
     """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
 
-    Points are drawn before any training. Running the same command again trains only what is missing. Reports of studies with this
-    space, data, recipe and budget show the result.
+    Points are drawn before any training. Running the same command again trains only what is missing. Reports of
+    studies with this space, data, recipe and budget show the result.
     """
     from explorer import certify
     from explorer.commands.progress import watched

@@ -1,4 +1,4 @@
-"""The command line: the commands put together, and how their errors are told."""
+"""The command line: all commands, and error reporting."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COMMANDS = (
 
 
 def application() -> typer.Typer:
-    """The command line, with the options that the table of quantities asks for."""
+    """The command line, with an option of `fit` for each quantity that is a budget."""
     app = typer.Typer(
         name="explorer",
-        help="Explore the design spaces of small convolutional networks: exact cost, measured accuracy, honest uncertainty.",
+        help="Explore the design spaces of small CNNs: exact costs, measured accuracies, honest uncertainties.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -45,11 +45,11 @@ def application() -> typer.Typer:
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Holds the option that every command takes; `run` reads it wherever it stands."""
+    """Declares the option that all commands share; `run` reads it, wherever it is."""
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -58,8 +58,8 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         message = error.format_message() if isinstance(error, TyperException) else str(error)
-        if message:  # there is none where no command was given, which shows the help
-            print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (the one line that is owed)
+        if message:  # empty if no command was given, which shows the help
+            print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2
     except KeyboardInterrupt:
         return 130

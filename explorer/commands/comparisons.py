@@ -1,4 +1,4 @@
-"""The command that sets studies side by side."""
+"""The command that compares studies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def compare(
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
 ) -> int:
-    """Compare stored studies in one report: which of them gets more accuracy for a cost, and how sure that is."""
+    """Compare stored studies in one report: which one is more accurate at the same cost, and how sure is that?"""
     from explorer import compare
 
     made = compare(

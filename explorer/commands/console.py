@@ -1,4 +1,4 @@
-"""What the commands print: tables and whole numbers."""
+"""Where and how commands print: the console, tables, cells."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where a command prints."""
+    """Return the console that commands print to."""
     from rich.console import Console
 
-    # Where there is no terminal, rich would fold tables to 80 columns.
-    # Nor are names and messages markup, whatever brackets they hold.
+    # Without a terminal, rich would fold tables to 80 columns. Brackets in names and messages are no markup.
     return Console(markup=False, width=None if sys.stdout.isatty() else 200)
 
 
 def command_line(context: typer.Context) -> str:
-    """The command as it was given, for reports to name."""
+    """Return the command as the user typed it, for reports."""
     return f"python -m explorer {shlex.join(context.obj)}"
 
 
@@ -34,7 +33,7 @@ def print_table(
     *,
     total: bool = False,
 ) -> None:
-    """Prints rows under a header, the last `right` columns aligned to the right, the last row set off as a total."""
+    """Print rows below a header, the last `right` columns aligned to the right, the last row as a total on request."""
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
@@ -49,14 +48,14 @@ def print_table(
 
 
 def cost_headings() -> list[str]:
-    """The headings of the costs that short tables show."""
+    """Return the headings of the costs in short tables."""
     from explorer.networks.quantities import main_costs
 
     return [quantity.heading for quantity in main_costs()]
 
 
 def cost_cells(row: Mapping[Any, Any]) -> list[str]:
-    """What a point costs, below these headings."""
+    """Return the costs of a point for these columns."""
     import pandas as pd
 
     from explorer.networks.quantities import main_costs
@@ -65,14 +64,14 @@ def cost_cells(row: Mapping[Any, Any]) -> list[str]:
 
 
 def count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """A whole number with thousands separators; a dash for a missing value."""
+    """Format a whole number with thousands separators; a dash if it is missing."""
     import pandas as pd
 
     return "-" if pd.isna(value) else f"{value:,}"
 
 
 def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """Whole numbers with thousands separators, a dash for a missing value, anything else as `label` writes it."""
+    """Format a cell of a table of points: counts as `count` does, anything else as `label` does."""
     import numbers
 
     import numpy as np

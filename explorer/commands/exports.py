@@ -1,4 +1,4 @@
-"""Commands about one run: export its network, and show images that it was most and least sure of."""
+"""Commands about one run: export its network, and draw the images that it was most and least sure of."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 def export(
     study: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
     point: Annotated[
-        str | None, typer.Option(help="Number or label of the point; the most accurate one by default.")
+        str | None, typer.Option(help="Number or label of the point; the most accurate point by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which of its trainings.")] = 0,
-    best: Annotated[int, typer.Option(min=1, help="Points in the table of the best.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
+    best: Annotated[int, typer.Option(min=1, help="Rows in the table of the most accurate points.")] = 10,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the files; export/STUDY-pointN-seedM by default.")
     ] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
-    keep_test: Annotated[bool, typer.Option("--keep-test", help="Leave the test images unread.")] = False,
+    keep_test: Annotated[bool, typer.Option("--keep-test", help="Do not read the test images.")] = False,
 ) -> int:
     """Export a point: its network as Python code and ONNX, with the weights of one of its runs.
 
-    The run is trained again, and its stored validation accuracy must come back. Then its model reads the test images, once for ever:
-    the result is stored, and a later export of the run shows it.
+    The run is trained again and must reach its stored validation accuracy. Then its model is tested on the test images,
+    once: the test accuracy is stored, and later exports of the run show it.
     """
     from explorer import export
     from explorer.commands.progress import duration
@@ -71,7 +71,7 @@ def export(
 def images(
     run: Annotated[
         str,
-        typer.Argument(help="A run's key, or its first 6 or more characters, or STUDY:POINT[:SEED] (number or label)."),
+        typer.Argument(help="A run's key or its first 6 or more characters, or STUDY:POINT[:SEED] (number or label)."),
     ],
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
@@ -80,7 +80,7 @@ def images(
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=50, help="Images in each row.")] = 12,
 ) -> int:
-    """Draw which validation images a run got right and wrong most surely, and which it was least sure of."""
+    """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of."""
     from explorer import images
 
     made = images(run, count=count, out=out, storage=storage, data_dir=data_dir)
@@ -110,7 +110,8 @@ def _print_best(screen: Console, table: pd.DataFrame) -> None:
 def _print_accuracies(screen: Console, made: Export) -> None:
     validation, test = made.facts["validation"], made.facts["test"]
     screen.print(
-        f"validation accuracy {validation['accuracy']:.2%} of {validation['images']:,} images, as stored, image by image",
+        f"validation accuracy {validation['accuracy']:.2%} of {validation['images']:,} images, "
+        "as stored, image by image",
         highlight=False,
     )
     if test is None:
@@ -119,12 +120,13 @@ def _print_accuracies(screen: Console, made: Export) -> None:
     screen.print(f"test accuracy {test['accuracy']:.2%} of {test['images']:,} images ({made.test})", highlight=False)
     if made.tests > 1:
         screen.print(
-            f"{made.tests} runs of this study have read them: a choice between these by it is no test", highlight=False
+            f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test",
+            highlight=False,
         )
 
 
 def _print_sheet(screen: Console, made: ImageSheet) -> None:
-    """A line for each row of the sheet: how many images, of which probability, and of which classes."""
+    """Print a line for each row of the sheet: its images, probabilities and classes."""
     rows = []
     for row, heading in made.rows.items():
         found = [image for image in made.images.to_dict(orient="records") if image["row"] == row]

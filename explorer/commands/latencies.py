@@ -1,4 +1,4 @@
-"""The command that measures how long the networks of a study take on this machine."""
+"""The command that measures the latency of a study's networks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ def latency(
     name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
     storage: Storage = "explorer.db",
     threads: Annotated[int, typer.Option(min=1, help="Threads that a network runs on.")] = 1,
-    again: Annotated[bool, typer.Option("--again", help="Measure those that are measured already, too.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure again what is stored.")] = False,
 ) -> int:
-    """Measure and store how long each network of a study takes on this machine, for one image and for 64.
+    """Measure and store the latency of each network of a study on this machine, for 1 image and for 64.
 
-    Takes about five seconds a network. Those measured before on this machine are skipped; no sweep runs on the storage meanwhile.
+    This takes about five seconds per network. Networks already measured on this machine are skipped. No sweep can use
+    the storage meanwhile.
     """
     from explorer import latency
     from explorer.commands.progress import counting, duration
@@ -35,7 +36,7 @@ def latency(
         with counting(name) as progress:
             measured = latency(name, threads=threads, again=again, storage=storage, begin=announce, progress=progress)
     except KeyboardInterrupt:
-        screen.print("stopped; every network that was measured is stored, and the same command goes on from there")
+        screen.print("stopped; every measured network is stored, and the same command continues from there")
         return 130
     batches = [str(column) for column in measured.networks if str(column).startswith("batch_")]
     rows = [

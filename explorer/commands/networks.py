@@ -38,11 +38,11 @@ def spaces() -> int:
 def describe(
     space: Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")],
     settings: Annotated[list[str] | None, typer.Argument(help="preset=NAME, and metaparameters as key=value.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Levels of the network that are shown.")] = 1,
+    depth: Annotated[int, typer.Option(min=1, help="Levels of the network to show.")] = 1,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Show fvcore's counts beside ours; exit code 1 where they differ.")
+        bool, typer.Option("--verify", help="Show fvcore's counts beside ours; exit code 1 if they differ.")
     ] = False,
-    latency: Annotated[bool, typer.Option("--latency", help="Measure the time of 1 and of 64 images.")] = False,
+    latency: Annotated[bool, typer.Option("--latency", help="Measure the latency of 1 and of 64 images.")] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads that --latency measures on; 1 by default.")
     ] = None,
@@ -53,11 +53,11 @@ def describe(
         Path | None, typer.Option(metavar="FILE", help="Write it, untrained, to a .pt2 file for torch.export.load.")
     ] = None,
 ) -> int:
-    """Show the layers of a design point with their output shapes and exact costs; check, measure and export the network."""
+    """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
     from explorer import inspect
 
     if threads is not None and not latency:
-        raise ExplorerError(f"--threads {threads} says how --latency measures: give both")
+        raise ExplorerError(f"--threads {threads}: needs --latency")
     preset, values = read_settings(settings)
     measured_on = (threads or 1) if latency else None
     found = inspect(space, preset, values, depth=depth, verify=verify, threads=measured_on, onnx=onnx, torch=torch)
@@ -75,7 +75,7 @@ def describe(
 
 
 def _print_layers(screen: Console, found: Inspection) -> None:
-    """The layer table, and below it the costs that layers do not have."""
+    """Print the layer table, and below it the costs that only the whole network has."""
     from explorer.networks.quantities import QUANTITIES
 
     headings = {"makes": "filters", "fvcore": f"{QUANTITIES['macs'].noun} by fvcore"}
@@ -95,7 +95,7 @@ def _print_layers(screen: Console, found: Inspection) -> None:
 
 
 def _print_check(screen: Console, check: CostCheck) -> None:
-    """The counts by operator, params, and what should agree and does not."""
+    """Print the counts by operator, the params, and what should agree and does not."""
     rows = [
         (*map(count, (row.calls, row.ours, row.fvcore, row.difference)), str(row.operator), str(row.note))
         for row in check.operators.itertuples()

@@ -1,4 +1,4 @@
-"""Commands about the cost of many networks: price a design space, and find the points that use a budget best."""
+"""Commands about the costs of many networks: price a design space, and find the points that use a budget best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-LONG = 2_000_000  # points from which on progress is shown
+LONG = 2_000_000  # points from which progress is shown
 
 SpaceName = Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")]
 Settings = Annotated[
@@ -37,27 +37,27 @@ def price(
         str | None, typer.Option(help='Keep points such as "params < 5e5 and macs <= 2e7"; costs and metaparameters.')
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many points, in place of all combinations.")
+        int | None, typer.Option(min=1, help="Draw this many points instead of taking all combinations.")
     ] = None,
     seed: Seed = 0,
     simplex: Annotated[
         bool,
-        typer.Option("--simplex", help="Scaling factors whose product is held (efficientnet: alpha, beta, gamma)."),
+        typer.Option("--simplex", help="Vary scaling factors with a fixed product (efficientnet: alpha, beta, gamma)."),
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, max=2000, help="Steps of the simplex; 20 if not given.")] = None,
-    ratio: Annotated[float | None, typer.Option(help="Product held on the simplex; 2 if not given.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="The fixed product; 2 if not given.")] = None,
     pareto: Annotated[
         str | None,
-        typer.Option(
-            metavar="KEY", help="For each value of KEY, keep the points that no other beats in params and FLOPs."
-        ),
+        typer.Option(metavar="KEY", help="For each value of KEY, keep only the Pareto front of params and FLOPs."),
     ] = None,
     sort: Annotated[str | None, typer.Option(metavar="KEY", help="Smallest KEY first; largest first for -KEY.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Rows of the table.")] = 20,
     columns: Annotated[
-        str | None, typer.Option(help="Quantities to give, such as params,macs,peak_activation_bytes.")
+        str | None, typer.Option(help="Costs to show, such as params,macs,peak_activation_bytes.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write all kept points to a .parquet or .csv file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all points to a .parquet or .csv file instead of showing them.")
+    ] = None,
     infeasible: Annotated[
         bool, typer.Option("--infeasible", help="Keep infeasible points too, with the reason.")
     ] = False,
@@ -98,7 +98,9 @@ def price(
     elif limit:
         _print(found.points)
         if found.kept > limit:
-            screen.print(f"... and {found.kept - limit:,} more; --limit or --out gives them", highlight=False)
+            screen.print(
+                f"... and {found.kept - limit:,} more; show them with --limit or write them with --out", highlight=False
+            )
     return 0
 
 
@@ -112,7 +114,7 @@ def fit(
     seed: Seed = 0,
     **most: str | None,
 ) -> int:
-    """Find the design points that use a budget best: none above a limit, as near to all of them as can be."""
+    """Find the design points that use a budget best: close to all limits, above none."""
     from explorer import fit as find
 
     preset, values = read_settings(settings)
@@ -158,7 +160,7 @@ def fit_command() -> Callable[..., int]:
 
 
 def _infeasible(reasons: Counter[str]) -> str:
-    """How many are infeasible, with the two most frequent reasons."""
+    """Say how many points are infeasible, with the two most frequent reasons."""
     if not reasons:
         return ""
     most = [f"{reason}: {count:,}" for reason, count in reasons.most_common(2)]
@@ -174,7 +176,7 @@ def _print(frame: pd.DataFrame) -> None:
 
 
 def _title(name: str) -> str:
-    """The heading of a count; what is in other units is printed as it is stored."""
+    """Return the heading of a column; what is no count is printed as it is stored, under its key."""
     from explorer.networks.quantities import COUNT, QUANTITIES
 
     return QUANTITIES[name].heading if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name

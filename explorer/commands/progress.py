@@ -1,4 +1,4 @@
-"""How far a sweep is: a live line where there is a terminal, plain lines elsewhere."""
+"""Progress: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Trained = TypeVar("Trained")
 
 
 class Display:
-    """Shows runs done, running and failed, the best accuracy and the time left. It is a context and a sweep's watcher."""
+    """A sweep's watcher that shows runs done, running and failed, the best accuracy and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -45,7 +45,7 @@ class Display:
             self.bar.stop()
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
-        """The runs to train now, the stored results of the other runs, and the number of processes that train."""
+        """Start with the runs to train, the stored results of the other runs, and the number of workers."""
         self.workers = workers
         self.ahead, self.before, self.total = runs, len(stored), len(stored) + len(runs)
         self.failed = sum(result.state != "done" for result in stored)
@@ -60,7 +60,7 @@ class Display:
             self.bar.start()
 
     def ended(self, outcome: Outcome) -> None:
-        """One of the runs has ended and is stored."""
+        """Count a run that has ended and is stored."""
         self.ended_now += 1
         self.effort_done += outcome.run.effort
         self.failed += outcome.state != "done"
@@ -85,25 +85,27 @@ class Display:
 
     def _left(self) -> str:
         if self.ended_now < self.workers and self.ended_now < len(self.ahead):
-            return "time left -"  # the first run alone says too much: the workers start in its time
+            return "time left -"  # the first runs include the start of the workers
         elapsed = time.monotonic() - self.started
         remaining = sum(run.effort for run in self.ahead) - self.effort_done
         return f"{duration(elapsed / self.effort_done * remaining)} left"
 
 
 def watched(console: Console, train: Callable[[Display], Trained]) -> Trained | None:
-    """What `train` returns, with its progress on the console; None where Ctrl-C stopped it."""
+    """Return what `train` returns, showing its progress; None if Ctrl-C stopped it."""
     try:
         with Display(console) as display:
             return train(display)
     except KeyboardInterrupt:
-        console.print("stopped; every finished run is stored, and the same command goes on from there", highlight=False)
+        console.print(
+            "stopped; every finished run is stored, and the same command continues from there", highlight=False
+        )
         return None
 
 
 @contextmanager
 def counting(title: str, least: int = 1) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, moved by calling it with what is done and of how much, if that is `least` or more."""
+    """A progress bar, shown on a terminal for totals of `least` or more; call what it yields with (done, total)."""
     screen = console()
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task(title, visible=False)
@@ -111,7 +113,7 @@ def counting(title: str, least: int = 1) -> Iterator[Callable[[int, int], None]]
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: `45 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Format a time: `45 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 (seconds in a minute)
         return f"{whole} s"

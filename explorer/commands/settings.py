@@ -1,4 +1,4 @@
-"""How commands read the settings of a design point (preset=NAME, and metaparameters as key=value) and limits of cost."""
+"""Reading the arguments of commands: settings of a design point, and limits on costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
 
 def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
-    """The preset and the other settings; in lists, words need no quotes, which a shell takes away."""
+    """Read preset=NAME and key=value arguments; words in lists need no quotes, which the shell would remove."""
     values: dict[str, Any] = {}
     for text in settings or []:
         key, value = _setting(text)
@@ -27,7 +27,7 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """One `key=value`; the value is read as in a study file, and what is no TOML value is text."""
+    """Read one `key=value`; the value is TOML, as in a study file, or else text."""
     import tomllib
 
     key, equals, value = text.partition("=")
@@ -40,7 +40,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def read_size(text: str) -> float:
-    """A number with its unit: `500k`, `20M`, `1.5G`, `5e5`, `500_000`; raises `ExplorerError` for anything else."""
+    """Read a number such as `500k`, `20M`, `1.5G`, `5e5` or `500_000`; anything else is an `ExplorerError`."""
     found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)([kKmMgGtT]?)", text.strip())
     size = float(found[1].replace("_", "")) * _FACTORS[found[2].lower()] if found else 0.0
     if not 0 < size < math.inf:

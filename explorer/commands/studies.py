@@ -1,4 +1,4 @@
-"""Commands about studies: train them, report them, show them, list them."""
+"""Commands about studies: train, report, show and list them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from explorer.reporting.stored import StudyReport
     from explorer.sweeping.dry_run import DryRun
 
-Storage = Annotated[str, typer.Option(help="SQLite file, or database URL, that holds studies and runs.")]
-MOST_ROWS = 50  # points that are all printed; of more, the most accurate ones
-DataDir = Annotated[Path | None, typer.Option(help="Folder that holds the files of CIFAR-10.")]
-Reports = Annotated[Path, typer.Option(help="Folder that the report's folder is made in.")]
+Storage = Annotated[str, typer.Option(help="SQLite file or database URL of studies and runs.")]
+MOST_ROWS = 50  # points in a table; of more points, the most accurate ones are shown
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the CIFAR-10 files.")]
+Reports = Annotated[Path, typer.Option(help="Folder for reports; each has its own folder there.")]
 Figures = Annotated[str, typer.Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
 
 
@@ -31,21 +31,22 @@ def sweep(
         str | None, typer.Option(help="cifar10, proxy, or a folder of images in class sub-folders.")
     ] = None,
     data_dir: DataDir = None,
-    seeds: Annotated[int | None, typer.Option(help="Trainings of every point.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    images: Annotated[int | None, typer.Option(help="Training images.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one a core by default.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each point.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of each run.")] = None,
+    images: Annotated[int | None, typer.Option(help="Training images of each run.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one per core by default.")] = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained and how long it takes.")
+        bool, typer.Option("--dry-run", help="Show what would be trained and how long it takes.")
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Try the whole chain in under a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Try everything in under a minute.")] = False,
 ) -> int:
-    """Train what a study asks for, and write its report.
+    """Train the runs of a study and write its report.
 
-    Running the same command again trains only what is missing. What changes results makes another study with its own name.
+    Running the same command again trains only what is missing. Options that change results make another study with its
+    own name.
     """
     from explorer import dry_run as plan
     from explorer import load_study, sweep_and_report
@@ -79,7 +80,7 @@ def report(
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
 ) -> int:
-    """Make a study's report again from its stored rows."""
+    """Write a study's report again from its stored runs."""
     from explorer import report
 
     _print_report(console(), report(name, storage=storage, reports=reports, figures=figures.split(",")))
@@ -88,19 +89,19 @@ def report(
 
 def dashboard(
     storage: Storage = "explorer.db",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8080,
 ) -> int:
-    """Show the stored studies in the Optuna dashboard, on this machine only."""
+    """Show the stored studies in the Optuna dashboard, for this machine only."""
     from explorer import dashboard_server
 
     with dashboard_server(storage, port) as server:
-        console().print(f"dashboard on http://127.0.0.1:{server.server_port} (Ctrl-C ends it)", highlight=False)
+        console().print(f"dashboard on http://127.0.0.1:{server.server_port} (Ctrl-C stops it)", highlight=False)
         server.serve_forever()
     return 0
 
 
 def studies(storage: Storage = "explorer.db") -> int:
-    """List the built-in studies, and those that the storage holds."""
+    """List the built-in studies and the stored ones."""
     from explorer import list_studies, stored_studies
 
     screen = console()
@@ -129,10 +130,10 @@ def _print_plan(screen: Console, found: DryRun) -> None:
     )
     screen.print(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)", highlight=False)
     if math.isnan(found.seconds):
-        screen.print("time unknown: one of the networks could not be trained to be timed")
+        screen.print("time unknown: a network could not be trained to time it")
     else:
         about = f"about {duration(found.seconds)} on {found.workers} workers"
-        screen.print(f"{about}, if none of it is stored yet", highlight=False)
+        screen.print(f"{about}, if no run is stored yet", highlight=False)
 
 
 def _print_report(screen: Console, made: StudyReport) -> None:

@@ -1,4 +1,4 @@
-"""Export a stored run: train it again, read its test images once, and write its network and what was measured to files."""
+"""Exports: train a stored run again, test it once, and write its network and results to files."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Export:
         files: Their names.
         facts: The content of `export.json`: the run, its point, its accuracies, its data, its settings.
         best: The most accurate points of the study, as in `best.csv`.
-        test: When the test images were read, or why they were not.
-        tests: Number of runs of the study whose models have read them.
+        test: When the model was tested on the test images, or why it was not.
+        tests: Number of tested runs of the study.
         onnx_obstacle: Why there is no `network.onnx`; empty if there is one.
     """
 
@@ -64,24 +64,24 @@ def export(
     keep_test: bool = False,
     before_training: Callable[[Task], None] | None = None,
 ) -> Export:
-    """Write a run's network as Python code, weights and ONNX to a folder, with what was measured of it.
+    """Write the network of a run as Python code, weights and ONNX, with its results, to a folder.
 
-    The run is trained again, and its stored validation accuracy must come back. Then its model reads the test images, once: the
-    result is stored, and a later export of the run shows it.
+    The run is trained again and must reach its stored validation accuracy. Then its model is tested on the test images,
+    once: the test accuracy is stored, and later exports of the run show it.
 
     Args:
         study: Name of a stored study.
         point: Number or label of the point; the most accurate one if not given.
-        seed: Which of its trainings.
-        best: Rows of the table of the best points.
+        seed: Seed of the run.
+        best: Rows in the table of the most accurate points.
         out: The folder; `export/STUDY-pointN-seedM` if not given.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        keep_test: Whether to leave the test images unread.
-        before_training: Called with what is trained, before that.
+        keep_test: Whether not to read the test images.
+        before_training: Called with the run before it is trained.
 
     Raises:
-        ExplorerError: For an unknown study or point, a run that is not done, and a training that does not give the stored accuracy.
+        ExplorerError: The study or point is unknown, the run is not done, or its stored accuracy is not reached again.
     """
     ledger = Ledger(storage)
     record = ledger.studies.load(study)
@@ -90,7 +90,7 @@ def export(
     folder = Path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir)
-    # Nothing else writes while the test images may be read, so that they are not read twice.
+    # Holding the lock of the storage, so that no other export tests the same run.
     with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         if before_training is not None:
             before_training(task)
@@ -103,13 +103,13 @@ def export(
     files |= {FACTS: facts_file(facts), BEST: best_file(table)}
     write_files(files, folder)
     if obstacle:
-        # One of another run would be taken for a part of this export.
+        # An older one, of another run, must not look like a part of this export.
         (folder / ONNX).unlink(missing_ok=True)
     return Export(folder, tuple(files), facts, table, note, len(ledger.tests.of(study)), obstacle)
 
 
 def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Mapping[str, Any] | None, str]:
-    """What is stored of the test images, which are read now if nothing is stored and they need not be kept; and a note on it."""
+    """Return the stored test, or test the model now unless that is not wanted; and a note on it."""
     stored = ledger.tests.find(task.run.key)
     if stored is not None:
         return stored, f"read on {stored['finished']}, not again"

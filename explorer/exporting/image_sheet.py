@@ -34,8 +34,8 @@ class ImageSheet:
 
     Attributes:
         path: The PNG.
-        title: The run and its accuracy, as above the sheet.
-        rows: The headings of the sheet's rows by their names in `images`.
+        title: The title of the sheet: the run and its accuracy.
+        rows: The headings of the sheet's rows, by the names in `images`.
         images: One row for each image on the sheet, with the columns of `surest` and `class`.
     """
 
@@ -53,17 +53,17 @@ def images(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: Path | None = None,
 ) -> ImageSheet:
-    """Draw the validation images that a run got right and wrong most surely, and those that it was least sure of.
+    """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of.
 
     Args:
-        run: Key of a stored run, its first 6 or more characters, or `STUDY:POINT[:SEED]` with the point's number or label.
+        run: Key of a stored run or its first 6 or more characters, or `STUDY:POINT[:SEED]` with a number or label.
         count: Images in each row of the sheet.
         out: The PNG; `images-KEY.png` in this folder if not given.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
 
     Raises:
-        ExplorerError: For an unknown run or one that is not done, and where its data are not those it was measured on.
+        ExplorerError: The run is unknown or not done, or the data set has changed since.
     """
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
@@ -86,9 +86,10 @@ def images(
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
-    """A row for each kind of images that `surest` found; `chosen` has the column `class` too, and `images` are its rows' in order.
+    """Draw one row for each kind of images; `chosen` is what `surest` returns plus `class`, `images` are its images.
 
-    Below each stand its class and the probability of the most likely class, and where the row does not say it, whether that was right.
+    Below each image are its class and the probability of the most likely class, and in the last row whether that was
+    right.
     """
     chosen = chosen.assign(pixels=list(images))
     across = max(1, int(chosen.groupby("row").size().max()))

@@ -1,4 +1,4 @@
-"""One design point in full: its layers and costs, fvcore's counts, its latency, and files of the network."""
+"""One design point in full: layers and costs, fvcore's counts, latency, and files of the network."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What there is to know of a design point.
+    """What `inspect` found.
 
     Attributes:
-        layers: The layer table, as `describe` returns it; if fvcore counted, with its multiply-adds as `fvcore`.
-        network: The description of the network.
-        amounts: What the network costs, by quantity.
-        notes: What the space says of the point, a line each.
-        check: The comparison with fvcore's and torch's counts, if it was asked for.
-        latencies: Measured times, if they were asked for.
-        machine: What they were measured on.
-        warning: That the machine was busy, or "".
+        layers: The layer table of `describe`; with `verify`, also fvcore's multiply-adds as `fvcore`.
+        network: The network description.
+        amounts: The costs of the network, by quantity.
+        notes: Notes of the space on this point.
+        check: The comparison with the counts of fvcore and torch, if any.
+        latencies: The measured latencies, if any.
+        machine: What computed them.
+        warning: A warning if the machine was busy, else "".
         files: The files that were written.
     """
 
@@ -58,7 +58,7 @@ def inspect(
     onnx: str | Path | None = None,
     torch: str | Path | None = None,
 ) -> Inspection:
-    """Describe a design point, and check, measure and write its network where that is asked for.
+    """Describe a design point; check, measure and write its network on request.
 
     Args:
         space: Name of the space.
@@ -71,7 +71,8 @@ def inspect(
         torch: Write the network, untrained, to this `.pt2` file for `torch.export.load`.
 
     Raises:
-        ExplorerError: For unknown names, values that break a rule, more threads than cores and files that cannot be written.
+        ExplorerError: A name is unknown, a value breaks a rule, there are fewer cores than threads, or a file cannot be
+            written.
         Infeasible: If no network realises the point.
     """
     point = find_space(space).point(preset, **(settings or {}))
@@ -109,7 +110,7 @@ def inspect(
 
 
 def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
-    """The paths to write by format; raises `ExplorerError` for what cannot be written."""
+    """Return the paths by format; raises `ExplorerError` for what cannot be written."""
     from explorer.exporting.programs import check_onnx
     from explorer.files import check_file
 

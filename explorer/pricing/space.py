@@ -1,4 +1,4 @@
-"""Prices of a whole design space: its points enumerated or drawn, filtered, ordered, and written to a file as they come."""
+"""Prices of a whole design space: points enumerated or drawn, filtered, sorted and written to a file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SpacePrices:
     """Prices of a design space.
 
     Attributes:
-        points: The points that were kept, one row each: the metaparameters that vary (if none does, those given), the quantities
-            and, where infeasible points were asked for, `infeasible`, the reason. None where they are in a file.
+        points: One row for each kept point: the metaparameters that vary (if none does, those given), the costs and, if
+            infeasible points were asked for, `infeasible`, the reason. None if they were written to a file.
         size: Number of points priced.
         kept: Number of points kept, of which `points` has at most `limit`.
         infeasible: Number of infeasible points by reason.
@@ -68,26 +68,26 @@ def price_space(
     Args:
         space: Name of the space.
         preset: Name of the preset; the first one if not given.
-        settings: Metaparameters: a value, a list of values, or a range as text such as `"0.1..1.0..0.05"`, as `enumeration` reads them.
+        settings: Metaparameters: values, lists of values, or ranges such as `"0.1..1.0..0.05"`; see `enumeration`.
         where: Condition that kept points meet, such as `"params < 5e5 and macs <= 2e7"`.
         sample: Number of points to draw, instead of taking all combinations.
         seed: Which points are drawn.
-        simplex: Whether to vary the scaling factors of the space whose product is held.
+        simplex: Whether to vary the scaling factors of the space, whose product is fixed.
         steps: Steps of the simplex; 20 if not given.
-        ratio: The product that is held; 2 if not given.
-        pareto: Keep, for each value of this name, only the points that no other beats in params and MACs.
-        sort: Name to order by, smallest first; with a `-` before it, largest first.
+        ratio: The fixed product; 2 if not given.
+        pareto: For each value of this name, keep only the Pareto front of params and MACs.
+        sort: Name to sort by, smallest first; largest first with a `-` before it.
         limit: Most rows of the frame; all kept points if not given.
         quantities: Costs to give, `COUNTS` if not given. Costs named in `where`, `pareto` or `sort` are added.
-        out: A `.parquet` or `.csv` file for all kept points, which are then not held in memory.
+        out: A `.parquet` or `.csv` file for all kept points, which then need no memory.
         infeasible: Whether to keep infeasible points, with the reason.
-        progress: Called after each block with the number of points priced and of all points.
+        progress: Called after each block with how many points are priced and how many there are.
 
     Raises:
-        ExplorerError: For unknown names and values that break a rule, for a file that cannot be written, and where no point is kept.
+        ExplorerError: A name is unknown, a value breaks a rule, the file cannot be written, or no point is kept.
     """
     if infeasible and (pareto or sort):
-        raise ExplorerError("--infeasible: infeasible points have no cost to go by; leave out --pareto and --sort")
+        raise ExplorerError("--infeasible: infeasible points have no costs; leave out --pareto and --sort")
     family = find_space(space)
     held = _held(family, simplex=simplex, steps=steps, ratio=ratio)
     search = enumeration(family, preset, settings or {}, sample=sample, seed=seed, simplex=held)
@@ -117,7 +117,7 @@ def price_space(
 
 @dataclass
 class _Stream:
-    """The priced points, block by block, with what is counted of them on the way."""
+    """The priced points, block by block, and counts of them."""
 
     search: Enumeration
     where: Where | None
@@ -129,7 +129,7 @@ class _Stream:
     nearest: float | None = None
 
     def chosen(self) -> Iterator[Priced]:
-        """The points that meet the condition."""
+        """Yield the points that meet the condition."""
         search, where = self.search, self.where
         point = search.space.point(search.preset, **search.fixed)
         alike = {name: getattr(point, name) for name in search.space.model_fields}
@@ -154,13 +154,13 @@ class _Stream:
                 self.progress(done, search.size)
 
     def counted(self, parts: Iterable[Priced]) -> Iterator[Priced]:
-        """The parts as they are."""
+        """Yield the parts unchanged, counting their points."""
         for part in parts:
             self.kept += len(part)
             yield part
 
     def frame(self, head: Sequence[Priced]) -> pd.DataFrame:
-        """The rows of `SpacePrices.points`."""
+        """Return the frame of `SpacePrices.points`."""
         keys = self.search.keys or list(self.search.fixed)
         if not head:
             return pd.DataFrame(columns=[*keys, *self.shown])
@@ -172,7 +172,7 @@ class _Stream:
         return frame if self.infeasible else frame.drop(columns="infeasible")
 
     def nothing(self) -> str:
-        """Why no point is kept."""
+        """Say why no point is kept."""
         name = self.search.space.name
         if self.reasons.total() == self.search.size:
             return f"{name}: none of {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
@@ -190,17 +190,17 @@ def _held(family: type[Space], *, simplex: bool, steps: int | None, ratio: float
     if not simplex:
         for name, value in (("--steps", steps), ("--ratio", ratio)):
             if value is not None:
-                raise ExplorerError(f"{name} {value}: goes with --simplex")
+                raise ExplorerError(f"{name} {value}: needs --simplex")
         return None
     if family.simplex is None:
-        raise ExplorerError(f"--simplex: {family.name} has no metaparameters whose product is held")
+        raise ExplorerError(f"--simplex: {family.name} has no metaparameters with a fixed product")
     return SimplexAxis(family.simplex, 2.0 if ratio is None else ratio, steps or 20)
 
 
 def _checked(
     family: type[Space], where: str | None, quantities: Sequence[str], pareto: str | None, sort: str | None
 ) -> tuple[Where | None, list[str]]:
-    """The condition, and the quantities to give: those asked for and those named anywhere else."""
+    """Return the condition and the quantities to give: those asked for and those named anywhere else."""
     costs = [*computed(), *family.derived]
     known = [*family.model_fields, *costs]
     for name in quantities:

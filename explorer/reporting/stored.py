@@ -1,4 +1,4 @@
-"""Reports of stored studies: one study, or several side by side, written into a folder of reports with an index."""
+"""Reports of stored studies, written into a folder of reports with an index."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder of reports, and the formats of their figures; both are checked, so that nothing is computed in vain."""
+    """A folder for reports and the formats of their figures."""
 
     folder: Path
     formats: tuple[str, ...]
 
     @classmethod
     def checked(cls, reports: str | Path, figures: Collection[str]) -> Destination:
-        """Raises `ExplorerError` if a format is unknown or the folder cannot be written."""
+        """Raise `ExplorerError`, before any work, if a format is unknown or the folder cannot be written."""
         formats = check_formats(figures)
         check_folder(Path(reports))
         return cls(Path(reports), formats)
@@ -45,7 +45,7 @@ class StudyReport:
     Attributes:
         study: Name of the study.
         page: The HTML page; tables and figures are beside it.
-        points: One row for each point, as in `points.csv`, with the fronts that it is on.
+        points: One row for each point, with the columns of `points.csv` and the fronts that it is on.
         unfinished: Number of runs that are not done.
     """
 
@@ -55,7 +55,7 @@ class StudyReport:
     unfinished: int
 
     def most_accurate(self, most: int) -> pd.DataFrame:
-        """All points in their order if there are at most `most`, else the most accurate ones."""
+        """Return all points, in order, if there are at most `most`, else the most accurate ones."""
         if len(self.points) <= most:
             return self.points
         return self.points.sort_values("accuracy", ascending=False, kind="stable").head(most)
@@ -67,8 +67,8 @@ class ComparisonReport:
 
     Attributes:
         page: The HTML page; tables and figures are beside it.
-        statements: What the comparison comes to, in sentences.
-        budgets: What each study reaches at several costs, as in `budgets.csv`.
+        statements: The result, in sentences.
+        budgets: What each study reaches at several costs: `budgets.csv`.
     """
 
     page: Path
@@ -82,7 +82,7 @@ class CertificateReport:
 
     Attributes:
         page: The HTML page; tables and figures are beside it.
-        statements: How far short runs can be trusted, and what the certificate lacks, in sentences.
+        statements: The result, in sentences.
         certificate: What was measured.
     """
 
@@ -98,16 +98,16 @@ def report(
     reports: str | Path = "reports",
     figures: Collection[str] = (),
 ) -> StudyReport:
-    """Write a study's report from its stored rows, without training anything.
+    """Write a study's report from its stored runs.
 
     Args:
         study: Name of a stored study, such as `squeeze_ratio@cifar10`.
         storage: SQLite file or database URL.
-        reports: Folder that the report's own folder is made in.
-        figures: Formats that figures are saved in beside SVG: `pdf`, `png`.
+        reports: Folder for reports; each has its own folder there.
+        figures: Formats to save figures in besides SVG: `pdf`, `png`.
 
     Raises:
-        ExplorerError: For an unknown study or format, and for a folder that cannot be written.
+        ExplorerError: The study or a format is unknown, or the folder cannot be written.
     """
     destination = Destination.checked(reports, figures)
     ledger = Ledger(storage)
@@ -128,19 +128,19 @@ def compare(
     figures: Collection[str] = (),
     command: str = "explorer.compare in Python",
 ) -> ComparisonReport:
-    """Write a report of which stored study gets more accuracy for a cost, and how sure that is.
+    """Write a report on which stored study is more accurate at the same cost, and how sure that is.
 
     Args:
         studies: Names of two or more stored studies.
         against: The cost, such as `params` or `latency_seconds`.
         storage: SQLite file or database URL.
-        reports: Folder that the report's own folder is made in.
-        figures: Formats that figures are saved in beside SVG: `pdf`, `png`.
-        command: What the report gives as its origin.
+        reports: Folder for reports; each has its own folder there.
+        figures: Formats to save figures in besides SVG: `pdf`, `png`.
+        command: What the report shows as its command.
 
     Raises:
-        ExplorerError: For an unknown study, cost or format, a study without a finished run, a cost that is not known of all points,
-            and latencies that were measured under different conditions.
+        ExplorerError: A study, the cost or a format is unknown, a study has no finished run, a measured point lacks the
+            cost, or latencies were measured under different conditions.
     """
     costs = [key for key, quantity in QUANTITIES.items() if quantity.front and not quantity.more_is_better]
     if against not in costs:
@@ -173,8 +173,6 @@ def report_certificate(certificate: Certificate, destination: Destination) -> Ce
 def _check_comparable(findings: Findings, against: str) -> None:
     name = findings.record.study.name
     if findings.measured.empty:
-        raise ExplorerError(f"{name}: no run of it is done, so there is nothing to compare")
+        raise ExplorerError(f"{name}: no run is done, so there is nothing to compare")
     if against not in findings.points or findings.measured[against].isna().any():
-        raise ExplorerError(
-            f"{name}: {against} is not known of all its points; `explorer latency {name}` measures latency"
-        )
+        raise ExplorerError(f"{name}: not all points have a {against}; `explorer latency {name}` measures latency")

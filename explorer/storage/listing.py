@@ -1,4 +1,4 @@
-"""Lists of studies: those that come with the explorer, and those that a storage holds."""
+"""Lists of the built-in studies and of stored ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from explorer.study.files import builtin_studies, load_study
 
 
 def list_studies() -> pd.DataFrame:
-    """The built-in studies, one row each: `name`, `title`, `space`, and how many `points` and `runs` they have at most."""
+    """Return the built-in studies, one row each: `name`, `title`, `space`, and at most how many `points` and `runs`."""
     rows = [
         (study.name, study.title, study.space, study.size, study.size * study.seeds)
         for study in map(load_study, builtin_studies())
@@ -20,9 +20,9 @@ def list_studies() -> pd.DataFrame:
 
 
 def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
-    """The studies of a storage, one row each: `storage`, `name`, and how many of its `runs` are `done`.
+    """Return the studies of a storage, one row each: `storage`, `name`, and how many of its `runs` are `done`.
 
-    Empty if the storage is a file that does not exist; raises `ExplorerError` if it cannot be opened.
+    Without rows if the storage is a file that does not exist. Raises `ExplorerError` if it cannot be opened.
     """
     rows: list[tuple[str, str, int, int]] = []
     if "://" in str(storage) or Path(storage).is_file():

@@ -1,1 +1,1 @@
-"""Carry out a study: train what is missing, store it, and measure latency."""
+"""Carry out studies: train what is missing, store it, and measure latency."""

@@ -1,4 +1,4 @@
-"""What a sweep would train, and how long that takes."""
+"""Dry runs: what a sweep would train, and how long that takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from explorer.training.estimate import estimate_seconds
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a sweep would train if nothing of it were stored.
+    """What a sweep would train if no run were stored.
 
     Attributes:
         study: The study.
@@ -29,7 +29,7 @@ class DryRun:
         runs: Number of runs.
         macs: Multiply-adds of all training, forward and backward.
         workers: Number of processes that would train.
-        seconds: About how long they would take; NaN if a network could not be trained to be timed.
+        seconds: About how long they would take; NaN if a network could not be trained to time it.
     """
 
     study: Study
@@ -43,15 +43,15 @@ class DryRun:
 
 
 def dry_run(study: Study | str | Path, *, data_dir: Path | None = None, workers: int | None = None) -> DryRun:
-    """Plan a study without training it; a few of its networks are timed for some seconds.
+    """Plan a study without training it. Some of its networks are timed, which takes seconds.
 
     Args:
         study: A study, the name of a built-in one, or a file.
         data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that would train; one a core if not given.
+        workers: Processes that would train; one per core if not given.
 
     Raises:
-        ExplorerError: For an unknown study or data set, and where no point can be trained.
+        ExplorerError: The study or data set is unknown, or no point can be trained.
     """
     refuse_in_worker()
     chosen = study if isinstance(study, Study) else load_study(study)

@@ -1,4 +1,4 @@
-"""Latencies of a study's networks: measured on this machine, and stored."""
+"""Latencies of a study's networks: measured on this machine and stored."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class MeasuredStudy:
     """Latencies of a study's networks on one machine.
 
     Attributes:
-        networks: One row for each network, the cheapest first: `label`, the main costs, `network` (digest) and the median
-            seconds of each batch, such as `batch_64_seconds`.
-        metaparameters: The metaparameters that `label` gives.
-        machine: What they were measured on.
-        threads: The number of threads.
+        networks: One row for each network, the cheapest first: `label`, the main costs, `network` (digest) and the
+            median seconds of each batch, such as `batch_64_seconds`.
+        metaparameters: The metaparameters in `label`.
+        machine: What computed.
+        threads: Its number of threads.
     """
 
     networks: pd.DataFrame
@@ -48,21 +48,22 @@ def latency(
     begin: Callable[[int, float, str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredStudy:
-    """Measure how long each network of a stored study takes on this machine for one image and for 64, and store it.
+    """Measure and store the latency of each network of a stored study on this machine, for 1 image and for 64.
 
-    Networks that were measured before on this machine are skipped. Each is stored as soon as it is measured.
+    Networks already measured on this machine are skipped. Each is stored as soon as it is measured.
 
     Args:
         study: Name of a stored study.
         threads: Threads that a network runs on.
-        again: Whether to measure all networks again.
+        again: Whether to measure stored networks again.
         storage: SQLite file or database URL.
-        begin: Called first, with the number of networks to measure, about how many seconds that takes, and a warning where the
-            machine is busy, else "".
-        progress: Called after each network with the number of those measured and of those to measure.
+        begin: Called first, with the number of networks to measure, about how many seconds that takes, and a warning
+            if the machine is busy, else "".
+        progress: Called after each network with how many are measured and how many there are.
 
     Raises:
-        ExplorerError: For an unknown study, more threads than cores, and while another process writes to the storage.
+        ExplorerError: The study is unknown, there are fewer cores than threads, or another process writes to the
+            storage.
     """
     timing.check_threads(threads)
     ledger = Ledger(storage)
@@ -116,7 +117,7 @@ def unmeasured(
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:
-    """The stored latencies of a study's networks on the machine with this number of threads, as `ledger.latencies.of`."""
+    """The stored latencies of a study's networks on a machine and number of threads, as in `ledger.latencies.of`."""
     return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 

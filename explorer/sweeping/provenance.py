@@ -1,4 +1,4 @@
-"""Where results come from: the state of the explorer's code, the versions of its packages, the machine."""
+"""Where results come from: the state of the explorer's code, package versions, the machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def provenance(command: str, dataset: Dataset) -> Provenance:
 
 
 def commit() -> str:
-    """The commit of the explorer's code and whether it was changed since, `0193cd8e1b5f, changed`; or that no repository holds it."""
+    """Return the commit of the explorer's code, with `, changed` if it was changed since, or that it is unknown."""
     package = Path(__file__).parents[1]
     try:
         # An installed package may lie inside another repository, which does not track it.
@@ -45,5 +45,5 @@ def commit() -> str:
 
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)  # noqa: S603 (our own arguments)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)  # noqa: S603 (ours)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Which points of a study are settled: not to be trained, or with the results of all their seeds in."""
+"""Which points of a study are settled: nothing is left to train for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from explorer.training.run import Run
 
 
 class SettledPoints:
-    """The points of a study and the results of its runs, which outcomes are added to."""
+    """The points of a study and the results of its runs. A point is settled when all its runs have a final result."""
 
     def __init__(
         self, points: Sequence[Point], runs: Mapping[tuple[int, int], Run], results: dict[str, Result]
@@ -23,7 +23,7 @@ class SettledPoints:
             self.keys.setdefault(number, []).append(run.key)
 
     def results_of(self, point: Point) -> list[Result]:
-        """The results of a point's runs so far; for a merged point, those of the point that it is merged into."""
+        """The results of a point's runs so far; a merged point has those of the point it is merged into."""
         return [self.results[key] for key in self._keys_of(point) if key in self.results]
 
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
@@ -31,7 +31,7 @@ class SettledPoints:
         return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
 
     def add(self, outcome: Outcome) -> list[Point]:
-        """Takes in how a run ended; returns the points that this settles."""
+        """Add the result of a run; returns the points that this settles."""
         row = outcome.row
         self.results[outcome.run.key] = Result(row["state"], row["reason"], row.get("accuracy"))
         touched = [point for point in self.points if outcome.run.key in self._keys_of(point)]

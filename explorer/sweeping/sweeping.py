@@ -1,4 +1,4 @@
-"""A sweep: train all runs of one or several studies that the ledger does not hold yet, and store them."""
+"""Sweeps: train the runs of studies that are not stored yet."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Watcher(Protocol):
     """Follows the progress of a sweep."""
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
-        """The runs to train now, the stored results of the other runs, and the number of processes that train."""
+        """The runs to train, the stored results of the other runs, and the number of workers."""
 
     def ended(self, outcome: Outcome) -> None:
         """A run has ended and is stored."""
 
 
 def default_workers() -> int:
-    """One worker for each core that this process may use; one in all where they would share a GPU."""
+    """One worker per core that this process may use; a single one if they would share a GPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -50,7 +50,7 @@ def run_study(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> StudyRecord:
-    """Train what is missing of a study and return all that is stored of it; see `run_studies`."""
+    """Train the missing runs of a study and return its record; see `run_studies`."""
     (record,) = run_studies(
         [study], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
     )
@@ -66,16 +66,15 @@ def run_studies(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> list[StudyRecord]:
-    """Train what is missing of studies of the same points, store every run as it ends, and return the studies' records.
+    """Train the missing runs of studies, store each run as it ends, and return the studies' records.
 
-    The studies differ in their budgets only, which grow from one to the next: one worker trains a point and seed at all of them.
-    Runs that any study has measured before are reused. Failed runs are final; crashed ones are tried again. An interruption
-    loses only the runs in flight.
-
-    In a script, call it under `if __name__ == "__main__":`, because the workers import the script; notebooks need no such guard.
+    The studies have the same points and growing budgets; a worker trains a point and seed at all budgets in one go.
+    Stored runs of any study are reused. Failed runs are final, crashed ones are tried again. An interruption loses only
+    the runs in progress.
 
     Raises:
-        ExplorerError: For unknown data, more images than there are, or a storage that another process writes to.
+        ExplorerError: The data set is unknown or has fewer images than the studies ask for, or another process writes
+            to the storage.
     """
     refuse_in_worker()
     first = studies[0]
@@ -133,7 +132,7 @@ def _check_budget(study: Study, dataset: Dataset) -> None:
 def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
-    """Stores a study, under a name of its own, with the keys of its runs; returns it and these runs by (point, seed)."""
+    """Store a study under a name that is free or already its own; returns it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
@@ -144,7 +143,8 @@ def _enlist(
 def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
     """The runs that are not final, those of a point and seed together.
 
-    Seed by seed, so that an interrupted study has a whole curve; the most expensive first, so that all cores finish together.
+    Seed by seed, so that an interrupted study has a whole curve; the most expensive first, so that all cores finish at
+    about the same time.
     """
     jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
     return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))

@@ -1,4 +1,4 @@
-"""How long a network takes for a batch of images: a measurement of a machine, taken while nothing trains."""
+"""Timing one network: the latency of a batch of images on this machine, measured while nothing trains."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BATCHES = (1, 64)
 SECONDS = 2.0  # for the repeats of a batch
 WARM_UP_SECONDS = 0.3
 FEWEST = 5  # repeats, however long they take
-BUSY = 0.3  # load average for each core from which on others' work shows in what is measured
+BUSY = 0.3  # load average per core from which other work shows in the measurements
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes: processor, version of torch, arithmetic. Latencies of one machine can be compared."""
+    """What computes: processor, torch version, dtype. Latencies of one machine can be compared."""
 
     processor: str
     torch: str
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class BatchTime:
-    """Seconds that a batch takes on a number of threads: median and quartiles over the repeats."""
+    """The latency of a batch on a number of threads: median and quartiles over the repeats, in seconds."""
 
     batch: int
     threads: int
@@ -45,26 +45,26 @@ class BatchTime:
 
     @property
     def images_per_second(self) -> float:
-        """Images a second at the median."""
+        """Images per second at the median."""
         return self.batch / self.median_seconds
 
 
 def this_machine() -> Machine:
-    """The processor that this process runs on, and its torch."""
+    """Return the processor of this machine and its torch version."""
     import torch
 
     return Machine(processor(), torch.__version__.partition("+")[0])
 
 
 def busy(load: float | None) -> str:
-    """A warning where a load average is so high that latencies come out too long; else nothing."""
+    """Return a warning if a load average is high enough to distort latencies, else ""."""
     if load is None or load <= BUSY:
         return ""
-    return f"warning: this machine is busy (load average {load:.2f} a core): latencies come out longer than they are"
+    return f"warning: this machine is busy (load average {load:.2f} a core), so latencies are measured too long"
 
 
 def check_threads(threads: int) -> None:
-    """Raises `ExplorerError` where there are fewer cores than threads."""
+    """Raise `ExplorerError` if there are fewer cores than threads."""
     if threads > cores():
         raise ExplorerError(f"threads = {threads}: at most {cores()}, the cores that this process may use")
 
@@ -72,9 +72,9 @@ def check_threads(threads: int) -> None:
 def measure(
     network: Network, threads: int = 1, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS
 ) -> list[BatchTime]:
-    """Times the network, freshly initialised, on this machine's processor: eager, float32, channels last, inference mode.
+    """Time an untrained network on this machine's processor: eager, float32, channels last, inference mode.
 
-    After a warm-up, batches of random images are repeated for about `seconds` each, at least five times.
+    After a warm-up, each batch of random images is repeated for about `seconds`, at least five times.
     """
     import torch
 
@@ -100,7 +100,7 @@ def measure(
 
 
 def _times(step: Callable[[], None], seconds: float) -> list[float]:
-    """Seconds that each call took, of as many as fit the time, but at least `FEWEST`."""
+    """The seconds of each call, for as many calls as fit the time but at least `FEWEST`."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < FEWEST or time.perf_counter() < end:

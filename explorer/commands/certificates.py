@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from explorer.commands.console import command_line, console
-from explorer.commands.studies import DataDir, Figures, Reports, Storage
+from explorer.commands.studies import DataDir, Figures, Reports, Storage, Workers
 
 
 def certify(
@@ -26,7 +26,7 @@ def certify(
     ] = None,
     points: Annotated[int, typer.Option(help="Design points; studies use certificates of 32 or more.")] = 32,
     seeds: Annotated[int, typer.Option(help="Runs of each point at each budget.")] = 2,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one per core by default.")] = None,
+    workers: Workers = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",

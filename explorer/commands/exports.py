@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from explorer.commands.console import console, cost_cells, cost_headings, print_table
-from explorer.commands.studies import DataDir, Storage
+from explorer.commands.studies import DataDir, Storage, StudyName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
+    study: StudyName,
     point: Annotated[
         str | None, typer.Option(help="Number or label of the point; the most accurate point by default.")
     ] = None,

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from explorer.commands.console import console, cost_cells, cost_headings, print_table
-from explorer.commands.studies import Storage
+from explorer.commands.studies import Storage, StudyName
 
 
 def latency(
-    name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
+    name: StudyName,
     storage: Storage = "explorer.db",
     threads: Annotated[int, typer.Option(min=1, help="Threads that a network runs on.")] = 1,
     again: Annotated[bool, typer.Option("--again", help="Measure again what is stored.")] = False,

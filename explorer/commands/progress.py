@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -34,15 +33,6 @@ class Display:
         self.started = time.monotonic()
         self.effort_done = 0.0
         self.bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Start with the runs to train, the stored results of the other runs, and the number of workers."""
@@ -93,14 +83,17 @@ class Display:
 
 def watched(console: Console, train: Callable[[Display], Trained]) -> Trained | None:
     """Return what `train` returns, showing its progress; None if Ctrl-C stopped it."""
+    display = Display(console)
     try:
-        with Display(console) as display:
-            return train(display)
+        return train(display)
     except KeyboardInterrupt:
         console.print(
             "stopped; every finished run is stored, and the same command continues from there", highlight=False
         )
         return None
+    finally:
+        if display.bar is not None:
+            display.bar.stop()
 
 
 @contextmanager

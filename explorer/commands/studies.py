@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Storage = Annotated[str, typer.Option(help="SQLite file or database URL of studies and runs.")]
 MOST_ROWS = 50  # points in a table; of more points, the most accurate ones are shown
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the CIFAR-10 files.")]
+StudyName = Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes that train; one per core by default.")]
 Reports = Annotated[Path, typer.Option(help="Folder for reports; each has its own folder there.")]
 Figures = Annotated[str, typer.Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
 
@@ -34,7 +36,7 @@ def sweep(
     seeds: Annotated[int | None, typer.Option(help="Runs of each point.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of each run.")] = None,
     images: Annotated[int | None, typer.Option(help="Training images of each run.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that train; one per core by default.")] = None,
+    workers: Workers = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -75,7 +77,7 @@ def sweep(
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")],
+    name: StudyName,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",

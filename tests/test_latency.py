@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from explorer.__main__ import main
-from explorer.errors import ExplorerError
+from explorer.analysis.verified import verified_networks
 from explorer.machine import load_average
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
@@ -14,7 +14,7 @@ from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import plan
 from explorer.sweeping import timing
-from explorer.sweeping.latency import stored_rows, study_networks, unmeasured
+from explorer.sweeping.latency import here, stored_rows, unmeasured
 from explorer.sweeping.timing import BATCHES, BatchTime, Machine, busy, measure
 
 SMALL = find_space("efficientnet").point("cifar").expand()
@@ -92,48 +92,20 @@ def test_a_system_may_tell_no_load(monkeypatch):
     assert load_average() is None
 
 
-def test_networks_are_made_again_from_what_is_stored(tmp_path):
-    record = save(tmp_path / "x.db", small_study(), classes=7).studies.load("small")
-    expected = {point.network.digest for point in plan(small_study(), 7) if point.state == "planned"}
-    networks = study_networks(record)
-    assert networks.keys() == expected == set(record.points.query("state == 'planned'")["network"])
-    assert {network.trace.output.channels for network in networks.values()} == {7}
-    assert len(networks) == 2
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"fixed": {"classes": 5}},
-        {"vary": {"classes": [5, 6]}},
-        {"space": "efficientnet", "vary": {}, "points": [{"depth": 1.0}, {"width": 1.0}, {"depth": 2.0}]},
-    ],
-)
-def test_the_number_of_classes_is_stored(tmp_path, changes):
-    record = save(tmp_path / "x.db", small_study(**changes), classes=5).studies.load("small")
-    assert study_networks(record).keys() == set(record.points.query("state == 'planned'")["network"])
-
-
-def test_networks_that_the_space_no_longer_makes_are_refused(tmp_path):
-    record = save(tmp_path / "x.db", small_study()).studies.load("small")
-    with pytest.raises(ExplorerError, match="small: squeezenet makes other networks than those that are stored"):
-        study_networks(replace(record, points=record.points.assign(network="0" * 64)))
-
-
 def test_only_what_is_not_measured_here_is_measured(tmp_path):
     ledger = save(tmp_path / "x.db", small_study())
     record = ledger.studies.load("small")
-    first, second = study_networks(record).values()
+    networks = verified_networks(record, record.points.query("state == 'planned'")["point"]).networks.values()
+    first, second = networks
 
-    def missing(machine=MACHINE, threads=1, **options):
-        return [network.digest for network in unmeasured(ledger, record, machine, threads, **options)]
+    def missing(machine=MACHINE, threads=1):
+        return [network.digest for network in unmeasured(here(ledger, record, machine, threads), networks)]
 
     assert missing() == [first.digest, second.digest]
     with ledger.writing():
         ledger.latencies.record(stored_rows(first, MEASURED, MACHINE, load=0.1))
         ledger.latencies.record(stored_rows(second, MEASURED[:1], MACHINE, load=0.1))
     assert missing() == [second.digest]
-    assert len(missing(again=True)) == 2
     assert len(missing(threads=2)) == 2
     assert len(missing(replace(MACHINE, torch="2.14.0"))) == 2
     assert len(missing(replace(MACHINE, processor="another"))) == 2

@@ -25,9 +25,14 @@ from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
 from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
+from explorer.analysis.verified import VerifiedNetworks, verified_networks
 from explorer.networks.quantities import LATENCY, QUANTITIES
 from explorer.storage.record import StudyRecord
 
+SHOWN = 300
+"""Points whose networks may be shown: those on a front and the most accurate ones."""
+COMPARED = 200
+"""Other networks that are expanded to see whether the code has changed; each takes about a millisecond."""
 DRAWS = 1000
 """Joint draws of all accuracies; probabilities from them have a standard error of at most 1.6 %."""
 
@@ -88,6 +93,19 @@ class Findings:
         """The points with an accuracy, one row for each network."""
         return measured(self.points)
 
+    @cached_property
+    def foremost(self) -> list[int]:
+        """The numbers of the measured points: first those on a front, then the others, the most accurate first."""
+        on_front = np.any([self.measured[front_column(cost)] for cost in self.costs], axis=0)
+        order = np.lexsort((-self.measured["accuracy"].to_numpy(dtype=float), ~on_front))
+        return self.measured["point"].iloc[order].tolist()
+
+    @cached_property
+    def verified(self) -> VerifiedNetworks:
+        """The unchanged networks among the first `SHOWN` of `foremost` and an even sample of the others."""
+        first, others = self.foremost[:SHOWN], self.foremost[SHOWN:]
+        return verified_networks(self.record, first + others[:: -(-len(others) // COMPARED) or 1])
+
     @property
     def lines(self) -> pd.DataFrame:
         """The measured points whose network belongs to a single series, so that series can be compared."""
@@ -122,8 +140,11 @@ class Findings:
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """The choices of published networks for the varied metaparameters."""
-        return published_choices(self.record)
+        """The choices of published networks for the varied metaparameters.
+
+        Empty if the code has changed: today's costs are not those of the trained networks.
+        """
+        return published_choices(self.record, None if self.verified.unchanged else ())
 
     @cached_property
     def standings(self) -> pd.DataFrame | None:

@@ -9,7 +9,7 @@ surrogate and budget of the study, not to the network as published. Sources: doc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,8 @@ DRAWS = 500
 _BLOCK = 1 << 17  # designs in memory at a time
 
 
-def published_choices(record: StudyRecord) -> pd.DataFrame:
-    """Return one row for each distinct choice of the published networks of the study's space.
+def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = None) -> pd.DataFrame:
+    """Return one row for each distinct choice of published networks, by default all those of the study's space.
 
     Columns: `name` (of the networks), one for each varied metaparameter (`share_...` for the factors of a simplex),
     `params`, `macs`, `activations` and `model_bytes` (Int64; in the study's setting), `point` (Int64; the number of the
@@ -45,7 +45,7 @@ def published_choices(record: StudyRecord) -> pd.DataFrame:
     """
     names: dict[tuple[str, ...], list[str]] = {}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for anchor in record.study.design_space.anchors:
+    for anchor in record.study.design_space.anchors if anchors is None else anchors:
         row = _choice(record.study, anchor)
         key = tuple(map(label, row.values()))
         names.setdefault(key, []).append(_name(record.study, anchor))

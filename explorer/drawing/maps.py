@@ -105,7 +105,7 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
 
 
 def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mapping[int, str] | None = None) -> None:
-    """Accuracy over a grid of two metaparameters, of `analysis.ranked`, with lines of equal params from `analysis.plane_params`.
+    """Accuracy over a grid of two metaparameters, of `analysis.ranked`, with lines of equal params from `analysis.plane_params`, if it has rows.
 
     Cells are of one size, whatever the steps between their values; the lines stand right at the middles of the cells and in
     proportion between them. A thick frame marks the best cell, thin frames those that are not separated from it; of more than
@@ -130,7 +130,8 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     if written:
         _write(ax, frame, at, colours)
     _frame(ax, frame, at, colours)
-    _lines(ax, prices, columns, rows, beside_texts=written)
+    if not prices.empty:
+        _lines(ax, prices, columns, rows, beside_texts=written)
     if chosen:
         own = frame["point"].isin(list(chosen)).to_numpy()
         # In the corner of its cell, beside the accuracy.

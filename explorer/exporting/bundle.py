@@ -66,7 +66,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
     row = {
         "key": task.run.key,
         "study": task.record.study.name,
-        "point": task.point.number,
+        "point": task.number,
         "seed": task.run.seed,
         "accuracy": trained.accuracy(part, np.arange(len(part.labels))),
         "images": len(part.labels),
@@ -84,7 +84,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
     return {
         "run": run.key,
         "study": record.study.name,
-        "point": {"number": task.point.number, "label": task.point.label},
+        "point": {"number": task.number, "label": task.point.label},
         "seed": run.seed,
         "space": record.study.space,
         "preset": record.study.preset,
@@ -141,7 +141,7 @@ def _settings(task: Task) -> dict[str, Any]:
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
     """What the code says of itself first."""
     validation, classes = facts["validation"], facts["data"]["classes"]
-    named = f"point {task.point.number}" + (f" ({task.point.label})" if task.point.label else "")
+    named = f"point {task.number}" + (f" ({task.point.label})" if task.point.label else "")
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
     how = f"{validation['images']:,} images of {facts['data']['name']}, as it was trained in {task.run.numerics.dtype}"
     if task.run.numerics.dtype != "float32":

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.analysis.verified import verified_networks
 from explorer.data import Dataset, Source, find_source
 from explorer.errors import ExplorerError
 from explorer.exporting.choice import called, find_run
@@ -17,11 +18,11 @@ from explorer.networks.verification import CostMismatch, verify
 from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import StoredRun
-from explorer.study.plan import Point, plan
+from explorer.study.forms import DesignPoint
 from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
 
-WORDS = {"network": "the network", "data": "the data", "numerics.training_version": "the version of the training code"}
+WORDS = {"data": "the data", "numerics.training_version": "the version of the training code"}
 """What parts of a run's key are called where their own name would not say it."""
 LONGEST = 12  # characters of a value that are shown, which is enough of a digest
 
@@ -31,7 +32,8 @@ class Task:
     """A stored run that can be trained again here: what it was, and what it is made of."""
 
     record: StudyRecord
-    point: Point
+    number: int
+    point: DesignPoint
     run: Run
     stored: StoredRun
     source: Source
@@ -40,7 +42,7 @@ class Task:
     @property
     def called(self) -> str:
         """The study, the point and the seed in words."""
-        return f"{self.record.study.name}, {called(self.record, self.point.number)}, seed {self.run.seed}"
+        return f"{self.record.study.name}, {called(self.record, self.number)}, seed {self.run.seed}"
 
     def train(self) -> Trained:
         """Trains the run as a worker of a sweep does, with one thread.
@@ -92,19 +94,20 @@ def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int,
     assert stored is not None  # it is done
     study = record.study
     source = find_source(study.data, data_dir)
-    point = plan(study, source.class_count)[number]
-    dataset = source.prepare()
-    if point.network is None:
+    network = verified_networks(record, [number]).networks.get(number)
+    if network is None:
         raise ExplorerError(
-            f"{study.name}, {called(record, number)} was trained, but is {point.state} now: {point.reason}"
+            f"{study.name}, {called(record, number)}: the code has changed since, and its network is not the one that was "
+            "trained; sweep the study again"
         )
-    run = Run(point.network, dataset.fingerprint, study.recipe, study.budget, seed, numerics())
+    dataset = source.prepare()
+    run = Run(network, dataset.fingerprint, study.recipe, study.budget, seed, numerics())
     if run.key != key:
         differences = "; ".join(_differences(stored.settings, run.settings)) or "the way that keys are made"
         raise ExplorerError(
             f"{study.name}, {called(record, number)}, seed {seed} would be another run here: {differences}"
         )
-    return Task(record, point, run, stored, source, dataset)
+    return Task(record, number, list(study.design_points())[number], run, stored, source, dataset)
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:

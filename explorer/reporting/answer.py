@@ -165,7 +165,7 @@ def _named(findings: Findings, row: pd.Series[Any]) -> str:
     """A point in a sentence: by its series, or as the form of the study names it."""
     if row["series"]:
         return _named_in_series(findings, row)
-    return findings.record.study.named(int(row["point"]))
+    return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else str(row["label"])
 
 
 def _named_in_series(findings: Findings, row: pd.Series[Any]) -> str:

@@ -6,18 +6,16 @@ import json
 import shlex
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
-from explorer.analysis import Findings, front_column
+from explorer.analysis import Findings
+from explorer.analysis.findings import SHOWN
 from explorer.networks.quantities import QUANTITIES
-from explorer.pricing.prices import describe
+from explorer.pricing.prices import layer_table
 from explorer.reporting.front_view import FrontView
+from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
 from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, known_costs
-
-MOST_LAYERS = 300
-"""Points whose layers a page holds: expanding a network takes a millisecond or two."""
 
 
 def front_data(view: FrontView) -> Markup:
@@ -43,22 +41,22 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
 
 
 def _layers(findings: Findings) -> dict[str, Any]:
-    """The layer tables of the points on the fronts and the most accurate ones: rows that stand once, and their numbers by point."""
-    study, measured = findings.record.study, findings.measured
-    on_front = np.any([measured[front_column(cost)] for cost in findings.costs], axis=0)
-    order = np.lexsort((-measured["accuracy"].to_numpy(dtype=float), ~on_front))
-    points, columns = list(study.design_points()), []
+    """The layer tables of the foremost points: rows that stand once, and their numbers by point."""
+    columns: list[str] = []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
-    settings = study.fixed | {"classes": findings.record.classes}
-    for point in measured["point"].iloc[order[:MOST_LAYERS]]:
-        table = describe(study.space, study.preset, **settings | points[point].metaparameters)
+    for point in findings.foremost[:SHOWN]:
+        network = findings.verified.networks.get(point)
+        if network is None:
+            continue
+        table = layer_table(network)
         texts = [
             tuple(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in row) for row in table.to_numpy()
         ]
-        layers[int(point)] = [rows.setdefault(text, len(rows)) for text in texts]
+        layers[point] = [rows.setdefault(text, len(rows)) for text in texts]
         columns = [QUANTITIES[name].heading if name in QUANTITIES else name for name in map(str, table.columns)]
-    return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns}
+    left_out = changed_note(findings)
+    return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns, "layers_left_out": left_out}
 
 
 def _command(findings: Findings) -> list[str]:

@@ -64,6 +64,13 @@ def enlarged_note(record: StudyRecord) -> str:
     return f"The images have {size} pixels. They are only enlarged, and show no more, at: {listed}."
 
 
+def changed_note(findings: Findings) -> str:
+    """What is left out because today's code makes other networks; empty if it does not."""
+    return findings.verified.note(
+        "their layers, the standings of published choices and lines of equal params are left out"
+    )
+
+
 def evidence(judged: Judged, findings: Findings) -> str:
     """What a verdict rests on: the comparisons with their intervals, in points of accuracy."""
     if judged.correlation is not None:

@@ -23,6 +23,7 @@ from explorer.reporting.front_data import front_data
 from explorer.reporting.front_view import FrontView
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.notes import (
+    changed_note,
     cost_note,
     enlarged_note,
     evidence,
@@ -87,6 +88,7 @@ def render(
     """The page, around claims that are judged and figures that are drawn already."""
     record, found = findings.record, details(findings, panels)
     view = None if findings.measured.empty else FrontView(findings)
+    notes = (changed_note(findings), space_note(record), enlarged_note(record), interval_note(findings))
     code, code_hash = script("report.js")
     return (
         environment()
@@ -108,7 +110,7 @@ def render(
             details=found,
             volumes=volume_notes(findings),
             tested=tested_note(findings, tests),
-            notes=[note for note in (space_note(record), enlarged_note(record), interval_note(findings)) if note],
+            notes=list(filter(None, notes)),
             cost=cost_note(findings.effort),
             tables={
                 "points": measured_points(findings),

@@ -72,8 +72,10 @@ def _triangle(findings: Findings) -> Iterator[Panel]:
 def _plane(findings: Findings) -> Iterator[Panel]:
     """Accuracy over two metaparameters, then against cost."""
     record, frame = findings.record, findings.points
-    params, own = plane_params(record), chosen_points(findings)
-    caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
+    own, params, caption = chosen_points(findings), pd.DataFrame(columns=[*record.metaparameters, "params"]), ""
+    if findings.verified.unchanged:
+        params = plane_params(record)
+        caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
     if len(frame) > maps.MOST_CELLS:
         caption += "Ring: the best point."
     else:

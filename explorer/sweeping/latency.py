@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from explorer.analysis.verified import verified_networks
 from explorer.errors import ExplorerError
 from explorer.machine import load_average
 from explorer.networks.network import Network
 from explorer.networks.quantities import main_costs
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
-from explorer.study.plan import plan
 from explorer.sweeping import timing
 from explorer.sweeping.timing import BATCHES, BatchTime, Machine
 
@@ -62,19 +62,25 @@ def latency(
         progress: Called after each network with how many are measured and how many there are.
 
     Raises:
-        ExplorerError: The study is unknown, there are fewer cores than threads, or another process writes to the
-            storage.
+        ExplorerError: The study is unknown, the code has changed and makes none of its networks, there are fewer cores
+            than threads, or another process writes to the storage.
     """
     timing.check_threads(threads)
     ledger = Ledger(storage)
     record = ledger.studies.load(study)
     machine = timing.this_machine()
+    planned = record.points[record.points["state"] == "planned"]
+    verified = verified_networks(record, planned["point"])
+    if not verified.networks:
+        raise ExplorerError(f"{study}: {verified.note('sweep the study again')}")
     with ledger.writing():
-        missing = unmeasured(ledger, record, machine, threads, again=again)
+        stored = here(ledger, record, machine, threads)
+        missing = unmeasured(stored[:0] if again else stored, verified.networks.values())
         load = load_average()
         if begin is not None:
             seconds = len(missing) * len(BATCHES) * (timing.SECONDS + timing.WARM_UP_SECONDS)
-            begin(len(missing), seconds, timing.busy(load) if missing else "")
+            warnings = [verified.note("they are not measured"), timing.busy(load) if missing else ""]
+            begin(len(missing), seconds, "\n".join(filter(None, warnings)))
         for done, network in enumerate(missing, start=1):
             ledger.latencies.record(stored_rows(network, timing.measure(network, threads), machine, load))
             if progress is not None:
@@ -82,38 +88,17 @@ def latency(
     median = here(ledger, record, machine, threads).pivot_table(
         index="network", columns="batch", values="median_seconds"
     )
-    planned = record.points[record.points["state"] == "planned"].sort_values(["macs", "params"], ignore_index=True)
-    table = planned[["label", *(cost.key for cost in main_costs()), "network"]].copy()
+    known = planned[planned["network"].isin(median.index)].sort_values(["macs", "params"], ignore_index=True)
+    table = known[["label", *(cost.key for cost in main_costs()), "network"]].copy()
     for batch in BATCHES:
         table[f"batch_{batch}_seconds"] = table["network"].map(median[batch])
     return MeasuredStudy(table, record.metaparameters, machine, threads)
 
 
-def study_networks(record: StudyRecord) -> dict[str, Network]:
-    """The distinct networks that a stored study trains, by digest, made again from its space and points.
-
-    Raises `ExplorerError` where the space makes other networks of the points than those that are stored.
-    """
-    points = plan(record.study, record.classes)
-    networks = {point.network.digest: point.network for point in points if point.network and point.state == "planned"}
-    stored = record.points.loc[record.points["state"] == "planned", "network"]
-    if networks.keys() != set(stored):
-        raise ExplorerError(
-            f"{record.study.name}: {record.study.space} makes other networks than those that are stored, which an earlier "
-            "version made; sweep the study again"
-        )
-    return networks
-
-
-def unmeasured(
-    ledger: Ledger, record: StudyRecord, machine: Machine, threads: int, *, again: bool = False
-) -> list[Network]:
-    """The networks of a study without a latency on this machine with so many threads; with `again`, all of them."""
-    stored = here(ledger, record, machine, threads)
-    complete = {
-        network for network, rows in stored.groupby("network") if not again and set(BATCHES) <= set(rows["batch"])
-    }
-    return [network for digest, network in study_networks(record).items() if digest not in complete]
+def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Network]:
+    """The distinct networks that `here` has no complete latencies of."""
+    complete = {network for network, rows in stored.groupby("network") if set(BATCHES) <= set(rows["batch"])}
+    return list({network.digest: network for network in networks if network.digest not in complete}.values())
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:

@@ -182,7 +182,7 @@
   function layers(numbers) {
     make("h4", "Layers", chosen);
     if (!numbers) {
-      make("p", "This page holds the layers of the points on the fronts and of the most accurate ones; the command below writes this network as code.", chosen);
+      make("p", data.layers_left_out || "This page holds the layers of the points on the fronts and of the most accurate ones; the command below writes this network as code.", chosen);
       return;
     }
     const scroll = make("div", undefined, chosen);

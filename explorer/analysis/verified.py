@@ -1,0 +1,48 @@
+"""Which networks of a stored study are still those that today's code makes: nothing is shown of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from explorer.errors import ExplorerError
+from explorer.networks.network import Network
+from explorer.storage.record import StudyRecord
+
+
+@dataclass(frozen=True)
+class VerifiedNetworks:
+    """The networks that today's code makes as they were trained, by the number of their point."""
+
+    networks: dict[int, Network]
+    compared: int
+    """How many were compared with what is stored."""
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether all of them are as they were trained."""
+        return len(self.networks) == self.compared
+
+    def note(self, left_out: str) -> str:
+        """Why something is left out; empty if nothing need be."""
+        if self.unchanged:
+            return ""
+        changed = (
+            f"{self.compared - len(self.networks):,} of {self.compared:,} networks are not those that were trained"
+        )
+        return f"The code has changed since: {changed}; {left_out}."
+
+
+def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNetworks:
+    """Expands trained points with today's code, and keeps the networks whose digest is the stored one."""
+    study, chosen, networks = record.study, list(points), {}
+    stored, design_points = record.points.set_index("point")["network"], list(study.design_points())
+    for number in chosen:
+        settings = study.fixed | {"classes": record.classes} | design_points[number].metaparameters
+        try:
+            network = study.design_space.point(study.preset, **settings).expand()
+        except ExplorerError:
+            continue
+        if network.digest == stored[number]:
+            networks[number] = network
+    return VerifiedNetworks(networks, len(chosen))

@@ -67,7 +67,13 @@ def table() -> None:
         theirs, ours = (kind(channels, filters, 1, bias=False) for kind in (nn.Conv2d, Convolution))
         row(f"1x1, {channels:3} maps of {size:2} px to {filters:3}", theirs, ours, channels, size)
     for channels, size in MAPS:
-        row(f"rectifier, {channels:3} maps of {size:2} px", nn.ReLU(inplace=True), Rectifier(), channels, size)
+        row(
+            f"rectifier, {channels:3} maps of {size:2} px",
+            nn.ReLU(inplace=True),
+            Rectifier(inplace=True),
+            channels,
+            size,
+        )
 
 
 def main() -> None:

@@ -124,6 +124,20 @@ def test_output_shapes_match_the_module(space):
         assert seen == [(node.output.channels, node.output.size, node.output.size) for node in leaves], values
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_the_source_of_every_layer_computes_what_its_module_does(space):
+    """An export prints the source of a layer, and training may use another module in its place."""
+    leaves = {
+        (node.layer, node.input) for _, network in random_points(space, 4, seed=4) for _, node in network.rows(99)
+    }
+    for layer, shape in leaves:
+        plain, module = layer.source(shape).made().eval(), layer.build(shape).eval()
+        plain.load_state_dict(module.state_dict())
+        images = torch.randn(2, shape.channels, shape.size, shape.size)
+        with torch.inference_mode():
+            assert torch.allclose(plain(images.clone()), module(images.clone()), atol=1e-5), layer
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("space", SPACES)
 def test_arrays_cost_the_same_as_single_points(space, seed):

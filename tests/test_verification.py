@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 
 import pytest
-from torch import nn
 
+from explorer.networks.calls import call
 from explorer.networks.layers import Conv, Cost, Layer, Shape
 from explorer.networks.network import Network, chain
 from explorer.networks.verification import CostMismatch, check_cost, verify
@@ -22,15 +22,15 @@ class Wrong(Layer):
     def cost(self, shape, out):  # noqa: ARG002
         return self.says
 
-    def build(self, shape):
-        return nn.Conv2d(shape.channels, 2, 1, bias=False)
+    def source(self, shape):
+        return call("nn.Conv2d", in_channels=shape.channels, out_channels=2, kernel_size=1, bias=False)
 
 
 class Softmax(Layer):
     kind = "softmax"
 
-    def build(self, shape):  # noqa: ARG002
-        return nn.Softmax(dim=1)
+    def source(self, shape):  # noqa: ARG002
+        return call("nn.Softmax", dim=1)
 
 
 def network(*layers):

@@ -123,7 +123,7 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     model = network.build()
     model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
     model.eval()
-    code = code_of(model, _docstring(task, facts), _preparing(task, trained))
+    code = code_of(network, _docstring(task, facts), _preparing(task, trained))
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     files = {CODE: code.encode(), WEIGHTS: weights}

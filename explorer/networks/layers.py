@@ -1,6 +1,6 @@
 """Layer kinds: each is one small frozen class with its output shape, its cost and its torch module together.
 
-Nothing here knows what a layer is part of. `explorer.networks.network` joins layers; torch is imported only inside `build`.
+Nothing here knows what a layer is part of: `explorer.networks.network` joins layers. Torch is imported only to build a module.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, ceil_div, largest, plus, times, uniform
+from explorer.networks.calls import Call, call
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,11 +83,13 @@ class Layer(ABC):
     """A layer kind: what comes out of it, what it costs, and the torch module that computes it.
 
     `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out. A layer
-    that works `in_place` may write its output over its input, where nothing else needs that.
+    that works `in_place` may write its output over its input, where nothing else needs that. `faster` names a class in
+    `modules.py` that is trained in place of the one in `source` and computes the same.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[bool] = False
+    faster: ClassVar[str] = ""
 
     @property
     def notation(self) -> str:
@@ -110,8 +113,13 @@ class Layer(ABC):
         return self
 
     @abstractmethod
+    def source(self, shape: Shape) -> Call:
+        """The call of the plain torch module for an input of `shape`, in NCHW order: what an export prints."""
+
     def build(self, shape: Shape) -> nn.Module:
-        """The torch module for an input of `shape`, in NCHW order."""
+        """The torch module that is trained."""
+        source = self.source(shape)
+        return Call(self.faster or source.called, source.arguments).made()
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,7 @@ class Conv(Layer):
     padding: Int = 0
     bias: bool = True
     kind: ClassVar[str] = "conv"
+    faster: ClassVar[str] = "Convolution"
 
     @property
     def notation(self) -> str:
@@ -143,11 +152,17 @@ class Conv(Layer):
         """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
         return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
 
-    def build(self, shape: Shape) -> nn.Module:
-        """A `torch.nn.Conv2d`."""
-        from explorer.networks.modules import Convolution
-
-        return Convolution(shape.channels, self.channels, self.kernel, self.stride, self.padding, bias=self.bias)
+    def source(self, shape: Shape) -> Call:
+        """`torch.nn.Conv2d`."""
+        return call(
+            "nn.Conv2d",
+            in_channels=shape.channels,
+            out_channels=self.channels,
+            kernel_size=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            bias=self.bias,
+        )
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,7 @@ class DepthwiseConv(Layer):
     kernel: Int
     stride: Int = 1
     kind: ClassVar[str] = "depthwise_conv"
+    faster: ClassVar[str] = "Depthwise"
 
     def __post_init__(self) -> None:
         """Only an odd filter has a middle."""
@@ -176,12 +192,18 @@ class DepthwiseConv(Layer):
         """One multiply-add for each weight at each position."""
         return _convolution(shape.channels * self.kernel**2, out, bias=False)
 
-    def build(self, shape: Shape) -> nn.Module:
+    def source(self, shape: Shape) -> Call:
         """A `torch.nn.Conv2d` with as many groups as channels."""
-        from explorer.networks.modules import Depthwise
-
-        padding, channels = self.kernel // 2, shape.channels
-        return Depthwise(channels, channels, self.kernel, self.stride, padding, groups=channels, bias=False)
+        return call(
+            "nn.Conv2d",
+            in_channels=shape.channels,
+            out_channels=shape.channels,
+            kernel_size=self.kernel,
+            stride=self.stride,
+            padding=self.kernel // 2,
+            groups=shape.channels,
+            bias=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -195,11 +217,9 @@ class BatchNorm(Layer):
         """Scale and shift; the running statistics are not learnt."""
         return Cost(params=2 * shape.channels)
 
-    def build(self, shape: Shape) -> nn.Module:
+    def source(self, shape: Shape) -> Call:
         """`torch.nn.BatchNorm2d`."""
-        from torch import nn
-
-        return nn.BatchNorm2d(shape.channels)
+        return call("nn.BatchNorm2d", num_features=shape.channels)
 
 
 @dataclass(frozen=True)
@@ -207,13 +227,12 @@ class ReLU(Layer):
     """The rectifier."""
 
     kind: ClassVar[str] = "relu"
+    faster: ClassVar[str] = "Rectifier"
     in_place: ClassVar[bool] = True
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
-        """A `torch.nn.ReLU`, in place to spare memory."""
-        from explorer.networks.modules import Rectifier
-
-        return Rectifier()
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
+        """`torch.nn.ReLU`, in place to save memory."""
+        return call("nn.ReLU", inplace=True)
 
 
 @dataclass(frozen=True)
@@ -223,11 +242,9 @@ class SiLU(Layer):
     kind: ClassVar[str] = "silu"
     in_place: ClassVar[bool] = True
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """`torch.nn.SiLU`; in place it would copy its input first, which its gradient needs."""
-        from torch import nn
-
-        return nn.SiLU()
+        return call("nn.SiLU")
 
 
 @dataclass(frozen=True)
@@ -237,11 +254,9 @@ class Sigmoid(Layer):
     kind: ClassVar[str] = "sigmoid"
     in_place: ClassVar[bool] = True
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """`torch.nn.Sigmoid`."""
-        from torch import nn
-
-        return nn.Sigmoid()
+        return call("nn.Sigmoid")
 
 
 @dataclass(frozen=True)
@@ -271,11 +286,9 @@ class MaxPool(Layer):
         """Writes its output."""
         return Cost(activations=out.elements)
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """`torch.nn.MaxPool2d` with `ceil_mode`."""
-        from torch import nn
-
-        return nn.MaxPool2d(self.kernel, self.stride, ceil_mode=True)
+        return call("nn.MaxPool2d", kernel_size=self.kernel, stride=self.stride, ceil_mode=True)
 
 
 @dataclass(frozen=True)
@@ -283,6 +296,7 @@ class GlobalAveragePool(Layer):
     """The mean of each feature map."""
 
     kind: ClassVar[str] = "global_average_pool"
+    faster: ClassVar[str] = "Averaged"
 
     @property
     def notation(self) -> str:
@@ -297,11 +311,9 @@ class GlobalAveragePool(Layer):
         """Writes its output."""
         return Cost(activations=out.elements)
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
-        """A mean over height and width."""
-        from explorer.networks.modules import Averaged
-
-        return Averaged()
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
+        """`torch.nn.AdaptiveAvgPool2d`."""
+        return call("nn.AdaptiveAvgPool2d", output_size=1)
 
 
 @dataclass(frozen=True)
@@ -327,11 +339,9 @@ class Slice(Layer):
         """Nothing: it is a view of its input."""
         return 0
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """A view of the channels; nothing is copied."""
-        from explorer.networks.modules import Sliced
-
-        return Sliced(self.start, self.stop)
+        return call("Sliced", start=self.start, stop=self.stop)
 
 
 @dataclass(frozen=True)
@@ -346,11 +356,9 @@ class Dropout(Layer):
         """Nothing: it does nothing outside of training."""
         return 0
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """`torch.nn.Dropout`."""
-        from torch import nn
-
-        return nn.Dropout(self.rate)
+        return call("nn.Dropout", p=self.rate)
 
 
 @dataclass(frozen=True)
@@ -373,11 +381,9 @@ class DropConnect(Layer):
         """The rate of that block."""
         return DropConnect(self.rate + place * self.growth)
 
-    def build(self, shape: Shape) -> nn.Module:  # noqa: ARG002
+    def source(self, shape: Shape) -> Call:  # noqa: ARG002
         """Our own module; torch has none."""
-        from explorer.networks.modules import Dropped
-
-        return Dropped(self.rate)
+        return call("Dropped", rate=self.rate)
 
 
 def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:

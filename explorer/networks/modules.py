@@ -1,12 +1,11 @@
-"""Torch modules of the layers and combinators that torch has none for, or none as fast.
+"""Torch modules for layers and combinators: those that torch lacks, and faster ones that compute the same as torch's.
 
-The latter say in `plain` which class of torch's computes the same from the same arguments; exported code has that in their place.
+The source of the former is copied into exported code, so it names nothing but `OrderedDict`, `torch`, `Tensor` and `nn`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,15 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 
+def chain(**parts: nn.Module) -> nn.Sequential:
+    """Named modules one after another."""
+    return nn.Sequential(OrderedDict(parts))
+
+
 class Concatenated(nn.Module):
     """Calls each part on the same input, (N, C, H, W), and concatenates their outputs along the channels."""
 
-    def __init__(self, parts: OrderedDict[str, nn.Module]) -> None:
+    def __init__(self, **parts: nn.Module) -> None:
         super().__init__()
         for name, part in parts.items():
             self.add_module(name, part)
@@ -30,10 +34,10 @@ class Concatenated(nn.Module):
 class Summed(nn.Module):
     """Adds a body and a shortcut on the same input, (N, C, H, W); without a shortcut, the input itself."""
 
-    def __init__(self, parts: OrderedDict[str, nn.Module]) -> None:
+    def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
-        self.body = parts["body"]
-        self.shortcut = parts.get("shortcut", nn.Identity())
+        self.body = body
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
@@ -53,15 +57,12 @@ class Sliced(nn.Module):
         return images[:, self.start : self.stop]
 
 
-class Averaged(nn.Module):
+class Averaged(nn.AdaptiveAvgPool2d):
     """The mean of each map of (N, C, H, W).
 
     Taken channels last, so that its gradient is laid out as the map is; that of `torch.nn.AdaptiveAvgPool2d` is not, and
     slows down what follows it.
     """
-
-    plain: ClassVar = nn.AdaptiveAvgPool2d
-    output_size: ClassVar = 1
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 1, 1)."""
@@ -71,9 +72,9 @@ class Averaged(nn.Module):
 class Gated(nn.Module):
     """Multiplies its input, (N, C, H, W), by what the gate makes of it, (N, C, 1, 1)."""
 
-    def __init__(self, parts: OrderedDict[str, nn.Module]) -> None:
+    def __init__(self, gate: nn.Module) -> None:
         super().__init__()
-        self.gate = parts["gate"]
+        self.gate = gate
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
@@ -83,7 +84,7 @@ class Gated(nn.Module):
 
 
 class Dropped(nn.Module):
-    """In training, zeroes whole images of (N, C, H, W) with probability `rate` and scales the others by 1 / (1 - rate)."""
+    """Zeroes images of (N, C, H, W) with probability `rate` in training, and scales the rest by 1 / (1 - rate)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -105,11 +106,6 @@ class Rectifier(nn.ReLU):
     A bfloat16 has the sign where a 16-bit integer has it, so negative numbers are negative integers. What is not a number can
     become zero so; an evaluation therefore does without, and shows it.
     """
-
-    plain: ClassVar = nn.ReLU
-
-    def __init__(self) -> None:
-        super().__init__(inplace=True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Any shape to the same shape."""
@@ -141,8 +137,6 @@ class Convolution(nn.Conv2d):
     (`benchmarks/products.py`).
     """
 
-    plain: ClassVar = nn.Conv2d
-
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H', W')."""
         if not (_autocast(images) and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)):
@@ -156,8 +150,6 @@ class Depthwise(nn.Conv2d):
     The bfloat16 kernels of torch 2.13 took 5 to 16 times as long there with stride 2 and 5 times with 5x5 filters, forward and
     backward; 3x3 with stride 1 was equal (`benchmarks/depthwise.py`).
     """
-
-    plain: ClassVar = nn.Conv2d
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H', W')."""

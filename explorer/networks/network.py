@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, equal, largest, maximum, uniform, where
+from explorer.networks.calls import Call, call
 from explorer.networks.layers import BYTES, MOST_MACS, Cost, Layer, Shape
 
 if TYPE_CHECKING:
@@ -75,8 +75,14 @@ class Node:
     def build(self) -> nn.Module:
         """The torch module of this layer with all its parts; parameter names are the names of the nodes."""
         if isinstance(self.layer, Combinator):
-            return self.layer.join(OrderedDict((part.name, part.build()) for part in self.parts))
+            return Call(self.layer.module, tuple((part.name, part.build()) for part in self.parts)).made()
         return self.layer.build(self.input)
+
+    def source(self) -> Call:
+        """The same module as a call, with calls for all parts."""
+        if isinstance(self.layer, Combinator):
+            return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
+        return self.layer.source(self.input)
 
     def canonical(self) -> list[Any]:
         """What is realised, without names: equal for two descriptions exactly when they compute the same function."""
@@ -95,7 +101,9 @@ class Node:
 
 
 class Combinator(Layer):
-    """A layer made of layers."""
+    """A layer made of layers; `module` is called with the modules of these by name, see `Call`."""
+
+    module: ClassVar[str | Callable[..., nn.Module]]
 
     @abstractmethod
     def parts(self) -> tuple[tuple[str, Layer], ...]:
@@ -104,10 +112,6 @@ class Combinator(Layer):
     @abstractmethod
     def trace(self, name: str, shape: Shape) -> Node:
         """The tree of nodes for an input of `shape`."""
-
-    @abstractmethod
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """The torch module that joins those of the parts."""
 
     @abstractmethod
     def live(self, node: Node, *, keep: bool) -> Int:
@@ -142,6 +146,10 @@ class Combinator(Layer):
         """The sum over the parts."""
         return self.trace("", shape).cost
 
+    def source(self, shape: Shape) -> Call:
+        """The torch module with those of all parts, as a call."""
+        return self.trace("", shape).source()
+
     def build(self, shape: Shape) -> nn.Module:
         """The torch module with those of all parts."""
         return self.trace("", shape).build()
@@ -170,6 +178,7 @@ class Chain(Several):
     """Layers one after another."""
 
     kind = "chain"
+    module = "chain"
 
     @property
     def notation(self) -> str:
@@ -185,10 +194,6 @@ class Chain(Several):
             current = nodes[-1].output
         return Node(name, self, shape, current, tuple(nodes))
 
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """`torch.nn.Sequential`."""
-        return _sequential(modules)
-
     def live(self, node: Node, *, keep: bool) -> Int:
         """That of the parts in order."""
         return _live_in_order(node, keep=keep)
@@ -203,6 +208,7 @@ class Concat(Several):
     """Layers side by side on the same input; their channels are put one after another."""
 
     kind = "concat"
+    module = "Concatenated"
 
     @property
     def notation(self) -> str:
@@ -232,12 +238,6 @@ class Concat(Several):
             waiting = waiting + part.output.elements
         return most
 
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """Calls each part on the input and concatenates along the channels."""
-        from explorer.networks.modules import Concatenated
-
-        return Concatenated(modules)
-
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """One part alone is that part."""
         return parts[0] if len(parts) == 1 else [self.kind, parts]
@@ -250,6 +250,7 @@ class Residual(Combinator):
     body: Layer
     shortcut: Layer | None = None
     kind = "residual"
+    module = "Summed"
 
     @property
     def notation(self) -> str:
@@ -280,12 +281,6 @@ class Residual(Combinator):
         shortcut = node.output.elements + node.parts[1].live(keep=keep)
         return maximum(maximum(body, shortcut), 2 * node.output.elements + (node.input.elements if keep else 0))
 
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """Calls both on the input and adds."""
-        from explorer.networks.modules import Summed
-
-        return Summed(modules)
-
 
 @dataclass(frozen=True)
 class Repeat(Combinator):
@@ -300,6 +295,7 @@ class Repeat(Combinator):
     times: Int
     before: Int = 0
     kind = "repeat"
+    module = "nn.Sequential"
 
     @property
     def notation(self) -> str:
@@ -337,10 +333,6 @@ class Repeat(Combinator):
         later = block.live() + (node.input.elements if keep else 0)
         once = where(node.times > 0, first, node.input.elements)
         return where(node.times > 1, maximum(first, later), once)
-
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """`torch.nn.Sequential`."""
-        return _sequential(modules)
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """That of a chain of the blocks."""
@@ -383,9 +375,11 @@ class Network:
 
     def build(self) -> nn.Module:
         """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
-        from torch import nn
+        return call("chain", body=self.trace.build(), flatten=call("nn.Flatten").made()).made()
 
-        return nn.Sequential(OrderedDict(body=self.trace.build(), flatten=nn.Flatten()))
+    def source(self) -> Call:
+        """The call that makes the same module of plain torch modules, which are calls in it."""
+        return call("chain", body=self.trace.source(), flatten=call("nn.Flatten"))
 
     @cached_property
     def canonical(self) -> str:
@@ -421,12 +415,6 @@ def trace(name: str, layer: Layer, shape: Shape) -> Node:
         return Node(name, layer, shape, layer.output(shape))
     except Infeasible as error:
         raise Infeasible(_named(name, layer, error)) from None
-
-
-def _sequential(modules: OrderedDict[str, nn.Module]) -> nn.Module:
-    from torch import nn
-
-    return nn.Sequential(modules)
 
 
 def _live_in_order(node: Node, *, keep: bool) -> Int:

@@ -10,10 +10,9 @@ torch's constants; neither changes a count.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +36,6 @@ from explorer.networks.layers import (
 from explorer.networks.network import Chain, Combinator, Network, Node, Repeat, Residual, chain, trace
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Anchor, Classes, Rate, Space
-
-if TYPE_CHECKING:
-    from torch import nn
 
 SCALES = {"alpha": "depth", "beta": "width", "gamma": "resolution"}  # each factor, and what replaces its power of phi
 MOST_SCALE = 100
@@ -83,6 +79,7 @@ class Gate(Combinator):
 
     gate: Layer
     kind = "gate"
+    module = "Gated"
 
     @property
     def notation(self) -> str:
@@ -108,12 +105,6 @@ class Gate(Combinator):
         """Keep the input until the factors are known; the product overwrites it."""
         product = node.input.elements * (2 if keep else 1) + node.input.channels
         return maximum(node.parts[0].live(keep=True), product)
-
-    def join(self, modules: OrderedDict[str, nn.Module]) -> nn.Module:
-        """Multiply by the factors."""
-        from explorer.networks.modules import Gated
-
-        return Gated(modules)
 
 
 class EfficientNet(Space):

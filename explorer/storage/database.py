@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +13,11 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL, make_url
 
 from explorer.errors import ExplorerError
+from explorer.storage import sqlite
 from explorer.storage.tables import REVISION, SCHEMA, metadata, revision, version
 
 ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, so that no other program uses the same number
+REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
 CHUNK = 500  # values in one `IN (...)`
 
 
@@ -54,17 +52,16 @@ class Database:
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
         self.file = self._sqlite_file(create)
-        self.read_only = self.file is not None and not create and not _writable(self.file)
-        if self.file is not None and self.read_only:
-            self.file = self._temporary_copy(self.file)
-            self.url = self.url.set(database=str(self.file))
+        self.read_only = self.file is not None and not create and not sqlite.writable(self.file)
         try:
+            if self.file is not None and self.read_only:
+                self.file = sqlite.temporary_copy(self.file, self)
+                self.url = self.url.set(database=str(self.file))
             self.engine = sa.create_engine(self.url, poolclass=sa.NullPool, **engine_options(self.url))
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
+        except REFUSALS as error:
             raise self._refusal(error) from None
         if self.file is not None:
-            sa.event.listen(self.engine, "connect", _prepare_sqlite)
-            sa.event.listen(self.engine, "begin", _begin_sqlite)
+            sqlite.set_up(self.engine)
         if self.file is None or self.file.exists():
             self._check_revision(create)
 
@@ -78,25 +75,9 @@ class Database:
             raise ExplorerError(f"storage {self.shown}: the folder {path.parent} does not exist")
         if not create and not path.is_file():
             raise ExplorerError(f"storage {self.shown}: there is no such file; `explorer sweep` makes it")
-        if create and not _writable(path):
+        if create and not sqlite.writable(path):
             raise ExplorerError(f"storage {self.shown}: cannot be written: Permission denied")
         return path
-
-    def _temporary_copy(self, path: Path) -> Path:
-        folder = tempfile.mkdtemp(prefix="explorer-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        copy = Path(folder) / path.name
-        # Without a write-ahead log beside it, nobody has the file open, and SQLite need not lock it.
-        mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
-        self._copy(f"{path.resolve().as_uri()}?{mode}", copy)
-        return copy
-
-    def _copy(self, source: str, copy: Path) -> None:
-        try:
-            with closing(sqlite3.connect(source, uri=True)) as opened, closing(sqlite3.connect(copy)) as target:
-                opened.backup(target)
-        except sqlite3.Error as error:
-            raise self._refusal(error) from None
 
     def _check_revision(self, create: bool) -> None:
         found = self._revision()
@@ -104,8 +85,8 @@ class Database:
             raise ExplorerError(f"storage {self.shown}: holds no studies; `explorer sweep` adds them")
         if found is not None and found > REVISION:
             raise ExplorerError(
-                f"storage {self.shown}: a newer explorer wrote it: its tables are at {found}, and this one reads {REVISION}; "
-                "update the explorer"
+                f"storage {self.shown}: a newer explorer wrote it: its tables are at {found}, and this one reads "
+                f"{REVISION}; update the explorer"
             )
         if found is not None and found < REVISION:
             self._migrate()
@@ -122,19 +103,18 @@ class Database:
         return {None: None, 1: ""}.get(schema, f"schema {schema}")
 
     def _migrate(self) -> None:
-        """Brings the tables to the newest revision in one transaction; of a file, a copy stays until that is done."""
+        """Brings the tables to the newest revision in one transaction; a file has a copy beside it meanwhile."""
         from explorer.storage.migrations import upgrade
 
         with self._only_writer():
-            copy = None
-            if self.file is not None:
-                copy = Path(f"{self.file}.before-{REVISION}")
-                self._copy(self.file.resolve().as_uri(), copy)
+            copy = None if self.file is None else Path(f"{self.file}.before-{REVISION}")
             try:
+                if self.file is not None and copy is not None:
+                    sqlite.backup(self.file, copy)
                 with self.engine.begin() as connection:
                     upgrade(connection)
             except Exception as error:
-                reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+                reason = _first_line(error)
                 kept = f", and {copy} is a copy of it" if copy else ""
                 raise ExplorerError(
                     f"storage {self.shown}: cannot be brought to revision {REVISION}: {reason}; it is as before{kept}"
@@ -148,12 +128,11 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
+        except REFUSALS as error:
             raise self._refusal(error) from None
 
     def _refusal(self, error: Exception) -> ExplorerError:
-        cause = getattr(error, "orig", None) or error
-        return ExplorerError(f"storage {self.shown}: cannot be opened: {str(cause).splitlines()[0]}")
+        return ExplorerError(f"storage {self.shown}: cannot be opened: {_first_line(error)}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -174,7 +153,8 @@ class Database:
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
         busy = ExplorerError(
-            f"storage {self.shown}: another sweep is writing to it, or a latency or export command; wait, or use another --storage"
+            f"storage {self.shown}: another sweep is writing to it, or a latency or export command; wait, or use "
+            "another --storage"
         )
         if self.file is not None:
             lock = FileLock(f"{self.file}.lock")
@@ -207,17 +187,5 @@ def rows_in(
         yield from connection.execute(statement.where(column.in_(values[start : start + CHUNK]))).mappings()
 
 
-def _writable(path: Path) -> bool:
-    """Whether a file, which may be new, can be written, with the files that SQLite and the lock put beside it."""
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 (a DBAPI connection)
-    """Write-ahead mode, in which readers and the one writer do not block each other; the file stays in it."""
-    connection.isolation_level = None  # or the driver would begin no transaction before tables are made or altered
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _first_line(error: Exception) -> str:
+    return (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]

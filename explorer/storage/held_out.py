@@ -21,7 +21,7 @@ class HeldOutTests:
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Stores a test: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`; a second one of a run is an error."""
+        """Stores a test: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`; a run has only one."""
         with self.database.transaction() as connection:
             connection.execute(tests.insert().values(row))
 

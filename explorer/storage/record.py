@@ -13,19 +13,22 @@ from explorer.study.model import Study
 class StudyRecord:
     """A study with its points and runs, as read from the ledger.
 
-    `classes` is the number of classes of its data.
+    `points` has one row for each design point, in order:
 
-    `points` has one row for each design point, in order: `point` (its number), a column for each varied
-    metaparameter (typed values, None where a listed point leaves it to the preset), `label` (these as text), `series` (text, empty
-    where there is none), a column for each quantity that the space derives, `input_pixels` and `image_pixels` (pixels: of the network's
-    input and of the data; NA where it is not known), `state` (`planned`, `infeasible`, `over budget` or `merged`),
-    `reason` (text, empty when planned), `network` (digest), `same_as` (number of the point that it is merged into, or NA),
-    and every quantity that a network gives, such as `params` and `macs` (Int64, NA when infeasible).
+    - `point` (its number), `label` and `series` (text), and a column for each varied metaparameter (typed values, None
+      where a listed point leaves it to the preset);
+    - a column for each quantity that the space derives, and every quantity that a network gives, such as `params` and
+      `macs` (Int64, NA when infeasible);
+    - `input_pixels` and `image_pixels` (the side of the network's input and of the data's images; NA if not known);
+    - `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (empty when planned), `network` (digest)
+      and `same_as` (number of the point that it is merged into, or NA).
 
-    `runs` has one row for each seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`,
-    `failed`, `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry an epoch), `correct` and
-    `top_probability` (one entry for each validation image), `seconds`, `images_per_second`, `peak_memory_bytes`,
-    `finished` (UTC, ISO 8601), `host`. What is not known is None or NaN.
+    `runs` has one row for each seed of each planned point, trained or not, with None or NaN for what is not known:
+
+    - `point`, `seed`, `key`, `state` (`done`, `failed`, `crashed` or `missing`), `reason`;
+    - `accuracy`, `accuracies` and `train_losses` (one entry an epoch), `correct` and `top_probability` (one entry for
+      each validation image);
+    - `seconds`, `images_per_second`, `peak_memory_bytes`, `finished` (UTC, ISO 8601), `host`.
     """
 
     study: Study
@@ -33,7 +36,7 @@ class StudyRecord:
     command: str
     versions: dict[str, str]
     machine: dict[str, str]
-    classes: int
+    classes: int  # of the data
     points: pd.DataFrame
     runs: pd.DataFrame
 

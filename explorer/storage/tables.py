@@ -1,4 +1,4 @@
-"""The tables of the ledger, as the newest revision has them; see `explorer.storage.migrations` for how to change them."""
+"""The tables of the ledger at the newest revision; `explorer.storage.migrations` says how to change them."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def test_a_population_is_spread_over_cost(space):
 
 
 def test_a_population_says_what_it_cannot_do():
-    with pytest.raises(ExplorerError, match="points = 30: 8 strata of cost have equally many; give 32"):
+    with pytest.raises(ExplorerError, match="points = 30: should be a multiple of 8, for 8 cost strata; use 32"):
         population("squeezenet", "cifar", 30)
     with pytest.raises(ExplorerError, match="seeds = 1: a short run is compared with long runs of another seed"):
         certificate_study("squeezenet", "cifar", "proxy", seeds=1)
@@ -339,7 +339,7 @@ def test_what_ships_is_about_the_defaults_and_made_by_this_code(certificate):
         ("certify squeezenot", "squeezenet"),
         ("certify squeezenet --budget 5", "budget 5: must be IMAGESxEPOCHS, such as 10000x2"),
         ("certify squeezenet --budget 0x2", "budget 0x2: images"),
-        ("certify squeezenet --points 33", "points = 33: 8 strata of cost have equally many; give 32"),
+        ("certify squeezenet --points 33", "points = 33: should be a multiple of 8, for 8 cost strata; use 32"),
         ("certify squeezenet --seeds 1", "seeds = 1"),
         ("certify squeezenet --budget 90000x2", "90000"),
         ("certify squeezenet --quick --budget 500x1", "--quick has a budget of its own"),

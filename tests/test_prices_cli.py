@@ -1,4 +1,4 @@
-"""The commands `price` and `fit`: what they print, what they write, and what they say of mistakes."""
+"""The commands `price` and `fit`: tables, files and error messages."""
 
 import re
 
@@ -52,7 +52,7 @@ def test_one_point(capsys):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_files_hold_what_python_prices(capsys, tmp_path, suffix):
+def test_files_match_prices_from_python(capsys, tmp_path, suffix):
     path = tmp_path / f"points.{suffix}"
     path.write_text("something older")
     quantities = ["params", "macs", "peak_activation_bytes"]
@@ -74,7 +74,7 @@ def test_files_hold_what_python_prices(capsys, tmp_path, suffix):
         assert parquet.read_schema(path).metadata[b"space"] == b"squeezenet"
 
 
-def test_infeasible_points_stand_in_the_file_where_asked_for(capsys, tmp_path):
+def test_infeasible_points_are_written_on_request(capsys, tmp_path):
     path = tmp_path / "points.parquet"
     settings = ["preset=cifar", "fires=1..4", "pools=[1,4]"]
     run(capsys, "price", "squeezenet", *settings, "--out", str(path), "--infeasible")
@@ -85,7 +85,7 @@ def test_infeasible_points_stand_in_the_file_where_asked_for(capsys, tmp_path):
     assert pd.read_parquet(path)["fires"].tolist() == [3, 4]
 
 
-def test_the_file_is_the_same_in_blocks(capsys, tmp_path, monkeypatch):
+def test_files_do_not_depend_on_blocks(capsys, tmp_path, monkeypatch):
     from explorer.pricing import enumeration
 
     whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
@@ -135,23 +135,26 @@ def test_fit_shows_the_share_of_each_limit(capsys):
         ("price squeezenet base_e=1..1000000 incr_e=0..1000000", "points are too many (at most 1,000,000,000)"),
         ("price squeezenet --where parms<5", "unknown name in --where 'parms'; did you mean 'params'?"),
         ("price squeezenet --where params<", "cannot be read"),
-        ("price squeezenet --where params<5", "squeezenet: no point has params < 5; the smallest is 1,248,424"),
+        (
+            "price squeezenet --where params<5",
+            "squeezenet: no point meets --where 'params<5'; the closest has params = 1,248,424",
+        ),
         ("price squeezenet input_size=1..4", "none of 4 points is feasible: conv1.conv: the feature map would shrink"),
         ("price squeezenet --pareto parms", "unknown name in --pareto 'parms'; did you mean 'params'?"),
         ("price squeezenet --sort --limit", "unknown name in --sort"),
         ("price squeezenet --columns parms", "unknown quantity in --columns 'parms'; did you mean 'params'?"),
-        ("price squeezenet --simplex", "--simplex: squeezenet has no metaparameters with a fixed product"),
+        ("price squeezenet --simplex", "--simplex: squeezenet has no scaling factors with a fixed product"),
         ("price squeezenet --steps 4", "--steps 4: needs --simplex"),
         ("price efficientnet --simplex", "alpha, beta, gamma have no effect"),
-        ("price efficientnet --simplex alpha=1.2", "alpha = 1.2: --simplex gives alpha its values"),
+        ("price efficientnet --simplex alpha=1.2", "alpha = 1.2: already set by --simplex"),
         ("price squeezenet --infeasible --sort params", "leave out --pareto and --sort"),
-        ("price squeezenet --out points.txt", "points.txt: the name of the file should end in .parquet or .csv"),
+        ("price squeezenet --out points.txt", "points.txt: the file name should end in .parquet or .csv"),
         ("price squeezenet --out no/points.csv", "no/points.csv: cannot be written: folder no does not exist"),
-        ("price squeezenet --where params<5 --out points.csv", "no point has params < 5"),
+        ("price squeezenet --where params<5 --out points.csv", "no point meets --where 'params<5'"),
         ("price squeezenet --sample 0", "Invalid value for '--sample'"),
         ("fit squeezenet", "at least one limit is needed, such as --params 500k or --macs 20M"),
         ("fit squeezenet --params 5x", "'5x': a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5"),
-        ("fit squeezenet base_e=8..16 --params 10", "nothing fits params <= 10; the smallest found has params 7"),
+        ("fit squeezenet base_e=8..16 --params 10", "nothing fits params <= 10; the closest point has params 7"),
         ("fit squeezenet base_e=8..x --params 10", "a range is low..high"),
     ],
 )

@@ -142,7 +142,7 @@ def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
     block: Block = {"": np.zeros(1)}
     (priced,) = price_chunks(study.design_space, study.preset, [block], quantities, _settings(record) | values)
     if not priced.feasible[0]:
-        return {"reason": priced.reasons[priced.codes[0]]}
+        return {"reason": next(iter(priced.infeasible()))}
     within = _within(study, priced.amounts)[0]
     reason = "" if within else f"outside the study's limits of {', '.join(study.constraints)}"
     costs = {quantity: int(priced.amounts[quantity][0]) for quantity in PRICED}

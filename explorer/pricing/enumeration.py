@@ -1,15 +1,14 @@
-"""Many design points at once: ranges, lists and simplexes of metaparameters, enumerated or drawn, block by block.
+"""Design points in bulk: metaparameters as ranges, lists and simplexes, enumerated or drawn block by block.
 
-A column holds the values of one metaparameter, one for each point: numbers as a 64-bit NumPy array, everything else as
-`Coded`. A block is a dictionary of columns of equal length; where nothing varies, one column without a name says how many
-points. Nothing here holds more than a block, so that an enumeration may have more points than memory.
+A column holds one metaparameter, with one value per point: numbers as a 64-bit NumPy array, everything else as `Coded`.
+A block maps names to columns of equal length; if nothing varies, one column without a name gives the number of points.
+Only one block is in memory at a time.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,17 +22,17 @@ from explorer.errors import ExplorerError, unknown
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label
 
-BLOCK = 1 << 19  # points that stand in memory together: some 50 MB
+BLOCK = 1 << 19  # points in memory at a time, some 50 MB
 MOST_POINTS = 10**9
-EXACT = 2**53  # whole numbers up to here are exact as floats
+EXACT = 2**53  # integers up to here are exact as floats
 
 Part: TypeAlias = slice | NDArray[np.int64]
-"""Places of points in a block: contiguous, or one by one."""
+"""Places of points in a block: contiguous, or listed."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A column of what is no number: `choices`, and for each point the place of its value among them, (points,)."""
+    """A categorical column: the distinct values, and for each point the place of its value in them, (points,)."""
 
     codes: NDArray[np.int64]
     choices: tuple[Any, ...]
@@ -49,67 +48,70 @@ Column: TypeAlias = NDArray[Any] | Coded
 Block: TypeAlias = Mapping[str, Column]
 
 
-class Axis(ABC):
-    """What varies independently: one metaparameter, or several that are bound to each other."""
-
-    keys: tuple[str, ...]
+class Axis:
+    """What varies independently: one metaparameter, or several tied together. A continuous range can only be drawn."""
 
     @property
-    @abstractmethod
+    def keys(self) -> tuple[str, ...]:
+        """The metaparameters."""
+        raise NotImplementedError
+
+    @property
     def size(self) -> int:
         """Number of values."""
+        raise ValueError(f"{', '.join(self.keys)}: real numbers cannot be enumerated")
 
-    @abstractmethod
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """The values at those places, counted from 0, by metaparameter."""
+        """Return the values at these places, counted from 0, by metaparameter."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def extremes(self) -> dict[str, Column]:
-        """Values that keep the rules of the metaparameters only if all do: the ends of numbers, each of other values."""
+        """Values that are valid only if all are: at least the ends of numbers, and every other value."""
+        return self.at(np.array([0, self.size - 1]))
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
-        """So many values, each drawn evenly from all."""
+        """Draw values uniformly."""
         return self.at(rng.integers(self.size, size=count))
 
 
 @dataclass(frozen=True)
-class Values(Axis):
+class _OneKey(Axis):
+    key: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+
+@dataclass(frozen=True)
+class Values(_OneKey):
     """Listed values of one metaparameter."""
 
-    key: str
     column: Column
 
     @property
-    def keys(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
-        """The one metaparameter."""
-        return (self.key,)
-
-    @property
     def size(self) -> int:
-        """Number of values, repeated ones counted again."""
+        """Number of values, duplicates included."""
         return len(self.column)
 
     @property
     def extremes(self) -> dict[str, Column]:
-        """The ends of numbers, each of other values."""
-        if isinstance(self.column, Coded):
-            return {self.key: self.column}
-        return {self.key: np.array([self.column.min(), self.column.max()])}
+        """All values."""
+        return {self.key: self.column}
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """The values at those places of the list."""
+        """Return the values at these places of the list."""
         return {self.key: self.column[places]}
 
 
 @dataclass(frozen=True)
-class Steps(Axis):
-    """Equal steps of one metaparameter: `(low + place * step) / scale`, divided only where the numbers are real.
+class Steps(_OneKey):
+    """Equal steps of one metaparameter: `(low + place * step) / scale`, divided only if `real`.
 
-    Numerators are whole, so no error adds up: the third step from 0.1 by 0.05 is the float 0.2.
+    Integer numerators keep rounding errors from adding up: the third value from 0.1 in steps of 0.05 is the float 0.2.
     """
 
-    key: str
     low: int
     step: int
     count: int
@@ -117,99 +119,74 @@ class Steps(Axis):
     real: bool = False
 
     @property
-    def keys(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
-        """The one metaparameter."""
-        return (self.key,)
-
-    @property
     def size(self) -> int:
-        """Number of steps, both ends included."""
+        """Number of values, both ends included."""
         return self.count
 
-    @property
-    def extremes(self) -> dict[str, Column]:
-        """The lowest and the highest."""
-        return self.at(np.array([0, self.count - 1]))
-
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Whole numbers, or real ones."""
+        """Return the numbers at these places."""
         numbers = self.low + places * self.step
         return {self.key: numbers / self.scale if self.real else numbers}
 
 
 @dataclass(frozen=True)
-class Continuum(Axis):
-    """All real numbers from `low` to `high`; they can be drawn, not enumerated."""
+class Continuum(_OneKey):
+    """All real numbers from `low` to `high`."""
 
-    key: str
     low: float
     high: float
-
-    @property
-    def keys(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
-        """The one metaparameter."""
-        return (self.key,)
-
-    @property
-    def size(self) -> int:
-        """There is no number."""
-        raise ValueError(f"{self.key}: real numbers cannot be counted")
 
     @property
     def extremes(self) -> dict[str, Column]:
         """The ends."""
         return {self.key: np.array([self.low, self.high])}
 
-    def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """There are no places."""
-        raise ValueError(f"{self.key}: real numbers cannot be enumerated; {places.size} asked for")
-
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
-        """Uniform from low to high."""
+        """Draw real numbers uniformly."""
         return {self.key: rng.uniform(self.low, self.high, count)}
 
 
 @dataclass(frozen=True)
 class SimplexAxis(Axis):
-    """The factors of a simplex, whose product to their exponents is `ratio` at every point: a lattice, or drawn."""
+    """The factors of a simplex, whose product is `ratio` at every point of a lattice or a sample."""
 
     simplex: Simplex
     ratio: float
     steps: int
 
     @property
-    def keys(self) -> tuple[str, ...]:  # type: ignore[override]  # read only here
+    def keys(self) -> tuple[str, ...]:
         """The factors."""
         return tuple(self.simplex.exponents)
 
     @property
     def size(self) -> int:
-        """Points of the lattice, known without making it."""
+        """Number of lattice points, known without making them."""
         return self.simplex.lattice_size(self.steps)
 
     @property
     def extremes(self) -> dict[str, Column]:
         """The corners, where one factor makes the whole ratio."""
-        return dict(self.simplex.factors(np.eye(len(self.simplex.exponents)), self.ratio))
+        return dict(self.simplex.factors(np.eye(len(self.keys)), self.ratio))
 
     @cached_property
     def _lattice(self) -> dict[str, NDArray[np.float64]]:
         return self.simplex.factors(self.simplex.lattice(self.steps), self.ratio)
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Points of the lattice."""
+        """Return these points of the lattice."""
         return {key: column[places] for key, column in self._lattice.items()}
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
-        """Drawn evenly from the whole simplex."""
+        """Draw points uniformly from the simplex."""
         return dict(self.simplex.factors(self.simplex.draw(count, rng), self.ratio))
 
 
 @dataclass(frozen=True)
 class Enumeration:
-    """Design points of a space: all combinations of the axes, the last one fastest, or `sample` points drawn from them.
+    """Design points of a space: all combinations of the axes, the last varying fastest, or `sample` random ones.
 
-    `fixed` holds the metaparameters that are the same at all points.
+    `fixed` holds the metaparameters that all points share.
     """
 
     space: type[Space]
@@ -226,49 +203,40 @@ class Enumeration:
 
     @property
     def size(self) -> int:
-        """Number of points; where nothing varies there is one."""
+        """Number of points; 1 if nothing varies."""
         if self.sample is None or not self.axes:
             return math.prod(axis.size for axis in self.axes)
         return self.sample
 
     def blocks(self, most: int = BLOCK) -> Iterator[dict[str, Column]]:
-        """The points in order, at most so many at a time; which are drawn does not depend on that."""
+        """Yield the points in order, at most `most` at a time; a sample does not depend on `most`."""
         if not self.axes:
             yield {"": np.zeros(1)}
             return
-        rngs = [np.random.default_rng([self.seed, number]) for number, _ in enumerate(self.axes)]
+        rngs = [np.random.default_rng([self.seed, number]) for number in range(len(self.axes))]
         for start in range(0, self.size, most):
             stop = min(start + most, self.size)
-            yield self._combined(start, stop) if self.sample is None else self._drawn(stop - start, rngs)
+            if self.sample is None:
+                places = np.unravel_index(np.arange(start, stop), [axis.size for axis in self.axes])
+                columns = [axis.at(each) for axis, each in zip(self.axes, places, strict=True)]
+            else:
+                columns = [axis.draw(stop - start, rng) for axis, rng in zip(self.axes, rngs, strict=True)]
+            yield {key: column for found in columns for key, column in found.items()}
 
     def check(self) -> None:
-        """Raises `ExplorerError` where a value breaks a rule of the space, or there are too many points."""
+        """Raise `ExplorerError` if a value breaks a rule of the space, or there are too many points."""
         if self.size > MOST_POINTS:
             raise ExplorerError(
                 f"{self.space.name}: {self.size:,} points are too many (at most {MOST_POINTS:,}); "
-                "take larger steps, or draw some of them with --sample 1000000"
+                "use larger steps, or draw a sample with --sample 1000000"
             )
         columns = {key: column for axis in self.axes for key, column in axis.extremes.items()}
-        numbers = {key: column for key, column in columns.items() if not isinstance(column, Coded)}
         coded = {key: column.choices for key, column in columns.items() if isinstance(column, Coded)}
-        first = {key: values[0] for key, values in coded.items()}
-        self.space.points(self.preset, **{**self.fixed, **first, **numbers})
-        for key, values in coded.items():
-            for value in values[1:]:
-                self.space.points(self.preset, **{**self.fixed, **first, key: value, **numbers})
-
-    def _combined(self, start: int, stop: int) -> dict[str, Column]:
-        left = np.arange(start, stop)
-        columns: list[dict[str, Column]] = []
-        for axis in reversed(self.axes):
-            whole = left // axis.size
-            columns.append(axis.at(left - whole * axis.size))
-            left = whole
-        return {key: column for found in reversed(columns) for key, column in found.items()}
-
-    def _drawn(self, count: int, rngs: Sequence[np.random.Generator]) -> dict[str, Column]:
-        drawn = [axis.draw(count, rng) for axis, rng in zip(self.axes, rngs, strict=True)]
-        return {key: column for found in drawn for key, column in found.items()}
+        numbers = {key: column for key, column in columns.items() if key not in coded}
+        first = {**self.fixed, **{key: choices[0] for key, choices in coded.items()}, **numbers}
+        others = [{key: choice} for key, choices in coded.items() for choice in choices[1:]]
+        for change in [{}, *others]:
+            self.space.points(self.preset, **{**first, **change})
 
 
 def enumeration(
@@ -280,67 +248,60 @@ def enumeration(
     seed: int = 0,
     simplex: SimplexAxis | None = None,
 ) -> Enumeration:
-    """The design points that `settings` describe: a value, a list of values, or a range as text, for each metaparameter.
+    """Return the design points that `settings` describe, all combinations or `sample` random ones.
 
-    A range is `low..high` or `low..high..step`, ends included; real numbers need the step, unless points are drawn: `sample`
-    says how many. Raises `ExplorerError` for what cannot be read and for values that break a rule of the space.
+    Each metaparameter has a value, a list of values, or a range as text: `low..high` or `low..high..step`, both ends
+    included. Without a sample, real numbers need a step. Raises `ExplorerError` for what cannot be read or is invalid.
     """
     family.preset(preset)
     for key in settings:
         if key not in family.model_fields:
             raise unknown(f"metaparameter of {family.name}", key, family.model_fields)
         if simplex and key in simplex.keys:
-            raise ExplorerError(f"{family.name}: {key} = {label(settings[key])}: --simplex gives {key} its values")
-    read = {key: read_values(family, preset, key, value, drawn=sample is not None) for key, value in settings.items()}
-    axes: list[Axis] = [simplex] if simplex else []
-    axes += [value for value in read.values() if isinstance(value, Axis)]
+            raise ExplorerError(f"{family.name}: {key} = {label(settings[key])}: already set by --simplex")
+    read = {key: _read(family, preset, key, value, drawn=sample is not None) for key, value in settings.items()}
+    axes = [simplex, *read.values()]
     fixed = {key: value for key, value in read.items() if not isinstance(value, Axis)}
-    found = Enumeration(family, preset, fixed, tuple(axes), sample, seed)
+    found = Enumeration(family, preset, fixed, tuple(axis for axis in axes if isinstance(axis, Axis)), sample, seed)
     found.check()
     if simplex and found.axes == (simplex,):
         family.check_simplex(preset, fixed, simplex.ratio)
     return found
 
 
-def read_values(family: type[Space], preset: str | None, key: str, value: Any, *, drawn: bool) -> Any:  # noqa: ANN401
-    """An axis for a list or a range of values; a single value as it is. Arguments as for `enumeration`."""
+def _read(family: type[Space], preset: str | None, key: str, value: Any, *, drawn: bool) -> Any:  # noqa: ANN401
     if isinstance(value, str) and ".." in value:
         return _range(family, key, value, drawn=drawn)
-    if not isinstance(value, list) or (kind(family, key) == "array" and _is_one(family, preset, key, value)):
+    if not isinstance(value, list):
         return value
+    if _kind(family, key) == "array" and _nesting(value) <= _nesting(getattr(family.point(preset), key)):
+        return value  # one value, which is a list
     if not value:
         raise ExplorerError(f"{family.name}: {key} = []: at least one value is needed")
     return Values(key, column(value))
 
 
-def kind(family: type[Space], key: str) -> str:
-    """What the values of a metaparameter are: `integer`, `number`, `boolean`, `string` or `array`."""
+def _kind(family: type[Space], key: str) -> str:
     field = family.model_json_schema()["properties"][key]
     found: str = field["type"] if "type" in field else field["anyOf"][0]["type"]
     return found
 
 
+def _nesting(value: object) -> int:
+    return 1 + max(map(_nesting, value), default=0) if isinstance(value, list | tuple) else 0
+
+
 def column(values: Sequence[Any]) -> Column:
-    """Values in the order of points: numbers alone as an array of 64 bits, which no count overflows; others coded."""
-    kinds = set(map(type, values))
-    if kinds <= {int, float}:
+    """Return values, one per point, as a column; numbers have 64 bits, so that counts cannot overflow."""
+    if set(map(type, values)) <= {int, float}:
         array = np.array(values)
         if array.dtype.kind in "if":
             return array
-    # By their text, as lists cannot be looked up, and True would be found where 1 is.
+    # By their text: lists cannot be hashed, and True equals 1.
     index: dict[str, int] = {}
     codes = np.fromiter((index.setdefault(repr(value), len(index)) for value in values), np.int64, len(values))
     _, places = np.unique(codes, return_index=True)
     return Coded(codes, tuple(values[place] for place in places))
-
-
-def _is_one(family: type[Space], preset: str | None, key: str, value: list[Any]) -> bool:
-    """Whether a list is one value of a metaparameter whose values are lists, and not a list of them."""
-    return _nesting(value) <= _nesting(getattr(family.point(preset), key))
-
-
-def _nesting(value: object) -> int:
-    return 1 + max(map(_nesting, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 _NUMBER = r"([+-]?\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?)"
@@ -348,30 +309,23 @@ _RANGE = re.compile(rf"{_NUMBER}\.\.{_NUMBER}(?:\.\.{_NUMBER})?")
 
 
 def _range(family: type[Space], key: str, text: str, *, drawn: bool) -> Axis:
-    """The axis of a range; whole numbers are spelt without a point."""
     wrong = f"{family.name}: {key} = {text}: "
     found = _RANGE.fullmatch(text.strip())
     if not found:
         raise ExplorerError(f"{wrong}a range is low..high or low..high..step, such as 8..512..8 or 0.1..1.0..0.05")
-    low, high, step = (Decimal(part.replace("_", "")) if part else None for part in found.groups())
-    assert low is not None
-    assert high is not None
+    low, high, step = (Decimal(number or 1) for number in found.groups())
     if low > high:
         raise ExplorerError(f"{wrong}the low end {low} is above the high end {high}; write {key}={high}..{low}")
-    if step is not None and step <= 0:
+    if step <= 0:
         raise ExplorerError(f"{wrong}the step should be greater than 0")
-    real = any(mark in text.replace("..", " ") for mark in ".eE") or kind(family, key) == "number"
-    if step is None and real:
-        if drawn:
-            return Continuum(key, float(low), float(high))
-        if any(mark in text.replace("..", " ") for mark in ".eE"):
-            raise ExplorerError(f"{wrong}real numbers need a step, such as {key}={text}..0.05, or --sample")
-    return _steps(key, low, high, step or Decimal(1), real=real, wrong=wrong)
-
-
-def _steps(key: str, low: Decimal, high: Decimal, step: Decimal, *, real: bool, wrong: str) -> Steps:
+    written_real = any(mark in text.replace("..", " ") for mark in ".eE")
+    real = written_real or _kind(family, key) == "number"
+    if real and drawn and not found[3]:
+        return Continuum(key, float(low), float(high))
+    if written_real and not found[3]:
+        raise ExplorerError(f"{wrong}real numbers need a step, such as {key}={text}..0.05, or --sample")
     digits = max(0, *(-int(number.as_tuple().exponent) for number in (low, step)))
     first, last, by = (int(number.scaleb(digits)) for number in (low, high, step))
     if max(abs(first), abs(last), by, 10**digits) > EXACT:
-        raise ExplorerError(f"{wrong}more digits than numbers of 64 bits hold")
+        raise ExplorerError(f"{wrong}too many digits for 64-bit numbers")
     return Steps(key, first, by, (last - first) // by + 1, 10**digits, real)

@@ -1,11 +1,10 @@
-"""Files of priced points, written block by block: Parquet, a row group a block, or CSV."""
+"""Files of priced points, written block by block: CSV, or Parquet with a row group per block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,103 +12,77 @@ from pyarrow import csv, parquet
 
 from explorer.errors import ExplorerError
 from explorer.files import check_file
-from explorer.pricing.enumeration import Coded
+from explorer.pricing.enumeration import Coded, Column
 from explorer.pricing.prices import Priced
 from explorer.spaces.space import label
 
 SUFFIXES = (".parquet", ".csv")
 
 
-class PriceFile:
-    """A file that blocks of points are written to; as a context manager, it stands in its place when all went well.
+def write_prices(
+    path: Path,
+    parts: Iterable[Priced],
+    quantities: Sequence[str],
+    fixed: Mapping[str, Any],
+    *,
+    reasons: bool,
+    about: Mapping[str, str],
+) -> None:
+    """Write blocks of points to a file, which is replaced only when complete; without points nothing is written.
 
-    Columns: the metaparameters (`fixed` ones the same in every row), the quantities, and, where `reasons` is asked for,
-    `infeasible`, the reason, else empty. Lists stand as labels, such as `1-4-8`. `about` goes into the metadata of a
-    Parquet file. Raises `ExplorerError` where the file cannot be written.
+    Args:
+        path: A `.parquet` or `.csv` file. Lists are written as labels, such as `1-4-8`.
+        parts: The blocks.
+        quantities: Quantities to write, after the metaparameters.
+        fixed: Metaparameters that all points share.
+        reasons: Whether to add the column `infeasible`: the reason, or an empty text.
+        about: Metadata for a Parquet file.
+
+    Raises:
+        ExplorerError: If the file cannot be written.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        quantities: Sequence[str],
-        fixed: Mapping[str, Any],
-        *,
-        reasons: bool = False,
-        about: Mapping[str, str] | None = None,
-    ) -> None:
-        self._path = path
-        self._draft = path.with_name(f".{path.name}.partial")
-        self._quantities = quantities
-        self._fixed = fixed
-        self._reasons = reasons
-        self._about = dict(about or {})
-        self._writer: Any = None
-        check_price_file(path)
-
-    def __enter__(self) -> Self:
-        try:
-            self._draft.touch()
-        except OSError as error:
-            raise self._wrong(error) from None
-        return self
-
-    def write(self, priced: Priced) -> None:
-        """Appends points, in order."""
-        table = self._table(priced)
-        try:
-            self._writer = self._writer or self._open(table.schema)
-            self._writer.write_table(table)
-        except OSError as error:
-            raise self._wrong(error) from None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.close()
-            if kind is None and self._writer is not None:
-                self._draft.replace(self._path)
-        except OSError as problem:
-            raise self._wrong(problem) from None
-        finally:
-            self._draft.unlink(missing_ok=True)
-
-    def _open(self, schema: pa.Schema) -> Any:  # noqa: ANN401 (pyarrow is not typed)
-        if self._path.suffix == ".csv":
-            return csv.CSVWriter(self._draft, schema)
-        return parquet.ParquetWriter(self._draft, schema.with_metadata(self._about))
-
-    def _table(self, priced: Priced) -> pa.Table:
-        count = len(priced)
-        missing = ~priced.feasible if self._reasons else None
-        columns = {key: self._array(column) for key, column in priced.columns.items()}
-        columns |= {key: _repeated(value, count) for key, value in self._fixed.items()}
-        columns |= {name: pa.array(priced.amounts[name], mask=missing) for name in self._quantities}
-        if self._reasons:
-            columns["infeasible"] = self._texts(priced.codes, priced.reasons)
-        return pa.table(columns)
-
-    def _array(self, column: Any) -> pa.Array:  # noqa: ANN401 (a column)
-        if not isinstance(column, Coded):
-            return pa.array(column)
-        if all(isinstance(choice, bool) for choice in column.choices):
-            return pa.array(np.array(column.choices)[column.codes])
-        return self._texts(column.codes.astype(np.int32), [label(choice) for choice in column.choices])
-
-    def _texts(self, codes: Any, texts: Sequence[str]) -> pa.Array:  # noqa: ANN401 (an array)
-        """Parquet keeps a text once; CSV writes it out."""
-        coded = pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()))
-        return coded.cast(pa.string()) if self._path.suffix == ".csv" else coded
-
-    def _wrong(self, error: OSError) -> ExplorerError:
-        return ExplorerError(f"{self._path}: cannot be written: {error.strerror or error}")
-
-
-def check_price_file(path: Path) -> None:
-    """Raises `ExplorerError` where no such file can be written."""
     if path.suffix not in SUFFIXES:
-        raise ExplorerError(f"{path}: the name of the file should end in {' or '.join(SUFFIXES)}")
+        raise ExplorerError(f"{path}: the file name should end in {' or '.join(SUFFIXES)}")
     check_file(path)
+    draft = path.with_name(f".{path.name}.partial")
+    as_csv = path.suffix == ".csv"
+    writer: Any = None
+    try:
+        for priced in parts:
+            table = _table(priced, quantities, fixed, reasons=reasons, as_csv=as_csv)
+            if writer is None and as_csv:
+                writer = csv.CSVWriter(draft, table.schema)
+            elif writer is None:
+                writer = parquet.ParquetWriter(draft, table.schema.with_metadata(about))
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+            draft.replace(path)
+    except OSError as error:
+        raise ExplorerError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def _repeated(value: Any, count: int) -> pa.Array:  # noqa: ANN401 (a metaparameter)
-    return pa.repeat(pa.scalar(label(value) if isinstance(value, list | tuple) else value), count)
+def _table(
+    priced: Priced, quantities: Sequence[str], fixed: Mapping[str, Any], *, reasons: bool, as_csv: bool
+) -> pa.Table:
+    columns = {key: _array(column) for key, column in priced.columns.items()}
+    for key, value in fixed.items():
+        columns[key] = pa.repeat(pa.scalar(label(value) if isinstance(value, list | tuple) else value), len(priced))
+    missing = ~priced.feasible if reasons else None
+    columns |= {name: pa.array(priced.amounts[name], mask=missing) for name in quantities}
+    if reasons:
+        columns["infeasible"] = pa.DictionaryArray.from_arrays(priced.codes, pa.array(priced.reasons, pa.string()))
+    if as_csv:  # which has no dictionaries
+        columns = {k: c.cast(pa.string()) if isinstance(c, pa.DictionaryArray) else c for k, c in columns.items()}
+    return pa.table(columns)
+
+
+def _array(column: Column) -> pa.Array:
+    if not isinstance(column, Coded):
+        return pa.array(column)
+    if all(isinstance(choice, bool) for choice in column.choices):
+        return pa.array(np.array(column.choices)[column.codes])
+    texts = pa.array([label(choice) for choice in column.choices], pa.string())
+    return pa.DictionaryArray.from_arrays(column.codes.astype(np.int32), texts)

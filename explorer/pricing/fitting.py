@@ -1,10 +1,11 @@
-"""The design points that use a budget best: none above a limit, and the largest smallest share of the limits used."""
+"""The design points that use a budget best: they exceed no limit, and are close to all of them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import (
     BLOCK,
-    Block,
+    Axis,
     Coded,
     Column,
     Continuum,
@@ -27,8 +28,8 @@ from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
-CENTRES = 64  # best points that the second round searches around
-WIDEST = 0.1  # of a range: how far from a centre the second round looks at most
+CENTRES = 64  # points that the second round searches around
+WIDEST = 0.1  # fraction of a range that the second round searches around a centre
 
 
 def fit(
@@ -43,77 +44,69 @@ def fit(
     seed: int = 0,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """The `count` points that use the limits best, best first: the largest smallest share, then the largest mean share.
+    """Return the `count` points that use the limits best: by the smallest share of a limit used, then the mean share.
 
-    Metaparameters are given as for `explorer.pricing.enumeration.enumeration`; where none varies, all vary that the space gives ranges
-    for. Points are enumerated where there are at most `sample`, else so many are drawn, and as many again around the best of
-    them. Returns the metaparameters that vary, `params`, `macs`, `activations` and for each limit `KEY_share` (of
-    it that is used). Of points with equal costs one stays. Raises `ExplorerError` where nothing fits, with what came nearest.
+    Points are enumerated if there are at most `sample`; otherwise `sample` points are drawn, and as many again around
+    the best of them. Of points with equal costs one is kept.
+
+    Args:
+        space: Name of the space.
+        preset: Name of the preset; the first one if not given.
+        settings: Metaparameters as `price_space` takes them; if none varies, all vary that the space gives ranges for.
+        limits: The highest value allowed of each quantity.
+        count: Most points to return.
+        sample: Most points to try in each of two rounds.
+        seed: Seed of the sample.
+        **metaparameters: More settings, by name.
+
+    Returns:
+        The varying metaparameters, `params`, `macs`, `activations`, and the share used of each limit, `KEY_share`.
+
+    Raises:
+        ExplorerError: If nothing fits; the message gives the closest point.
     """
     family = find_space(space)
     if not limits:
         raise ExplorerError(f"{space}: at least one limit is needed, such as --params 500k or --macs 20M")
-    search = search_of(family, preset, {**(settings or {}), **metaparameters}, sample, seed)
+    search = _search(family, preset, {**(settings or {}), **metaparameters}, sample, seed)
     reasons: Counter[str] = Counter()
     best = _best(_priced(search, search.blocks(), limits), limits, max(count, CENTRES), reasons)
     if best is not None and search.sample is not None:
-        around = _priced(search, _around(search, best), limits)
-        best = _best(_after(best, around), limits, max(count, CENTRES), reasons)
+        second = _priced(search, _around(search, best), limits)
+        best = _best(chain([best], second), limits, max(count, CENTRES), reasons)
     if best is None:
         raise ExplorerError(f"{space}: none of {search.size:,} points is feasible: {reasons.most_common(1)[0][0]}")
-    shares = _shares(best, limits)
-    fits = shares.max(axis=0) <= 1
+    fits = _shares(best, limits).max(axis=0) <= 1
     if not fits.any():
         raise ExplorerError(_nothing(search, best[:1], limits))
-    kept = best[np.flatnonzero(fits)[:count]]
-    return _frame(search, kept, limits)
+    return _frame(best[np.flatnonzero(fits)[:count]], limits)
 
 
-def search_of(
+def _search(
     family: type[Space], preset: str | None, settings: Mapping[str, Any], sample: int, seed: int
 ) -> Enumeration:
-    """Where to look: what `settings` leave open, or else the space's own ranges around the point that they give."""
     search = enumeration(family, preset, settings, sample=sample, seed=seed)
     if not search.axes:
         ranges = family.point(preset, **settings).ranges()
-        free = {key: _spelt(ends) for key, ends in ranges.items() if key not in settings}
+        free = {key: f"{low}..{high}" for key, (low, high) in ranges.items() if key not in settings}
         if not free:
             raise ExplorerError(f"{family.name}: nothing varies; give a range, such as key=8..512")
         search = enumeration(family, preset, {**settings, **free}, sample=sample, seed=seed)
     if any(isinstance(axis, Continuum) for axis in search.axes):
         return search
-    few = replace(search, sample=None)
-    return few if few.size <= sample else search
-
-
-def _spelt(ends: tuple[Any, ...]) -> Any:  # noqa: ANN401 (a range or choices)
-    """A range as text, or choices as a list."""
-    if len(ends) == 2 and all(isinstance(end, int | float) for end in ends):  # noqa: PLR2004 (low and high)
-        return f"{ends[0]}..{ends[1]}"
-    return list(ends)
-
-
-def _quantities(limits: Mapping[str, float]) -> list[str]:
-    return list(dict.fromkeys([*COUNTS, *limits]))
+    whole = replace(search, sample=None)
+    return whole if whole.size <= sample else search
 
 
 def _priced(search: Enumeration, blocks: Iterator[dict[str, Column]], limits: Mapping[str, float]) -> Iterator[Priced]:
-    return price_chunks(search.space, search.preset, blocks, _quantities(limits), search.fixed)
-
-
-def _after(best: Priced, priced: Iterator[Priced]) -> Iterator[Priced]:
-    yield best
-    for part in priced:
-        yield replace(part[part.feasible], reasons=best.reasons)
+    return price_chunks(search.space, search.preset, blocks, list(dict.fromkeys([*COUNTS, *limits])), search.fixed)
 
 
 def _shares(priced: Priced, limits: Mapping[str, float]) -> NDArray[np.float64]:
-    """The share of each limit that the points use, (limits, points)."""
     return np.array([priced.amounts[key] / limit for key, limit in limits.items()])
 
 
-def _best(stream: Iterator[Priced], limits: Mapping[str, float], count: int, reasons: Counter[str]) -> Priced | None:
-    """The best points of a stream, best first, no two with the same costs; None where all are infeasible, for `reasons`."""
+def _best(stream: Iterable[Priced], limits: Mapping[str, float], count: int, reasons: Counter[str]) -> Priced | None:
     best: Priced | None = None
     for priced in stream:
         reasons += priced.infeasible()
@@ -125,11 +118,11 @@ def _best(stream: Iterator[Priced], limits: Mapping[str, float], count: int, rea
 
 
 def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[np.int64]:
-    """Places of the best points that differ in cost. Those above a limit come after all that fit, the least above it first."""
+    """Rank the best points that differ in cost; points above a limit come last, the smallest excess first."""
     shares = _shares(priced, limits)
     least, most = shares.min(axis=0), shares.max(axis=0)
     score = np.where(most <= 1, least, -most)
-    # Only the best need to be told apart; a generous share of them is sorted in full, and more where that was too few.
+    # Only the best are sorted and compared: several times as many as wanted, and more if too many of them are equal.
     wanted = 8 * count
     while True:
         places = np.arange(len(score))
@@ -137,34 +130,31 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
             bar = np.partition(score, -wanted)[-wanted]
             places = np.flatnonzero(score >= bar)
         order = places[np.lexsort((places, -shares.mean(axis=0)[places], -score[places]))]
-        # Points with the same counts and the same choices are taken for one network.
-        told = [priced.amounts[key] for key in COUNTS]
-        told += [column.codes for column in priced.columns.values() if isinstance(column, Coded)]
-        _, first = np.unique(np.stack([each[order] for each in told]), axis=1, return_index=True)
+        # Points with the same counts and the same choices count as one network.
+        identity = [priced.amounts[key] for key in COUNTS]
+        identity += [column.codes for column in priced.columns.values() if isinstance(column, Coded)]
+        _, first = np.unique(np.stack([each[order] for each in identity]), axis=1, return_index=True)
         if len(first) >= count or len(places) == len(score):
             return order[np.sort(first)[:count]]
         wanted *= 8
 
 
 def _around(search: Enumeration, best: Priced) -> Iterator[dict[str, Column]]:
-    """As many points again as were drawn, each near one of the best, at all distances up to `WIDEST` of each range."""
+    """Draw as many points as the sample has, at all distances up to `WIDEST` from the best points."""
     rng = np.random.default_rng([search.seed, len(search.axes)])
-    left = search.size
-    while left:
-        count = min(left, BLOCK)
-        centres: Block = best[rng.integers(len(best), size=count)].columns
+    for start in range(0, search.size, BLOCK):
+        count = min(search.size - start, BLOCK)
+        centres = best[rng.integers(len(best), size=count)].columns
         reach = WIDEST * 10 ** rng.uniform(-3, 0, count)
-        block: dict[str, Column] = {}
-        for axis in search.axes:
-            drawn = axis.draw(count, rng)
-            for key, column in drawn.items():
-                block[key] = _near(axis, column, centres[key], reach, rng)
-        yield block
-        left -= count
+        yield {
+            key: _near(axis, column, centres[key], reach, rng)
+            for axis in search.axes
+            for key, column in axis.draw(count, rng).items()
+        }
 
 
-def _near(axis: object, drawn: Column, centre: Column, reach: NDArray[np.float64], rng: np.random.Generator) -> Column:
-    """Values near the centres: moved by a share `reach` of the range, or, of a list, those of the centre mostly."""
+def _near(axis: Axis, drawn: Column, centre: Column, reach: NDArray[np.float64], rng: np.random.Generator) -> Column:
+    """Move numbers by up to `reach` times their range; replace a few of the listed values by random ones."""
     if isinstance(drawn, Coded) or isinstance(centre, Coded):
         assert isinstance(drawn, Coded)
         assert isinstance(centre, Coded)
@@ -180,17 +170,16 @@ def _near(axis: object, drawn: Column, centre: Column, reach: NDArray[np.float64
     return np.where(rng.random(len(reach)) < WIDEST, drawn, centre)
 
 
-def _frame(search: Enumeration, priced: Priced, limits: Mapping[str, float]) -> pd.DataFrame:
-    shown = {key: priced.columns[key] for key in search.keys}
-    frame = priced.frame(shown, _quantities(limits)).drop(columns="infeasible")
+def _frame(priced: Priced, limits: Mapping[str, float]) -> pd.DataFrame:
+    frame = priced.frame(priced.amounts).drop(columns="infeasible")
     for key, share in zip(limits, _shares(priced, limits), strict=True):
         frame[f"{key}_share"] = share
     return frame
 
 
 def _nothing(search: Enumeration, nearest: Priced, limits: Mapping[str, float]) -> str:
-    row = {str(key): column.iloc[0] for key, column in _frame(search, nearest, limits).items()}
+    row = {str(key): column.iloc[0] for key, column in _frame(nearest, limits).items()}
     asked = " and ".join(f"{key} <= {limit:,.0f}" for key, limit in limits.items())
     found = " and ".join(f"{key} {row[key]:,}" for key in limits)
     where = ", ".join(f"{key} = {label(row[key])}" for key in search.keys)
-    return f"{search.space.name}: nothing fits {asked}; the smallest found has {found} ({where})"
+    return f"{search.space.name}: nothing fits {asked}; the closest point has {found} ({where})"

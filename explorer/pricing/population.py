@@ -1,4 +1,4 @@
-"""Design points that stand for a whole space: drawn at random, evenly over cost, before anything is trained."""
+"""Design points that represent a whole space: drawn at random, evenly over cost, before anything is trained."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from explorer.pricing.enumeration import enumeration
 from explorer.pricing.prices import join, price_chunks
 from explorer.spaces import find_space
 
-CHEAPEST, DEAREST = 0.25, 2.0
-"""The multiply-adds of a population's points, in multiples of the preset's."""
+CHEAPEST, LARGEST = 0.25, 2.0
+"""Multiply-adds of a population's points, as multiples of the preset's."""
 STRATA = 8
 DRAWN = 20_000
 
 
 def population(space: str, preset: str | None, count: int) -> list[dict[str, Any]]:
-    """Metaparameters of `count` points with networks of their own, drawn from the ranges of the space around a preset.
+    """Draw the metaparameters of `count` points with distinct networks from a space's ranges around a preset.
 
-    As many are in each of eight strata, which are equally wide in the logarithm of multiply-adds; the same on every call. Raises
-    `ExplorerError` where the count cannot be divided so, and where the ranges do not hold enough points.
+    Each of eight strata, equally wide in log multiply-adds, has the same number of points. Every call gives the same
+    points. Raises `ExplorerError` if `count` is not a multiple of eight, or there are too few distinct networks.
     """
     if count % STRATA or count < STRATA:
-        nearest = max(STRATA, STRATA * round(count / STRATA))
-        raise ExplorerError(f"points = {count}: {STRATA} strata of cost have equally many; give {nearest}")
-    edges = find_space(space).point(preset).expand().cost.macs * np.geomspace(CHEAPEST, DEAREST, STRATA + 1)
+        near = max(STRATA, STRATA * round(count / STRATA))
+        raise ExplorerError(f"points = {count}: should be a multiple of {STRATA}, for {STRATA} cost strata; use {near}")
+    edges = find_space(space).point(preset).expand().cost.macs * np.geomspace(CHEAPEST, LARGEST, STRATA + 1)
     bands = list(itertools.pairwise(edges.tolist()))
     return [values for band in draw(space, preset, bands, count // STRATA, DRAWN) for values in band]
 
@@ -36,8 +36,9 @@ def population(space: str, preset: str | None, count: int) -> list[dict[str, Any
 def draw(
     space: str, preset: str | None, bands: Sequence[tuple[float, float]], each: int, drawn: int
 ) -> list[list[dict[str, Any]]]:
-    """For each band of multiply-adds, low and high: the metaparameters of the first `each` points with networks of their own among
-    `drawn` from the ranges of the space around a preset. Raises `ExplorerError` where a band has fewer.
+    """Find `each` points with distinct networks for each band of multiply-adds, low and high; return metaparameters.
+
+    They are the first of `drawn` points from the space's ranges around a preset. Raises `ExplorerError` if too few fit.
     """
     family = find_space(space)
     ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}
@@ -54,8 +55,8 @@ def draw(
                 break
         else:
             raise ExplorerError(
-                f"{space}: {len(networks)} of {each} points: among {drawn:,} drawn there are too few networks of {low:,.0f} to "
-                f"{high:,.0f} multiply-adds; take fewer points or another preset"
+                f"{space}: {len(networks)} of {each} points: too few of {drawn:,} random networks have {low:,.0f} to "
+                f"{high:,.0f} multiply-adds; use fewer points or another preset"
             )
         found.append(list(networks.values()))
     return found

@@ -1,6 +1,6 @@
-"""Which priced points are wanted: a condition on their amounts, the cheapest for each value of something, their order.
+"""Selecting priced points: by a condition on their amounts, by fronts, and in an order.
 
-A condition is checked to hold nothing but comparisons and arithmetic of known names, and then left to pandas.
+A condition may hold only comparisons and arithmetic of known names; pandas evaluates it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,32 +21,19 @@ from explorer.spaces.space import label
 
 MOST_SORTED = 5_000_000
 
-Values: TypeAlias = Mapping[str, Any]
-"""What a condition may name: a column, or a value that is the same at all points."""
-
-# What a condition may hold besides names and constants: no calls, attributes or subscripts, so that it cannot reach Python.
+# No calls, attributes or subscripts, so that a condition cannot reach Python.
 _ALLOWED = (
     *(ast.Name, ast.Load, ast.Constant, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd),
     *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow),
 )
-_SMALLER, _LARGER = ("<", "<="), (">", ">=")
-_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_SIGNS: dict[type[ast.cmpop], str] = {
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-}
 
 
 class Where:
-    """A condition such as `params < 5e5 and macs / params <= 40`, on columns by name; pandas evaluates it.
+    """A condition on columns by name, such as `params < 5e5 and macs / params <= 40`.
 
-    It may hold names, numbers, text in quotes, comparisons, arithmetic, `and`, `or` and `not`; raises `ExplorerError` for
-    anything else, and for names that are none of `known`.
+    It may hold names, numbers, quoted text, comparisons, arithmetic, `and`, `or` and `not`. Raises `ExplorerError` for
+    anything else, and for names that are not in `known`.
     """
 
     def __init__(self, text: str, known: Iterable[str]) -> None:
@@ -56,31 +43,30 @@ class Where:
             nodes = list(ast.walk(self._root))
             for node in nodes:
                 if type(node) is ast.Constant and type(node.value) is int:
-                    node.value = float(node.value)  # powers of whole numbers grow without end
+                    node.value = float(node.value)  # powers of integers grow without limit
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
             raise self._wrong(f"cannot be read: {getattr(error, 'msg', error)}{hint}") from None
         for node in nodes:
             if not isinstance(node, _ALLOWED):
-                raise self._wrong(
-                    f"takes names, numbers, comparisons, arithmetic, and, or, not; not {ast.unparse(node)!r}"
-                )
+                allowed = "names, numbers, comparisons, arithmetic, and, or, not"
+                raise self._wrong(f"{ast.unparse(node)!r} is not allowed; use {allowed}")
         choices = list(known)
         self.names = list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
         for name in self.names:
             if name not in choices:
                 raise unknown("name in --where", name, choices)
 
-    def mask(self, values: Values, count: int) -> NDArray[np.bool_]:
-        """Which of `count` points meet the condition, (count,)."""
+    def mask(self, values: Mapping[str, Any], count: int) -> NDArray[np.bool_]:
+        """Return which of `count` points meet the condition, given columns or values that all points share."""
         found = np.asarray(self._evaluated(self._root, values, count))
         if found.dtype != bool:
-            raise self._wrong("is no condition; compare it with something")
+            raise self._wrong("is not a condition; add a comparison")
         return np.broadcast_to(found, (count,))
 
-    def nearest(self, values: Values, count: int, best: float | None) -> float | None:
-        """For a single comparison with a number: the value, of these points' and `best`, that comes nearest to meeting it."""
-        side, sign, limit = self._limit()
+    def nearest(self, values: Mapping[str, Any], count: int, best: float | None) -> float | None:
+        """Return the value, of these points and `best`, closest to meeting a comparison with a number; else None."""
+        side, limit = self._limit()
         if side is None:
             return None
         found = np.asarray(self._evaluated(side, values, count))
@@ -88,39 +74,36 @@ class Where:
             return None
         amounts = np.append(np.ravel(found).astype(float), [] if best is None else best)
         amounts = amounts[np.isfinite(amounts)]
-        if not amounts.size:
-            return None
-        if sign in _SMALLER:
-            return float(amounts.min())
-        return float(amounts.max() if sign in _LARGER else amounts[np.abs(amounts - limit).argmin()])
+        return float(amounts[np.abs(amounts - limit).argmin()]) if amounts.size else None
 
     def unmet(self, nearest: float | None) -> str:
-        """Says that no point meets the condition, with the value that comes nearest where that is known."""
-        side, sign, limit = self._limit()
+        """Return the message that no point meets the condition, with the nearest value if known."""
+        side, _ = self._limit()
+        message = f"no point meets --where {self.text!r}"
         if side is None or nearest is None:
-            return f"no point meets --where {self.text!r}"
-        which = "the smallest" if sign in _SMALLER else "the largest" if sign in _LARGER else "the nearest"
-        return f"no point has {ast.unparse(side)} {sign} {_amount(limit)}; {which} is {_amount(nearest)}"
+            return message
+        value = f"{nearest:,.0f}" if nearest.is_integer() else label(nearest)
+        return f"{message}; the closest has {ast.unparse(side)} = {value}"
 
-    def _limit(self) -> tuple[ast.expr | None, str, float]:
-        """Side, sign and number of a single comparison with a number; None where the condition is another."""
+    def _limit(self) -> tuple[ast.expr | None, float]:
+        """Split a single comparison with a number into the other side and the number."""
         node = self._root
-        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _SIGNS:
-            left, sign, right = node.left, _SIGNS[type(node.ops[0])], node.comparators[0]
-            for side, turned, other in ((left, sign, right), (right, _TURNED.get(sign, sign), left)):
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            left, right = node.left, node.comparators[0]
+            for side, other in ((left, right), (right, left)):
                 try:
-                    return side, turned, float(ast.literal_eval(other))
+                    return side, float(ast.literal_eval(other))
                 except (ValueError, TypeError):
                     continue
-        return None, "==", 0.0
+        return None, 0.0
 
-    def _evaluated(self, node: ast.expr, values: Values, count: int) -> Any:  # noqa: ANN401 (a column or one value)
+    def _evaluated(self, node: ast.expr, values: Mapping[str, Any], count: int) -> Any:  # noqa: ANN401
         for name in self.names:
             if values[name] is None:
-                raise self._wrong(f"{name} is not set here, so there is nothing to compare")
+                raise self._wrong(f"{name} has no value here")
         columns = {name: _read(values[name]) for name in self.names}
         try:
-            # All that pandas raises where kinds do not go together, such as a text below a number. Python's engine, as numexpr may be installed and computes in other types.
+            # Python's engine, since numexpr may be installed and computes in other types.
             return pd.DataFrame(columns, index=range(count)).eval(ast.unparse(node), engine="python")
         except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
             raise self._wrong(f"cannot be computed: {error}") from None
@@ -129,34 +112,27 @@ class Where:
         return ExplorerError(f"--where {self.text!r}: {what}")
 
 
-def _amount(number: float) -> str:
-    return f"{number:,.0f}" if float(number).is_integer() else label(float(number))
-
-
 def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the points that are on the front of params and MACs of their group, by group and then by params.
+    """Return the places of the points on their group's front of params and MACs, by group and then by params.
 
-    A point is beaten where another of its group has no more of either and less of one. Of points with the same of both, all stay.
+    A point is beaten if another of its group has no more of either and less of one. Points with equal costs all stay.
     """
-    _, ranks = np.unique(macs, return_inverse=True)  # small numbers: groups are told apart by multiples below
+    _, ranks = np.unique(macs, return_inverse=True)
     _, members = np.unique(groups, return_inverse=True)
     order = np.lexsort((ranks, params, members))
-    # Within a group, sorted by params, a point stays where its MACs are below all before it. A later group's numbers are all smaller
-    # than an earlier one's, so that one running minimum serves them all.
+    # Sorted by params, a point is on its group's front if its MACs are below all before it. Each group's numbers are
+    # below those of the group before, so that one running minimum serves all groups.
     heights = ranks[order] - members[order] * (len(ranks) + 1)
     lowest = np.minimum.accumulate(heights)
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = heights[1:] < lowest[:-1]
+    leads = heights < np.append(len(ranks) + 1, lowest[:-1])
+    leader = np.maximum.accumulate(np.where(leads, np.arange(len(order)), 0))
     sorted_params = params[order]
-    # A point like the one before it, which stayed, stays.
-    same = np.zeros(len(order), dtype=bool)
-    same[1:] = (heights[1:] == heights[:-1]) & (sorted_params[1:] == sorted_params[:-1])
-    leader = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))
-    return order[first[leader]]
+    kept: NDArray[np.int64] = order[(heights == heights[leader]) & (sorted_params == sorted_params[leader])]
+    return kept
 
 
 def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
-    """The points of a stream that `pareto` keeps for each value of `key`, all at the end; only they are held meanwhile."""
+    """Yield the points of a stream on the front of each value of `key`; only points that may be on it are held."""
     best: Priced | None = None
     for part in parts:
         best = part if best is None else join([best, part])
@@ -166,10 +142,9 @@ def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
 
 
 def ordered(parts: Iterable[Priced], key: str, most: int | None = None) -> Iterator[Priced]:
-    """The points of a stream from the smallest `key` up, or, for `-key`, from the largest down; at most so many.
+    """Yield at most `most` points of a stream, by `key` ascending, or descending for `-key`; ties keep their order.
 
-    Points that are alike in it stay in the order of the stream. All that is given back is held in memory: raises
-    `ExplorerError` beyond `MOST_SORTED` points.
+    They are held in memory: raises `ExplorerError` beyond `MOST_SORTED` points.
     """
     held: list[Priced] = []
     for part in parts:
@@ -179,7 +154,7 @@ def ordered(parts: Iterable[Priced], key: str, most: int | None = None) -> Itera
             held = [together[_order(together, key)[:most]]]
         elif sum(map(len, held)) > MOST_SORTED:
             raise ExplorerError(
-                f"--sort {key}: more than {MOST_SORTED:,} points are kept; narrow them with --where, or leave out --sort"
+                f"--sort {key}: cannot sort more than {MOST_SORTED:,} points; use --where, or leave out --sort"
             )
     if held:
         together = join(held)
@@ -192,7 +167,6 @@ def _order(priced: Priced, key: str) -> NDArray[np.int64]:
 
 
 def _codes(priced: Priced, key: str) -> NDArray[Any]:
-    """What tells the values of a metaparameter or a quantity apart, (points,); all alike for what does not vary."""
     if key in priced.amounts:
         return priced.amounts[key]
     column: Column = priced.columns.get(key, np.zeros(len(priced)))
@@ -200,7 +174,7 @@ def _codes(priced: Priced, key: str) -> NDArray[Any]:
 
 
 def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
-    """A column or a fixed value for pandas: numbers as floats, as products of costs overflow 64 bits; lists by their label."""
+    """Convert a column or value for pandas: numbers to floats, as products of costs overflow 64 bits, lists to text."""
     if isinstance(value, Coded):
         choices = [choice if isinstance(choice, bool) else label(choice) for choice in value.choices]
         return pd.Series(choices).array.take(value.codes)

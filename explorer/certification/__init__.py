@@ -1,1 +1,1 @@
-"""How far short runs can be trusted: certificates, their statistics, and how one is made."""
+"""Certificates: how well short runs rank networks, compared with long runs."""

@@ -1,4 +1,4 @@
-"""Making a certificate: a population of a space, trained at growing budgets; each budget is a study of its own."""
+"""Make a certificate: train a population of a space at growing budgets, each of them a study."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
-"""Enough to show in a minute or two that everything works; it certifies nothing."""
+"""A trial of a minute or two, which certifies nothing."""
 
 
 def certificate_study(
     space: str, preset: str, data: str, budget: Budget | None = None, points: int = ENOUGH_POINTS, seeds: int = 2
 ) -> Study:
-    """Return the study of a certificate at the budget to certify.
+    """Return the study of a certificate at the certified budget.
 
-    Raises `ExplorerError` if the space or preset is unknown, there are fewer than two seeds, or the points cannot be
-    drawn.
+    Raises:
+        ExplorerError: For an unknown space or preset, fewer than two seeds, or a number of points that cannot be drawn.
     """
     if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare with)
         raise ExplorerError(f"seeds = {seeds}: a short run is compared with long runs of another seed; give 2 or more")
@@ -54,13 +54,17 @@ def make_certificate(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
-    """Train the missing runs of a study at each of `FACTORS` times its budget, and store the certificate.
+    """Train the missing runs at each of `FACTORS` times the study's budget, and store the certificate.
 
-    The budgets of a point share their trunk, so all four cost 9.75 budgets, not 15. Raises `ExplorerError` as
-    `run_studies` does.
+    The budgets of a point share their trunk, so all four cost 9.75 budgets instead of 15.
+    Raises `ExplorerError` like `run_studies`.
     """
+    longer = [
+        study.model_copy(update={"budget": study.budget.times(factor)}).renamed([f"x{factor}"])
+        for factor in FACTORS[1:]
+    ]
     records = run_studies(
-        _rungs(study), storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
+        [study, *longer], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
     )
     certificate = certificate_of(records)
     ledger = Ledger(storage)
@@ -70,16 +74,14 @@ def make_certificate(
 
 
 def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
-    """The certificate that studies of one population at `FACTORS` times a budget make together."""
+    """Return the certificate from the studies of one population, a record for each of `FACTORS`."""
     first = records[0]
     study = first.study
-    places = {
-        number: place for place, number in enumerate(first.points.loc[first.points["state"] == "planned", "point"])
-    }
-    certified = [
+    planned = first.points[first.points["state"] == "planned"]
+    places = {number: place for place, number in enumerate(planned["point"])}
+    points = [
         CertifiedPoint(label=row["label"], **{cost: int(row[cost]) for cost in COSTS})
-        for row in first.points.to_dict(orient="records")
-        if row["point"] in places
+        for row in planned.to_dict(orient="records")
     ]
     runs = [
         CertifiedRun(
@@ -106,17 +108,8 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         command=first.command,
         versions=first.versions,
         machine=first.machine,
-        points=tuple(certified),
+        points=tuple(points),
         runs=tuple(runs),
         pairs=separated_pairs(records),
         unfinished=sum(int((record.runs["state"] != "done").sum()) for record in records),
     )
-
-
-def _rungs(study: Study) -> list[Study]:
-    """The study at each budget, the first under its own name."""
-    rungs = [study]
-    for factor in FACTORS[1:]:
-        budget = study.budget.times(factor)
-        rungs.append(study.model_copy(update={"budget": budget}).renamed([f"x{factor}"]))
-    return rungs

@@ -1,4 +1,4 @@
-"""A certificate: how far short runs of a space can be trusted, as what a set of points measured at growing budgets."""
+"""A certificate: how well short runs of a space rank networks, with the runs at growing budgets that show it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from explorer.storage.record import StudyRecord
 from explorer.training.recipe import Budget, Recipe
 
 FACTORS = (1, 2, 4, 8)
-"""Budgets of a certificate, in multiples of the one that it is about; the last one stands for the truth."""
+"""Budgets of a certificate, in multiples of the certified one; the largest serves as the truth."""
 ENOUGH_POINTS = 32
-"""Points that a certificate needs; with fewer it is a trial, and studies do not go by it."""
-
-
+"""Points a certificate needs before reports use it."""
 COSTS = ("params", "macs")
-"""What a certificate stores of a point's costs."""
+"""Costs of a point that a certificate stores."""
 
 
 class _Model(BaseModel):
@@ -26,7 +24,7 @@ class _Model(BaseModel):
 
 
 class CertifiedPoint(_Model):
-    """A design point, by its metaparameters as text, and what it costs."""
+    """A design point: its metaparameters as text, and its costs."""
 
     label: str
     params: int
@@ -34,7 +32,7 @@ class CertifiedPoint(_Model):
 
 
 class CertifiedRun(_Model):
-    """A done run: the number of its point, its seed, the factor of its budget, and what it measured after each epoch."""
+    """A finished run: its point, seed and budget factor, and its accuracy and loss after each epoch."""
 
     point: int
     seed: int
@@ -44,9 +42,9 @@ class CertifiedRun(_Model):
 
 
 class Pairs(_Model):
-    """The pairs of points that are separated at the largest budget: how many, and what a smaller budget says of them.
+    """The number of pairs of points separated at the largest budget, and how a smaller budget separates them.
 
-    It separates `same` of them the same way and `opposite` the other way; multiply-adds alone order `by_macs` the same way.
+    `same` pairs are separated the same way, `opposite` ones the other way; multiply-adds order `by_macs` the same way.
     """
 
     factor: int
@@ -57,7 +55,7 @@ class Pairs(_Model):
 
 
 class Certificate(_Model):
-    """What was measured of a space, data set, recipe and budget, in full, so that its statistics can be made again."""
+    """All measurements for a space, data set, recipe and budget, so that the statistics can be recomputed."""
 
     name: str
     space: str
@@ -75,23 +73,23 @@ class Certificate(_Model):
     runs: tuple[CertifiedRun, ...]
     pairs: tuple[Pairs, ...]
     unfinished: int
-    """Runs that are not done: failed or crashed."""
+    """Failed or crashed runs."""
 
     @property
     def complete(self) -> list[int]:
-        """The points all of whose runs are done; the others say nothing."""
+        """The points with all runs done; the others are ignored."""
         runs = Counter(run.point for run in self.runs)
         return [point for point in range(len(self.points)) if runs[point] == self.seeds * len(FACTORS)]
 
     @property
     def is_enough(self) -> bool:
-        """Whether it has as many points as studies ask for."""
+        """Whether it has enough points for reports to use it."""
         return len(self.complete) >= ENOUGH_POINTS
 
     def factor_of(self, record: StudyRecord) -> int | None:
-        """How many times its budget a study has, 1, 2 or 4, which its points were measured at as well; None where it does not cover the study.
+        """Return a study's budget as a multiple (1, 2 or 4) of the certified one; None if it does not cover the study.
 
-        It covers studies of the same space around the same preset, data and recipe.
+        It covers studies with the same space, preset, data and recipe.
         """
         study = record.study
         covers = (
@@ -105,12 +103,12 @@ class Certificate(_Model):
 
 
 def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
-    """The certificate that covers a study: one of those stored with it, or of those that come with the explorer; best of its own budget."""
+    """Return the stored or shipped certificate that covers a study, preferably one for exactly its budget."""
     found = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def shipped_certificates() -> list[Certificate]:
-    """The certificates that come with the explorer."""
+    """Return the certificates that are part of the package."""
     files = sorted(resources.files("explorer.certification").iterdir(), key=lambda file: file.name)
     return [Certificate.model_validate_json(file.read_text("utf-8")) for file in files if file.name.endswith(".json")]

@@ -170,7 +170,7 @@ def test_the_page_has_statements_tables_and_figures(three, tmp_path):
         (["squeeze_ratio"], "give two or more studies"),
         (["squeeze_ratio", "squeeze_ratio"], "give two or more studies of different names"),
         (["a", "b", "--against", "flops"], "unknown cost 'flops'"),
-        (["a", "b", "--storage", "none.db"], "there is no such file"),
+        (["a", "b", "--storage", "none.db"], "does not exist"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):

@@ -129,7 +129,9 @@ def test_a_migration_that_fails_leaves_the_storage_as_it_was(storage, monkeypatc
         raise KeyError("half-way")
 
     monkeypatch.setattr(migrations, "upgrade", failing)
-    with pytest.raises(ExplorerError, match="cannot be brought to revision 0002: 'half-way'; it is as before") as error:
+    with pytest.raises(
+        ExplorerError, match="cannot be migrated to revision 0002: 'half-way'; it is unchanged"
+    ) as error:
         Ledger(storage)
     copy = storage.with_name("explorer.db.before-0002")
     assert str(copy) in str(error.value)
@@ -159,8 +161,8 @@ def test_a_migration_that_is_killed_leaves_the_storage_as_it_was(storage):
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        (["update ledger_revision set version_num = '0099'"], "its tables are at 0099, and this one reads 0002"),
-        (["drop table ledger_revision", "update ledger_version set schema = 7"], "its tables are at schema 7"),
+        (["update ledger_revision set version_num = '0099'"], "revision 0099, this one reads 0002"),
+        (["drop table ledger_revision", "update ledger_version set schema = 7"], "revision schema 7"),
     ],
 )
 def test_a_newer_storage_is_refused(storage, capsys, statements, message):
@@ -177,7 +179,7 @@ def test_a_storage_is_not_migrated_while_another_process_writes(storage):
     ledger = Ledger(storage)
     before = content(shutil.copy(OLD, storage.with_name("old.db")))
     shutil.copy(OLD, storage)
-    with ledger._only_writer(), pytest.raises(ExplorerError, match="another sweep is writing to it"):
+    with ledger._only_writer(), pytest.raises(ExplorerError, match="is writing to it"):
         Ledger(storage)
     assert content(storage) == before
 

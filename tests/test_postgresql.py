@@ -87,7 +87,7 @@ def test_a_storage_of_the_first_version_is_migrated_or_left_as_it_was(url, monke
         raise KeyError("half-way")
 
     monkeypatch.setattr(migrations, "upgrade", failing)
-    with pytest.raises(ExplorerError, match=r"cannot be brought to revision .*: 'half-way'; it is as before$"):
+    with pytest.raises(ExplorerError, match=r"cannot be migrated to revision .*: 'half-way'; it is unchanged$"):
         Ledger(url)
     assert columns(ledger) == old
     monkeypatch.undo()

@@ -1,1 +1,1 @@
-"""What is stored: runs and studies in one database, and the Optuna view of them."""
+"""The stored runs and studies, and the Optuna view of them, in one database."""

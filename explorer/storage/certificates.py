@@ -17,13 +17,10 @@ class Certificates:
     database: Database
 
     def save(self, name: str, certificate: str) -> None:
-        """Stores a certificate; it replaces the one of its name."""
-        with self.database.transaction() as connection:
-            connection.execute(certificates.delete().where(certificates.c.name == name))
-            connection.execute(certificates.insert().values(name=name, certificate=certificate))
+        """Store a certificate, replacing one of the same name."""
+        self.database.replace(certificates, [{"name": name, "certificate": certificate}])
 
     def all(self) -> list[str]:
-        """All certificates, in the order of their names."""
-        with self.database.transaction() as connection:
-            chosen = sa.select(certificates.c.certificate).order_by(certificates.c.name)
-            return list(connection.execute(chosen).scalars())
+        """Return all certificates, ordered by name."""
+        rows = self.database.select(sa.select(certificates).order_by(certificates.c.name))
+        return [row["certificate"] for row in rows]

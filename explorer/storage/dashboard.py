@@ -1,4 +1,4 @@
-"""The Optuna dashboard on the stored studies, for this machine only."""
+"""The Optuna dashboard of the stored studies, served to this machine only."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from explorer.errors import ExplorerError
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.optuna_view import optuna_storage
 
-HOST = "127.0.0.1"
-
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing of every request; the page polls."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name that is overridden)
-        """Drops the line."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+        """Log nothing: the page polls."""
 
 
 def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) -> WSGIServer:
-    """A server of the Optuna dashboard on 127.0.0.1, listening but not serving yet; `serve_forever` makes it serve.
+    """Return an Optuna dashboard that listens on 127.0.0.1; call `serve_forever` to run it.
 
     Args:
         storage: SQLite file or database URL.
@@ -33,6 +29,6 @@ def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) ->
     """
     application = wsgi(optuna_storage(Ledger(storage).url))
     try:
-        return make_server(HOST, port, application, handler_class=_Quiet)
+        return make_server("127.0.0.1", port, application, handler_class=_Quiet)
     except OSError as error:
         raise ExplorerError(f"--port {port}: cannot be used: {error.strerror}; choose another") from None

@@ -1,9 +1,9 @@
-"""The connection to a storage: its URL, transactions, errors in one line, and the lock that one writer holds."""
+"""The connection to a storage: URL, transactions, one-line errors, and the writer's lock."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,39 @@ from explorer.errors import ExplorerError
 from explorer.storage import sqlite
 from explorer.storage.tables import REVISION, SCHEMA, metadata, revision, version
 
-ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, so that no other program uses the same number
+ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be the number of another program
 REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
-CHUNK = 500  # values in one `IN (...)`
+CHUNK = 500  # values in one `IN (...)`; databases limit their number
 
 
 def storage_url(storage: str | Path) -> URL:
-    """The database URL of a `--storage` value: either a URL, or the path of a SQLite file."""
+    """Return the database URL of a `--storage` value, which is a URL or the path of a SQLite file."""
     text = str(storage)
     try:
         return make_url(text) if "://" in text else URL.create("sqlite", database=text)
     except sa.exc.ArgumentError:
         raise ExplorerError(
-            f"storage {text!r}: not a database URL, such as sqlite:///FILE or postgresql+psycopg://..."
+            f"storage {text!r}: not a database URL; write sqlite:///FILE or postgresql+psycopg://..."
         ) from None
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Options for every engine on the storage, ours and Optuna's: SQLite waits up to 30 s for another's write."""
+    """Return the options of every engine, ours and Optuna's: SQLite waits up to 30 s for another writer."""
     return {"connect_args": {"timeout": 30}} if url.get_backend_name() == "sqlite" else {}
 
 
 class Database:
-    """A database that holds, or will hold, the tables of `explorer.storage.tables`."""
+    """A database with the tables of `explorer.storage.tables`."""
 
     def __init__(self, storage: str | Path, *, create: bool = False) -> None:
-        """Connects to a storage, and brings older tables to the newest revision.
+        """Open a storage and migrate older tables; read a write-protected file from a temporary copy.
 
-        With `create`, the storage may be new, and `writing` makes its tables. A file that cannot be written is read
-        from a temporary copy.
+        Args:
+            storage: SQLite file or database URL.
+            create: Whether the storage may be new; `writing` then creates its tables.
 
         Raises:
-            ExplorerError: If the storage cannot be opened, holds no tables of ours, or those of a newer version.
+            ExplorerError: If the storage cannot be opened, has no studies, or was written by a newer version.
         """
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
@@ -59,7 +60,7 @@ class Database:
                 self.url = self.url.set(database=str(self.file))
             self.engine = sa.create_engine(self.url, poolclass=sa.NullPool, **engine_options(self.url))
         except REFUSALS as error:
-            raise self._refusal(error) from None
+            raise self._error(_first_line(error)) from None
         if self.file is not None:
             sqlite.set_up(self.engine)
         if self.file is None or self.file.exists():
@@ -69,30 +70,29 @@ class Database:
         if self.url.get_backend_name() != "sqlite":
             return None
         if not self.url.database or self.url.database == ":memory:":
-            raise ExplorerError(f"storage {self.shown}: names no file; in-memory databases are not supported")
+            raise self._error("in-memory databases are not supported; give a file")
         path = Path(self.url.database)
         if not path.parent.is_dir():
-            raise ExplorerError(f"storage {self.shown}: the folder {path.parent} does not exist")
+            raise self._error(f"the folder {path.parent} does not exist")
         if not create and not path.is_file():
-            raise ExplorerError(f"storage {self.shown}: there is no such file; `explorer sweep` makes it")
+            raise self._error("does not exist; create it with `explorer sweep`")
         if create and not sqlite.writable(path):
-            raise ExplorerError(f"storage {self.shown}: cannot be written: Permission denied")
+            raise self._error("cannot be written: Permission denied")
         return path
 
     def _check_revision(self, create: bool) -> None:
         found = self._revision()
         if found is None and not create:
-            raise ExplorerError(f"storage {self.shown}: holds no studies; `explorer sweep` adds them")
+            raise self._error("has no studies; add one with `explorer sweep`")
         if found is not None and found > REVISION:
-            raise ExplorerError(
-                f"storage {self.shown}: a newer explorer wrote it: its tables are at {found}, and this one reads "
-                f"{REVISION}; update the explorer"
+            raise self._error(
+                f"written by a newer explorer (revision {found}, this one reads {REVISION}); update the explorer"
             )
         if found is not None and found < REVISION:
             self._migrate()
 
     def _revision(self) -> str | None:
-        """The revision of the tables, empty from before there were revisions; None where there are no tables."""
+        """Return the revision of the tables: empty if older than revisions, None without tables."""
         with self.transaction() as connection:
             tables = sa.inspect(connection).get_table_names()
             if revision.name in tables:
@@ -103,7 +103,7 @@ class Database:
         return {None: None, 1: ""}.get(schema, f"schema {schema}")
 
     def _migrate(self) -> None:
-        """Brings the tables to the newest revision in one transaction; a file has a copy beside it meanwhile."""
+        """Migrate the tables in one transaction; keep a copy of a file until that has succeeded."""
         from explorer.storage.migrations import upgrade
 
         with self._only_writer():
@@ -114,34 +114,50 @@ class Database:
                 with self.engine.begin() as connection:
                     upgrade(connection)
             except Exception as error:
-                reason = _first_line(error)
-                kept = f", and {copy} is a copy of it" if copy else ""
-                raise ExplorerError(
-                    f"storage {self.shown}: cannot be brought to revision {REVISION}: {reason}; it is as before{kept}"
+                kept = f"; {copy} is a copy" if copy else ""
+                raise self._error(
+                    f"cannot be migrated to revision {REVISION}: {_first_line(error)}; it is unchanged{kept}"
                 ) from error
             if copy is not None:
                 copy.unlink()
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A connection whose changes are kept together or not at all; database errors become an `ExplorerError`."""
+        """Open a connection and commit all its changes or none; database errors become `ExplorerError`."""
         try:
             with self.engine.begin() as connection:
                 yield connection
         except REFUSALS as error:
-            raise self._refusal(error) from None
+            raise self._error(_first_line(error)) from None
 
-    def _refusal(self, error: Exception) -> ExplorerError:
-        return ExplorerError(f"storage {self.shown}: cannot be opened: {_first_line(error)}")
+    def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[sa.RowMapping]:
+        """Return the rows of a statement."""
+        with self.transaction() as connection:
+            return list(connection.execute(statement).mappings())
+
+    def select_in(
+        self, statement: sa.Select[*tuple[Any, ...]], column: sa.Column[str], values: Sequence[str]
+    ) -> list[sa.RowMapping]:
+        """Return the rows of a statement whose column has one of the values."""
+        chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+        return [row for chunk in chunks for row in self.select(statement.where(column.in_(chunk)))]
+
+    def replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows, replacing those with the same primary key."""
+        with self.transaction() as connection:
+            for row in rows:
+                same = (column == row[column.name] for column in table.primary_key)
+                connection.execute(table.delete().where(*same))
+                connection.execute(table.insert().values(row))
+
+    def _error(self, reason: str) -> ExplorerError:
+        return ExplorerError(f"storage {self.shown}: {reason}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Holds the writer's lock, so that no second process writes to the storage; makes the tables of a new one.
-
-        The lock is freed when the process ends, however it ends.
-        """
+        """Hold the writer's lock, which ends with the process at the latest; create the tables of a new storage."""
         if self.read_only:
-            raise ExplorerError(f"storage {self.shown}: cannot be written: Permission denied")
+            raise self._error("cannot be written: Permission denied")
         with self._only_writer():
             if self._revision() is None:
                 with self.transaction() as connection:
@@ -152,10 +168,7 @@ class Database:
 
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
-        busy = ExplorerError(
-            f"storage {self.shown}: another sweep is writing to it, or a latency or export command; wait, or use "
-            "another --storage"
-        )
+        busy = self._error("another explorer command is writing to it; wait, or use another --storage")
         if self.file is not None:
             lock = FileLock(f"{self.file}.lock")
             try:
@@ -163,28 +176,20 @@ class Database:
             except Timeout:
                 raise busy from None
             except OSError as error:
-                raise ExplorerError(f"storage {self.shown}: cannot be written: {error.strerror}") from None
+                raise self._error(f"cannot be written: {error.strerror}") from None
             try:
                 yield
             finally:
                 lock.release()
         elif self.url.get_backend_name() == "postgresql":
-            # A lock of the session: the server frees it when the connection ends, however that happens.
+            # The server releases a session's lock when the connection ends, however that happens.
             with self.engine.connect() as connection:
                 if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
                     raise busy
                 connection.commit()
                 yield
         else:
-            raise ExplorerError(f"storage {self.shown}: only SQLite and PostgreSQL are supported")
-
-
-def rows_in(
-    connection: sa.Connection, statement: sa.Select[Any], column: sa.Column[str], values: Sequence[str]
-) -> Iterator[sa.RowMapping]:
-    """Rows of a statement whose column has one of the values; asks in chunks, as a database limits their number."""
-    for start in range(0, len(values), CHUNK):
-        yield from connection.execute(statement.where(column.in_(values[start : start + CHUNK]))).mappings()
+            raise self._error("only SQLite and PostgreSQL are supported")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The stored test accuracies: what models said of the test images, which each run reads once."""
+"""The stored test accuracies; each run is tested once."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from explorer.storage.tables import members, tests
 
 @dataclass(frozen=True)
 class HeldOutTests:
-    """Test accuracies by the key of the run."""
+    """Test accuracies by run key."""
 
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Stores a test: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`; a run has only one."""
+        """Store a test: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`.
+
+        Raises:
+            ExplorerError: If the run was tested before.
+        """
         with self.database.transaction() as connection:
             connection.execute(tests.insert().values(row))
 
     def find(self, key: str) -> Mapping[str, Any] | None:
-        """The test of a run as it was recorded, or None if its model has not read the test images."""
-        with self.database.transaction() as connection:
-            row = connection.execute(sa.select(tests).where(tests.c.key == key)).mappings().first()
-            return None if row is None else dict(row)
+        """Return the recorded test of a run, or None if it was not tested."""
+        rows = self.database.select(sa.select(tests).where(tests.c.key == key))
+        return dict(rows[0]) if rows else None
 
     def of(self, study: str) -> pd.DataFrame:
-        """The runs of a study whose models have read the test images, by point and seed.
+        """Return the tested runs of a study, by point and seed; an unknown study is an `ExplorerError`.
 
-        Columns: `key`, `point` and `seed` (as in this study, whichever it was exported from), `accuracy` (a fraction),
-        `images`, `finished` (UTC, ISO 8601). Empty if there are none; an unknown study is an error that names the
-        nearest.
+        Columns: `key`, `point` and `seed` (of this study, also if the run was exported from another), `accuracy`
+        (a fraction), `images`, `finished` (UTC, ISO 8601).
         """
         own = (members.c.key, members.c.point, members.c.seed)
         columns = (*own, tests.c.accuracy, tests.c.images, tests.c.finished)
-        with self.database.transaction() as connection:
-            stored_study(connection, study, self.database.shown)
-            statement = sa.select(*columns).join(tests, tests.c.key == members.c.key)
-            chosen = statement.where(members.c.study == study).order_by(members.c.point, members.c.seed)
-            found: list[Any] = list(connection.execute(chosen).mappings())
+        stored_study(self.database, study)
+        statement = sa.select(*columns).join(tests, tests.c.key == members.c.key)
+        found = self.database.select(statement.where(members.c.study == study).order_by(*own[1:]))
         return pd.DataFrame(found, columns=[column.name for column in columns])

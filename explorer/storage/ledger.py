@@ -1,7 +1,6 @@
-"""The ledger: every run that was ever measured, and the studies that they belong to.
+"""The ledger: every measured run, stored once under its key, and the studies that share the runs.
 
-Tables, reports and the Optuna view are made from it. Only the process that runs a study writes to it. A run is stored
-once, under its key, however many studies it belongs to.
+Tables, reports and the Optuna view are made from it. Only the process that runs a study writes to it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ DEFAULT_STORAGE = "explorer.db"
 
 
 class Ledger(Database):
-    """A database with one store for each subject."""
+    """A database with one store per subject."""
 
     def __init__(self, storage: str | Path = DEFAULT_STORAGE, *, create: bool = False) -> None:
         super().__init__(storage, create=create)

@@ -1,4 +1,4 @@
-"""Lists of the built-in studies and of stored ones."""
+"""Lists of built-in and stored studies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from explorer.study.files import builtin_studies, load_study
 
 
 def list_studies() -> pd.DataFrame:
-    """Return the built-in studies, one row each: `name`, `title`, `space`, and at most how many `points` and `runs`."""
+    """Return the built-in studies: `name`, `title`, `space`, and the most `points` and `runs` that they can have."""
     rows = [
         (study.name, study.title, study.space, study.size, study.size * study.seeds)
         for study in map(load_study, builtin_studies())
@@ -20,9 +20,9 @@ def list_studies() -> pd.DataFrame:
 
 
 def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
-    """Return the studies of a storage, one row each: `storage`, `name`, and how many of its `runs` are `done`.
+    """Return the studies of a storage: `storage`, `name`, number of runs `done`, and of all `runs`.
 
-    Without rows if the storage is a file that does not exist. Raises `ExplorerError` if it cannot be opened.
+    Empty if the file does not exist; raises `ExplorerError` if the storage cannot be opened.
     """
     rows: list[tuple[str, str, int, int]] = []
     if "://" in str(storage) or Path(storage).is_file():

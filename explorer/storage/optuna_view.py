@@ -1,6 +1,6 @@
-"""The published view: a study's settled points as trials of an Optuna study in the same database.
+"""The Optuna view: a study's settled points as trials of an Optuna study in the same database.
 
-Optuna's finished trials cannot be changed. Where one no longer agrees with the ledger, the whole view is made anew.
+Finished trials cannot be changed, so if one no longer agrees with the ledger, the whole view is replaced.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from explorer.study.plan import Point
 
 
 def optuna_storage(url: URL) -> optuna.storages.RDBStorage:
-    """Optuna's own tables in the database; tables of another version of Optuna are an `ExplorerError`."""
+    """Open Optuna's tables in the database; tables of another Optuna version are an `ExplorerError`."""
     try:
         return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options(url))
     except RuntimeError as error:
-        raise ExplorerError(f"storage {url}: Optuna refuses it: {str(error).splitlines()[0]}") from None
+        raise ExplorerError(f"storage {url}: Optuna cannot read it: {str(error).splitlines()[0]}") from None
 
 
 class View:
-    """The Optuna study that shows one of ours."""
+    """The Optuna study that shows a study."""
 
     def __init__(self, url: URL, study: Study) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -43,7 +43,7 @@ class View:
         self.optuna_study = self._open()
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
-        """Makes the view show exactly these points, by number, with the results of all their runs."""
+        """Show exactly these points, by number, with the results of their runs."""
         wanted = {number: self._trial(point, results) for number, (point, results) in settled.items()}
         shown = {trial.user_attrs.get("point"): trial for trial in self.optuna_study.get_trials(deepcopy=False)}
         if any(number not in wanted or not _agree(trial, wanted[number]) for number, trial in shown.items()):
@@ -52,11 +52,11 @@ class View:
         self.optuna_study.add_trials([trial for number, trial in wanted.items() if number not in shown])
 
     def add(self, point: Point, results: Sequence[Result]) -> None:
-        """Shows one more point, which has just settled."""
+        """Show one more settled point."""
         self.optuna_study.add_trial(self._trial(point, results))
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Close the connection."""
         self.storage.remove_session()
         self.storage.engine.dispose()
 
@@ -65,7 +65,7 @@ class View:
             study_name=self.study.name, storage=self.storage, direction="maximize", load_if_exists=True
         )
         with warnings.catch_warnings():
-            # Optuna calls it experimental; it only labels the dashboard's axes.
+            # Experimental, but it only labels the dashboard's axes.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             opened.set_metric_names(["accuracy"])
         return opened

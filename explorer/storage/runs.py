@@ -10,14 +10,14 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from explorer.storage.database import Database, rows_in
+from explorer.storage.database import Database
 from explorer.storage.tables import runs
 from explorer.training.bits import unpack
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: its state, the reason unless it is `done`, and its accuracy and duration if it is."""
+    """How a run ended: accuracy and duration if it is `done`, otherwise the reason."""
 
     state: str
     reason: str
@@ -26,15 +26,15 @@ class Result:
 
     @property
     def final(self) -> bool:
-        """Whether training the run again could tell nothing new; a crash is no result."""
+        """Whether the run need not be repeated; crashed runs are."""
         return self.state in {"done", "failed"}
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as it is stored: what it is a function of, how it ended and where; None for what is not known.
+    """A stored run: its inputs and its outcome; None for unknown values.
 
-    `correct` (bool) and `top_probability` (float16) have one entry for each validation image.
+    `correct` (bool) and `top_probability` (float16) have one entry per validation image.
     """
 
     key: str
@@ -51,42 +51,35 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs by key, whichever studies they belong to."""
+    """Runs by key, shared by all studies."""
 
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Stores a run; it replaces an earlier crash of the same run."""
-        with self.database.transaction() as connection:
-            connection.execute(runs.delete().where(runs.c.key == row["key"]))
-            connection.execute(runs.insert().values(row))
+        """Store a run, replacing an earlier crash of it."""
+        self.database.replace(runs, [row])
 
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
-        """How the runs ended, by key; without those that are not stored."""
-        chosen = sa.select(runs.c.key, runs.c.state, runs.c.reason, runs.c.accuracy, runs.c.seconds)
-        with self.database.transaction() as connection:
-            return {
-                row["key"]: Result(row["state"], row["reason"], row["accuracy"], row["seconds"])
-                for row in rows_in(connection, chosen, runs.c.key, keys)
-            }
+        """Return the results of those runs that are stored, by key."""
+        chosen = sa.select(runs.c.key, *(runs.c[field.name] for field in fields(Result)))
+        found = map(dict, self.database.select_in(chosen, runs.c.key, keys))
+        return {row.pop("key"): Result(**row) for row in found}
 
     def keys(self) -> list[str]:
-        """The keys of all stored runs."""
-        with self.database.transaction() as connection:
-            return list(connection.execute(sa.select(runs.c.key).order_by(runs.c.key)).scalars())
+        """Return the keys of all stored runs, sorted."""
+        return [row["key"] for row in self.database.select(sa.select(runs.c.key).order_by(runs.c.key))]
 
     def find(self, key: str) -> StoredRun | None:
-        """A run by its key, or None if it is not stored."""
-        with self.database.transaction() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.key == key)).mappings().first()
-        if row is None:
+        """Return a run, or None if it is not stored."""
+        rows = self.database.select(sa.select(runs).where(runs.c.key == key))
+        if not rows:
             return None
-        measured = unpacked(row)
-        return StoredRun(**{field.name: measured[field.name] for field in fields(StoredRun)})
+        row = unpacked(rows[0])
+        return StoredRun(**{field.name: row[field.name] for field in fields(StoredRun)})
 
 
 def unpacked(stored: Mapping[Any, Any]) -> dict[str, Any]:
-    """A stored row with its bits as arrays."""
+    """Return a stored row with its bits as arrays."""
     row = dict(stored)
     count = row.pop("validation_images")
     return row if count is None else row | unpack(row["correct"], row["top_probability"], count)

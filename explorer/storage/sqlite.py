@@ -1,4 +1,4 @@
-"""What is special to SQLite: how connections are set up, and copies of a file."""
+"""Set up connections to SQLite, and copy its files."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import sqlalchemy as sa
 
 
 def writable(path: Path) -> bool:
-    """Whether a file, which may be new, can be written, with the files that SQLite and the lock put beside it."""
+    """Return whether a file, maybe a new one, can be written, and the files beside it of SQLite and the lock."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
 def set_up(engine: sa.Engine) -> None:
-    """Sets write-ahead mode, in which readers and the one writer do not block each other, and whole transactions."""
+    """Set write-ahead mode, in which readers and the writer do not block each other, and full transactions."""
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
 
 
 def backup(path: Path, copy: Path, query: str = "") -> None:
-    """Copies a database while others may use it; `query` is that of the SQLite URI, such as `mode=ro`."""
+    """Copy a database that may be in use; `query` is the query of its SQLite URI, such as `mode=ro`."""
     source = f"{path.resolve().as_uri()}?{query}"
     with closing(sqlite3.connect(source, uri=True)) as opened, closing(sqlite3.connect(copy)) as target:
         opened.backup(target)
 
 
 def temporary_copy(path: Path, owner: object) -> Path:
-    """A copy of a file that cannot be written, which is deleted with its owner."""
+    """Copy a write-protected file; the copy is deleted with its owner."""
     folder = tempfile.mkdtemp(prefix="explorer-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     copy = Path(folder) / path.name
@@ -43,7 +43,7 @@ def temporary_copy(path: Path, owner: object) -> Path:
 
 
 def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 (a DBAPI connection)
-    connection.isolation_level = None  # or the driver begins no transaction before tables are made or altered
+    connection.isolation_level = None  # or the driver begins no transaction before tables are altered
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 

@@ -1,4 +1,4 @@
-"""The stored studies: their points, and the keys of their runs."""
+"""The stored studies: their points and the keys of their runs."""
 
 from __future__ import annotations
 
@@ -20,56 +20,42 @@ from explorer.storage.tables import members, runs, studies
 from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
-RUN_COLUMNS = (
-    "state",
-    "reason",
-    "accuracy",
-    "accuracies",
-    "train_losses",
-    "correct",
-    "top_probability",
-    "seconds",
-    "images_per_second",
-    "peak_memory_bytes",
-    "finished",
-    "host",
-)
+INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
+OUTCOMES = [column for column in runs.columns if column.name not in INPUTS]
+RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a study came to be: the command, the versions of what computed it, and the machine."""
+    """The command, package versions and machine that a study was run with."""
 
     command: str
     versions: Mapping[str, str]
     machine: Mapping[str, str]
-    classes: int  # of the data
-    image_size: int | None = None  # of the data, in pixels
+    classes: int
+    image_size: int | None = None  # pixels
 
 
 @dataclass(frozen=True)
 class Studies:
-    """Studies by name, each with its points and the keys of its runs."""
+    """Studies by name."""
 
     database: Database
 
     def names(self) -> list[str]:
-        """The names of all stored studies."""
-        with self.database.transaction() as connection:
-            return _names(connection)
+        """Return the names of all stored studies, sorted."""
+        return [row["name"] for row in self.database.select(sa.select(studies.c.name).order_by(studies.c.name))]
 
     def claim(self, study: Study, data_fingerprint: str) -> Study:
-        """The study under a name that no other stored study has: its own, or its own with a suffix."""
-        identity = (study.digest, data_fingerprint)
-        with self.database.transaction() as connection:
-            for name in (study.name, f"{study.name}~{_short(*identity)}"):
-                held = connection.execute(
-                    sa.select(studies.c.digest, studies.c.data_fingerprint).where(studies.c.name == name)
-                ).first()
-                if held is None or tuple(held) == identity:
-                    return study.model_copy(update={"name": name})
+        """Return the study under its own name, or with a suffix if another stored study has that name."""
+        identity = study.digest + data_fingerprint
+        suffix = hashlib.sha256(identity.encode()).hexdigest()[:6]
+        for name in (study.name, f"{study.name}~{suffix}"):
+            held = self.database.select(sa.select(studies).where(studies.c.name == name))
+            if not held or held[0]["digest"] + held[0]["data_fingerprint"] == identity:
+                return study.model_copy(update={"name": name})
         raise ExplorerError(
-            f"{study.name}: the storage holds other studies under this name and {name}; rename the file"
+            f"{study.name}: the storage has other studies named {study.name} and {name}; rename the file"
         )
 
     def save(
@@ -80,7 +66,7 @@ class Studies:
         keys: Mapping[tuple[int, int], str],
         provenance: Provenance,
     ) -> None:
-        """Stores a study with its points and the keys of its runs by (point, seed); replaces the study of its name."""
+        """Store a study with its points and run keys by (point, seed), replacing one of the same name."""
         row = {
             "name": study.name,
             "digest": study.digest,
@@ -102,17 +88,15 @@ class Studies:
             connection.execute(members.insert(), member_rows)
 
     def load(self, name: str) -> StudyRecord:
-        """All that is stored of a study; an unknown name is an error that names the nearest."""
-        with self.database.transaction() as connection:
-            row = stored_study(connection, name, self.database.shown)
-            chosen = [runs.c[column] for column in (*RUN_COLUMNS, "validation_images")]
-            statement = (
-                sa.select(members.c.point, members.c.seed, members.c.key, *chosen)
-                .outerjoin(runs, runs.c.key == members.c.key)
-                .where(members.c.study == name)
-                .order_by(members.c.point, members.c.seed)
-            )
-            found = [_run_row(run) for run in connection.execute(statement).mappings()]
+        """Return a stored study with its results; an unknown name is an `ExplorerError`."""
+        row = stored_study(self.database, name)
+        statement = (
+            sa.select(members.c.point, members.c.seed, members.c.key, *OUTCOMES)
+            .outerjoin(runs, runs.c.key == members.c.key)
+            .where(members.c.study == name)
+            .order_by(members.c.point, members.c.seed)
+        )
+        found = [_run_row(run) for run in self.database.select(statement)]
         study = Study.model_validate_json(row["study"])
         return StudyRecord(
             study=study,
@@ -126,31 +110,25 @@ class Studies:
         )
 
     def progress(self, name: str) -> tuple[int, int]:
-        """How many of a study's runs are done, and how many it has."""
-        done = sa.func.sum(sa.case((runs.c.state == "done", 1), else_=0))
-        statement = sa.select(done, sa.func.count()).select_from(members.outerjoin(runs, runs.c.key == members.c.key))
-        with self.database.transaction() as connection:
-            found, total = connection.execute(statement.where(members.c.study == name)).one()
-        return int(found or 0), int(total)
+        """Return the number of a study's runs that are done, and of all its runs."""
+        joined = members.outerjoin(runs, runs.c.key == members.c.key)
+        counts = sa.select(sa.func.count().filter(runs.c.state == "done").label("done"), sa.func.count().label("all"))
+        (row,) = self.database.select(counts.select_from(joined).where(members.c.study == name))
+        return row["done"], row["all"]
 
     def places(self, key: str) -> list[tuple[str, int, int]]:
-        """The studies that a run belongs to, by name, each with the number of its point and the seed."""
+        """Return (study, point, seed) of each study that a run belongs to."""
         columns = (members.c.study, members.c.point, members.c.seed)
-        with self.database.transaction() as connection:
-            found = connection.execute(sa.select(*columns).where(members.c.key == key).order_by(*columns))
-            return [(row.study, row.point, row.seed) for row in found]
+        rows = self.database.select(sa.select(*columns).where(members.c.key == key).order_by(*columns))
+        return [(row["study"], row["point"], row["seed"]) for row in rows]
 
 
-def stored_study(connection: sa.Connection, name: str, storage: str) -> Mapping[Any, Any]:
-    """The row of a study; an unknown name is an error that names the nearest in the storage."""
-    row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
-    if row is None:
-        raise unknown(f"study in {storage}", name, _names(connection))
-    return row
-
-
-def _names(connection: sa.Connection) -> list[str]:
-    return list(connection.execute(sa.select(studies.c.name).order_by(studies.c.name)).scalars())
+def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
+    """Return the row of a study; an unknown name is an `ExplorerError` that suggests the nearest."""
+    rows = database.select(sa.select(studies).where(studies.c.name == name))
+    if not rows:
+        raise unknown(f"study in {database.shown}", name, Studies(database).names())
+    return rows[0]
 
 
 def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
@@ -162,22 +140,14 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
-    # JSON has neither tuples nor whole numbers that may be missing; the study's own values are the typed ones.
+    # JSON loses tuples and nullable integers, so take the typed values from the study.
     grid = [point.metaparameters for point in study.design_points()]
     for key in study.varied:
-        frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=_dtype(grid, key))
-    whole = ("same_as", "input_pixels", "image_pixels", *computed())  # whole numbers or NA
-    # Studies that an earlier version stored have fewer columns.
+        dtype = None if all(key in point for point in grid) else "object"  # or pandas would turn None into NaN
+        frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=dtype)
+    whole = ("same_as", "input_pixels", "image_pixels", *computed())
+    # Studies stored by earlier versions have fewer columns.
     for column, nothing in ({"series": ""} | dict.fromkeys(whole, pd.NA)).items():
         if column not in frame:
             frame[column] = nothing
     return frame.astype(dict.fromkeys(whole, "Int64"))
-
-
-def _dtype(grid: list[dict[str, Any]], key: str) -> str | None:
-    """Left to pandas, None among numbers would become NaN."""
-    return None if all(key in point for point in grid) else "object"
-
-
-def _short(*identity: str) -> str:
-    return hashlib.sha256("".join(identity).encode()).hexdigest()[:6]

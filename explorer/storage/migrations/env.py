@@ -1,4 +1,4 @@
-"""How Alembic runs the revisions: on the caller's connection, and with a version table apart from Optuna's."""
+"""Run the revisions on the caller's connection, with a version table apart from Optuna's."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""One script for each revision."""
+"""One script per revision."""

@@ -1,4 +1,4 @@
-"""The tables that were added before there were revisions; a storage of that time may be without them."""
+"""Tables that were added before revisions; older storages may lack them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Creates what is missing."""
+    """Create the missing tables."""
     op.create_table(
         "ledger_latencies",
         sa.Column("network", sa.String(64), primary_key=True),

@@ -1,4 +1,4 @@
-"""Studies with the number of classes of their data."""
+"""Store the number of classes with each study."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ studies = sa.table(
 
 
 def upgrade() -> None:
-    """Adds the column, and fills it for stored studies."""
+    """Add the column and fill it for stored studies."""
     op.add_column("ledger_studies", sa.Column("classes", sa.Integer))
     connection = op.get_bind()
     for row in connection.execute(sa.select(studies.c.name, studies.c.study, studies.c.points)).all():
@@ -33,12 +33,11 @@ def upgrade() -> None:
         connection.execute(studies.update().where(studies.c.name == row.name).values(classes=classes))
     with op.batch_alter_table("ledger_studies") as table:
         table.alter_column("classes", existing_type=sa.Integer, nullable=False)
-    # Versions without revisions read this number; they refuse 2 in one line.
+    # Versions older than revisions refuse 2 in one line.
     op.execute("UPDATE ledger_version SET schema = 2")
 
 
 def _classes(study: dict[str, Any], points: list[dict[str, Any]]) -> int:
-    """From the settings, the data or the stored params, of which each class adds equally many."""
     try:
         known = find_space(study["space"]).model_fields
         planned = next(point for point in points if point["state"] == "planned")
@@ -48,8 +47,9 @@ def _classes(study: dict[str, Any], points: list[dict[str, Any]]) -> int:
             return int(settings["classes"])
         if study["data"] not in BUILT_IN:
             two, three = price(study["space"], study["preset"], **settings, classes=[2, 3])["params"]
+            # Each class adds equally many params.
             more: int = round((planned["params"] - two) / (three - two))
             return 2 + more
     except ExplorerError:
-        pass  # A space that is gone or changed: its networks have other digests whatever the number of classes.
+        pass  # The space is gone or changed, so the digests differ for any number of classes.
     return 10

@@ -16,6 +16,7 @@ from records import World, broken, changed, make_record
 
 from explorer import analysis
 from explorer.drawing import colours, plots
+from explorer.drawing.marks import MOST_LABELS
 from explorer.study.files import load_study
 
 
@@ -130,18 +131,23 @@ def test_one_network_is_one_mark_with_all_its_labels(ax):
     assert labels(ax) == ["0.125 = 0.126", "0.5"]
 
 
-def test_points_of_equal_cost_are_moved_apart_and_keep_their_coordinates(ax, summaries):
+def test_points_of_equal_cost_are_moved_apart(ax, summaries):
     plots.curve(summaries["bypass"], ax)
-    one, other = [mark for mark in marks(ax) if mark.x == positions(ax)[:, 0].min()]
-    assert abs(one.pixels[0] - other.pixels[0]) == pytest.approx(7 * ax.figure.dpi / 72)
-
-
-def by_place(ax):
-    return {(round(mark.x, 6), round(mark.y, 6)): mark for mark in marks(ax)}
+    one, other, _ = sorted(marks(ax))
+    same = summaries["bypass"]["params"].min() / 1e3
+    assert 3 < (other.pixels[0] - one.pixels[0]) * 72 / ax.figure.dpi < 9
+    assert (one.x + other.x) / 2 == pytest.approx(same)
 
 
 def mark_of(ax, row, cost="params", scale=1e3):
-    return by_place(ax)[round(row[cost] / scale, 6), round(100 * row["accuracy"], 6)]
+    """The mark of a point, which may stand aside by a few percent of the axis."""
+    room = 0.1 * np.ptp(ax.get_xlim())
+    (found,) = [
+        mark
+        for mark in marks(ax)
+        if abs(mark.x - row[cost] / scale) < room and mark.y == pytest.approx(100 * row["accuracy"])
+    ]
+    return found
 
 
 def test_the_front_is_filled_and_joined_by_a_staircase(ax, summaries):
@@ -171,7 +177,9 @@ def test_marks_are_as_full_as_it_is_probable_that_they_are_on_the_front(ax):
         likely = row[analysis.front_column("macs")] or row[analysis.probability_column("macs")] > 0.05
         assert mark.edge == mark.face == (colours.BLUE if likely else colours.GREY)
     # What shines through a mark is the ground and not the staircase.
-    assert {(mark.x, mark.y) for mark in marks(ax, "ground")} == {(mark.x, mark.y) for mark in marks(ax)}
+    assert {(mark.x, mark.y) for mark in marks(ax, "ground")} == {
+        (mark.x, mark.y) for mark in marks(ax) if mark.opacity < 1
+    }
     assert {mark.face for mark in marks(ax, "ground")} == {colours.GROUND}
 
 
@@ -250,7 +258,7 @@ def test_of_a_crowd_all_but_the_front_is_small_see_through_and_an_image(ax, crow
     assert {round(mark.opacity, 2) for mark in marks(ax, "crowd")} == {0.3}
     assert all(collection.get_rasterized() for collection in labelled(ax.collections, "crowd"))
     assert not any(collection.get_rasterized() for collection in labelled(ax.collections, "point"))
-    assert 0 < len(segments(ax)) <= plots.MOST_LABELS
+    assert 0 < len(segments(ax)) <= MOST_LABELS
     assert len(ax.collections) + len(ax.lines) < 12
     best = crowd.loc[crowd["accuracy"].idxmax(), "label"]
     assert best in labels(ax)
@@ -326,7 +334,7 @@ def test_in_a_crowd_the_points_of_the_front_are_named_and_others_where_there_is_
     front = summary[analysis.pareto_front(summary, "macs")]
     assert len(marks(ax)) == 21
     assert summary.loc[summary["accuracy"].idxmax(), "label"] in labels(ax)
-    assert len(front) > plots.MOST_LABELS / 2 or set(front["label"]) <= set(labels(ax))
+    assert len(front) > MOST_LABELS / 2 or set(front["label"]) <= set(labels(ax))
     assert len(labels(ax)) < 21
     assert_labels_are_free(ax)
 

@@ -11,33 +11,26 @@ from explorer.analysis import front_column
 from explorer.analysis.comparison import Comparison
 from explorer.analysis.edf import edf
 from explorer.drawing.colours import BLUE, GREY, categories
-from explorer.drawing.labels import ACCURACY, label_ends, scale_axis, tidy
-from explorer.drawing.marks import short
-from explorer.networks.quantities import QUANTITIES
+from explorer.drawing.labels import cost_axis, label_ends, tidy
+from explorer.drawing.marks import MOST_MARKS, short
 
 
 def fronts(comparison: Comparison, ax: Axes) -> None:
     """The points of each study, those on its own front with their intervals, and its front as a staircase; one colour each."""
     tidy(ax)
-    cost = comparison.cost
-    frames = [one.measured for one in comparison.studies]
-    largest = max(float(frame[cost].max()) for frame in frames)
-    scale, name = QUANTITIES[cost].axis(largest)
+    cost, frames = comparison.cost, [one.measured for one in comparison.studies]
+    amounts, _ = cost_axis(ax, cost, np.concatenate([frame[cost].to_numpy(dtype=float) for frame in frames]))
+    drawn = np.split(amounts, np.cumsum([len(frame) for frame in frames])[:-1])
     colours, ends = categories(len(frames)), []
-    for frame, colour in zip(frames, colours, strict=True):
-        x, y = frame[cost].to_numpy(dtype=float) / scale, 100 * frame["accuracy"].to_numpy(dtype=float)
-        ax.plot(x, y, "o", color=colour, ms=3, alpha=0.4, mew=0, label="points", rasterized=len(x) > 1000)  # noqa: PLR2004
-        best = frame[frame[front_column(cost)]].sort_values([cost, "accuracy"])
-        steps = best[cost].to_numpy(dtype=float) / scale
-        heights, low, high = (100 * best[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
-        ax.vlines(steps, low, high, color=colour, lw=1, alpha=0.6, label="interval")
-        ax.plot(steps, heights, "o", color=colour, ms=5, label="front")
-        stairs = np.append(steps, largest / scale), np.append(heights, heights[-1])
-        ax.step(*stairs, where="post", color=colour, lw=1.4, label="stairs")
-        ends.append((float(stairs[0][-1]), float(stairs[1][-1])))
-    scale_axis(ax, np.concatenate([frame[cost].to_numpy(dtype=float) for frame in frames]) / scale)
-    ax.set_xlabel(name, parse_math=False)
-    ax.set_ylabel(ACCURACY)
+    for frame, x, colour in zip(frames, drawn, colours, strict=True):
+        y, low, high = (100 * frame[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
+        ax.plot(x, y, "o", color=colour, ms=3, alpha=0.4, mew=0, label="points", rasterized=len(x) > MOST_MARKS)
+        (best,) = np.nonzero(frame[front_column(cost)])
+        best = best[np.lexsort((y[best], x[best]))]
+        ax.vlines(x[best], low[best], high[best], color=colour, lw=1, alpha=0.6, label="interval")
+        ax.plot(x[best], y[best], "o", color=colour, ms=5, label="front")
+        ends.append((float(amounts.max()), float(y[best[-1]])))
+        ax.step([*x[best], ends[-1][0]], [*y[best], ends[-1][1]], where="post", color=colour, lw=1.4, label="stairs")
     label_ends(ax, ends, [short(text) for text in comparison.names], colours)
 
 

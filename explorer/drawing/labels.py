@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import GREY, INK, LINE
@@ -51,6 +50,14 @@ def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
     return True
 
 
+def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """Names the axes of accuracy against a cost; returns the amounts as drawn, and whether their axis is logarithmic."""
+    unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
+    ax.set_xlabel(title, parse_math=False)
+    ax.set_ylabel(ACCURACY)
+    return amounts / unit, scale_axis(ax, amounts / unit)
+
+
 def say(ax: Axes, text: str) -> None:
     """What stands in place of a picture that cannot be drawn."""
     ax.set_axis_off()
@@ -74,51 +81,39 @@ def settle(ax: Axes) -> float:
     return figure.dpi / 72
 
 
-def pixels(line: NDArray[np.float64], transform: Transform) -> NDArray[np.float64]:
-    """A polyline as a dense row of pixel coordinates, (k, 2)."""
-    return sampled(np.asarray(transform.transform(line[np.isfinite(line).all(axis=1)].reshape(-1, 2))))
-
-
 def place_labels(
     ax: Axes,
-    dots: float,
     points: NDArray[np.float64],
     texts: Sequence[str],
-    obstacles: Sequence[NDArray[np.float64]],
+    lines: Sequence[NDArray[np.float64]] = (),
     *,
-    aside: NDArray[np.float64] | None = None,
-    grey: Sequence[bool] | None = None,
-    radius: float | Sequence[float] = 4.0,
-    optional: Sequence[bool] | None = None,
+    grey: NDArray[np.bool_] | None = None,
+    radius: float | NDArray[np.float64] = 4.0,
+    optional: NDArray[np.bool_] | None = None,
     reach: float = 5.0,
 ) -> None:
-    """Writes a text beside each point where it covers nothing; see `placing.place`. Thin lines lead to texts that are far away.
+    """Writes a text beside each point where it covers nothing; see `placing.place`. Settles the limits and the layout.
 
     Args:
-        ax: Axes whose limits and layout are settled.
-        dots: Pixels of a point of type.
+        ax: Axes on which all else is drawn.
         points: The points, (k, 2), in data coordinates.
         texts: Their texts; empty for points that have none and are only not to be covered.
-        obstacles: Pixels not to be covered, (n, 2) each.
-        aside: How many points of type each mark is to the right of its point.
+        lines: Lines not to be covered, (n, 2) each, in data coordinates.
         grey: Which texts are grey.
         radius: Radius of the marks, or of each, in points of type.
         optional: Which texts are left out where there is no room.
         reach: How far these may be from the edge of their marks, in points of type.
     """
-    shifts = np.zeros(len(points)) if aside is None else aside
+    dots = settle(ax)
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
-    figure = ax.get_figure()
-    assert figure is not None
-    moved = [ax.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans) for shift in shifts]
-    marks = np.array([way.transform(point) for way, point in zip(moved, points, strict=True)]).reshape(-1, 2)
+    known = [line[np.isfinite(line).all(axis=1)] for line in lines]
     boxes = [artist.get_window_extent() for artist in (*ax.texts, ax.get_legend()) if artist is not None]
     found = place(
-        marks / dots,
+        ax.transData.transform(points) / dots,
         radii,
         _sizes(ax, dots, texts),
         frame=np.array(ax.get_window_extent().padded(-3 * dots).extents) / dots,
-        obstacles=[taken / dots for taken in obstacles],
+        obstacles=[sampled(ax.transData.transform(line) / dots) for line in known if len(line)],
         boxes=[np.array(box.extents) / dots for box in boxes],
         optional=optional,
         reach=reach,
@@ -129,7 +124,6 @@ def place_labels(
         note = ax.annotate(
             texts[index],
             xy=(points[index, 0], points[index, 1]),
-            xycoords=moved[index],
             xytext=(placed.offset[0], placed.offset[1]),
             textcoords="offset points",
             color=GREY if grey is not None and grey[index] else INK,

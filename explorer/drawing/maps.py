@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, pixels, place_labels, say_nothing_is_done, settle
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, place_labels, say_nothing_is_done
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
 from explorer.networks.quantities import prefixed
 from explorer.spaces.simplex import SHARE
@@ -42,6 +43,8 @@ _FEW = 40  # marks up to which they have their full size
 _ROOM = 0.4  # cells between a label and the middle of a cell
 _MOST_TEXTS = (8, 18)  # columns and rows whose cells have room for an accuracy
 _MOST_TICKS, _MOST_LETTERS = 16, 36  # values beside a plane, and letters of the values below it
+_CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": LABEL_SIZE}
+_BOX = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none"}
 _MOST_TRIED = 60  # points in a triangle up to which all accuracies are tried to be written
 _FINEST = 150  # steps along each side that lines of equal params are drawn through
 _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed": "failed", "planned": "no run"}
@@ -88,18 +91,16 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     others = np.array(list((chosen or {}).values()), dtype=float).reshape(-1, 3) @ TRIANGLE
     if len(others):
         diamond(ax, others)
-    dots = settle(ax)
     # In a crowd the best one alone.
     tried = len(points) if len(points) <= _MOST_TRIED else 1
     texts = [_figures(row) for _, row in points[:tried].iterrows()] + [""] * (len(points) - tried + len(others))
     place_labels(
         ax,
-        dots,
         np.vstack([at, others]),
         texts,
-        [pixels(place[None], ax.transData) for place in places[~known]],
+        list(places[~known][:, None]),
         radius=radius + 1,
-        optional=[False, *[True] * (len(texts) - 1)],
+        optional=np.arange(len(texts)) > 0,
     )
     return None
 
@@ -118,6 +119,9 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     columns, rows = (sorted(set(frame[key])) for key in (across, up))
     at = np.column_stack([np.searchsorted(columns, frame[across]), np.searchsorted(rows, frame[up])])
     colours = _norm(frame)
+    faces = CELLS(colours(100 * frame["accuracy"].fillna(0).to_numpy(dtype=float)))
+    faces[frame["accuracy"].isna()] = to_rgba(GROUND)
+    inks = [INK if empty else on(face) for face, empty in zip(faces, frame["accuracy"].isna(), strict=True)]
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel=across, ylabel=up)
     widest = max(len(label(value)) for value in columns)
     steps = [-(-len(columns) * max(widest, 5) // _MOST_LETTERS), -(-len(rows) // _MOST_TICKS)]
@@ -127,20 +131,18 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     ax.spines[:].set_visible(False)
     _cells(ax, frame, at, (len(columns), len(rows)), colours)
     written = len(columns) <= _MOST_TEXTS[0] and len(rows) <= _MOST_TEXTS[1]
-    if written:
-        _write(ax, frame, at, colours)
-    _frame(ax, frame, at, colours)
+    for place, (_, row), face, ink in zip(at, frame.iterrows(), faces, inks, strict=True) if written else ():
+        text = _ABSENT[row["state"]] if np.isnan(row["accuracy"]) else _percent(row)
+        # On a ground of its own colour, so that no line runs through it.
+        box = _BOX | {"boxstyle": "square,pad=0.2", "fc": face}
+        ax.text(place[0], place[1], text, color=ink, zorder=4, bbox=box, **_CENTRED)
+    _frame(ax, frame, at, inks)
     if not prices.empty:
         _lines(ax, prices, columns, rows, beside_texts=written)
     if chosen:
         own = frame["point"].isin(list(chosen)).to_numpy()
         # In the corner of its cell, beside the accuracy.
-        diamond(
-            ax,
-            at[own] + np.array([0.36, 0.3]),
-            size=32,
-            colour=[_ink(row, colours) for _, row in frame[own].iterrows()],
-        )
+        diamond(ax, at[own] + np.array([0.36, 0.3]), size=32, colour=list(compress(inks, own)))
     colour_bar(ax, colours)
     return None
 
@@ -225,35 +227,7 @@ def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 
-def _write(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], colours: Normalize) -> None:
-    """In each cell its accuracy in percent, or the reason why there is none."""
-    for (column, line), (_, row) in zip(at.tolist(), frame.iterrows(), strict=True):
-        empty = np.isnan(row["accuracy"])
-        # On a ground of its own colour, so that no line runs through it.
-        ground = {
-            "boxstyle": "square,pad=0.2",
-            "fc": GROUND if empty else CELLS(colours(100 * row["accuracy"])),
-            "ec": "none",
-        }
-        ax.text(
-            column,
-            line,
-            _ABSENT[row["state"]] if empty else _percent(row),
-            color=_ink(row, colours),
-            ha="center",
-            va="center",
-            fontsize=LABEL_SIZE,
-            zorder=4,
-            bbox=ground,
-        )
-
-
-def _ink(row: pd.Series[Any], colours: Normalize) -> str:
-    """What is read on a cell."""
-    return INK if np.isnan(row["accuracy"]) else on(CELLS(colours(100 * row["accuracy"])))
-
-
-def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], colours: Normalize) -> None:
+def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], inks: Sequence[str]) -> None:
     """Frames around the best cell and those that are not separated from it; around the best of many a ring."""
     best = (frame["standing"] == "best").to_numpy()
     if len(frame) > MOST_CELLS:
@@ -277,7 +251,7 @@ def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], colours: Normal
                 PolyCollection(
                     list(at[rows][:, None] + 0.45 * _CORNERS),
                     facecolors="none",
-                    edgecolors=[_ink(row, colours) for _, row in frame[rows].iterrows()],
+                    edgecolors=list(compress(inks, rows)),
                     linewidths=width,
                     zorder=4,
                     label=standing,
@@ -334,8 +308,7 @@ def write_levels(
     """Writes the amounts of lines at the given places, or by default where the lines are straight."""
     manual = False if places is None else [place for place in places if place is not None]
     for written in ax.clabel(lines, fmt=text, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
-        bbox = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none", "alpha": 0.85}
-        written.set(rotation=0, label="level", bbox=bbox)
+        written.set(rotation=0, label="level", bbox=_BOX | {"alpha": 0.85})
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:

@@ -5,22 +5,21 @@ All are drawn into an axis that is given, from frames; accuracies are drawn in p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.contour import ContourSet
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
 from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, scale_axis, settle, tidy
 from explorer.drawing.maps import TRIANGLE, colour_bar, contours, triangle, write_levels
-from explorer.drawing.marks import CROWD, MOST_MARKS
+from explorer.drawing.marks import CROWD, measured_marks
+from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 _LEVELS = 12  # of a smooth map
@@ -39,7 +38,7 @@ def surrogate_line(smooth: pd.DataFrame, points: pd.DataFrame, key: str, ax: Axe
     mean, low, high = (100 * smooth[name].to_numpy(dtype=float) for name in ("mean", "low", "high"))
     ax.fill_between(smooth["value"], low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1, label="band")
     ax.plot(smooth["value"], mean, color=BLUE, zorder=2, label="surrogate")
-    _draw_points(ax, values, points)
+    measured_marks(ax, values, points, face=GROUND, edge=INK, size=24)
     _scale(ax, key, smooth["value"], values)
     ax.set_ylabel(ACCURACY)
     ax.margins(0.05, 0.08)
@@ -52,20 +51,12 @@ def surrogate_plane(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> Non
     `smooth` has the two metaparameters as its first columns, on a grid, then `mean` and `half` (fractions).
     """
     across, up = smooth.columns[:2]
-    x, y = (np.unique(smooth[key].to_numpy(dtype=float)) for key in (across, up))
-    table = smooth.sort_values([up, across])
-    mean, half = (100 * table[name].to_numpy(dtype=float).reshape(len(y), len(x)) for name in ("mean", "half"))
-    levels = _levels(mean)
-    colours = Normalize(levels[0], levels[-1])
-    ax.contourf(x, y, mean, levels, cmap=CELLS, norm=colours, zorder=0)
-    values = points[[across, up]].to_numpy(dtype=float)
-    _mark(ax, values)
-    _scale(ax, across, x, values[:, 0])
-    _scale(ax, up, y, values[:, 1], vertical=True)
+    x, y = (smooth[key].to_numpy(dtype=float) for key in (across, up))
+    places = points[[across, up]].to_numpy(dtype=float)
+    _scale(ax, across, x, places[:, 0])
+    _scale(ax, up, y, places[:, 1], vertical=True)
     ax.spines[:].set_visible(False)
-    colour_bar(ax, colours)
-    settle(ax)
-    _uncertainty(ax, partial(ax.contour, x, y, half), half)
+    _map(ax, x, y, smooth, places)
 
 
 def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> None:
@@ -74,17 +65,29 @@ def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> 
     `smooth` has the three shares as its first columns, then `mean` and `half` (fractions).
     """
     shares = list(smooth.columns[:3])
-    triangle(ax, [share.removeprefix("share_") for share in shares])
+    triangle(ax, [share.removeprefix(SHARE) for share in shares])
     x, y = (smooth[shares].to_numpy(dtype=float) @ TRIANGLE).T
+    _map(ax, x, y, smooth, points[shares].to_numpy(dtype=float) @ TRIANGLE)
+
+
+def _map(
+    ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], smooth: pd.DataFrame, places: NDArray[np.float64]
+) -> None:
+    """Draws `mean` as colours and `half` as lines, in points of percent, over places; and the measured points, unless they would hide it."""
     mean, half = (100 * smooth[name].to_numpy(dtype=float) for name in ("mean", "half"))
     levels = _levels(mean)
     colours = Normalize(levels[0], levels[-1])
     ax.tricontourf(x, y, mean, levels, cmap=CELLS, norm=colours, zorder=0)
-    places = points[shares].to_numpy(dtype=float) @ TRIANGLE
-    _mark(ax, places)
+    if len(places) <= CROWD:
+        look: dict[str, Any] = {"facecolors": GROUND, "edgecolors": INK, "linewidths": 0.8, "label": "point"}
+        ax.scatter(places[:, 0], places[:, 1], s=20 if len(places) <= _FEW else 9, zorder=4, clip_on=False, **look)
     colour_bar(ax, colours)
     settle(ax)
-    _uncertainty(ax, partial(ax.tricontour, x, y, half), half)
+    if varies(half):
+        low, high = half.min(), half.max()
+        steps = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        lines = contours(partial(ax.tricontour, x, y, half), [level for level in steps if low < level < high])
+        write_levels(ax, lines, lambda level: f"\N{PLUS-MINUS SIGN}{level:g}")
 
 
 def predicted(left_out: pd.DataFrame, ax: Axes) -> None:
@@ -95,31 +98,10 @@ def predicted(left_out: pd.DataFrame, ax: Axes) -> None:
     tidy(ax)
     if left_out.empty:
         return say_nothing_is_done(ax)
-    measured, said, low, high = (
-        100 * left_out[name].to_numpy(dtype=float) for name in ("accuracy", "predicted", "low", "high")
-    )
-    inside = left_out["inside"].to_numpy(dtype=bool)
-    crowded = len(left_out) > CROWD
-    colours = np.where(inside, BLUE, ORANGE).tolist()
-    if not crowded:
-        ends = [np.column_stack([measured, end]) for end in (low, high)]
-        ax.add_collection(
-            LineCollection(
-                list(np.stack(ends, axis=1)), colors=colours, linewidths=1.3, alpha=0.6, zorder=1, label="interval"
-            )
-        )
-    ax.scatter(
-        measured,
-        said,
-        s=9 if crowded else 30,
-        facecolors=colours,
-        edgecolors=colours,
-        linewidths=0.5,
-        rasterized=len(left_out) > MOST_MARKS,
-        zorder=3,
-        label="point",
-    )
-    ax.autoscale_view()
+    measured, said = (100 * left_out[name].to_numpy(dtype=float) for name in ("accuracy", "predicted"))
+    colours = np.where(left_out["inside"], BLUE, ORANGE).tolist()
+    predictions = left_out.assign(accuracy=left_out["predicted"])
+    measured_marks(ax, measured, predictions, face=colours, edge=colours, width=0.5)
     ends = [min(measured.min(), said.min()), max(measured.max(), said.max())]
     ax.plot(ends, ends, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2, label="equal")
     ax.set_xlabel("Measured accuracy (%)")
@@ -157,35 +139,6 @@ def importance(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_xlabel("Share of the variance of accuracy (%)")
 
 
-def _mark(ax: Axes, places: NDArray[np.float64]) -> None:
-    """The measured points on a smooth map, unless they would hide it."""
-    if len(places) <= CROWD:
-        ax.scatter(
-            places[:, 0],
-            places[:, 1],
-            s=20 if len(places) <= _FEW else 9,
-            facecolors=GROUND,
-            edgecolors=INK,
-            linewidths=0.8,
-            zorder=4,
-            clip_on=False,
-            label="point",
-        )
-
-
-def _uncertainty(
-    ax: Axes,
-    draw: Callable[..., ContourSet],
-    half: NDArray[np.float64],
-) -> None:
-    """Lines of equal half-width of an interval, in points of percent, each with its amount."""
-    low, high = float(half.min()), float(half.max())
-    if not varies(half):
-        return
-    levels = [level for level in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low < level < high]
-    write_levels(ax, contours(draw, levels), lambda level: f"\N{PLUS-MINUS SIGN}{level:g}")
-
-
 def varies(half: NDArray[np.float64]) -> bool:
     """Whether the half-widths of intervals differ enough for lines of equal ones to say something."""
     return float(half.max()) > _UNLIKE * float(half.min())
@@ -197,29 +150,6 @@ def _levels(mean: NDArray[np.float64]) -> NDArray[np.float64]:
     if high - low < 1e-6:  # noqa: PLR2004 (points of percent: all the same)
         return np.array([low - 0.5, high + 0.5])
     return np.asarray(MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
-
-
-def _draw_points(ax: Axes, values: NDArray[np.float64], points: pd.DataFrame) -> None:
-    crowded = len(points) > CROWD
-    ends = [np.column_stack([values, 100 * points[end].to_numpy(dtype=float)]) for end in ("low", "high")]
-    if not crowded:
-        ax.add_collection(
-            LineCollection(
-                list(np.stack(ends, axis=1)), colors=INK, linewidths=1.1, alpha=0.8, zorder=3, label="interval"
-            )
-        )
-    ax.scatter(
-        values,
-        100 * points["accuracy"],
-        s=6 if crowded else 24,
-        facecolors=GROUND,
-        edgecolors=INK,
-        linewidths=0.4 if crowded else 1.1,
-        rasterized=len(points) > MOST_MARKS,
-        zorder=4,
-        label="point",
-    )
-    ax.update_datalim(np.concatenate([end[np.isfinite(end).all(axis=1)] for end in ends]))
 
 
 def _scale(ax: Axes, key: str, drawn: ArrayLike, values: NDArray[np.float64], *, vertical: bool = False) -> None:

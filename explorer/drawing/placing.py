@@ -41,7 +41,7 @@ def place(
     frame: NDArray[np.float64],
     obstacles: Sequence[NDArray[np.float64]] = (),
     boxes: Sequence[NDArray[np.float64]] = (),
-    optional: Sequence[bool] | None = None,
+    optional: Sequence[bool] | NDArray[np.bool_] | None = None,
     reach: float = _NEAR,
     corners: bool = False,
 ) -> list[Placed | None]:

@@ -26,24 +26,20 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 from numpy.typing import NDArray
 
-from explorer.analysis import front_column, is_ordered, measured, pareto_front, probability_column
+from explorer.analysis import is_ordered, measured, probability_column
 from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
 from explorer.drawing.labels import (
     ACCURACY,
     LABEL_SIZE,
+    cost_axis,
     label_ends,
-    pixels,
     place_labels,
     say_nothing_is_done,
-    scale_axis,
-    settle,
     tidy,
 )
-from explorer.drawing.marks import MOST_MARKS, Marks, short
+from explorer.drawing.marks import Marks, measured_marks, short
 from explorer.networks.quantities import QUANTITIES
 
-MOST_LABELS = 14
-"""Beyond so many points, what is on the front is labelled, and in a curve others where there is room."""
 MOST_CURVES = 20
 """So many points have learning curves of their own."""
 
@@ -51,7 +47,6 @@ _FEWEST_SHARED = 3  # values that a published curve and a study must share to be
 _ASIDE = 2.4  # points of type between the lines of two series
 UNLIKELY = 0.05
 """Probability up to which a mark has the colour of those that are on no front."""
-_MOST_TRIED = 60  # labels that are tried to be placed
 
 
 @contextmanager
@@ -102,37 +97,24 @@ def curve(
     if points.empty:
         return say_nothing_is_done(ax)
     marks = Marks(points, ax, against, chosen)
-    on_front = pareto_front(points, against).to_numpy()
     keys = frame.attrs.get("metaparameters", [])
-    colours = [BLUE] * len(points)
-    obstacles = []
-    barred = True
+    lines, barred = [], True
     if len(keys) == 1 and is_ordered(points[keys[0]]) and not marks.categories:
         order = np.argsort(points[keys[0]].to_numpy(dtype=float), kind="stable")
-        x, y = marks.x[order], marks.y[order]
+        x, y, low, high = (values[order] for values in (marks.x, marks.y, marks.low, marks.high))
         ax.plot(x, y, color=BLUE, zorder=2)
-        obstacles.append(np.column_stack([x, y]))
+        lines.append(np.column_stack([x, y]))
         barred = not ((np.diff(x) > 0).all() or (np.diff(x) < 0).all()) or len(x) == 1
         if not barred:
-            low, high = marks.low[order], marks.high[order]
             ax.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1)
-            obstacles += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
+            lines += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
         if papers is not None:
-            obstacles += _lay_over(
-                ax, papers, dict(zip(points[keys[0]], zip(marks.x, marks.y, strict=True), strict=True))
-            )
+            lines += _lay_over(ax, papers, dict(zip(points[keys[0]], zip(marks.x, marks.y, strict=True), strict=True)))
+    colours = [BLUE] * len(points)
     if barred:
-        marks.bars(colours, _spaced(on_front, marks.x) if marks.crowded else None)
-    marks.draw(colours, (points["state"] != "partly done").to_numpy(dtype=float), on_front)
-    wanted = np.ones(len(points), dtype=bool)
-    optional = np.zeros(len(points), dtype=bool)
-    if len(points) > MOST_LABELS:
-        # In a crowd only the points of the front are sure of their names, or the best one where these are many too.
-        optional = ~on_front
-        if on_front.sum() > MOST_LABELS / 2:
-            optional = marks.y < marks.y.max()
-        wanted = _first(wanted, np.lexsort((-marks.y, ~on_front)))
-    marks.label(wanted, obstacles, optional=optional)
+        marks.bars(colours)
+    marks.draw(colours, (points["state"] != "partly done").to_numpy(dtype=float))
+    marks.label(lines)
     return None
 
 
@@ -159,13 +141,6 @@ def _lay_over(ax: Axes, papers: pd.DataFrame, places: Mapping[float, tuple[float
     return [np.column_stack([x, y])]
 
 
-def _first(wanted: NDArray[np.bool_], order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Those that are wanted, but only as many as labels are tried for."""
-    kept = np.zeros(len(wanted), dtype=bool)
-    kept[order[wanted[order]][:_MOST_TRIED]] = True
-    return kept
-
-
 def front(
     frame: pd.DataFrame,
     ax: Axes,
@@ -184,14 +159,12 @@ def front(
     if points.empty:
         return say_nothing_is_done(ax)
     marks = Marks(points, ax, cost, chosen)
-    on_front = (points[front_column(cost)] if front_column(cost) in points else pareto_front(points, cost)).to_numpy()
-    sure = points[probability_column(cost)] if probability_column(cost) in points else pd.Series(math.nan, points.index)
-    filled = sure.fillna(pd.Series(on_front, points.index).astype(float)).to_numpy(dtype=float)
-    colours = [BLUE if on or share > UNLIKELY else GREY for on, share in zip(on_front, filled, strict=True)]
-    few = _spaced(on_front, marks.x) if on_front.sum() > MOST_LABELS else on_front
-    marks.bars([BLUE if on else GREY for on in on_front], few if marks.crowded else None)
-    marks.draw(colours, filled, on_front)
-    obstacles = []
+    on_front = marks.on_front
+    sure = points.get(probability_column(cost), pd.Series(math.nan, points.index)).to_numpy(dtype=float)
+    filled = np.where(np.isnan(sure), on_front, sure)
+    marks.bars(np.where(on_front, BLUE, GREY).tolist())
+    marks.draw(np.where(on_front | (filled > UNLIKELY), BLUE, GREY).tolist(), filled)
+    lines = []
     if not marks.categories:
         better_right = QUANTITIES[cost].more_is_better
         costs = -marks.x if better_right else marks.x
@@ -201,22 +174,9 @@ def front(
         y = np.append(marks.y[order], marks.y[order][-1])
         ax.set_xlim(left, right)
         ax.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
-        obstacles.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
-    wanted = np.ones(len(points), dtype=bool)
-    if len(points) > MOST_LABELS:
-        wanted = few
-    # Of many the best one is sure of its name.
-    optional = (marks.y < marks.y.max()) & (len(points) > MOST_LABELS)
-    marks.label(wanted, obstacles, grey=~on_front, optional=optional)
+        lines.append(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
+    marks.label(lines, only_front=True, grey=~on_front)
     return None
-
-
-def _spaced(on_front: NDArray[np.bool_], costs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Of the points of a long front some, from the first to the last by cost."""
-    order = np.flatnonzero(on_front)[np.argsort(costs[on_front], kind="stable")]
-    kept = np.zeros(len(on_front), dtype=bool)
-    kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
-    return kept
 
 
 def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
@@ -227,19 +187,17 @@ def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
     ax.margins(0.1, 0.14)
     ax.set_xlabel(QUANTITIES["model_bytes"].axis()[1])
     ax.set_ylabel(f"{frame['metric'].iloc[0]} accuracy (%)", parse_math=False)
-    obstacles = []
+    lines = []
     if is_ordered(frame["value"]):
         ax.plot(x, y, color=ORANGE, zorder=2)
-        obstacles.append(np.column_stack([x, y]))
+        lines.append(np.column_stack([x, y]))
     for kind, name in ((True, "printed"), (False, "read off the figure")):
         if (printed == kind).any():
             face = ORANGE if kind else GROUND
             ax.plot(x[printed == kind], y[printed == kind], "s", color=ORANGE, mfc=face, label=name, zorder=3)
     if len(set(printed)) > 1:
         ax.legend(loc="lower right", frameon=False, handletextpad=0.2)
-    dots = settle(ax)
-    taken = [pixels(line, ax.transData) for line in obstacles]
-    place_labels(ax, dots, np.column_stack([x, y]), frame["label"].tolist(), taken)
+    place_labels(ax, np.column_stack([x, y]), frame["label"].tolist(), lines)
 
 
 def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
@@ -253,16 +211,11 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     tidy(ax)
     if points.empty:
         return say_nothing_is_done(ax)
-    costs = points[against].astype(float)
-    scale, name = QUANTITIES[against].axis(float(costs.max()))
-    ax.set_xlabel(name, parse_math=False)
-    ax.set_ylabel(ACCURACY)
     ax.margins(0.07, 0.08)
-    scale_axis(ax, costs / scale)
+    costs, _ = cost_axis(ax, against, points[against].to_numpy(dtype=float))
     networks = points["same_as"].fillna(points["point"])
     points = points.assign(
-        x=costs / scale,
-        **{key: 100 * points[key] for key in ("accuracy", "low", "high")},
+        x=costs,
         source=networks,
         shared=points.groupby(networks)["series"].transform("nunique") > 1,
     )
@@ -274,12 +227,13 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
     for place, (series, colour, form) in enumerate(zip(names, colours, itertools.cycle("os^Dv<>"))):
         aside = ScaledTranslation(_ASIDE * (place - (len(names) - 1) / 2) / 72, 0, figure.dpi_scale_trans)
         line = points[points["series"] == series].sort_values("x", kind="stable")
-        ax.plot(line["x"], line["accuracy"], color=colour, transform=ax.transData + aside, zorder=2, label=series)
+        x, y = line["x"], 100 * line["accuracy"]
+        ax.plot(x, y, color=colour, transform=ax.transData + aside, zorder=2, label=series)
         _draw_points(ax, line[~line["shared"]], colour, form, ax.transData + aside)
-        ends.append((float(line["x"].iloc[-1]), float(line["accuracy"].iloc[-1])))
+        ends.append((float(x.iloc[-1]), float(y.iloc[-1])))
     _draw_points(ax, points[points["shared"]].drop_duplicates("source"), INK, "o", ax.transData)
     # What is drawn aside does not move the limits of the axis.
-    ax.update_datalim(np.concatenate([points[["x", key]].dropna() for key in ("accuracy", "low", "high")]))
+    ax.update_datalim(np.concatenate([points[["x", key]].to_numpy() * (1, 100) for key in ("accuracy", "low", "high")]))
     ax.autoscale_view()
     ax.set_xlim(ax.get_xlim())
     label_ends(ax, ends, [short(series) for series in names], colours)
@@ -287,35 +241,9 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
 
 
 def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
-    """Marks with their intervals as bars; hollow where some seeds are missing."""
-    if points.empty:
-        return
-    ends = [points[["x", key]].to_numpy(dtype=float) for key in ("low", "high")]
-    ax.add_collection(
-        LineCollection(
-            list(np.stack(ends, axis=1)),
-            colors=colour,
-            linewidths=1.3,
-            alpha=0.7,
-            transform=transform,
-            rasterized=len(points) > MOST_MARKS,
-            label="interval",
-        ),
-        autolim=False,
-    )
-    ax.scatter(
-        points["x"],
-        points["accuracy"],
-        s=36,
-        marker=form,
-        facecolors=[GROUND if state == "partly done" else colour for state in points["state"]],
-        edgecolors=colour,
-        linewidths=1,
-        transform=transform,
-        zorder=3,
-        rasterized=len(points) > MOST_MARKS,
-        label="point",
-    )
+    """Marks of a series; hollow where some seeds are missing."""
+    faces = [GROUND if state == "partly done" else colour for state in points["state"]]
+    measured_marks(ax, points["x"].to_numpy(), points, face=faces, edge=colour, form=form, size=36, transform=transform)
 
 
 def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:

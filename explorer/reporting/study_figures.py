@@ -26,7 +26,7 @@ from explorer.analysis.edf import edf, is_sample
 from explorer.analysis.surrogate import Surrogate
 from explorer.drawing import maps, model_plots, plots, population_plots
 from explorer.drawing.figures import PANEL_INCHES, TALL_INCHES, Panel, panel
-from explorer.drawing.marks import CROWD
+from explorer.drawing.marks import CROWD, MOST_LABELS
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
 from explorer.study.coordinates import Number
@@ -125,7 +125,7 @@ def _curve(findings: Findings) -> Iterator[Panel]:
     caption = (
         f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}"
         f"{', which some points of the front show' if measured > CROWD and not ordered else ''}; labels"
-        f"{' where there is room' if measured > plots.MOST_LABELS else ''}: {names}.{_hollow(frame)}"
+        f"{' where there is room' if measured > MOST_LABELS else ''}: {names}.{_hollow(frame)}"
     )
     papers = _of_the_paper(findings) if ordered else None
     if papers is not None:

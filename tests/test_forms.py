@@ -1,4 +1,4 @@
-"""The forms of studies: their points against brute force, and a form that only this file knows."""
+"""The forms of studies: their points against brute force, and a form that only this file defines."""
 
 import itertools
 import json
@@ -131,7 +131,7 @@ def test_thinning_a_lattice_and_listed_points():
 
 
 @given(st.integers(1, 40), grids)
-def test_thinning_leaves_at_most_so_many(most, vary):
+def test_thinning_leaves_at_most_the_number_asked_for(most, vary):
     for tables in ({}, {"points": [{"stem_width": width} for width in range(1, 30)]}):
         assert study_of(vary=vary, **tables).thinned(most).size <= most
 
@@ -149,12 +149,12 @@ DIGESTS = {
 
 
 @pytest.mark.parametrize("name", DIGESTS)
-def test_built_in_studies_keep_the_digests_that_they_were_stored_by(name):
+def test_built_in_studies_keep_their_stored_digests(name):
     assert load_study(name).digest == DIGESTS[name]
 
 
 def test_other_studies_keep_their_digests():
-    """As they were before forms were objects, and the first before there were any but grids."""
+    """From before forms were objects; the first from before there were forms other than grids."""
     assert load_study("squeeze_ratio").override(epochs=4).digest[:12] == "b1d4d2fc8f30"
     assert load_study(OLD / "squeezes.toml").digest[:12] == "f74499c92c23"
     assert load_study(OLD / "depths.toml").digest[:12] == "62fe0590eddf"
@@ -167,7 +167,7 @@ def test_other_studies_keep_their_digests():
 
 
 @pytest.mark.parametrize("name", builtin_studies())
-def test_studies_that_store_the_tables_of_all_forms_are_read(name):
+def test_studies_stored_with_the_tables_of_all_forms_are_read(name):
     study = load_study(name)
     stored = {"simplex": None, "points": []} | json.loads(study.model_dump_json())
     assert Study.model_validate_json(json.dumps(stored)) == study
@@ -239,14 +239,14 @@ def test_a_new_form_is_loaded_planned_thinned_and_stored(toy):
     assert toy(TOY + "[vary]\npct3x3 = [0.25, 0.5]\n").size == 80
 
 
-def test_mistakes_in_the_table_of_a_new_form_are_named(toy):
+def test_mistakes_in_the_table_of_a_new_form_are_explained(toy):
     for wrong, message in {
         TOY.replace("count", "cuont"): "unknown key 'cuont'; did you mean 'count'?",
         TOY.replace("[random]", "[randm]"): "unknown key 'randm'; did you mean 'random'?",
         TOY.replace("40", "0"): "random.count = 0: should be greater than or equal to 1",
         TOY.replace("0.9", "1.9"): "squeezenet: squeeze_ratio = ",
-        TOY + "[[points]]\nfreq = 1\n": "points and random cannot stand together",
-        TOY + "[vary]\nsqueeze_ratio = [0.5]\n": "random.squeeze_ratio: stands under [vary] as well",
+        TOY + "[[points]]\nfreq = 1\n": "points and random cannot be combined",
+        TOY + "[vary]\nsqueeze_ratio = [0.5]\n": "random.squeeze_ratio: is also in [vary]",
     }.items():
         with pytest.raises(ExplorerError) as error:
             toy(wrong)

@@ -51,12 +51,12 @@ def test_limits_of_cost_are_inclusive():
 def test_a_study_without_a_point_to_train_says_why():
     with pytest.raises(
         ExplorerError,
-        match=r"none of its 2 points can be trained; the nearest to the limits of params is 0.25: params = 93,378: at most 1,000",
+        match=r"none of its 2 points can be trained; the closest to the limits of params is 0.25: params = 93,378: at most 1,000",
     ):
         plan(study(constraints={"params": Range(max=1_000)}), 10)
 
 
-def test_the_number_of_classes_is_that_of_the_data():
+def test_the_number_of_classes_comes_from_the_data():
     assert plan(study(), 3)[0].network.trace.output.channels == 3
     with pytest.raises(ExplorerError, match=r"fixed.classes = 7: proxy has 10 classes"):
         plan(study(fixed={"classes": 7}), 10)
@@ -100,7 +100,7 @@ def test_quick_bounds_points_images_and_work():
 SCALED = Study(name="s", title="t", space="efficientnet", preset="cifar", fixed={"phi": 1.0}, simplex=Triangle(steps=5))
 
 
-def test_a_lattice_says_what_is_realised():
+def test_a_lattice_reports_nominal_and_actual_ratios():
     frame = points_frame(SCALED, plan(SCALED, 10), image_size=32)
     base = SCALED.design_space.point("cifar").expand().cost.macs
     assert frame["nominal_ratio"].tolist() == pytest.approx([2] * 21)
@@ -110,7 +110,7 @@ def test_a_lattice_says_what_is_realised():
     assert frame["image_pixels"].eq(32).all()
 
 
-def test_a_derived_ratio_may_be_limited():
+def test_a_derived_ratio_can_be_limited():
     limited = SCALED.model_copy(update={"constraints": {"actual_ratio": Range(min=1.9, max=2.1)}})
     points = plan(limited, 10)
     kept = [point.derived["actual_ratio"] for point in points if point.state == "planned"]
@@ -121,12 +121,12 @@ def test_a_derived_ratio_may_be_limited():
     assert dropped.reason == f"actual_ratio = {dropped.derived['actual_ratio']:.4g}: at most 2.1"
 
 
-def test_a_limit_that_no_point_meets_says_the_nearest():
+def test_a_limit_that_no_point_meets_reports_the_closest():
     limited = SCALED.model_copy(update={"constraints": {"actual_ratio": Range(max=1.5)}})
     with pytest.raises(ExplorerError) as error:
         plan(limited, 10)
     nearest = min(point.derived["actual_ratio"] for point in plan(SCALED, 10))
-    assert f"the nearest to the limits of actual_ratio is 0-100-0: actual_ratio = {nearest:.4g}: at most 1.5" in str(
+    assert f"the closest to the limits of actual_ratio is 0-100-0: actual_ratio = {nearest:.4g}: at most 1.5" in str(
         error.value
     )
 

@@ -19,7 +19,7 @@ def read(tmp_path, text):
     return load_study(path)
 
 
-def test_built_in_studies_have_the_header_that_says_what_they_are():
+def test_built_in_studies_have_a_header():
     assert set(builtin_studies()) >= {"squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling"}
     for name, path in builtin_studies().items():
         study = load_study(name)
@@ -65,7 +65,7 @@ def test_a_study_survives_storage(tmp_path):
         (("0.25", '"a"'), "squeezenet: squeeze_ratio = a: should be a valid number"),
         (("[0.25, 0.5]", "[]"), "vary.squeeze_ratio = : list should have at least 1 item after validation, not 0"),
         (("[0.25, 0.5]", "0.5"), "vary.squeeze_ratio = 0.5: should be a valid list"),
-        (("0.25", "0.5"), "vary.squeeze_ratio = ['0.5', '0.5']: a value stands there twice"),
+        (("0.25", "0.5"), "vary.squeeze_ratio = ['0.5', '0.5']: a value appears twice"),
         (("[vary]", "seeds = 0\n[vary]"), "seeds = 0: should be greater than or equal to 1"),
         (("[vary]", 'seeds = "3"\n[vary]'), "seeds = 3: should be a valid integer"),
         (("[vary]", "[budget]\nepoch = 2\n[vary]"), "unknown key 'epoch'; did you mean 'epochs'?"),
@@ -80,12 +80,12 @@ def test_a_study_survives_storage(tmp_path):
         ),
         (("[vary]", "[constraints]\nmacs = 6\n[vary]"), "constraints.macs = 6: should be a table, { key = value }"),
         (("[vary]", "[constraints]\nparams = {mx = 3}\n[vary]"), "unknown key 'mx'; did you mean 'max'?"),
-        (("[vary]", "[fixed]\nsqueeze_ratio = 0.5\n[vary]"), "vary.squeeze_ratio: stands under [fixed] as well"),
+        (("[vary]", "[fixed]\nsqueeze_ratio = 0.5\n[vary]"), "vary.squeeze_ratio: is also in [fixed]"),
         (("[vary]", '[plot]\npublished = "squeezenet_fig"\n[vary]'), "did you mean 'squeezenet_fig3'?"),
         (("[vary]", "[recipe]\nlearning_rate = inf\n[vary]"), "recipe.learning_rate = inf: should be a finite number"),
         (
             ("squeeze_ratio = [0.25, 0.5]", "classes = [3, 4]"),
-            "vary.classes: the number of classes is that of the data",
+            "vary.classes: the data determine the number of classes",
         ),
         (("squeeze_ratio = [0.25, 0.5]", 'preset = ["v1_0"]'), "unknown metaparameter of squeezenet 'preset'"),
         (("[vary]", 'name = "x"\n[vary]'), "name: not a key of a study file"),
@@ -111,7 +111,7 @@ def test_unknown_and_unreadable_studies(tmp_path):
         load_study(tmp_path / "bytes.toml")
 
 
-def test_what_an_override_changes_is_another_study():
+def test_an_override_makes_another_study():
     study = load_study("squeeze_ratio")
     assert study.override(data="proxy", seeds=3) == study
     other = study.override(data="cifar10", seeds=5, epochs=8, images=2_000)
@@ -122,14 +122,14 @@ def test_what_an_override_changes_is_another_study():
     assert len(set(digests)) == 4
 
 
-def test_the_digest_is_of_what_decides_results(tmp_path):
+def test_the_digest_covers_what_determines_results(tmp_path):
     study = read(tmp_path, GOOD)
     assert read(tmp_path, "# comment\n" + GOOD.replace("A question", "Another")).digest == study.digest
     assert read(tmp_path, GOOD.replace("0.25", "0.125")).digest != study.digest
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 0}, {"images": 1}])
-def test_overrides_are_held_to_the_rules(wrong):
+def test_overrides_are_validated(wrong):
     with pytest.raises(ExplorerError, match=f"{next(iter(wrong))} = {next(iter(wrong.values()))}: should be greater"):
         load_study("squeeze_ratio").override(**wrong)
 
@@ -152,11 +152,11 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "nothing varies: one of the tables vary, points, simplex is required"),
-        ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "points and simplex cannot stand together"),
+        ("", "nothing varies; add one of the tables vary, points, simplex"),
+        ("[simplex]\nsteps = 5\n[[points]]\nphi = 1.0\n", "points and simplex cannot be combined"),
         ("[simplex]\nsteps = 5\n", "alpha, beta, gamma have no effect; set phi = 1.0 or another power"),
         ("[[points]]\n", "points: point 1 is empty"),
-        ("[[points]]\nphi = 1.0\n[[points]]\nphi = 1.0\n", "points: point 2 stands there twice"),
+        ("[[points]]\nphi = 1.0\n[[points]]\nphi = 1.0\n", "points: point 2 is a duplicate"),
         ("[[points]]\nserie = 'a'\nphi = 1.0\n", "'serie'; did you mean 'series'?"),
         ("[[points]]\nseries = true\nphi = 1.0\n", "points: series = yes: should be text"),
         ("[vary]\nphi = [1.0]\n[constraints]\nparams = { min = 2, max = 1 }\n", "min 2 is above max 1"),
@@ -166,18 +166,18 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
         ),
         ("[simplex]\nratio = 2.0\n", "should have either steps, for a lattice, or draw, for random points"),
         ("[simplex]\nstep = 5\n", "did you mean 'steps'?"),
-        ("[simplex]\nsteps = 5\n[vary]\nalpha = [1.1]\n", "simplex.alpha: stands under [vary] as well"),
+        ("[simplex]\nsteps = 5\n[vary]\nalpha = [1.1]\n", "simplex.alpha: is also in [vary]"),
         ("[[points]]\nwidht = 1.0\n", "unknown metaparameter of efficientnet 'widht'; did you mean 'width'?"),
-        ("[[points]]\nclasses = 10\n", "points.classes: the number of classes is that of the data"),
+        ("[[points]]\nclasses = 10\n", "points.classes: the data determine the number of classes"),
         ("[vary]\nphi = [1.0]\n[constraints]\nactual_ration = { max = 1 }\n", "did you mean 'actual_ratio'?"),
     ],
 )
-def test_mistakes_in_points_are_named(tmp_path, text, message):
+def test_mistakes_in_points_are_explained(tmp_path, text, message):
     with pytest.raises(ExplorerError) as error:
         read(tmp_path, SCALED + text)
     assert message in str(error.value)
 
 
 def test_only_a_space_with_factors_has_a_simplex(tmp_path):
-    with pytest.raises(ExplorerError, match="simplex: squeezenet has no metaparameters whose product is held"):
+    with pytest.raises(ExplorerError, match="simplex: squeezenet has no scaling factors with a fixed product"):
         read(tmp_path, SCALED.replace("efficientnet", "squeezenet") + "[simplex]\nsteps = 5\n")

@@ -256,13 +256,13 @@ def test_numbers_that_span_a_factor_of_8_have_a_logarithmic_scale():
     assert Number("a", 1, 9).spread(np.array([0.5])) == 5
 
 
-def test_choices_have_a_coordinate_for_each_value_and_two_values_share_one():
+def test_choices_have_one_coordinate_per_value_and_one_for_two_values():
     three = Choice("bypass", ("none", "simple", "complex"))
     assert three.encode(["simple", "none", "complex"]).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
     assert three.encode(three.spread(np.array([0.0, 0.5, 0.99]))).tolist() == np.eye(3).tolist()
     assert Choice("batch_norm", (True, False)).encode(np.array([True, False])).tolist() == [[0], [1]]
     assert Choice("pools", ((1, 2), (1, 3))).encode([[1, 3], (1, 2)]).tolist() == [[1], [0]]
-    with pytest.raises(ValueError, match="bypass = double: none of none, simple, complex"):
+    with pytest.raises(ValueError, match="bypass = double: not one of none, simple, complex"):
         three.encode(["double"])
 
 

@@ -1,1 +1,1 @@
-"""What networks cost, for one design point or for millions: enumerate, price, select, fit."""
+"""What networks cost, for one design point or millions: enumerate, price, select, fit."""

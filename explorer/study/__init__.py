@@ -1,1 +1,1 @@
-"""A study: its file, the design points that it asks for, and the claims that it judges."""
+"""Studies: their files, design points and claims."""

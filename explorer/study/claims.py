@@ -1,4 +1,4 @@
-"""Claims that a study is asked to judge: a few forms, each with the words of the claim and its source."""
+"""Claims for a study to judge, in a few forms."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def _known_cost(name: str, info: ValidationInfo) -> str:
 
 
 CostName = Annotated[str, AfterValidator(_known_cost)]
-"""A quantity that a network gives."""
+"""A cost that is computed from a network."""
 
 Selector = Annotated[dict[str, Value], Field(min_length=1)]
-"""Which points are meant: those with these values of metaparameters, `label` or `series`."""
+"""Values of metaparameters, `label` or `series` that select points."""
 
 
 class Claim(Model):
-    """What is claimed, in words, and who claims it."""
+    """What is claimed, in words, and by whom."""
 
     claim: Annotated[str, Field(min_length=1)]
     source: Annotated[str, Field(min_length=1)]
 
 
 class Above(Claim):
-    """Points are more accurate than others: each that `higher` names than each that `lower` names."""
+    """Every point that `higher` selects is more accurate than every point that `lower` selects."""
 
     form: Literal["above"]
     higher: Selector
@@ -48,7 +48,7 @@ class Above(Claim):
 
 
 class Falls(Claim):
-    """Below a value of a metaparameter that is a number, accuracy is lower than there."""
+    """Accuracy is lower below a value of a numeric metaparameter than at it."""
 
     form: Literal["falls"]
     over: str
@@ -57,7 +57,7 @@ class Falls(Claim):
 
 
 class LevelsOff(Claim):
-    """Above a value of a metaparameter that is a number, accuracy gains no more than a margin (a fraction)."""
+    """Above a value of a numeric metaparameter, accuracy gains at most a margin (a fraction)."""
 
     form: Literal["levels off"]
     over: str
@@ -67,7 +67,7 @@ class LevelsOff(Claim):
 
 
 class BestAtEqualCost(Claim):
-    """Wherever a series and others have points of near-equal cost, that of the series is the most accurate."""
+    """Of points with nearly equal cost, that of a series is always the most accurate."""
 
     form: Literal["best at equal cost"]
     series: str
@@ -75,7 +75,7 @@ class BestAtEqualCost(Claim):
 
 
 class RisesWith(Claim):
-    """Over all points, accuracy is ordered as a cost is: Kendall's tau is above 0."""
+    """Accuracy rises with a cost over all points: Kendall's tau is above 0."""
 
     form: Literal["rises with"]
     cost: CostName
@@ -90,4 +90,4 @@ CLAIMS: dict[str, type[Claim]] = {
     "best at equal cost": BestAtEqualCost,
     "rises with": RisesWith,
 }
-"""The forms by name."""
+"""The forms of claims by name."""

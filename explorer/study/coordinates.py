@@ -1,12 +1,12 @@
-"""Metaparameters as coordinates of points, between which a distance means something.
+"""Metaparameters as coordinates of points, such that distances are meaningful.
 
 - **Numbers** run from 0 at the study's smallest value to 1 at its largest. Positive numbers whose largest is at least 8
   times the smallest are scaled by their logarithm. On CIFAR-10 studies of squeeze ratios (0.125 to 1) and of shares of
   3x3 filters (0.01 to 0.99) the logarithm had the higher likelihood and half the leave-one-out error.
-- **Choices** (texts, booleans, lists) have one coordinate of 0 or 1 for each value; a choice of two values has one.
+- **Choices** (texts, booleans, lists) have one coordinate of 0 or 1 per value, or a single one for two values.
 - **Factors** of a simplex are replaced by their shares in its product.
 
-Metaparameters that are the same at all points are not coordinates.
+Metaparameters with the same value at all points are not coordinates.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ from explorer.spaces.simplex import SHARE, Simplex
 from explorer.spaces.space import label
 
 LOGARITHMIC = 8
-"""Positive numbers count by their logarithm where the largest is at least this many times the smallest."""
 
 
 def is_logarithmic(low: float, high: float) -> bool:
-    """Whether amounts from `low` to `high` count by their logarithm, as coordinates and on the axes of figures.
+    """Whether a range is scaled by its logarithm, as a coordinate and on axes: positive, and three doublings or more.
 
-    Over three doublings or more, equal ratios say more than equal differences: on a linear axis the last doubling alone
-    would take more than half.
+    On a linear axis the last doubling alone would take more than half.
     """
     return low > 0 and high / low >= LOGARITHMIC
 
@@ -45,13 +43,13 @@ class Coordinate:
 
     @property
     def title(self) -> str:
-        """Its name in tables and figures: `depth share` for `share_depth`."""
+        """The name in tables and figures: `depth share` for `share_depth`."""
         return f"{self.name.removeprefix(SHARE)} share" if self.name.startswith(SHARE) else self.name
 
 
 @dataclass(frozen=True)
 class Number(Coordinate):
-    """A metaparameter with numbers as values, from the smallest to the largest; `whole` if all are integers."""
+    """A metaparameter with numbers from `low` to `high`; `whole` if all are integers."""
 
     low: float
     high: float
@@ -64,11 +62,11 @@ class Number(Coordinate):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether its logarithm is what counts."""
+        """Whether it is scaled by its logarithm."""
         return is_logarithmic(self.low, self.high)
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (what NumPy makes an array of)
-        """Its coordinate, (points, 1): 0 at `low`, 1 at `high`, and beyond outside."""
+        """Return coordinates, (points, 1): 0 at `low`, 1 at `high`, and below or above for values outside."""
         numbers: NDArray[np.float64] = np.asarray(values, dtype=float)[:, None]
         low, high = self.low, self.high
         if self.logarithmic:
@@ -76,13 +74,13 @@ class Number(Coordinate):
         return (numbers - low) / (high - low)
 
     def spread(self, places: NDArray[np.float64]) -> NDArray[Any]:
-        """Values, (points,), uniform over the range (integers equally frequent) for places uniform in [0, 1)."""
+        """Map places in [0, 1), (points,), to values evenly over the range."""
         if self.whole:
             return np.floor(self.low + places * (self.high - self.low + 1)).astype(np.int64)
         return self.low + places * (self.high - self.low)
 
     def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-        """Why the study does not cover a value; empty where it does."""
+        """Say why the study does not cover a value; empty if it does."""
         if value is None:
             return f"{self.name}: not given"
         covered = self.low <= value <= self.high
@@ -102,31 +100,30 @@ class Choice(Coordinate):
         return len(self.values) > 1
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (values, in any sequence)
-        """Its coordinates, (points, values), or (points, 1) for two; `ValueError` for an unknown value."""
+        """Return coordinates, (points, values), or (points, 1) for two values; `ValueError` for an unknown value."""
         hot = np.eye(len(self.values))[values.codes if isinstance(values, Coded) else self._codes(values)]
-        return hot[:, 1:] if len(self.values) == 2 else hot  # noqa: PLR2004 (yes or no is one coordinate)
+        return hot[:, 1:] if len(self.values) == 2 else hot  # noqa: PLR2004 (two values are one coordinate)
 
     def spread(self, places: NDArray[np.float64]) -> Coded:
-        """Values, all equally frequent where places are uniform in [0, 1)."""
+        """Map places in [0, 1), (points,), to values evenly."""
         return Coded(np.floor(places * len(self.values)).astype(np.int64), self.values)
 
     def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-        """Why the study does not cover a value; empty where it does."""
+        """Say why the study does not cover a value; empty if it does."""
         known = list(map(label, self.values))
         return "" if label(value) in known else f"{self.name} = {label(value)}: the study has {', '.join(known)}"
 
     def _codes(self, values: Iterable[Any]) -> list[int]:
-        # By their labels, as lists of a file may have become tuples.
+        # By label, as lists of a file may have become tuples.
         known = {label(value): place for place, value in enumerate(self.values)}
         found = [label(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
-        for text in found:
-            if text not in known:
-                raise ValueError(f"{self.name} = {text}: none of {', '.join(known)}")
+        if unknown := set(found) - known.keys():
+            raise ValueError(f"{self.name} = {min(unknown)}: not one of {', '.join(known)}")
         return [known[text] for text in found]
 
 
 def coordinate(name: str, values: Iterable[Any]) -> Number | Choice:
-    """The coordinate of a metaparameter with these values; None (left to the preset) does not count."""
+    """Return the coordinate of a metaparameter with these values; None, left to the preset, does not count."""
     distinct = tuple({label(value): value for value in values if value is not None}.values())
     if is_ordered(distinct):
         return Number(name, min(distinct), max(distinct), all(isinstance(value, int) for value in distinct))
@@ -134,7 +131,7 @@ def coordinate(name: str, values: Iterable[Any]) -> Number | Choice:
 
 
 def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
-    """Whether a metaparameter's values are numbers, which a line may join; a truth value is not."""
+    """Whether a metaparameter's values are numbers, which a line may join; booleans are not."""
     return all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
     )
@@ -142,7 +139,7 @@ def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The coordinates of a study's points; with shares in them, also the simplex and its ratio."""
+    """The coordinates of a study's points; for shares, also the simplex and its ratio."""
 
     axes: tuple[Number | Choice, ...]
     simplex: Simplex | None = None
@@ -152,34 +149,34 @@ class Coordinates:
     def of(
         cls, axes: Iterable[Number | Choice], simplex: Simplex | None = None, ratio: float = 1.0
     ) -> Coordinates | None:
-        """Those of the axes that vary; None where none of them is a number."""
+        """Keep the axes that vary; None if none of them is a number."""
         kept = tuple(axis for axis in axes if axis.varies)
         return cls(kept, simplex, ratio) if any(isinstance(axis, Number) for axis in kept) else None
 
     @property
     def names(self) -> list[str]:
-        """The columns that `encode` takes: metaparameters, and `share_...` in the place of the factors of a simplex."""
+        """The columns that `encode` takes: metaparameters, and `share_...` instead of factors."""
         return [axis.name for axis in self.axes]
 
     @property
     def numbers(self) -> int:
-        """How many of the axes are numbers."""
+        """Number of axes that are numbers."""
         return sum(isinstance(axis, Number) for axis in self.axes)
 
     @property
     def independent(self) -> bool:
-        """Whether any values go together; shares sum to 1."""
+        """Whether any values can be combined; shares sum to 1."""
         return self.simplex is None
 
     def encode(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
-        """The coordinates of points, (points, coordinates), from columns for `names`, or for the factors."""
+        """Return coordinates, (points, coordinates), from columns by `names`, or with factors instead of shares."""
         found = dict(columns)
         if self.simplex and not set(self.names) <= found.keys():
             found |= self.simplex.share_columns(found)
         return np.hstack([axis.encode(found[axis.name]) for axis in self.axes])
 
     def draw(self, count: int, random: np.random.Generator) -> Block:
-        """Points drawn uniformly from the ranges and evenly from the simplex, as columns of metaparameters."""
+        """Draw points uniformly from the ranges and the simplex, as columns of metaparameters."""
         drawn: dict[str, Column] = {}
         shares: list[str] = []
         if self.simplex:

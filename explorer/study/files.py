@@ -1,4 +1,4 @@
-"""The files of studies: where they are, and what is wrong with one."""
+"""Files of studies: finding, reading and checking them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from explorer.study.values import Value
 
 
 def studies_folder() -> Path:
-    """The built-in studies: inside the installed package, or beside it in a clone."""
+    """Return the folder of the built-in studies, in the installed package or beside it in a clone."""
     package = Path(str(files("explorer")))
     inside, beside = package / "studies", package.parent / "studies"
     return inside if inside.is_dir() else beside
 
 
 def builtin_studies() -> dict[str, Path]:
-    """The files of the built-in studies by name."""
+    """Return the files of the built-in studies by name."""
     return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
 
 
 def published_curve_file(name: str) -> Path:
-    """The file of a published curve, `studies/published/NAME.csv`; `ExplorerError` for an unknown name."""
+    """Return the file of a published curve, `studies/published/NAME.csv`; `ExplorerError` for an unknown name."""
     found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
     if name not in found:
         raise unknown("published curve", name, found)
@@ -49,19 +49,19 @@ def load_study(
     quick: bool = False,
     data_dir: Path | None = None,
 ) -> Study:
-    """Read a study, with other settings where they are given, which become part of its name.
+    """Read a study; other settings become part of its name.
 
     Args:
         name_or_path: Name of a built-in study, or a file.
         data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
-        seeds: Trainings of every point.
+        seeds: Runs per point.
         epochs: Passes over the training images.
-        images: Training images.
-        quick: Whether to cut the study down to less than a minute, which shows that all works; this prepares the data.
+        images: Number of training images.
+        quick: Whether to cut the study down to less than a minute, to try it out; this prepares the data.
         data_dir: Folder with the files of CIFAR-10, for `quick`.
 
     Raises:
-        ExplorerError: For an unknown study, or a mistake in the file or a setting, with its key, value and rule.
+        ExplorerError: If the study is unknown, or a key or value in the file or a setting is invalid.
     """
     study = _find(str(name_or_path)).override(data=data)
     if quick:
@@ -93,65 +93,57 @@ def _read(path: Path) -> Study:
         raise ExplorerError(f"{path}: not valid TOML: {error}") from None
     for key in ("name", "text", "form"):
         if key in values:
-            named = "; the study is named after its file" if key == "name" else ""
-            raise ExplorerError(f"{path}: {key}: not a key of a study file{named}")
+            hint = "; a study is named after its file" if key == "name" else ""
+            raise ExplorerError(f"{path}: {key}: not a key of a study file{hint}")
     try:
         study = Study.model_validate({**values, "name": path.stem, "text": text})
-        _check_space(study)
+        _check(study)
     except ValidationError as error:
-        raise _mistake(path, error) from None
+        raise ExplorerError(f"{path}: {_mistake(error)}") from None
     except ExplorerError as error:
         raise ExplorerError(f"{path}: {error}") from None
     return study
 
 
-def _mistake(path: Path, error: ValidationError) -> ExplorerError:
-    # A misspelt key shows as two mistakes, of which the missing key says less.
+def _mistake(error: ValidationError) -> str:
+    # A misspelt key is also a missing key, which says less.
     details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in details["loc"])
-    if details["loc"][:1] == ("claims",) and len(details["loc"]) > 1:
-        number, *rest = details["loc"][1:]
-        # Counted from one, and without the form, which the file has in its own line.
-        where = ": ".join([f"claim {int(number) + 1}", *(str(part) for part in rest if part not in CLAIMS)])
-    if details["type"] == "extra_forbidden":
-        *parents, key = details["loc"]
+    kind, place, value = details["type"], details["loc"], label(details["input"])
+    where = ".".join(map(str, place))
+    if place[:1] == ("claims",) and len(place) > 1:
+        # Counted from one, without the form.
+        where = ": ".join([f"claim {int(place[1]) + 1}", *(str(part) for part in place[2:] if part not in CLAIMS)])
+    if kind == "extra_forbidden":
+        *parents, key = place
         if parents[:1] == ["claims"]:
-            return ExplorerError(f"{path}: {unknown('key of a claim', str(key), CLAIMS[str(parents[2])].model_fields)}")
-        return ExplorerError(f"{path}: {unknown('key', str(key), _keys(parents))}")
-    if details["type"] == "union_tag_invalid":
-        return ExplorerError(f"{path}: {where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}")
-    if details["type"] == "missing":
-        return ExplorerError(f"{path}: {where}: this key is required")
-    if details["type"] in {"model_type", "dict_type"}:
-        return ExplorerError(f"{path}: {where} = {label(details['input'])}: should be a table, {{ key = value }}")
-    return ExplorerError(f"{path}: {where} = {label(details['input'])}: {rule(details)}")
+            return str(unknown("key of a claim", str(key), CLAIMS[str(parents[2])].model_fields))
+        return str(unknown("key", str(key), _keys(parents)))
+    if kind == "union_tag_invalid":
+        return f"{where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}"
+    if kind == "missing":
+        return f"{where}: this key is required"
+    if kind in {"model_type", "dict_type"}:
+        return f"{where} = {value}: should be a table, {{ key = value }}"
+    return f"{where} = {value}: {rule(details)}"
 
 
 def _keys(parents: Sequence[Any]) -> set[str]:
-    """The keys of a table of a study file."""
     tables = {**form_tables(), **Study.model_fields}
     if not parents:
         return tables.keys() - {"name", "text", "form"}
     model = tables[parents[0]].annotation
-    # The tables in a table, as those of constraints, are ranges.
+    # Tables inside a table, as in constraints, are ranges.
     return set(model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Range.model_fields)
 
 
-def _check_space(study: Study) -> None:
-    """Every metaparameter must exist in the space, and every value keep its rule."""
-    space = study.design_space
+def _check(study: Study) -> None:
     if study.plot.published is not None:
         published_curve_file(study.plot.published)
-    limits = (*computed(), *space.derived)
+    limits = (*computed(), *study.design_space.derived)
     for key in study.constraints:
         if key not in limits:
             raise unknown("key of constraints", key, limits)
     study.form.check(study.preset, study.fixed)
-    _check_claims(study)
-
-
-def _check_claims(study: Study) -> None:
-    """Claims speak of what varies, and of values, labels and series that the study has."""
     points = list(study.design_points())
     names = {"label": {point.label for point in points}, "series": {point.series for point in points}}
     for number, claim in enumerate(study.claims, start=1):
@@ -175,7 +167,6 @@ def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> N
 
 
 def _check_values(study: Study, named: Mapping[str, Value]) -> None:
-    """Each metaparameter varies, and has the value at some point."""
     for key, value in named.items():
         if key not in study.varied:
             raise unknown("metaparameter that varies here", key, study.varied)

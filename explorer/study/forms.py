@@ -1,7 +1,7 @@
-"""The forms of a study: which points it has, what they are called, how they are thinned, and which figure shows them.
+"""The forms of a study: each knows its points, their labels, how to thin them, and the figure that shows them.
 
-A form is a subclass of `Form` that is listed in `FORMS`. Its fields are the tables of a study file that it reads:
-`points` is `[[points]]`. No other file asks which form a study has.
+A form is a subclass of `Form` listed in `FORMS`. Its fields are the tables of a study file that it reads. No other file
+asks which form a study has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
@@ -26,7 +25,7 @@ from explorer.study.values import Model, Value
 
 
 class DesignPoint(NamedTuple):
-    """A point that a study asks for: the metaparameters that it sets, its label, and its series, if it has one."""
+    """A point of a study: the metaparameters that it sets, its label, and its series if it has one."""
 
     metaparameters: dict[str, Value]
     label: str
@@ -36,26 +35,26 @@ class DesignPoint(NamedTuple):
 class Form(Model):
     """The points of a study: `own_points`, each combined with the grid of `vary`.
 
-    A form implements `own_points` and `fewer`; the rest follows from them, and is overridden where it does not fit.
+    A form implements `own_points` and `fewer`, and overrides the other methods where the defaults do not fit.
     """
 
     table: ClassVar[str]
-    """The field, and the table of the file, that makes a study one of this form."""
+    """The field, and table of the study file, that selects this form."""
 
     space: Annotated[str, Field(exclude=True)] = ""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
 
     def own_points(self) -> list[DesignPoint]:
-        """The form's own points, which `vary` is combined with."""
+        """Return the form's own points."""
         raise NotImplementedError
 
     def fewer(self, most: int) -> Self:
-        """The form with at most `most` own points, spread over the same range."""
+        """Return the form with at most `most` own points, spread over the same range."""
         raise NotImplementedError
 
     @property
     def figure(self) -> str:
-        """The figure that shows the points first: `triangle`, `plane`, `series` or `points`."""
+        """The first figure of a report: `triangle`, `plane`, `series` or `points`."""
         return "points"
 
     @property
@@ -65,7 +64,7 @@ class Form(Model):
 
     @property
     def label_title(self) -> str:
-        """What the labels say, where they are not just the values of the metaparameters."""
+        """What the labels say, unless they are just the values of the metaparameters."""
         return ""
 
     @property
@@ -74,7 +73,7 @@ class Form(Model):
         return find_space(self.space)
 
     def design_points(self) -> Iterator[DesignPoint]:
-        """All points, those of one own point together."""
+        """Yield all points, in the order of the own points."""
         for own in self.own_points():
             for values in itertools.product(*self.vary.values()):
                 text = ", ".join([*([own.label] if own.label else []), *map(label, values)])
@@ -87,80 +86,72 @@ class Form(Model):
 
     @property
     def varied(self) -> dict[str, list[Value | None]]:
-        """The metaparameters that differ between points, each with its distinct values in the order of their first use.
-
-        A value is None where a point leaves the metaparameter to the preset.
-        """
+        """The metaparameters that points set, with their distinct values; None if a point leaves one to the preset."""
         rows = [own.metaparameters for own in self.own_points()]
         keys = dict.fromkeys(key for row in rows for key in row)
-        return {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys} | {
-            key: [*values] for key, values in self.vary.items()
-        }
+        own = {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys}
+        return own | {key: [*values] for key, values in self.vary.items()}
 
     @property
     def axes(self) -> tuple[Number | Choice, ...]:
-        """What tells points apart: the varied metaparameters, or what replaces them."""
+        """The varied metaparameters, or what replaces them, as coordinates."""
         return tuple(coordinate(key, values) for key, values in self.varied.items())
 
     def columns(self, columns: Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
-        """The columns of `axes`, from columns of metaparameters."""
+        """Convert columns of metaparameters to columns of `axes`."""
         return {key: columns[key] for key in self.varied}
 
     def metaparameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The varied metaparameters of a design, from its values on `axes`."""
+        """Convert values on `axes` to metaparameters."""
         return {key: row[key] for key in self.varied}
 
     @property
     def coordinates(self) -> Coordinates | None:
-        """Coordinates of the points; None where no number varies, or a point leaves a metaparameter to the preset."""
+        """Coordinates of the points; None if no number varies, or a point leaves a metaparameter to the preset."""
         return Coordinates.of(self.axes) if self.complete else None
 
     @property
     def complete(self) -> bool:
-        """Whether all points set the same metaparameters, and none leaves to the preset what another sets."""
+        """Whether all points set the same metaparameters."""
         return not any(value is None for values in self.varied.values() for value in values)
 
     @property
     def summary(self) -> str:
-        """What differs between points, with its values, in a line."""
+        """What varies, with its values, in one line."""
         return _listing(self.varied)
 
-    def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (a form may use it)
-        """The name of a point in a sentence; `values` are the metaparameters that it sets, `point` has all."""
+    def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (for subclasses)
+        """Return the name of a point in a sentence; `values` are the metaparameters that it sets, `point` has all."""
         return ", ".join(f"{key} = {label(value)}" for key, value in values.items())
 
-    def note(self, point: Space) -> str:  # noqa: ARG002 (nothing unless a form says otherwise)
-        """How a published network's choice changes when it is moved into the study; empty where it does not."""
+    def note(self, point: Space) -> str:  # noqa: ARG002 (for subclasses)
+        """Say how a published network changes when it is moved into the study; empty if it does not."""
         return ""
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Raises `ExplorerError` if a metaparameter is in two tables, or the space does not accept a value."""
+        """Raise `ExplorerError` if a metaparameter is in two tables, or the space does not accept a value."""
         own = [point.metaparameters for point in self.own_points()]
         given = {"fixed": set(fixed), "vary": set(self.vary)}
         given.setdefault(self.table, {key for point in own for key in point})
         for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
             if keys & others:
-                raise ExplorerError(f"{other}.{min(keys & others)}: stands under [{name}] as well")
+                raise ExplorerError(f"{other}.{min(keys & others)}: is also in [{name}]; remove one of them")
         for table, keys in given.items():
             if table != "fixed" and "classes" in keys:
-                raise ExplorerError(f"{table}.classes: the number of classes is that of the data")
-        for point in own:
+                raise ExplorerError(f"{table}.classes: the data determine the number of classes; remove it")
+        for point in [*own, *({**own[0], key: value} for key, values in self.vary.items() for value in values)]:
             self.design_space.point(preset, **{**fixed, **point})
         for key, values in self.vary.items():
-            for value in values:
-                self.design_space.point(preset, **{**fixed, **own[0], key: value})
             if len(set(map(label, values))) < len(values):
-                raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value stands there twice")
+                raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value appears twice")
 
     def thinned(self, most: int) -> Self:
-        """The form with at most `most` points, evenly spread; the longest lists of `vary` are shortened first."""
+        """Return the form with at most `most` points, evenly spread; the longest lists of `vary` shrink first."""
         thin = self.fewer(most)
         lengths = {key: len(values) for key, values in self.vary.items()}
         while math.prod(lengths.values()) * len(thin.own_points()) > most and max(lengths.values(), default=1) > 1:
             lengths[max(lengths, key=lambda key: lengths[key])] -= 1
-        vary = {
-            key: [values[place] for place in _evenly(len(values), lengths[key])] for key, values in self.vary.items()
-        }
+        vary = {key: _evenly(values, lengths[key]) for key, values in self.vary.items()}
         return thin.model_copy(update={"vary": vary})
 
 
@@ -170,73 +161,69 @@ class Grid(Form):
     table = "vary"
 
     def own_points(self) -> list[DesignPoint]:
-        """One, which sets nothing."""
+        """Return one point that sets nothing."""
         return [DesignPoint({}, "")]
 
-    def fewer(self, most: int) -> Self:  # noqa: ARG002 (there is one)
-        """The same."""
+    def fewer(self, most: int) -> Self:  # noqa: ARG002 (there is only one)
+        """Return the form itself."""
         return self
 
     @property
     def figure(self) -> str:
-        """Two numbers make a plane."""
+        """A plane if two numbers vary."""
         sides = list(self.vary.values())
         numeric = all(len(side) > 1 and is_ordered(side) for side in sides)
         return "plane" if len(sides) == 2 and numeric else "points"  # noqa: PLR2004
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Something must vary."""
+        """Also require that something varies."""
         if not self.vary:
-            raise ExplorerError(f"nothing varies: one of the tables {', '.join(FORMS)} is required")
+            raise ExplorerError(f"nothing varies; add one of the tables {', '.join(FORMS)}")
         super().check(preset, fixed)
 
 
 class Listed(Form):
-    """The points of `[[points]]`; those with the same `series` are joined by a line."""
+    """The points of `[[points]]`; a line joins those with the same `series`."""
 
     table = "points"
     points: list[dict[str, Value]]
 
     def own_points(self) -> list[DesignPoint]:
-        """A point is called by its values, or by its series where it leaves all to the preset."""
+        """Label points by their values, or by their series if they set nothing."""
         found = []
         for point in self.points:
             values = {key: value for key, value in point.items() if key != "series"}
-            text, series = (
-                " ".join(f"{key} {label(value)}" for key, value in values.items()),
-                str(point.get("series", "")),
-            )
+            text = " ".join(f"{key} {label(value)}" for key, value in values.items())
+            series = str(point.get("series", ""))
             found.append(DesignPoint(values, text or series, series))
         return found
 
     def fewer(self, most: int) -> Self:
-        """Some of the points."""
-        return self.model_copy(update={"points": [self.points[place] for place in _evenly(len(self.points), most)]})
+        """Return some of the points."""
+        return self.model_copy(update={"points": _evenly(self.points, most)})
 
     @property
     def figure(self) -> str:
-        """A line for each series."""
+        """A line per series, if there are series."""
         return "series" if any(point.get("series") for point in self.points) else "points"
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Points differ and are not empty; their series are texts."""
-        seen: list[dict[str, Value]] = []
+        """Also require that points are distinct and not empty, and series are texts."""
         known = ["series", *self.design_space.model_fields]
-        for number, point in enumerate(self.points, start=1):
+        for place, point in enumerate(self.points):
             series = point.get("series", "")
             if not isinstance(series, str):
                 raise ExplorerError(f"points: series = {label(series)}: should be text")
-            if not point or point in seen:
-                raise ExplorerError(f"points: point {number} {'stands there twice' if point else 'is empty'}")
+            if not point or point in self.points[:place]:
+                raise ExplorerError(f"points: point {place + 1} {'is a duplicate' if point else 'is empty'}")
             for key in point:
                 if key not in known:
                     raise unknown(f"metaparameter of {self.space}", key, known)
-            seen.append(point)
         super().check(preset, fixed)
 
 
 class Triangle(Model):
-    """The table `[simplex]`: a lattice of points whose product is the ratio, or points drawn evenly at random."""
+    """The table `[simplex]`: a lattice of points whose product is the ratio, or random points."""
 
     ratio: Annotated[float, Field(gt=0)] = 2.0
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -251,140 +238,132 @@ class Triangle(Model):
 
 
 class OnSimplex(Form):
-    """Points of `[simplex]`: factors whose product is held, described by their shares in it."""
+    """The points of `[simplex]`: scaling factors with a fixed product, described by their shares in it."""
 
     table = "simplex"
     simplex: Triangle
 
     @property
-    def held(self) -> Simplex:
-        """The factors; an error where the space has none."""
+    def _factors(self) -> Simplex:
         simplex = self.design_space.simplex
         if simplex is None:
-            raise ExplorerError(f"simplex: {self.space} has no metaparameters whose product is held")
+            raise ExplorerError(f"simplex: {self.space} has no scaling factors with a fixed product")
         return simplex
 
     def own_points(self) -> list[DesignPoint]:
-        """A point is called by its shares in percent: `20-40-40`."""
-        shares = self._shares()
-        factors = {key: column.tolist() for key, column in self.held.factors(shares, self.simplex.ratio).items()}
+        """Label points by their shares in percent: `20-40-40`."""
+        rng = np.random.default_rng(self.simplex.seed)
+        steps = self.simplex.steps
+        shares = self._factors.lattice(steps) if steps else self._factors.draw(self.simplex.draw or 0, rng)
+        factors = {key: column.tolist() for key, column in self._factors.factors(shares, self.simplex.ratio).items()}
         return [
             DesignPoint(dict(zip(factors, values, strict=True)), "-".join(f"{100 * share:.3g}" for share in row))
             for values, row in zip(zip(*factors.values(), strict=True), shares, strict=True)
         ]
 
-    def _shares(self) -> NDArray[np.float64]:
-        """The share of each factor in the ratio, (points, factors)."""
-        if self.simplex.steps is not None:
-            return self.held.lattice(self.simplex.steps)
-        return self.held.draw(self.simplex.draw or 0, np.random.default_rng(self.simplex.seed))
-
     def fewer(self, most: int) -> Self:
-        """Fewer draws, or a lattice of fewer steps."""
+        """Return fewer random points, or a lattice with fewer steps."""
         changes: dict[str, int] = {}
         if self.simplex.draw:
             changes["draw"] = min(most, self.simplex.draw)
         else:
             steps = range(self.simplex.steps or 1, 0, -1)
-            changes["steps"] = next(n for n in steps if self.held.lattice_size(n) <= most or n == 1)
+            changes["steps"] = next(n for n in steps if self._factors.lattice_size(n) <= most or n == 1)
         return self.model_copy(update={"simplex": self.simplex.model_copy(update=changes)})
 
     @property
     def figure(self) -> str:
-        """Three shares make a triangle."""
-        whole = len(self.held.exponents) == 3 and not self.vary and self.simplex.ratio != 1  # noqa: PLR2004
+        """A triangle for three shares."""
+        whole = len(self._factors.exponents) == 3 and not self.vary and self.simplex.ratio != 1  # noqa: PLR2004
         return "triangle" if whole else "points"
 
     @property
     def is_sample(self) -> bool:
-        """Unless they are a lattice, or combined with other metaparameters."""
+        """Whether the points are random and not combined with other metaparameters."""
         return self.simplex.draw is not None and not self.vary
 
     @property
     def label_title(self) -> str:
         """The shares."""
-        return f"{'-'.join(self.held.meanings.values())} shares, %"
+        return f"{'-'.join(self._factors.meanings.values())} shares, %"
 
     @property
     def axes(self) -> tuple[Number | Choice, ...]:
-        """Shares instead of factors."""
-        others = tuple(axis for axis in super().axes if axis.name not in self.held.exponents)
-        return (*(Number(name, 0.0, 1.0) for name in self.held.share_names), *others)
+        """The shares instead of the factors."""
+        others = tuple(axis for axis in super().axes if axis.name not in self._factors.exponents)
+        return (*(Number(name, 0.0, 1.0) for name in self._factors.share_names), *others)
 
     def columns(self, columns: Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
-        """Shares instead of factors."""
-        factors = {key: columns[key] for key in self.held.exponents}
-        return self.held.share_columns(factors) | {key: columns[key] for key in self.vary}
+        """Convert factors to shares."""
+        factors = {key: columns[key] for key in self._factors.exponents}
+        return self._factors.share_columns(factors) | {key: columns[key] for key in self.vary}
 
     def metaparameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The factors that the shares have in this ratio."""
-        shares = np.array([[row[name] for name in self.held.share_names]])
-        factors = self.held.factors(shares, self.simplex.ratio)
+        """Convert shares to factors."""
+        shares = np.array([[row[name] for name in self._factors.share_names]])
+        factors = self._factors.factors(shares, self.simplex.ratio)
         return {key: float(column[0]) for key, column in factors.items()} | {key: row[key] for key in self.vary}
 
     @property
     def coordinates(self) -> Coordinates | None:
-        """None as well where the product is 1, which has no shares."""
-        return None if self.simplex.ratio == 1 else Coordinates.of(self.axes, self.held, self.simplex.ratio)
+        """Coordinates of the points; None if the product is 1, which has no shares."""
+        return None if self.simplex.ratio == 1 else Coordinates.of(self.axes, self._factors, self.simplex.ratio)
 
     @property
     def summary(self) -> str:
-        """The product that is held, and what else varies."""
-        product = f"{self.held.formula} = {self.simplex.ratio:g}"
-        held = f"{', '.join(self.held.exponents)}: {len(self.own_points())} points with {product}"
-        return "; ".join(filter(None, [held, _listing(self.vary)]))
+        """The fixed product, and what else varies."""
+        product = f"{self._factors.formula} = {self.simplex.ratio:g}"
+        factors = f"{', '.join(self._factors.exponents)}: {len(self.own_points())} points with {product}"
+        return "; ".join(filter(None, [factors, _listing(self.vary)]))
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:
-        """By shares: `40 % of the doubling to depth, 60 % to width, 0 % to resolution (alpha = ...)`."""
+        """Name a point by its shares: `40 % of the doubling to depth, 60 % to width (alpha = ...)`."""
         if self.simplex.ratio == 1:
             return super().named(values, point)
-        total = self.held.total(self.simplex.ratio ** getattr(point, self.held.coefficient))
-        shares = dict(zip(self.held.meanings.values(), self.held.shares(values).tolist(), strict=True))
-        # A corner is its own name.
-        shares = {name: share for name, share in shares.items() if share > 1 - 1e-9} or shares
-        parts = [f"{100 * share:.3g}\N{NO-BREAK SPACE}% to {name}" for name, share in shares.items()]
+        total = self._factors.total(self.simplex.ratio ** getattr(point, self._factors.coefficient))
+        shares = dict(zip(self._factors.meanings.values(), self._factors.shares(values).tolist(), strict=True))
+        corner = {name: share for name, share in shares.items() if share > 1 - 1e-9}
+        parts = [f"{100 * share:.3g}\N{NO-BREAK SPACE}% to {name}" for name, share in (corner or shares).items()]
         return f"{', '.join(parts).replace(' to ', f' of {total} to ', 1)} ({super().named(values, point)})"
 
     def note(self, point: Space) -> str:
-        """The published product, where it is not the ratio: only its shares are kept."""
-        product = self.held.product({key: getattr(point, key) for key in self.held.exponents})
+        """Return the published product if it differs from the ratio."""
+        product = self._factors.product({key: getattr(point, key) for key in self._factors.exponents})
         if math.isclose(product, self.simplex.ratio, rel_tol=1e-9):
             return ""
-        return f"{self.held.formula} = {product:.4g}; its shares are kept at {self.simplex.ratio:g}"
+        return f"{self._factors.formula} = {product:.4g}; its shares are kept at {self.simplex.ratio:g}"
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """The factors must act on the network."""
+        """Also require that the factors have an effect."""
         super().check(preset, fixed)
         last = {key: values[-1] for key, values in self.vary.items()}
         self.design_space.check_simplex(preset, {**fixed, **last}, self.simplex.ratio)
 
 
 FORMS: dict[str, type[Form]] = {form.table: form for form in (Grid, Listed, OnSimplex)}
-"""The forms by the table of the file that makes a study one of them."""
+"""The forms by the table that selects them."""
 
 
 def form_tables() -> dict[str, FieldInfo]:
-    """The tables of a study file that forms read."""
+    """Return the tables of a study file that forms read."""
     tables = {name: field for form in FORMS.values() for name, field in form.model_fields.items()}
     return {name: field for name, field in tables.items() if not field.exclude}
 
 
 def form_of(tables: Mapping[str, Any]) -> Form:
-    """The form that a study has by its tables; a table that is None or an empty list counts as not given."""
+    """Return the form that the tables select; None and an empty list count as not given."""
     given = {name: table for name, table in tables.items() if table is not None and table != []}
     chosen = [name for name in FORMS if name in given and name != Grid.table]
     if len(chosen) > 1:
-        raise ExplorerError(f"{' and '.join(chosen)} cannot stand together")
+        raise ExplorerError(f"{' and '.join(chosen)} cannot be combined; use one of them")
     return FORMS[chosen[0] if chosen else Grid.table].model_validate(given)
 
 
 def _listing(varied: Mapping[str, Sequence[Value | None]]) -> str:
-    return "; ".join(
-        f"{key}: {', '.join(label(value) for value in values if value is not None)}" for key, values in varied.items()
-    )
+    texts = {key: [label(value) for value in values if value is not None] for key, values in varied.items()}
+    return "; ".join(f"{key}: {', '.join(values)}" for key, values in texts.items())
 
 
-def _evenly(count: int, most: int) -> list[int]:
-    """At most so many places out of `count`, with both ends where there are two or more."""
-    chosen = min(count, most)
-    return [round(step * (count - 1) / max(1, chosen - 1)) for step in range(chosen)]
+def _evenly(values: Sequence[Any], most: int) -> list[Any]:
+    chosen = min(len(values), most)
+    return [values[round(step * (len(values) - 1) / max(1, chosen - 1))] for step in range(chosen)]

@@ -1,4 +1,4 @@
-"""Studies: a question in a file, checked before anything is trained."""
+"""A study: a question about a design space, checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from explorer.training.recipe import Budget, Recipe
 
 
 class Range(Model):
-    """Limits of a cost or ratio; what lies outside is over budget and not trained.
+    """Limits of a cost or ratio; points outside are over budget and not trained.
 
-    In a file, `{ target = 2, tolerance = 0.05 }` stands for 1.9 to 2.1.
+    A file may also say `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1.
     """
 
     min: float | None = None
@@ -53,16 +53,22 @@ class Range(Model):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         return self
 
+    def nearest(self, value: float) -> float:
+        """Return the value within the limits that is closest to `value`."""
+        if self.max is not None and value > self.max:
+            return self.max
+        return self.min if self.min is not None and value < self.min else value
+
 
 class Plot(Model):
-    """How the curve is drawn: against which cost, and the published curve that stands beside it."""
+    """How the curve is drawn: the cost of its axis, and a published curve to show beside it."""
 
     against: CostName = "params"
     published: str | None = None
 
 
 class Study(Model):
-    """A question: a space, what varies, what is held fixed, limits of cost, and how accuracy is measured."""
+    """A question: a space, what varies in it and what does not, limits of cost, and how accuracy is measured."""
 
     name: Annotated[str, Field(min_length=1)]
     title: Annotated[str, Field(min_length=1)]
@@ -82,7 +88,7 @@ class Study(Model):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
-        """In a file and in storage, the tables of the form stand beside the other keys."""
+        # In files and in storage, the tables of the form are beside the other keys.
         if not isinstance(given, dict):
             return given
         tables = {key: given[key] for key in given.keys() & form_tables().keys()}
@@ -112,7 +118,7 @@ class Study(Model):
 
     @property
     def varied(self) -> Mapping[str, Sequence[Value | None]]:
-        """The metaparameters that differ between points, with their values; see `Form.varied`."""
+        """The metaparameters that points set, with their values; see `Form.varied`."""
         return self.form.varied
 
     @property
@@ -121,16 +127,16 @@ class Study(Model):
         return self.form.size
 
     def design_points(self) -> Iterator[DesignPoint]:
-        """The design points, in order."""
+        """Yield the design points in order."""
         return self.form.design_points()
 
     def named(self, number: int) -> str:
-        """The name of a design point in a sentence."""
+        """Return the name of a design point in a sentence."""
         values = list(self.design_points())[number].metaparameters
         return self.form.named(values, self.design_space.point(self.preset, **self.fixed | values))
 
     def thinned(self, most: int) -> Self:
-        """The study with at most `most` points, spread evenly."""
+        """Return the study with at most `most` points, evenly spread."""
         return self.model_copy(update={"form": self.form.thinned(most)})
 
     def override(
@@ -141,26 +147,25 @@ class Study(Model):
         epochs: int | None = None,
         images: int | None = None,
     ) -> Self:
-        """The study with other settings; each that differs becomes part of its name, `squeeze_ratio@cifar10-seeds5`."""
-        budget = {key: value for key, value in {"images": images, "epochs": epochs}.items() if value is not None}
+        """Return the study with other settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`."""
+        settings = {"data": data, "seeds": seeds}
+        budget = {"images": images, "epochs": epochs}
+        given = self.model_dump() | {key: value for key, value in settings.items() if value is not None}
+        given["budget"] |= {key: value for key, value in budget.items() if value is not None}
         try:
-            changed = type(self).model_validate(
-                self.model_dump()
-                | {"budget": self.budget.model_dump() | budget}
-                | ({} if data is None else {"data": data})
-                | ({} if seeds is None else {"seeds": seeds})
-            )
+            changed = type(self).model_validate(given)
         except ValidationError as error:
             details = error.errors()[0]
             raise ExplorerError(f"{details['loc'][-1]} = {label(details['input'])}: {rule(details)}") from None
-        parts = [] if changed.data == self.data else [data_label(changed.data)]
-        parts += [f"images{changed.budget.images}"] if changed.budget.images != self.budget.images else []
-        parts += [f"epochs{changed.budget.epochs}"] if changed.budget.epochs != self.budget.epochs else []
+        parts = [data_label(changed.data)] if changed.data != self.data else []
+        for key in ("images", "epochs"):
+            value = getattr(changed.budget, key)
+            parts += [f"{key}{value}"] if value != getattr(self.budget, key) else []
         parts += [f"seeds{changed.seeds}"] if changed.seeds != self.seeds else []
         return changed.renamed(parts)
 
     def renamed(self, parts: list[str]) -> Self:
-        """The study under its name with `@` and the parts behind it, joined to those that it already has."""
+        """Return the study with parts added to its name after an `@`."""
         if not parts:
             return self
         base, _, before = self.name.partition("@")
@@ -169,5 +174,5 @@ class Study(Model):
 
 
 def data_label(data: str) -> str:
-    """How a data set is called in a study's name: a built-in's own name, or the name of the folder."""
+    """Return what a study's name says of its data: the built-in's name, or the name of the folder."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", Path(data).name).strip("._") or "data"

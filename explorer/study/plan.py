@@ -1,4 +1,4 @@
-"""From a study to its design points: which are trained, which are dropped, and why."""
+"""The plan of a study: which design points are trained, which are dropped, and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK_IMAGES = (16, 1_000)
 
 @dataclass(frozen=True)
 class Point:
-    """A design point of a study: what it realises and what becomes of it.
+    """A design point of a study: its network and what becomes of it.
 
     For an infeasible point `network` is None and `derived`, the quantities that the space derives, is empty. `same_as`
     is the number of the first point with the same network.
@@ -40,22 +40,24 @@ class Point:
 
     @property
     def cost(self) -> Cost:
-        """The cost of the network that the point realises."""
+        """The cost of the network."""
         if self.network is None:
             raise ValueError(f"point {self.number} is infeasible and has no cost")
         return self.network.cost
 
 
 def plan(study: Study, classes: int) -> list[Point]:
-    """The points of a study in order, for data of so many classes.
+    """Return the points of a study in order, for data with this number of classes.
 
-    Raises `ExplorerError` where the study fixes another number of classes, or where no point is left to train.
+    Raises `ExplorerError` if the study fixes another number of classes, or no point is left to train.
     """
-    settings = _with_classes(study, classes)
+    if study.fixed.get("classes", classes) != classes:
+        fixed = study.fixed["classes"]
+        raise ExplorerError(f"{study.name}: fixed.classes = {fixed}: {study.data} has {classes} classes")
     first: dict[str, int] = {}
     points: list[Point] = []
     for number, asked in enumerate(study.design_points()):
-        point = _point(study, settings, Point(number, *asked, "planned"))
+        point = _point(study, study.fixed | {"classes": classes}, Point(number, *asked, "planned"))
         if point.state == "planned" and point.network is not None:
             twin = first.setdefault(point.network.digest, number)
             if twin != number:
@@ -67,9 +69,9 @@ def plan(study: Study, classes: int) -> list[Point]:
 
 
 def quick(study: Study, classes: int, available: int) -> Study:
-    """The study cut down to less than a minute: fewer points and images, one epoch, one seed. It shows that all works.
+    """Cut a study down to less than a minute, to try it out: fewer points and images, one epoch, one seed.
 
-    `available` is the number of training images that the data has.
+    `available` is the number of training images in the data.
     """
     thin = study.thinned(QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
@@ -80,52 +82,34 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:
-    """The points as `StudyRecord.points` describes them; `image_size` is that of the data, in pixels."""
+    """Return the points as `StudyRecord.points` describes them; `image_size` is that of the data, in pixels."""
+    networks = [point.network for point in points]
     columns: dict[str, Any] = {"point": [point.number for point in points]}
-    for key in study.varied:
-        columns[key] = [point.metaparameters.get(key) for point in points]
-    columns["label"] = [point.label for point in points]
-    columns["series"] = [point.series for point in points]
-    for name in study.design_space.derived:
-        columns[name] = [point.derived.get(name) for point in points]
-    sizes = [point.network.input.size if point.network else None for point in points]
-    columns["input_pixels"] = pd.array(sizes, dtype="Int64")
+    columns |= {key: [point.metaparameters.get(key) for point in points] for key in study.varied}
+    columns |= {key: [getattr(point, key) for point in points] for key in ("label", "series")}
+    columns |= {name: [point.derived.get(name) for point in points] for name in study.design_space.derived}
+    columns["input_pixels"] = pd.Series([network and network.input.size for network in networks], dtype="Int64")
     columns["image_pixels"] = pd.array([image_size] * len(points), dtype="Int64")
-    columns["state"] = [point.state for point in points]
-    columns["reason"] = [point.reason for point in points]
-    columns["network"] = [point.network.digest if point.network else None for point in points]
+    columns |= {key: [getattr(point, key) for point in points] for key in ("state", "reason")}
+    columns["network"] = [network and network.digest for network in networks]
     columns["same_as"] = pd.array([point.same_as for point in points], dtype="Int64")
     for quantity, compute in computed().items():
-        amounts = [compute(point.network) if point.network else None for point in points]
-        columns[quantity] = pd.Series(amounts, dtype="Int64")
+        columns[quantity] = pd.Series([network and compute(network) for network in networks], dtype="Int64")
     return pd.DataFrame(columns)
-
-
-def _with_classes(study: Study, classes: int) -> dict[str, Any]:
-    """The fixed metaparameters, with the number of classes taken from the data."""
-    fixed = study.fixed.get("classes", classes)
-    if fixed != classes:
-        raise ExplorerError(f"{study.name}: fixed.classes = {fixed}: {study.data} has {classes} classes")
-    return study.fixed | {"classes": classes}
 
 
 def _point(study: Study, settings: dict[str, Any], point: Point) -> Point:
     try:
         design = study.design_space.point(study.preset, **settings | point.metaparameters)
         network = design.expand()
-        derived = design.derive(network.cost)
+        point = replace(point, network=network, derived=design.derive(network.cost))
     except Infeasible as error:
         return replace(point, state="infeasible", reason=str(error))
-    point = replace(point, network=network, derived=derived)
-    for key, limits in study.constraints.items():
-        excess = _excess(key, _amount(point, key), limits)
-        if excess:
-            return replace(point, state="over budget", reason=excess)
-    return point
+    excess = next(filter(None, (_excess(point, key, limits) for key, limits in study.constraints.items())), "")
+    return replace(point, state="over budget", reason=excess) if excess else point
 
 
 def _amount(point: Point, key: str) -> float:
-    """A cost or a derived quantity of a feasible point."""
     if key in point.derived:
         derived: float = point.derived[key]
         return derived
@@ -133,25 +117,18 @@ def _amount(point: Point, key: str) -> float:
     return computed()[key](point.network)
 
 
-def _excess(key: str, value: float, limits: Range) -> str:
-    if limits.max is not None and value > limits.max:
-        return f"{key} = {amount(value)}: at most {amount(limits.max)}"
-    if limits.min is not None and value < limits.min:
-        return f"{key} = {amount(value)}: at least {amount(limits.min)}"
-    return ""
+def _excess(point: Point, key: str, limits: Range) -> str:
+    value = _amount(point, key)
+    limit = limits.nearest(value)
+    bound = "most" if value > limit else "least"
+    return "" if value == limit else f"{key} = {amount(value)}: at {bound} {amount(limit)}"
 
 
 def _nearest(study: Study, points: list[Point]) -> str:
-    """Why no point can be trained; of a limit that none meets, the value that comes nearest to it."""
+    """Say why no point can be trained; if none meets a limit, which one comes closest."""
     feasible = [point for point in points if point.network]
     for key, limits in study.constraints.items():
-        if feasible and all(_excess(key, _amount(point, key), limits) for point in feasible):
-            best = min(feasible, key=lambda point: _distance(_amount(point, key), limits))
-            return f"the nearest to the limits of {key} is {best.label}: {best.reason}"
+        if feasible and all(_excess(point, key, limits) for point in feasible):
+            best = min(feasible, key=lambda point: abs(_amount(point, key) - limits.nearest(_amount(point, key))))
+            return f"the closest to the limits of {key} is {best.label}: {best.reason}"
     return f"{points[0].label} is {points[0].state}: {points[0].reason}"
-
-
-def _distance(value: float, limits: Range) -> float:
-    above = value - limits.max if limits.max is not None else 0.0
-    below = limits.min - value if limits.min is not None else 0.0
-    return max(above, below)

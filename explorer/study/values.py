@@ -1,4 +1,4 @@
-"""What the tables of a study file are made of: values, and models that accept no other keys than their own."""
+"""Building blocks of the tables in a study file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Model(BaseModel):
-    """A table of a study file: frozen, and without keys that are not declared."""
+    """A table of a study file, frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _plain(value: object) -> object:
-    """Lists of a file become tuples, which can be compared, hashed and kept."""
+    # Tuples, unlike lists, can be hashed.
     return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 

@@ -225,7 +225,7 @@ def test_lines_of_equal_params_stand_where_the_networks_have_these_params(ax, pl
     frame, params = plane
     maps.plane(frame, params, ax)
     columns, rows = (sorted(set(frame[key])) for key in ("squeeze_ratio", "pct3x3"))
-    _, lines = [artist for artist in ax.collections if isinstance(artist, ContourSet)]
+    (lines,) = [artist for artist in ax.collections if isinstance(artist, ContourSet)]
     assert lines.levels.tolist() == [100_000, 200_000, 300_000, 400_000, 500_000, 600_000]
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):
         x, y = path.vertices.T

@@ -75,7 +75,7 @@ PLACES = pd.DataFrame({"share": [0.0, 0.5, 1.0], "width": [10, 15, 20], "accurac
 
 def test_over_two_metaparameters_it_is_a_map_with_lines_of_equal_uncertainty(ax):
     model_plots.surrogate_plane(smooth_plane(), PLACES, ax)
-    filled, _, lines = contours(ax)
+    filled, lines = contours(ax)
     assert filled.levels[0] <= 40
     assert filled.levels[-1] >= 70
     for level, path in zip(filled.levels, filled.get_paths(), strict=False):

@@ -20,6 +20,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -209,55 +210,29 @@ def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int
         label="cells",
     )
     empty = at[frame["accuracy"].isna().to_numpy()]
-    if len(empty):
-        ax.add_collection(
-            PolyCollection(
-                list(empty[:, None] + _CORNERS / 2),
-                facecolors=GROUND,
-                edgecolors=LINE,
-                hatch="////",
-                linewidths=0,
-                rasterized=len(empty) > MOST_MARKS,
-                label="no accuracy",
-            ),
-            autolim=False,
-        )
+    _squares(ax, empty, 0.5, "no accuracy", facecolors=GROUND, edgecolors=LINE, hatch="////", linewidths=0)
 
 
-_CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: Any) -> None:  # noqa: ANN401 (matplotlib's)
+    """Squares around the middles of cells."""
+    if len(at):
+        corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+        squares = PolyCollection(list(at[:, None] + corners), rasterized=len(at) > MOST_MARKS, label=name, **look)
+        ax.add_collection(squares, autolim=False)
 
 
 def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], inks: Sequence[str]) -> None:
     """Frames around the best cell and those that are not separated from it; around the best of many a ring."""
-    best = (frame["standing"] == "best").to_numpy()
-    if len(frame) > MOST_CELLS:
-        for colour, width in ((GROUND, 3.4), (INK, 1.8)):
-            ax.scatter(
-                at[best, 0],
-                at[best, 1],
-                s=90,
-                facecolors="none",
-                edgecolors=colour,
-                linewidths=width,
-                zorder=5,
-                label="best",
-            )
-        return
     for standing, width in _EDGES.items():
         rows = (frame["standing"] == standing).to_numpy()
-        if rows.any():
-            ax.add_collection(
-                # Inside the cells, so that neighbours keep their own frames.
-                PolyCollection(
-                    list(at[rows][:, None] + 0.45 * _CORNERS),
-                    facecolors="none",
-                    edgecolors=list(compress(inks, rows)),
-                    linewidths=width,
-                    zorder=4,
-                    label=standing,
-                ),
-                autolim=False,
-            )
+        if len(frame) <= MOST_CELLS:
+            # Inside the cells, so that neighbours keep their own frames.
+            look = {"facecolors": "none", "edgecolors": list(compress(inks, rows)), "linewidths": width, "zorder": 4}
+            _squares(ax, at[rows], 0.45, standing, **look)
+        elif standing == "best":
+            x, y = at[rows].T
+            ring = ax.scatter(x, y, s=90, facecolors="none", edgecolors=INK, linewidths=1.8, zorder=5, label=standing)
+            ring.set_path_effects([withStroke(linewidth=3.4, foreground=GROUND)])
 
 
 def _lines(
@@ -297,9 +272,10 @@ def _between(line: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> ContourSet:
-    """Draws lines of equal amounts above wider ones in the colour of the ground, so that they show on every colour."""
-    draw(levels, colors=GROUND, linewidths=2.4, zorder=2)
-    return draw(levels, colors=INK, linewidths=1.0, zorder=3)
+    """Draws lines of equal amounts with an outline in the colour of the ground, so that they show on every colour."""
+    lines = draw(levels, colors=INK, linewidths=1.0, zorder=2)
+    lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
+    return lines
 
 
 def write_levels(

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from explorer.analysis import is_ordered
-from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, LINES
+from explorer.drawing.colours import BLUE, GREY, GROUND, LINE, LINES
 from explorer.drawing.labels import LABEL_SIZE, say_nothing_is_done, tidy
-from explorer.drawing.marks import short
+from explorer.drawing.marks import short, slant
 from explorer.spaces.space import label
 
 MOST_LINES = 600
@@ -24,6 +23,7 @@ MOST_LINES = 600
 _MOST_TICKS = 8  # values that are written beside an axis of a metaparameter
 _WIDTHS = (0.6, 2.4)  # points of type: of the lines of the least and of the most accurate points
 _APART = 0.035  # of the height of an axis, between lines through the same value
+_WIDEST_NAMES = 45  # characters that fit below a panel of a report
 _MANY = 200  # lines beyond which all but the best are thin and see-through
 
 
@@ -78,44 +78,34 @@ def parallel(frame: pd.DataFrame, keys: Sequence[str], ax: Axes) -> None:
     if points.empty:
         return say_nothing_is_done(ax)
     accuracies = 100 * points["accuracy"].to_numpy(dtype=float)
+    low, high = accuracies.min(), accuracies.max()
     axes = [_axis(frame[key], points[key], len(points)) for key in keys]
-    colours = Normalize(accuracies.min(), accuracies.max() or 1)
-    heights = np.column_stack([*(places for places, _ in axes), np.asarray(_scaled(accuracies, accuracies))])
-    ranks = np.arange(len(points)) / max(1, len(points) - 1)
-    many = len(points) > _MANY
-    widths = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * ranks ** (40 if many else 6)
+    shades = _scaled(accuracies, low, high)
+    heights = np.column_stack([*(places for places, _ in axes), shades])
+    many, ranks = len(points) > _MANY, np.linspace(0, 1, len(points))
+    colours = LINES(shades if high > low else np.zeros(len(points)))
+    colours[:, 3] = 0.15 + 0.85 * ranks**20 if many else 0.55 + 0.45 * ranks
     ax.add_collection(
         LineCollection(
             [np.column_stack([np.arange(heights.shape[1]), row]) for row in heights],
-            colors=[
-                (*LINES(shade)[:3], opacity)
-                for shade, opacity in zip(colours(accuracies), _opacity(ranks, many=many), strict=True)
-            ],
-            linewidths=widths.tolist(),
+            colors=colours,
+            linewidths=(_WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * ranks ** (40 if many else 6)).tolist(),
             capstyle="round",
             zorder=2,
             label="point",
         )
     )
-    for place, (_, ticks) in enumerate(axes):
-        _write_axis(ax, place, ticks)
-    low, high = accuracies.min(), accuracies.max()
     ends = {0.0: f"{low:.1f}", 1.0: f"{high:.1f}"} if high > low else {0.5: f"{high:.1f}"}
-    _write_axis(ax, len(keys), ends, behind=True)
+    for place, ticks in enumerate([*(ticks for _, ticks in axes), ends]):
+        ax.plot([place, place], [0, 1], color=LINE, linewidth=1.2, zorder=1, label="axis")
+        _write_ticks(ax, place, ticks, behind=place == len(keys))
     ax.set(xlim=(-0.1, len(keys) + 0.1), ylim=(-0.05, 1.05))
     names = [short(key).replace(" ", "\n") for key in [*keys, "accuracy (%)"]]
-    ax.set_xticks(range(len(keys) + 1), names, parse_math=False)
+    ax.set_xticks(range(len(names)), names, parse_math=False)
     ax.set_yticks([])
     ax.tick_params(axis="x", length=0, pad=6)
-    if sum(len(line) for name in names for line in [max(name.split("\n"), key=len)]) > 45:  # noqa: PLR2004 (characters that fit)
-        ax.tick_params(axis="x", rotation=25)
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
+    slant(ax, sum(max(map(len, name.split("\n"))) for name in names) > _WIDEST_NAMES)
     return None
-
-
-def _opacity(ranks: NDArray[np.float64], *, many: bool) -> NDArray[np.float64]:
-    return 0.15 + 0.85 * ranks**20 if many else 0.55 + 0.45 * ranks
 
 
 def _axis(known: pd.Series[Any], drawn: pd.Series[Any], count: int) -> tuple[NDArray[np.float64], dict[float, str]]:
@@ -123,47 +113,28 @@ def _axis(known: pd.Series[Any], drawn: pd.Series[Any], count: int) -> tuple[NDA
     values = {label(value): value for value in known if value is not None}
     numbers = is_ordered(list(values.values()))
     if numbers and len(values) > _MOST_TICKS:
-        amounts = drawn.to_numpy(dtype=float)
         least, most = float(known.min()), float(known.max())
-        return _scaled(amounts, np.array([least, most])), {
-            0.0: _end(least, most - least),
-            1.0: _end(most, most - least),
-        }
+        digits = 2 - math.floor(math.log10(most - least))
+        ends = {place: f"{round(end, digits):,.6g}" for place, end in ((0.0, least), (1.0, most))}
+        return _scaled(drawn.to_numpy(dtype=float), least, most), ends
     names = [label(value) for value in sorted(values.values())] if numbers else list(values)
-    height = {name: place / max(1, len(names) - 1) for place, name in enumerate(names)}
-    if len(names) == 1:
-        height = {names[0]: 0.5}
+    height = dict(zip(names, np.linspace(0, 1, len(names)).tolist() if len(names) > 1 else [0.5], strict=True))
+    ticks = {place: short(name) for name, place in height.items() if len(names) <= _MOST_TICKS or place in {0.0, 1.0}}
     places = np.array([height[label(value)] for value in drawn])
-    ticks = {place: short(name) for name, place in height.items()}
-    if len(ticks) > _MOST_TICKS:
-        ticks = {place: text for place, text in ticks.items() if place in (0.0, 1.0)}
-    return _apart(places, count), ticks
+    if count <= _MANY:
+        # Lines through the same value are a little above each other, in their order, so that each is seen.
+        gap = min(_APART, 0.5 / len(height))
+        for value in set(places.tolist()):
+            (same,) = np.nonzero(places == value)
+            places[same] += gap * (np.linspace(-1, 1, len(same)) if len(same) > 1 else 0)
+    return places, ticks
 
 
-def _end(value: float, span: float) -> str:
-    """An end of an axis, with no more digits than its span has."""
-    return f"{round(value, 2 - math.floor(math.log10(span))):,.6g}"
+def _scaled(amounts: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    return (amounts - low) / (high - low) if high > low else np.full(len(amounts), 0.5)
 
 
-def _apart(places: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Lines through the same value a little above each other, in their order, so that each is seen."""
-    moved = places.copy()
-    gap = min(_APART, 0.5 / max(1, len(set(places.tolist()))))
-    if count > _MANY:
-        return moved
-    for value in set(places.tolist()):
-        (same,) = np.nonzero(places == value)
-        moved[same] += gap * (np.linspace(-1, 1, len(same)) if len(same) > 1 else 0)
-    return moved
-
-
-def _scaled(amounts: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = known.min(), known.max()
-    return np.asarray((amounts - low) / (high - low)) if high > low else np.full(len(amounts), 0.5)
-
-
-def _write_axis(ax: Axes, place: int, ticks: dict[float, str], *, behind: bool = False) -> None:
-    ax.plot([place, place], [0, 1], color=LINE, linewidth=1.2, zorder=1, label="axis")
+def _write_ticks(ax: Axes, place: int, ticks: dict[float, str], *, behind: bool) -> None:
     for height, text in ticks.items():
         ax.annotate(
             text,
@@ -173,7 +144,6 @@ def _write_axis(ax: Axes, place: int, ticks: dict[float, str], *, behind: bool =
             ha="left" if behind else "right",
             va="center",
             fontsize=LABEL_SIZE - 1,
-            color=INK,
             parse_math=False,
             annotation_clip=False,
             zorder=5,

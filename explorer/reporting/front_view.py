@@ -34,7 +34,7 @@ _BARS = 500  # points beyond which only those on a front show their intervals
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """A quantity as an axis: its title with the unit, its ends in that unit, ticks as (share, text), and where each point stands on it.
 
     Shares are in [0, 1] along the axis; NaN where a point's amount is not known.
@@ -49,7 +49,7 @@ class Axis:
     shares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> Axis:
+    def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> PlotAxis:
         """`values` are those of the points, `shown` all that the axis must hold, both in the unit of the title."""
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         logarithmic = key != "accuracy" and is_logarithmic(low, high)
@@ -120,16 +120,16 @@ class FrontView:
         ]
 
     @cached_property
-    def axes(self) -> dict[str, Axis]:
+    def axes(self) -> dict[str, PlotAxis]:
         """Accuracy and the costs, by key; a cost that is the same at all points is no axis."""
         ends = self.points[["accuracy", "low", "high"]].to_numpy(dtype=float)
-        axes = {"accuracy": Axis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
+        axes = {"accuracy": PlotAxis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
         for cost in self.findings.costs:
             amounts = self.points[cost].to_numpy(dtype=float, na_value=math.nan)
             known = amounts[np.isfinite(amounts)]
             if len(set(known)) > 1:
                 scale, title = QUANTITIES[cost].axis(float(known.max()))
-                axes[cost] = Axis.of(cost, title, amounts / scale, amounts[:, None] / scale)
+                axes[cost] = PlotAxis.of(cost, title, amounts / scale, amounts[:, None] / scale)
         return axes
 
     @property
@@ -141,40 +141,29 @@ class FrontView:
     def marks(self) -> list[Mark]:
         """The points, in the order of the axes' shares."""
         first, accuracy = self.first or "params", self.axes["accuracy"]
-        on_front = self.points[front_column(first)].to_numpy(dtype=bool)
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
-        xs, ys = (np.round(np.where(placed, at, 0), 1) for at in (self.x(shares), self.y(accuracy.shares)))
-        ends = [
+        x, y = np.round(np.where(placed, (self.x(shares), self.y(accuracy.shares)), 0), 1)
+        low, high = (
             self.y(accuracy.place(100 * self.points[end].to_numpy(dtype=float))) - self.y(accuracy.shares)
             for end in ("low", "high")
-        ]
-        told = zip(self.names, self.points["accuracy"], strict=True)
-        with_bar = np.isfinite(ends[0]) & (on_front | (not self.many))
+        )
+        barred = np.isfinite(low) & (self.points[front_column(first)].to_numpy(dtype=bool) | (not self.many))
+        sure, on = np.round(self._sure(first), 2), self._on(first)
+        numbers, means = self.points["point"].astype(int).tolist(), self.points["accuracy"].tolist()
         return [
             Mark(
-                int(point),
-                f"{name}: {100 * mean:.1f} %",
-                bool(known),
-                float(x),
-                float(y),
-                float(share),
-                f"M0 {low:.1f}V{high:.1f}" if bar else "",
-                int(point) in self.chosen,
-                bool(on),
+                point=number,
+                told=f"{name}: {100 * mean:.1f} %",
+                placed=bool(placed[row]),
+                x=float(x[row]),
+                y=float(y[row]),
+                sure=float(sure[row]),
+                bar=f"M0 {low[row]:.1f}V{high[row]:.1f}" if barred[row] else "",
+                chosen=number in self.chosen,
+                on=bool(on[row]),
             )
-            for point, (name, mean), known, x, y, share, bar, on, low, high in zip(
-                self.points["point"],
-                told,
-                placed,
-                xs,
-                ys,
-                np.round(self._sure(first), 2),
-                with_bar,
-                self._on(first),
-                *ends,
-                strict=True,
-            )
+            for row, (number, name, mean) in enumerate(zip(numbers, self.names, means, strict=True))
         ]
 
     @property

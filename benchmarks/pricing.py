@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from explorer.networks.verification import fvcore_macs
+from explorer.networks.verification import fvcore_count
 from explorer.pricing.enumeration import Block, enumeration
 from explorer.pricing.prices import COUNTS, price_chunks
 from explorer.spaces import find_space
@@ -49,7 +49,7 @@ def build(space: str, points: list[dict[str, float]]) -> None:
     """Do what pricing replaces: build a module for each point and count it with fvcore."""
     for values in points:
         network = find_space(space).point(**values).expand()
-        fvcore_macs(network.build(), network.input)
+        fvcore_count(network.build(), network.input)
 
 
 def compare(space: str) -> None:

@@ -1,8 +1,8 @@
-"""Arithmetic that reads the same for one design point and for an array of them.
+"""Arithmetic that works on one design point and on an array of them.
 
-A metaparameter is a Python number, or a NumPy array with one value for each design point of a chunk. Whatever is computed
-from it elementwise is then an array too. Where the *structure* of a network depends on a value, one description cannot
-serve a chunk whose points disagree: `uniform` and `same` raise `Disagreement`, and pricing splits the chunk there.
+A metaparameter is a Python number, or a NumPy array with one value per design point of a chunk; all that is computed
+from it elementwise is then an array too. If the *structure* of a network depends on a value, all points of a chunk must
+agree on it: otherwise `uniform` and `same` raise `Disagreement`, and pricing splits the chunk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Types name the scalar reading; an array may stand wherever one of these does.
+# These may also be arrays.
 Int: TypeAlias = int
 Float: TypeAlias = float
 Mask: TypeAlias = bool
@@ -22,8 +22,8 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 
 
-class Disagreement(Exception):  # noqa: N818 (control flow between description and pricing, never an error of a user)
-    """The points of a chunk need different structures: points of one group, an entry for each, agree."""
+class Disagreement(Exception):  # noqa: N818 (control flow, not an error)
+    """The points of a chunk need different structures; `groups` has an entry per point, and points of a group agree."""
 
     def __init__(self, groups: NDArray[Any]) -> None:
         super().__init__("the points of a chunk disagree about structure")
@@ -31,7 +31,7 @@ class Disagreement(Exception):  # noqa: N818 (control flow between description a
 
 
 def uniform(condition: Mask) -> bool:
-    """Whether the condition holds, for every point of a chunk alike; raises `Disagreement` where they differ."""
+    """Return whether the condition holds; raises `Disagreement` if points differ."""
     if not isinstance(condition, np.ndarray):
         return bool(condition)
     if condition.all():
@@ -42,7 +42,7 @@ def uniform(condition: Mask) -> bool:
 
 
 def same(value: T) -> T:
-    """The one value that all points of a chunk share; raises `Disagreement` where they differ."""
+    """Return the value that all points share; raises `Disagreement` if they differ."""
     if isinstance(value, np.ndarray):
         first: T = value[0].item()
         if (np.asarray(value) != first).any():
@@ -52,75 +52,75 @@ def same(value: T) -> T:
 
 
 def plus(value: Int, other: Int) -> Int:
-    """The sum; adding the number 0 to a long array does not copy it."""
+    """Return the sum, without copying an array to add 0."""
     if isinstance(other, int) and not other:
         return value
     return other if isinstance(value, int) and not value else value + other
 
 
 def times(value: Int, other: Int) -> Int:
-    """The product; multiplying a long array by the number 1 does not copy it."""
+    """Return the product, without copying an array to multiply it by 1."""
     if isinstance(other, int) and other == 1:
         return value
     return other if isinstance(value, int) and value == 1 else value * other
 
 
 def equal(value: Int, other: Int) -> bool:
-    """Whether two values are equal, for every point of a chunk alike; raises `Disagreement` where they differ."""
+    """Return whether two values are equal; raises `Disagreement` if points differ."""
     return value is other or uniform(value == other)
 
 
 def largest(value: Number) -> Number:
-    """The largest value among the points of a chunk."""
+    """Return the largest value among the points."""
     return value.max().item() if isinstance(value, np.ndarray) else value
 
 
 def nearest(value: Float) -> Int:
-    """The nearest whole number, halves to the even one: the rounding rule of all design spaces.
+    """Return the nearest whole number, halves to even; the papers give no rule.
 
-    The papers give none; Python's `round` and NumPy's `rint` both follow IEEE 754 here, so scalars and arrays agree.
+    Python's `round` and NumPy's `rint` both follow IEEE 754, so scalars and arrays agree.
     """
     return _whole(np.rint(value)) if isinstance(value, np.ndarray) else round(value)
 
 
 def maximum(value: Int, other: Int) -> Int:
-    """The larger of two values."""
+    """Return the larger value."""
     if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
         return _whole(np.maximum(value, other))
     return max(value, other)
 
 
 def whole(value: Float) -> Int:
-    """The whole part: what is behind the point is dropped, as by `int`."""
+    """Round towards zero, as `int` does."""
     return _whole(value) if isinstance(value, np.ndarray) else int(value)
 
 
 def round_up(value: Float) -> Int:
-    """The smallest whole number that is not below the value."""
+    """Round up."""
     return _whole(np.ceil(value)) if isinstance(value, np.ndarray) else math.ceil(value)
 
 
 def where(condition: Mask, value: Int, other: Int) -> Int:
-    """The value where the condition holds, and the other where it does not."""
+    """Return the value where the condition holds, and the other elsewhere."""
     if isinstance(condition, np.ndarray):
         return _whole(np.where(condition, value, other))
     return value if condition else other
 
 
 def power(base: Float, exponent: Float) -> Float:
-    """The base to the exponent, to nine decimals.
+    """Return base ** exponent to nine decimals.
 
-    So the fifth power of 2 ** (1/5) is 2 and not the next float above it, which would round up to another layer; and the last bit
-    does not depend on whether one number or an array is raised, for which processors have different instructions.
+    The fifth power of 2 ** (1/5) is then 2, not the next float, which would round up to another layer. Nor does the
+    last bit depend on whether the processor computes a number or an array.
     """
     powers = np.round(np.power(base, exponent, dtype=np.float64), 9)
     return powers if isinstance(powers, np.ndarray) and powers.ndim else float(powers)
 
 
 def ceil_div(value: Int, divisor: Int) -> Int:
-    """The quotient rounded up, in exact whole-number arithmetic."""
+    """Return the quotient rounded up, in exact integer arithmetic."""
     return -(-value // divisor)
 
 
-def _whole(values: NDArray[Any]) -> Any:  # noqa: ANN401 (an array in the place of an Int)
+def _whole(values: NDArray[Any]) -> Any:  # noqa: ANN401 (an array as an Int)
     return values.astype(np.int64, copy=False)

@@ -1,4 +1,4 @@
-"""The call that makes a torch module, as data: it can be made, and printed."""
+"""The call that makes a torch module, as data that can be executed or printed."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """What is called, with which arguments by name; numbers as names mean by position.
+    """A class or function and its arguments by name; arguments named by numbers are positional.
 
-    `called` is a class of torch as `nn.Conv2d`, a name in `explorer.networks.modules`, or a class itself. Arguments are plain
-    values, modules or calls.
+    `called` is a torch class such as `nn.Conv2d`, a name in `explorer.networks.modules`, or a class itself. Arguments
+    are plain values, modules or calls.
     """
 
     called: str | Callable[..., nn.Module]
     arguments: tuple[tuple[str, Any], ...]
 
     def target(self) -> Callable[..., nn.Module]:
-        """The class or function that is called."""
+        """Return the class or function."""
         from explorer.networks import modules  # which imports `nn` too
 
-        target: Callable[..., nn.Module] = (
-            attrgetter(self.called)(modules) if isinstance(self.called, str) else self.called
-        )
-        return target
+        found: Callable[..., nn.Module]
+        found = attrgetter(self.called)(modules) if isinstance(self.called, str) else self.called
+        return found
 
     def made(self) -> nn.Module:
-        """The module that the call makes; no argument may be a call."""
+        """Execute the call, which must not have calls as arguments."""
         by_position = [value for name, value in self.arguments if name.isdigit()]
         return self.target()(*by_position, **{name: value for name, value in self.arguments if not name.isdigit()})
 
 
 def call(called: str | Callable[..., nn.Module], **arguments: object) -> Call:
-    """A call with these arguments."""
+    """Return a call with these arguments."""
     return Call(called, tuple(arguments.items()))

@@ -1,6 +1,6 @@
-"""Layer kinds: each is one small frozen class with its output shape, its cost and its torch module together.
+"""Layers: each is a small frozen class with its output shape, cost and torch module.
 
-Nothing here knows what a layer is part of: `explorer.networks.network` joins layers. Torch is imported only to build a module.
+`explorer.networks.network` joins layers. Torch is imported only to build a module.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from explorer.networks.calls import Call, call
 if TYPE_CHECKING:
     from torch import nn
 
-BYTES = 4  # of a param, as the papers store their models, and of an element of a feature map: float32
-MOST_MACS = 10**12  # beyond is a mistake, and far beyond whole numbers of 64 bits would overflow
+BYTES = 4  # per param and per element of a feature map: float32, as in the papers
+MOST_MACS = 10**12  # more is a mistake, and much more would overflow 64-bit integers
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A square feature map of one image: `channels` maps of `size` x `size` elements."""
+    """The feature maps of one image: `channels` maps of `size` x `size` elements."""
 
     channels: Int
     size: Int
 
     @cached_property
     def pixels(self) -> Int:
-        """Number of positions of a map."""
+        """Number of elements of one map."""
         return self.size * self.size
 
     @cached_property
     def most_pixels(self) -> int:
-        """The largest number of positions among the points of a chunk."""
+        """The largest `pixels` in a chunk."""
         return largest(self.pixels)
 
     @property
     def elements(self) -> Int:
-        """Number of elements of the feature map."""
+        """Number of elements of all maps."""
         return times(self.channels, self.pixels)
 
     def of(self, channels: Int) -> Shape:
-        """As many maps of the same size; what is known of the size is not computed again."""
+        """Return `channels` maps of the same size, without computing `pixels` again."""
         shape = Shape(channels, self.size)
         vars(shape).update(pixels=self.pixels, most_pixels=self.most_pixels)
         return shape
@@ -55,10 +55,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a layer costs for one image.
+    """The cost of a layer for one image.
 
-    `params` counts learnt numbers; `macs` multiply-adds of convolution and linear layers (the papers' FLOPs, never
-    doubled); `activations` elements written by convolution, pooling and linear layers.
+    Attributes:
+        params: Number of learnt parameters.
+        macs: Multiply-adds of convolution and linear layers: the papers' FLOPs, not doubled.
+        activations: Elements written by convolution, pooling and linear layers.
     """
 
     params: Int = 0
@@ -75,16 +77,17 @@ class Cost:
 
     @property
     def model_bytes(self) -> Int:
-        """Size of the model in bytes: its params as float32."""
+        """Size of the params as float32."""
         return self.params * BYTES
 
 
 class Layer(ABC):
-    """A layer kind: what comes out of it, what it costs, and the torch module that computes it.
+    """A layer: its output shape, its cost and its torch module.
 
-    `kind` names it in the canonical form; `notation` is its short form in layer tables, empty for what these leave out. A layer
-    that works `in_place` may write its output over its input, where nothing else needs that. `faster` names a class in
-    `modules.py` that is trained in place of the one in `source` and computes the same.
+    Attributes:
+        kind: Name in the canonical form.
+        in_place: Whether the output may overwrite the input.
+        faster: Class in `modules.py` that is trained instead of the one in `source`, and computes the same.
     """
 
     kind: ClassVar[str]
@@ -93,31 +96,31 @@ class Layer(ABC):
 
     @property
     def notation(self) -> str:
-        """The short form in layer tables, such as `3x3/2 64`; empty where tables leave the layer out."""
+        """The short form in layer tables, such as `3x3/2 64`; empty to leave the layer out."""
         return ""
 
     def output(self, shape: Shape) -> Shape:
-        """The shape that comes out when `shape` goes in; raises `Infeasible` where nothing would."""
+        """Return the output shape for an input of `shape`; raises `Infeasible` if there is none."""
         return shape
 
-    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (costs nothing unless a kind says otherwise)
-        """The cost of the layer for an input of `shape`, which makes `out` of it."""
+    def cost(self, shape: Shape, out: Shape) -> Cost:
+        """Return the cost for input `shape` and output `out`."""
         return Cost()
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
-        """Elements read and written for one image: input, params and output (Ma et al. 2018, ShuffleNet V2, section 2)."""
+        """Return the elements read and written: input, params, output (Ma et al. 2018, ShuffleNet V2, section 2)."""
         return shape.elements + out.elements + self.cost(shape, out).params
 
-    def at(self, place: int) -> Layer:  # noqa: ARG002 (alike at every place unless a kind says otherwise)
-        """The layer as it stands in a repeat, `place` blocks after the first one."""
+    def at(self, place: int) -> Layer:
+        """Return the layer as it is `place` blocks after the first one of a repeat."""
         return self
 
     @abstractmethod
     def source(self, shape: Shape) -> Call:
-        """The call of the plain torch module for an input of `shape`, in NCHW order: what an export prints."""
+        """Return the call that makes the plain torch module for NCHW input of `shape`; exports print it."""
 
     def build(self, shape: Shape) -> nn.Module:
-        """The torch module that is trained."""
+        """Return the torch module to train."""
         source = self.source(shape)
         return Call(self.faster or source.called, source.arguments).made()
 
@@ -131,17 +134,15 @@ class Conv(Layer):
     stride: Int = 1
     padding: Int = 0
     bias: bool = True
-    kind: ClassVar[str] = "conv"
-    faster: ClassVar[str] = "Convolution"
+    kind = "conv"
+    faster = "Convolution"
 
     @property
     def notation(self) -> str:
-        """Filter size, stride where it is not 1, and number of filters."""
         stride = "" if self.stride == 1 else f"/{self.stride}"
         return f"{self.kernel}x{self.kernel}{stride} {self.channels}"
 
     def output(self, shape: Shape) -> Shape:
-        """One map for each filter."""
         single = all(isinstance(value, int) for value in (self.kernel, self.stride, self.padding))
         if single and self.stride == 1 and 2 * self.padding == self.kernel - 1:
             return shape.of(self.channels)
@@ -149,11 +150,10 @@ class Conv(Layer):
         return Shape(self.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
-        """One multiply-add for each weight at each position; the bias is counted in params only, as fvcore does."""
+        # As in fvcore, the bias counts as params only.
         return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
 
     def source(self, shape: Shape) -> Call:
-        """`torch.nn.Conv2d`."""
         return call(
             "nn.Conv2d",
             in_channels=shape.channels,
@@ -167,33 +167,28 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class DepthwiseConv(Layer):
-    """A convolution with one square filter for each channel, without bias, padded so that stride 1 keeps the size."""
+    """A convolution with one square filter per channel, without bias, padded so that stride 1 keeps the size."""
 
     kernel: Int
     stride: Int = 1
-    kind: ClassVar[str] = "depthwise_conv"
-    faster: ClassVar[str] = "Depthwise"
+    kind = "depthwise_conv"
+    faster = "Depthwise"
 
     def __post_init__(self) -> None:
-        """Only an odd filter has a middle."""
         if uniform(self.kernel % 2 == 0):
-            raise ValueError(f"depthwise convolution: kernel {self.kernel}: should be odd")
+            raise ValueError(f"depthwise convolution: kernel {self.kernel} must be odd")
 
     @property
     def notation(self) -> str:
-        """Filter size and, where it is not 1, stride."""
         return f"{self.kernel}x{self.kernel}{'' if self.stride == 1 else f'/{self.stride}'} depthwise"
 
     def output(self, shape: Shape) -> Shape:
-        """As many maps; their size divided by the stride, rounded up."""
         return shape if self.stride == 1 else Shape(shape.channels, ceil_div(shape.size, self.stride))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
-        """One multiply-add for each weight at each position."""
         return _convolution(shape.channels * self.kernel**2, out, bias=False)
 
     def source(self, shape: Shape) -> Call:
-        """A `torch.nn.Conv2d` with as many groups as channels."""
         return call(
             "nn.Conv2d",
             in_channels=shape.channels,
@@ -208,17 +203,15 @@ class DepthwiseConv(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Batch normalisation with a learnt scale and shift for each channel."""
+    """Batch normalisation with a learnt scale and shift per channel."""
 
-    kind: ClassVar[str] = "batch_norm"
-    in_place: ClassVar[bool] = True
+    kind = "batch_norm"
+    in_place = True
 
-    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
-        """Scale and shift; the running statistics are not learnt."""
+    def cost(self, shape: Shape, out: Shape) -> Cost:
         return Cost(params=2 * shape.channels)
 
     def source(self, shape: Shape) -> Call:
-        """`torch.nn.BatchNorm2d`."""
         return call("nn.BatchNorm2d", num_features=shape.channels)
 
 
@@ -226,12 +219,11 @@ class BatchNorm(Layer):
 class ReLU(Layer):
     """The rectifier."""
 
-    kind: ClassVar[str] = "relu"
-    faster: ClassVar[str] = "Rectifier"
-    in_place: ClassVar[bool] = True
+    kind = "relu"
+    faster = "Rectifier"
+    in_place = True
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.ReLU`, in place to save memory."""
+    def source(self, shape: Shape) -> Call:
         return call("nn.ReLU", inplace=True)
 
 
@@ -239,11 +231,11 @@ class ReLU(Layer):
 class SiLU(Layer):
     """The sigmoid-weighted linear unit x * sigmoid(x), also called swish."""
 
-    kind: ClassVar[str] = "silu"
-    in_place: ClassVar[bool] = True
+    kind = "silu"
+    in_place = True
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.SiLU`; in place it would copy its input first, which its gradient needs."""
+    def source(self, shape: Shape) -> Call:
+        # In place, torch would copy the input first, as the gradient needs it.
         return call("nn.SiLU")
 
 
@@ -251,43 +243,38 @@ class SiLU(Layer):
 class Sigmoid(Layer):
     """The logistic function."""
 
-    kind: ClassVar[str] = "sigmoid"
-    in_place: ClassVar[bool] = True
+    kind = "sigmoid"
+    in_place = True
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.Sigmoid`."""
+    def source(self, shape: Shape) -> Call:
         return call("nn.Sigmoid")
 
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Max-pooling whose last window may hang over the edge (Caffe's rule)."""
+    """Max-pooling whose last window may overlap the edge (Caffe's rule)."""
 
     kernel: Int = 3
     stride: Int = 2
-    kind: ClassVar[str] = "max_pool"
+    kind = "max_pool"
 
     def __post_init__(self) -> None:
-        """Windows that leave gaps would follow another rule at the edge."""
+        # Windows with gaps between them would follow another rule at the edge.
         if uniform(self.kernel < self.stride):
-            raise ValueError(f"max-pool: stride {self.stride}: at most the window, {self.kernel}")
+            raise ValueError(f"max-pool: stride {self.stride} must be at most the window, {self.kernel}")
 
     @property
     def notation(self) -> str:
-        """Window and stride."""
         return f"max-pool {self.kernel}x{self.kernel}/{self.stride}"
 
     def output(self, shape: Shape) -> Shape:
-        """The size is rounded up."""
         size = ceil_div(shape.size - self.kernel, self.stride) + 1
         return Shape(shape.channels, _at_least_one_pixel(size))
 
-    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
-        """Writes its output."""
+    def cost(self, shape: Shape, out: Shape) -> Cost:
         return Cost(activations=out.elements)
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.MaxPool2d` with `ceil_mode`."""
+    def source(self, shape: Shape) -> Call:
         return call("nn.MaxPool2d", kernel_size=self.kernel, stride=self.stride, ceil_mode=True)
 
 
@@ -295,52 +282,44 @@ class MaxPool(Layer):
 class GlobalAveragePool(Layer):
     """The mean of each feature map."""
 
-    kind: ClassVar[str] = "global_average_pool"
-    faster: ClassVar[str] = "Averaged"
+    kind = "global_average_pool"
+    faster = "Averaged"
 
     @property
     def notation(self) -> str:
-        """Its name."""
         return "global average pool"
 
     def output(self, shape: Shape) -> Shape:
-        """One pixel a channel."""
         return Shape(shape.channels, 1)
 
-    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002
-        """Writes its output."""
+    def cost(self, shape: Shape, out: Shape) -> Cost:
         return Cost(activations=out.elements)
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.AdaptiveAvgPool2d`."""
+    def source(self, shape: Shape) -> Call:
         return call("nn.AdaptiveAvgPool2d", output_size=1)
 
 
 @dataclass(frozen=True)
 class Slice(Layer):
-    """The channels from `start` up to `stop`, and nothing of the others."""
+    """The channels from `start` to `stop`, without `stop`."""
 
     start: Int
     stop: Int
-    kind: ClassVar[str] = "slice"
+    kind = "slice"
 
     @property
     def notation(self) -> str:
-        """Its range of channels."""
         return f"channels {self.start} to {self.stop}"
 
     def output(self, shape: Shape) -> Shape:
-        """As many maps as the range holds."""
         if not uniform((self.start >= 0) & (self.start < self.stop) & (self.stop <= shape.channels)):
             raise ValueError(f"slice: {self.notation} of {shape.channels}")
         return Shape(self.stop - self.start, shape.size)
 
-    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
-        """Nothing: it is a view of its input."""
-        return 0
+    def accessed(self, shape: Shape, out: Shape) -> Int:
+        return 0  # a view of the input
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """A view of the channels; nothing is copied."""
+    def source(self, shape: Shape) -> Call:
         return call("Sliced", start=self.start, stop=self.stop)
 
 
@@ -349,45 +328,39 @@ class Dropout(Layer):
     """Drops elements with probability `rate` during training."""
 
     rate: Float
-    kind: ClassVar[str] = "dropout"
-    in_place: ClassVar[bool] = True
+    kind = "dropout"
+    in_place = True
 
-    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
-        """Nothing: it does nothing outside of training."""
-        return 0
+    def accessed(self, shape: Shape, out: Shape) -> Int:
+        return 0  # does nothing outside training
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """`torch.nn.Dropout`."""
+    def source(self, shape: Shape) -> Call:
         return call("nn.Dropout", p=self.rate)
 
 
 @dataclass(frozen=True)
 class DropConnect(Layer):
-    """Drops whole images from a residual's body with probability `rate` during training, and scales the others up.
+    """Drops whole images from a residual's body with probability `rate` during training, and scales up the others.
 
-    In a repeat, every block has a rate that is larger by `growth` than that of the block before it.
+    In a repeat, the rate grows by `growth` from block to block.
     """
 
     rate: Float
     growth: Float = 0.0
-    kind: ClassVar[str] = "drop_connect"
-    in_place: ClassVar[bool] = True
+    kind = "drop_connect"
+    in_place = True
 
-    def accessed(self, shape: Shape, out: Shape) -> Int:  # noqa: ARG002
-        """Nothing: it does nothing outside of training."""
-        return 0
+    def accessed(self, shape: Shape, out: Shape) -> Int:
+        return 0  # does nothing outside training
 
     def at(self, place: int) -> DropConnect:
-        """The rate of that block."""
         return DropConnect(self.rate + place * self.growth)
 
-    def source(self, shape: Shape) -> Call:  # noqa: ARG002
-        """Our own module; torch has none."""
+    def source(self, shape: Shape) -> Call:
         return call("Dropped", rate=self.rate)
 
 
 def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:
-    """The cost of so many weights at each position of the output."""
     if largest(weights) * out.most_pixels > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
         raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
     return Cost(weights + out.channels if bias else weights, times(weights, out.pixels), out.elements)

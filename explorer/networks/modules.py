@@ -1,6 +1,6 @@
-"""Torch modules for layers and combinators: those that torch lacks, and faster ones that compute the same as torch's.
+"""Torch modules that torch lacks, and faster ones that compute the same as torch's.
 
-The source of the former is copied into exported code, so it names nothing but `OrderedDict`, `torch`, `Tensor` and `nn`.
+Exported code copies the source of those that torch lacks, so they use only `OrderedDict`, `torch`, `Tensor` and `nn`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch.nn import functional
 
 
 def chain(**parts: nn.Module) -> nn.Sequential:
-    """Named modules one after another."""
+    """Return named modules in a row."""
     return nn.Sequential(OrderedDict(parts))
 
 
 class Concatenated(nn.Module):
-    """Calls each part on the same input, (N, C, H, W), and concatenates their outputs along the channels."""
+    """Calls each part on the same input (N, C, H, W) and concatenates the outputs along the channels."""
 
     def __init__(self, **parts: nn.Module) -> None:
         super().__init__()
@@ -27,12 +27,11 @@ class Concatenated(nn.Module):
             self.add_module(name, part)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, sum of the parts' channels, H', W')."""
         return torch.cat([part(images) for part in self.children()], dim=1)
 
 
 class Summed(nn.Module):
-    """Adds a body and a shortcut on the same input, (N, C, H, W); without a shortcut, the input itself."""
+    """Adds a body and a shortcut on the same input (N, C, H, W); without a shortcut, the input itself."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
@@ -40,45 +39,41 @@ class Summed(nn.Module):
         self.shortcut = nn.Identity() if shortcut is None else shortcut
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W')."""
         total: Tensor = self.body(images) + self.shortcut(images)
         return total
 
 
 class Sliced(nn.Module):
-    """Some consecutive channels of (N, C, H, W)."""
+    """Channels `start` to `stop` of (N, C, H, W)."""
 
     def __init__(self, start: int, stop: int) -> None:
         super().__init__()
         self.start, self.stop = start, stop
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, stop - start, H, W)."""
         return images[:, self.start : self.stop]
 
 
 class Averaged(nn.AdaptiveAvgPool2d):
-    """The mean of each map of (N, C, H, W).
+    """The mean of each map: (N, C, H, W) to (N, C, 1, 1).
 
-    Taken channels last, so that its gradient is laid out as the map is; that of `torch.nn.AdaptiveAvgPool2d` is not, and
-    slows down what follows it.
+    Computed channels-last, so that the gradient has the memory layout of the map. `torch.nn.AdaptiveAvgPool2d` changes
+    the layout, which slows down the layers after it.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, 1, 1)."""
         return images.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
 
 
 class Gated(nn.Module):
-    """Multiplies its input, (N, C, H, W), by what the gate makes of it, (N, C, 1, 1)."""
+    """Multiplies its input (N, C, H, W) by the gate's output (N, C, 1, 1)."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()
         self.gate = gate
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        # A product of two types would be computed element by element.
+        # A product of two types is slow: torch computes it element by element.
         scaled: Tensor = images * self.gate(images).to(images.dtype)
         return scaled
 
@@ -91,7 +86,6 @@ class Dropped(nn.Module):
         self.rate = rate
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
         if not self.training or self.rate == 0:
             return images
         kept = torch.rand(len(images), 1, 1, 1, device=images.device) >= self.rate
@@ -99,16 +93,14 @@ class Dropped(nn.Module):
 
 
 class Rectifier(nn.ReLU):
-    """The rectifier, in place; in training in bfloat16 on a CPU it is computed on the bits.
+    """ReLU, in place; for training in bfloat16 on a CPU, it works on the bits.
 
-    It took a fifth less time on maps of 8 and 16 pixels, where most of it is spent (`benchmarks/products.py`).
-
-    A bfloat16 has the sign where a 16-bit integer has it, so negative numbers are negative integers. What is not a number can
-    become zero so; an evaluation therefore does without, and shows it.
+    The sign bit of a bfloat16 is that of a 16-bit integer, so negative numbers are negative integers. This took a fifth
+    less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN into zero, so
+    evaluation does without, and shows NaN.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """Any shape to the same shape."""
         if self.training and images.device.type == "cpu" and images.dtype == torch.bfloat16:
             rectified: Tensor = _BitwiseRectifier.apply(images)  # type: ignore[no-untyped-call]
             return rectified
@@ -131,28 +123,26 @@ class _BitwiseRectifier(torch.autograd.Function):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution; under autocast on a CPU, a 1x1 convolution is computed as the matrix product that it is.
+    """A convolution; under autocast on a CPU, a 1x1 convolution runs as a matrix product.
 
-    With its gradients it then took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, and 1.1 times with 12 maps of 10 pixels
-    (`benchmarks/products.py`).
+    Forward and backward, that took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, and 1.1 times with 12 maps of
+    10 pixels (`benchmarks/products.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H', W')."""
         if not (_autocast(images) and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)):
             return super().forward(images)
         return functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class Depthwise(nn.Conv2d):
-    """A convolution with one filter for each channel; under autocast on a CPU it computes in float32, and so does what follows.
+    """A convolution with one filter per channel; under autocast on a CPU, it and the layers after it run in float32.
 
-    The bfloat16 kernels of torch 2.13 took 5 to 16 times as long there with stride 2 and 5 times with 5x5 filters, forward and
-    backward; 3x3 with stride 1 was equal (`benchmarks/depthwise.py`).
+    Forward and backward, torch 2.13's bfloat16 kernels took 5 to 16 times as long with stride 2, 5 times with 5x5
+    filters, and the same time with 3x3 filters and stride 1 (`benchmarks/depthwise.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W')."""
         if not _autocast(images):
             return super().forward(images)
         with torch.autocast("cpu", enabled=False):

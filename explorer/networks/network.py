@@ -1,7 +1,7 @@
-"""A network description: layers joined by combinators, and the readings that everything else takes of it.
+"""Network descriptions: layers joined by combinators, which are layers made of layers.
 
-A combinator is a layer whose parts are layers. Tracing a description for an input shape gives a tree of `Node`s, and cost,
-torch module, layer table and canonical form are all read off that one tree.
+Tracing a description for an input shape gives a tree of `Node`s. Cost, torch module, layer table and canonical form
+are all read from that tree.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MOST_BLOCKS = 10_000  # in a repeat: beyond is a mistake, and would be traced block by block
+MOST_BLOCKS = 10_000  # in a repeat: more is a mistake, and each would be traced
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its place: its name there, the shapes that go in and come out, and the nodes of its parts."""
+    """A layer in its place: its name, input and output shape, and the nodes of its parts, repeated `times` times."""
 
     name: str
     layer: Layer
@@ -41,10 +41,8 @@ class Node:
 
     @property
     def cost(self) -> Cost:
-        """The layer's own cost, or the sum over its parts, which stand `times` times.
-
-        It is not kept: of a chunk of points, the arrays of all nodes together would not fit a processor's caches.
-        """
+        """Cost of the layer or of all its parts."""
+        # Not cached: for a chunk of points, the arrays of all nodes would not fit the processor's caches.
         try:
             if not isinstance(self.layer, Combinator):
                 return self.layer.cost(self.input, self.output)
@@ -62,9 +60,10 @@ class Node:
         return parts * self.times if isinstance(self.times, np.ndarray) else parts
 
     def live(self, *, keep: bool = False) -> Int:
-        """The most elements of feature maps that must be held at once while the layer runs, its input among them.
+        """Return the peak number of elements of feature maps in memory while the layer runs, with its input.
 
-        `keep` says that something else needs the input afterwards, so that it can be neither freed nor written over.
+        Args:
+            keep: Whether the input is needed afterwards, so that it can be neither freed nor overwritten.
         """
         if isinstance(self.layer, Combinator):
             return self.layer.live(self, keep=keep)
@@ -73,25 +72,26 @@ class Node:
         return self.input.elements + self.output.elements
 
     def build(self) -> nn.Module:
-        """The torch module of this layer with all its parts; parameter names are the names of the nodes."""
+        """Return the torch module; its parameters are named after the nodes."""
         if isinstance(self.layer, Combinator):
             return Call(self.layer.module, tuple((part.name, part.build()) for part in self.parts)).made()
         return self.layer.build(self.input)
 
     def source(self) -> Call:
-        """The same module as a call, with calls for all parts."""
+        """Return the call that makes the plain torch module, with calls for the parts."""
         if isinstance(self.layer, Combinator):
             return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
         return self.layer.source(self.input)
 
     def canonical(self) -> list[Any]:
-        """What is realised, without names: equal for two descriptions exactly when they compute the same function."""
+        """Return the layers without names; equal for two descriptions if and only if they compute the same function."""
         if isinstance(self.layer, Combinator):
             return self.layer.canonical_form([part.canonical() for part in self.parts])
-        return [self.layer.kind, {field.name: getattr(self.layer, field.name) for field in fields(self.layer)}]  # type: ignore[arg-type]
+        own = fields(self.layer)  # type: ignore[arg-type]
+        return [self.layer.kind, {field.name: getattr(self.layer, field.name) for field in own}]
 
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
-        """The nodes `depth` levels down, or those above that have no parts, each with its dotted path."""
+        """Yield dotted path and node, `depth` levels down or where a node has no parts."""
         for part in self.parts:
             here = (*path, part.name)
             if depth > 1 and part.parts:
@@ -101,57 +101,50 @@ class Node:
 
 
 class Combinator(Layer):
-    """A layer made of layers; `module` is called with the modules of these by name, see `Call`."""
+    """A layer made of layers; `module` is called with the modules of its parts by name, as in `Call`."""
 
     module: ClassVar[str | Callable[..., nn.Module]]
 
     @abstractmethod
     def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The layers that it joins, by name."""
+        """Return the joined layers by name."""
 
     @abstractmethod
     def trace(self, name: str, shape: Shape) -> Node:
-        """The tree of nodes for an input of `shape`."""
+        """Return the tree of nodes for an input of `shape`."""
 
     @abstractmethod
     def live(self, node: Node, *, keep: bool) -> Int:
-        """The most elements held at once while the parts run in order; see `Node.live`."""
+        """Return `Node.live` for the parts run in order."""
 
-    def joining(self, node: Node) -> Int:  # noqa: ARG002 (nothing unless a combinator says otherwise)
-        """Elements read and written where the outputs of the parts are joined."""
+    def joining(self, node: Node) -> Int:
+        """Return the elements read and written to join the outputs of the parts."""
         return 0
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        """The canonical form, given those of the parts."""
+        """Return the canonical form, given those of the parts."""
         return [self.kind, parts]
 
     def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
-        """The same combinator of other parts, which are fields of these names unless a combinator says otherwise."""
+        """Return the combinator with other parts, by default set as fields of these names."""
         return replace(self, **dict(parts))  # type: ignore[type-var]
 
     def at(self, place: int) -> Self:
         """The combinator of its parts as they stand there; itself where none of them changes."""
-        parts, changed = [], False
-        for name, part in self.parts():
-            moved = part.at(place)
-            parts.append((name, moved))
-            changed |= moved is not part
-        return self.rebuilt(tuple(parts)) if changed else self
+        old = self.parts()
+        new = tuple((name, part.at(place)) for name, part in old)
+        return self if all(part is moved for (_, part), (_, moved) in zip(old, new, strict=True)) else self.rebuilt(new)
 
     def output(self, shape: Shape) -> Shape:
-        """The shape that comes out when `shape` goes in."""
         return self.trace("", shape).output
 
-    def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (the trace makes it anew)
-        """The sum over the parts."""
+    def cost(self, shape: Shape, out: Shape) -> Cost:
         return self.trace("", shape).cost
 
     def source(self, shape: Shape) -> Call:
-        """The torch module with those of all parts, as a call."""
         return self.trace("", shape).source()
 
     def build(self, shape: Shape) -> nn.Module:
-        """The torch module with those of all parts."""
         return self.trace("", shape).build()
 
     def _notations(self) -> list[str]:
@@ -160,16 +153,14 @@ class Combinator(Layer):
 
 @dataclass(frozen=True)
 class Several(Combinator):
-    """A combinator of any number of layers, each with a name."""
+    """A combinator of any number of named layers."""
 
     named: tuple[tuple[str, Layer], ...]
 
     def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The layers in order, by name."""
         return self.named
 
     def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
-        """The same combinator of other layers."""
         return type(self)(parts)
 
 
@@ -182,11 +173,9 @@ class Chain(Several):
 
     @property
     def notation(self) -> str:
-        """The parts in order."""
         return " > ".join(self._notations())
 
     def trace(self, name: str, shape: Shape) -> Node:
-        """Each part takes what the one before it gives."""
         nodes = []
         current = shape
         for part_name, part in self.named:
@@ -195,42 +184,37 @@ class Chain(Several):
         return Node(name, self, shape, current, tuple(nodes))
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        """That of the parts in order."""
         return _live_in_order(node, keep=keep)
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        """Chains within chains are one chain, and a chain of one is that one."""
         return _chained(parts)
 
 
 @dataclass(frozen=True)
 class Concat(Several):
-    """Layers side by side on the same input; their channels are put one after another."""
+    """Layers side by side on the same input; their output channels are concatenated."""
 
     kind = "concat"
     module = "Concatenated"
 
     @property
     def notation(self) -> str:
-        """The parts between brackets."""
         return "[" + " | ".join(self._notations()) + "]"
 
     def trace(self, name: str, shape: Shape) -> Node:
-        """Every part takes the same input; their outputs must agree in size."""
         nodes = tuple(trace(part_name, part, shape) for part_name, part in self.named)
         size = nodes[0].output.size
         for node in nodes[1:]:
             if not equal(node.output.size, size):
-                raise ValueError(f"concat: {node.name} gives {node.output}, beside maps of size {size}")
+                raise ValueError(f"concat: {node.name} gives {node.output}, where size {size} is needed")
         channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
         return Node(name, self, shape, Shape(channels, size), nodes)
 
     def joining(self, node: Node) -> Int:
-        """Every output is copied."""
-        return 2 * node.output.elements
+        return 2 * node.output.elements  # every output is copied
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        """The parts run in order; the input waits for the last one, and the outputs for being copied."""
+        # The input waits for the last part, and each output until it is copied.
         waiting: Int = 0
         most = 2 * node.output.elements + (node.input.elements if keep else 0)
         for part in node.parts:
@@ -239,13 +223,12 @@ class Concat(Several):
         return most
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        """One part alone is that part."""
         return parts[0] if len(parts) == 1 else [self.kind, parts]
 
 
 @dataclass(frozen=True)
 class Residual(Combinator):
-    """The sum of a body and a shortcut on the same input; no shortcut means the input itself."""
+    """The sum of a body and a shortcut on the same input; without a shortcut, the input itself is added."""
 
     body: Layer
     shortcut: Layer | None = None
@@ -254,15 +237,12 @@ class Residual(Combinator):
 
     @property
     def notation(self) -> str:
-        """The body, a plus, and the shortcut (`x` for the input itself)."""
         return f"{self.body.notation} + {self.shortcut.notation if self.shortcut else 'x'}"
 
     def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """Body and, where there is one, shortcut."""
         return (("body", self.body), *((("shortcut", self.shortcut),) if self.shortcut else ()))
 
     def trace(self, name: str, shape: Shape) -> Node:
-        """Body and shortcut take the same input and must give the same shape."""
         nodes = tuple(trace(part_name, part, shape) for part_name, part in self.parts())
         body, other = nodes[0].output, nodes[1].output if self.shortcut else shape
         if not (equal(body.channels, other.channels) and equal(body.size, other.size)):
@@ -270,11 +250,10 @@ class Residual(Combinator):
         return Node(name, self, shape, body, nodes)
 
     def joining(self, node: Node) -> Int:
-        """The sum reads both sides and writes one map."""
-        return 3 * node.output.elements
+        return 3 * node.output.elements  # two are read and one is written
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        """The input waits for the shortcut, and the body's output for the sum, which is written over it."""
+        # The input waits for the shortcut, and the body's output for the sum, which overwrites it.
         body = node.parts[0].live(keep=True)
         if self.shortcut is None:
             return maximum(body, node.input.elements + node.output.elements)
@@ -284,11 +263,11 @@ class Residual(Combinator):
 
 @dataclass(frozen=True)
 class Repeat(Combinator):
-    """A block that keeps its shape, several times in a row; how often may be an array.
+    """A block that keeps its shape, `times` times in a row; `times` may be an array.
 
-    For a single number it is the chain of that many blocks, and has that chain's canonical form. `before` is the number of
-    blocks before its first one where it stands in a repeat itself: block j of `times` in the outer block i is at place
-    i * times + j, so what grows from block to block goes on growing.
+    For a single number, this is a chain of that many blocks and has the chain's canonical form. In a repeat of
+    repeats, `before` counts the blocks before this repeat: block j of outer block i is at place i * times + j, so that
+    drop rates keep growing.
     """
 
     block: Layer
@@ -299,33 +278,28 @@ class Repeat(Combinator):
 
     @property
     def notation(self) -> str:
-        """How often, and what; nothing where it is not there at all."""
         if isinstance(self.times, int) and not self.times:
             return ""
         return f"{self.times} x ({self.block.notation})"
 
     def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The block."""
         return (("block", self.block),)
 
     def trace(self, name: str, shape: Shape) -> Node:
-        """A node for each time; for an array of numbers, one node that stands for all."""
         if largest(self.times) > MOST_BLOCKS and uniform(self.times > MOST_BLOCKS):
             raise Infeasible(f"times: more than {MOST_BLOCKS:,} blocks")
         block = trace("0", self.block, shape)
         if not (equal(block.output.channels, shape.channels) and equal(block.output.size, shape.size)):
             raise ValueError(f"repeat: the block makes {block.output} of {shape}")
-        if isinstance(self.times, np.ndarray):
+        if isinstance(self.times, np.ndarray):  # one node stands for all blocks
             return Node(name, self, shape, shape, (block,), self.times)
         blocks = tuple(trace(str(place), self.block.at(self.before + place), shape) for place in range(self.times))
         return Node(name, self, shape, shape, blocks)
 
     def at(self, place: int) -> Repeat:
-        """The repeat behind `place` others of as many blocks."""
         return replace(self, before=place * self.times) if place else self
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        """That of the blocks in order."""
         if not isinstance(node.times, np.ndarray):
             return _live_in_order(node, keep=keep)
         (block,) = node.parts
@@ -335,25 +309,24 @@ class Repeat(Combinator):
         return where(node.times > 1, maximum(first, later), once)
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        """That of a chain of the blocks."""
         return _chained(parts)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A description: what goes in, and the layers that it goes through."""
+    """A description: the input shape and the layers."""
 
     input: Shape
     body: Combinator
 
     @cached_property
     def trace(self) -> Node:
-        """The tree of nodes that all readings share."""
+        """The tree of nodes."""
         return self.body.trace("", self.input)
 
     @cached_property
     def cost(self) -> Cost:
-        """Exact cost of one image; raises `Infeasible` where it is absurd, more than 1e12 multiply-adds."""
+        """Exact cost of one image; raises `Infeasible` above 1e12 multiply-adds."""
         cost = self.trace.cost
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
@@ -366,49 +339,49 @@ class Network:
 
     @property
     def peak_activation_bytes(self) -> Int:
-        """The most bytes of feature maps held at once for one image in float32, where layers run one by one.
+        """Peak bytes of feature maps in memory for one image in float32, when layers run one by one.
 
-        A map is freed when nothing needs it any more, and batch norm and what is elementwise work in place where they can. A slice
+        A map is freed after its last use, batch norm and elementwise layers work in place where they can, and a slice
         counts as a copy.
         """
         return BYTES * self.trace.live()
 
     def build(self) -> nn.Module:
-        """A freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
+        """Return a freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
         return call("chain", body=self.trace.build(), flatten=call("nn.Flatten").made()).made()
 
     def source(self) -> Call:
-        """The call that makes the same module of plain torch modules, which are calls in it."""
+        """Return the call that makes the network from plain torch modules."""
         return call("chain", body=self.trace.source(), flatten=call("nn.Flatten"))
 
     @cached_property
     def canonical(self) -> str:
-        """The realised layers as JSON, the same text for equal networks."""
+        """The layers as JSON, the same text for equal networks."""
         realised = {"input": [self.input.channels, self.input.size], "layers": self.trace.canonical()}
         return json.dumps(realised, sort_keys=True, separators=(",", ":"))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical form, in hexadecimal: the network's identity."""
+        """The network's identity: hexadecimal SHA-256 of the canonical form."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def rows(self, depth: int = 1) -> list[tuple[str, Node]]:
-        """The layer table: dotted path and node of each layer, `depth` levels down."""
+        """Return the layer table: dotted path and node of each layer, `depth` levels down."""
         return list(self.trace.rows(depth))
 
 
 def chain(**parts: Layer) -> Chain:
-    """A chain of named layers."""
+    """Return a chain of named layers."""
     return Chain(tuple(parts.items()))
 
 
 def concat(**parts: Layer) -> Concat:
-    """Named layers side by side."""
+    """Return named layers side by side."""
     return Concat(tuple(parts.items()))
 
 
 def trace(name: str, layer: Layer, shape: Shape) -> Node:
-    """The node of a layer for an input of `shape`, with its name before the reason where it is infeasible."""
+    """Return the node of a layer for an input of `shape`; an `Infeasible` error starts with the layer's path."""
     try:
         if isinstance(layer, Combinator):
             return layer.trace(name, shape)
@@ -418,9 +391,8 @@ def trace(name: str, layer: Layer, shape: Shape) -> Node:
 
 
 def _live_in_order(node: Node, *, keep: bool) -> Int:
-    """Each part holds its input, and from the second part on there is also that of the node where it is kept."""
     most, waiting = node.input.elements, 0
-    # A part without parts of its own, such as a repeat of no blocks, hands its input on.
+    # An empty part, such as a repeat of no blocks, passes its input on.
     parts = [part for part in node.parts if part.parts or not isinstance(part.layer, Combinator)]
     for part in parts:
         most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
@@ -429,13 +401,12 @@ def _live_in_order(node: Node, *, keep: bool) -> Int:
 
 
 def _chained(parts: list[list[Any]]) -> list[Any]:
-    """The canonical form of a chain: those of its parts, without chains within chains; of one part, that part's."""
+    # Chains within chains are one chain, and a chain of one part is that part.
     flat = [inner for part in parts for inner in (part[1] if part[0] == Chain.kind else [part])]
     return flat[0] if len(flat) == 1 else [Chain.kind, flat]
 
 
 def _named(name: str, layer: Layer, error: Infeasible) -> str:
-    """The reason with the dotted path of the layer before it, a name for each level that it passes."""
     if not name:
         return str(error)
     return f"{name}.{error}" if isinstance(layer, Combinator) else f"{name}: {error}"

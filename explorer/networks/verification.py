@@ -1,4 +1,4 @@
-"""Holds the cost of a description against its built module: parameters by torch, multiply-adds by fvcore."""
+"""Compare the cost of a description with its torch module: params by torch, multiply-adds by fvcore."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import torch
 from explorer.networks.layers import Shape
 from explorer.networks.network import Network
 
-# Operators that fvcore has no count for and that are neither a convolution, a linear layer nor a matrix product.
+# Operators that fvcore does not count and that are no convolution, linear layer or matrix product.
 UNCOUNTED = {
     f"aten::{operator}"
     for operator in ("max_pool2d", "mean", "add", "add_", "mul", "relu_", "silu", "sigmoid", "dropout", "dropout_")
 }
 COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum")
 
-NOTES = {
-    "batch_norm": "fvcore counts batch norm; the papers' FLOPs do not",
-}
+BATCH_NORM = "fvcore counts batch norm; the papers' FLOPs do not"
 NOT_COUNTED = "no weights to multiply by: neither fvcore nor the papers count it"
-UNKNOWN = "an operator that neither fvcore nor the explorer knows: it may hold multiply-adds"
+UNKNOWN = "unknown to fvcore and the explorer: it may have multiply-adds"
 
 
-class CostMismatch(Exception):  # noqa: N818 (named for what was found)
-    """A network whose description and module disagree about cost."""
+class CostMismatch(Exception):  # noqa: N818 (named after what was found)
+    """The description and the module of a network disagree about cost."""
 
 
 @dataclass(frozen=True)
 class Count:
     """What fvcore counts on a module for one image.
 
-    `operators` holds multiply-adds by operator and `modules` the same for each module with all that is in it, by dotted name;
-    `calls` how often each operator was called that fvcore has no count for.
+    Attributes:
+        operators: Multiply-adds by operator.
+        modules: Multiply-adds by operator of each module and all modules in it, by dotted name.
+        calls: Number of calls of each operator that fvcore does not count.
     """
 
     operators: Mapping[str, int]
@@ -51,19 +51,22 @@ class Count:
 
     @property
     def unknown(self) -> list[str]:
-        """Operators without a count that may hold multiply-adds, for all that is known here."""
+        """Operators without a count that may have multiply-adds."""
         return sorted(set(self.calls) - UNCOUNTED)
 
 
 @dataclass(frozen=True)
 class CostCheck:
-    """The description's cost beside that of the built module.
+    """The cost of a description beside that of its module.
 
-    `operators` has one row for each operator of the module: `operator`, `calls` (of those that fvcore has no count for),
-    `ours`, `fvcore` and `difference` (multiply-adds for one image; NA where there is no count), `note` (why they differ).
-    `layers` holds fvcore's multiply-adds of convolution, linear and matrix-product operators by a layer's dotted path, at any
-    depth, and "" for the whole. `params` and `torch_params` are the description's and the module's. `mismatches` says in one
-    sentence each what should be equal and is not.
+    Attributes:
+        operators: One row per operator of the module: `operator`, `calls` (if fvcore does not count it), `ours`,
+            `fvcore` and `difference` (multiply-adds for one image; NA without a count), `note` (why they differ).
+        layers: fvcore's multiply-adds of convolutions, linear layers and matrix products by dotted path of a layer, at
+            any depth; "" is the whole network.
+        params: The description's params.
+        torch_params: The module's params.
+        mismatches: A sentence for each count that should be equal and is not.
     """
 
     operators: pd.DataFrame
@@ -75,31 +78,16 @@ class CostCheck:
 
 @cache
 def verify(network: Network) -> None:
-    """Raises `CostMismatch` where params or MACs of the description differ from those counted on the module."""
-    module = network.build()
-    params = _params(module)
-    if params != network.cost.params:
-        raise CostMismatch(f"params: the description has {network.cost.params:,}, the module {params:,}")
-    macs = fvcore_macs(module, network.input)
-    if macs != network.cost.macs:
-        raise CostMismatch(f"macs: the description has {network.cost.macs:,}, fvcore counts {macs:,}")
-
-
-def fvcore_macs(module: torch.nn.Module, shape: Shape) -> int:
-    """Multiply-adds of convolution, linear and matrix-product operators for one image, as fvcore counts them.
-
-    Raises `CostMismatch` where the module holds an operator that is unknown here.
-    """
-    counted = fvcore_count(module, shape)
-    if counted.unknown:
-        raise CostMismatch(f"operators that neither fvcore nor the explorer knows: {', '.join(counted.unknown)}")
-    return counted.macs
+    """Raise `CostMismatch` if the description and its module disagree about params or multiply-adds."""
+    mismatches = check_cost(network).mismatches
+    if mismatches:
+        raise CostMismatch(mismatches[0])
 
 
 def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
-    """All that fvcore counts on the module, which it leaves in evaluation mode, for one image of that shape."""
+    """Count with fvcore for one image of that shape; leaves the module in evaluation mode."""
     with warnings.catch_warnings():
-        # fvcore uses a deprecated name of typing, and torch's tracer warns of what it is told to do.
+        # fvcore uses a deprecated name of typing, and torch's tracer warns about fvcore's way to trace.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
@@ -112,13 +100,13 @@ def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
 
 
 def check_cost(network: Network) -> CostCheck:
-    """Builds the network and compares its description with what torch and fvcore count, operator by operator."""
+    """Build the network and compare its description with the counts of torch and fvcore, operator by operator."""
     module = network.build()
     counted = fvcore_count(module, network.input)
-    # The module of a network holds its body and what flattens the logits; layer tables show the body's parts.
+    # The module has the body and a flattening layer; layer tables show the parts of the body.
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
-    params = _params(module)
+    params = sum(parameter.numel() for parameter in module.parameters())
     return CostCheck(
         operators=_operators(counted, _ours(network, counted)),
         layers=layers,
@@ -129,7 +117,7 @@ def check_cost(network: Network) -> CostCheck:
 
 
 def _ours(network: Network, counted: Count) -> dict[str, int]:
-    """The description's multiply-adds by operator: each layer's belong to what fvcore finds in its module."""
+    """Assign each layer's multiply-adds to the operator that fvcore finds in its module."""
     ours: dict[str, int] = {}
     for path, node in network.rows(depth=sys.maxsize):
         found = counted.modules.get(f"body.{path}", {})
@@ -140,7 +128,7 @@ def _ours(network: Network, counted: Count) -> dict[str, int]:
 
 
 def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
-    """Operators with a count by either, in the order of `COUNTED`, then those that fvcore has no count for."""
+    """List operators with a count, in the order of `COUNTED`, then those that fvcore does not count."""
     names = {**dict.fromkeys(COUNTED), **counted.operators, **ours}
     rows: list[dict[str, object]] = [
         {"operator": name, "ours": ours.get(name, 0), "fvcore": counted.operators.get(name, 0)}
@@ -151,8 +139,8 @@ def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["operator", "calls", "ours", "fvcore"])
     frame = frame.astype(dict.fromkeys(["calls", "ours", "fvcore"], "Int64"))
     frame["difference"] = frame["fvcore"] - frame["ours"]
-    known = {name.removeprefix("aten::"): UNKNOWN if name in counted.unknown else NOT_COUNTED for name in counted.calls}
-    frame["note"] = [(NOTES | known).get(name, "") for name in frame["operator"]]
+    notes = {name.removeprefix("aten::"): UNKNOWN if name in counted.unknown else NOT_COUNTED for name in counted.calls}
+    frame["note"] = frame["operator"].map(notes | {"batch_norm": BATCH_NORM}).fillna("")
     return frame
 
 
@@ -172,10 +160,5 @@ def _macs(operators: Mapping[str, int]) -> int:
     return sum(operators.get(operator, 0) for operator in COUNTED)
 
 
-def _params(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _whole(counts: Mapping[str, float]) -> dict[str, int]:
-    """Its counters as whole numbers, which the counts of all our operators are."""
     return {name: int(value) for name, value in counts.items()}

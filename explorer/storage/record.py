@@ -17,7 +17,7 @@ class StudyRecord:
         points: One row per design point: `point` (its number), each varied metaparameter (None where a listed point
             leaves it to the preset), `label` (these as text), `series` (text, may be empty), each quantity that the
             space derives, `input_pixels` and `image_pixels` (side of the network's input and of the data's images; NA
-            if unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (text, empty when planned),
+            if unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (empty when planned),
             `network` (digest), `same_as` (number of the point that it is merged into, or NA), and every computed
             quantity, such as `params` and `macs` (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,

@@ -1,4 +1,1 @@
-"""The commands, by subject; `cli` puts them together.
-
-They import what they need when they run, so that `--help` is quick.
-"""
+"""The commands, by subject; they import what they need when they run, so that `--help` is quick."""

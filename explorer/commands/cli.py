@@ -8,19 +8,19 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import certificates, comparisons, exports, latencies, networks, prices, studies
+from explorer.commands import certificates, exports, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS = (
     studies.sweep,
     studies.report,
-    comparisons.compare,
+    studies.compare,
     certificates.certify,
     studies.dashboard,
     studies.studies,
     networks.spaces,
     networks.describe,
-    latencies.latency,
+    networks.latency,
     exports.export,
     exports.images,
     prices.price,
@@ -61,5 +61,3 @@ def run(arguments: list[str]) -> int:
         if message:  # empty if no command was given, which shows the help
             print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130

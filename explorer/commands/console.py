@@ -1,7 +1,8 @@
-"""Where and how commands print: the console, tables, cells."""
+"""Printing: lines, tables and cells."""
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,20 @@ if TYPE_CHECKING:
     import typer
     from rich.console import Console
 
+ACCURACY_HEADINGS = ("accuracy", "95 % interval")
+
 
 def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
     # Without a terminal, rich would fold tables to 80 columns. Brackets in names and messages are no markup.
-    return Console(markup=False, width=None if sys.stdout.isatty() else 200)
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line without folding it."""
+    console().print(text, style=style, soft_wrap=True)
 
 
 def command_line(context: typer.Context) -> str:
@@ -26,12 +34,7 @@ def command_line(context: typer.Context) -> str:
 
 
 def print_table(
-    console: Console,
-    header: tuple[str, ...],
-    rows: Sequence[tuple[str, ...]],
-    right: int = 0,
-    *,
-    total: bool = False,
+    header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
 ) -> None:
     """Print rows below a header, the last `right` columns aligned to the right, the last row as a total on request."""
     from rich.box import SIMPLE
@@ -40,11 +43,11 @@ def print_table(
 
     table = Table(box=SIMPLE, show_footer=total)
     for place, name in enumerate(header):
-        footer = rows[-1][place] if total else ""
-        table.add_column(name, justify="right" if place >= len(header) - right else "left", footer=Text(footer))
+        footer = Text(str(rows[-1][place]) if total else "")
+        table.add_column(name, justify="right" if place >= len(header) - right else "left", footer=footer)
     for row in rows[:-1] if total else rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+        table.add_row(*(Text(str(value)) for value in row))
+    console().print(table)
 
 
 def cost_headings() -> list[str]:
@@ -55,7 +58,7 @@ def cost_headings() -> list[str]:
 
 
 def cost_cells(row: Mapping[Any, Any]) -> list[str]:
-    """Return the costs of a point for these columns."""
+    """Format the costs of a point for these columns."""
     import pandas as pd
 
     from explorer.networks.quantities import main_costs
@@ -63,15 +66,14 @@ def cost_cells(row: Mapping[Any, Any]) -> list[str]:
     return ["-" if pd.isna(row[one.key]) else one.text(row[one.key]) for one in main_costs()]
 
 
-def count(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """Format a whole number with thousands separators; a dash if it is missing."""
-    import pandas as pd
-
-    return "-" if pd.isna(value) else f"{value:,}"
+def accuracy_cells(row: Mapping[Any, Any]) -> list[str]:
+    """Format the accuracy of a point and its interval; dashes if unknown."""
+    ends = "-" if math.isnan(row["low"]) else f"{row['low']:.1%} to {row['high']:.1%}"
+    return ["-" if math.isnan(row["accuracy"]) else f"{row['accuracy']:.1%}", ends]
 
 
 def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """Format a cell of a table of points: counts as `count` does, anything else as `label` does."""
+    """Format a value: whole numbers with thousands separators, a dash if missing, anything else as `label` does."""
     import numbers
 
     import numpy as np
@@ -79,8 +81,10 @@ def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
 
     from explorer.spaces.space import label
 
-    if isinstance(value, np.bool_ | bool | str):
-        return label(bool(value)) if isinstance(value, np.bool_) else label(value)
-    if value is None or pd.isna(value) or isinstance(value, numbers.Integral):
-        return count(value)
-    return label(float(value))
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return label(bool(value))
+    if pd.isna(value):
+        return "-"
+    return f"{value:,}" if isinstance(value, numbers.Integral) else label(float(value))

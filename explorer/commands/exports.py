@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from explorer.commands.console import console, cost_cells, cost_headings, print_table
-from explorer.commands.studies import DataDir, Storage, StudyName
+from explorer.commands.console import ACCURACY_HEADINGS, accuracy_cells, cost_cells, cost_headings, print_table, say
+from explorer.commands.settings import DataDir, Storage, StudyName
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from explorer.exporting.export import Export
     from explorer.exporting.image_sheet import ImageSheet
@@ -23,31 +21,24 @@ if TYPE_CHECKING:
 
 def export(
     study: StudyName,
-    point: Annotated[
-        str | None, typer.Option(help="Number or label of the point; the most accurate point by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
-    best: Annotated[int, typer.Option(min=1, help="Rows in the table of the most accurate points.")] = 10,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the files; export/STUDY-pointN-seedM by default.")
-    ] = None,
+    point: Annotated[str | None, Option(help="Number or label of the point; by default the most accurate.")] = None,
+    seed: Annotated[int, Option(min=0, help="Seed of the run.")] = 0,
+    best: Annotated[int, Option(min=1, help="Rows in the table of the most accurate points.")] = 10,
+    out: Annotated[Path | None, Option(help="Folder to write; export/STUDY-pointN-seedM by default.")] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
-    keep_test: Annotated[bool, typer.Option("--keep-test", help="Do not read the test images.")] = False,
+    keep_test: Annotated[bool, Option("--keep-test", help="Do not read the test images.")] = False,
 ) -> int:
     """Export a point: its network as Python code and ONNX, with the weights of one of its runs.
 
-    The run is trained again and must reach its stored validation accuracy. Then its model is tested on the test images,
-    once: the test accuracy is stored, and later exports of the run show it.
+    The run is trained again and must reach its stored validation accuracy. It is tested on the test images only once.
     """
     from explorer import export
     from explorer.commands.progress import duration
 
-    screen = console()
-
     def announce(task: Task) -> None:
         about = f", about {duration(task.stored.seconds)}" if task.stored.seconds else ""
-        screen.print(f"{task.called}: training run {task.run.key[:12]} again{about}", highlight=False)
+        say(f"{task.called}: training run {task.run.key[:12]} again{about}")
 
     made = export(
         study,
@@ -60,81 +51,65 @@ def export(
         keep_test=keep_test,
         before_training=announce,
     )
-    _print_best(screen, made.best)
-    _print_accuracies(screen, made)
+    _print_best(made.best)
+    _print_accuracies(made)
     if made.onnx_obstacle:
-        screen.print(f"no network.onnx: {made.onnx_obstacle}", highlight=False, soft_wrap=True)
-    screen.print(f"wrote {made.folder}: {', '.join(made.files)}", highlight=False, soft_wrap=True)
+        say(f"no network.onnx: {made.onnx_obstacle}")
+    say(f"wrote {made.folder}: {', '.join(made.files)}")
     return 0
 
 
 def images(
-    run: Annotated[
-        str,
-        typer.Argument(help="A run's key or its first 6 or more characters, or STUDY:POINT[:SEED] (number or label)."),
-    ],
+    run: Annotated[str, Argument(help="A run's key (6 or more characters), or STUDY:POINT[:SEED].")],
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The sheet; images-KEY.png in this folder by default.")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, max=50, help="Images in each row.")] = 12,
+    out: Annotated[Path | None, Option(metavar="FILE", help="Image to write; images-KEY.png by default.")] = None,
+    count: Annotated[int, Option(min=1, max=50, help="Images in each row.")] = 12,
 ) -> int:
     """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of."""
     from explorer import images
 
     made = images(run, count=count, out=out, storage=storage, data_dir=data_dir)
-    screen = console()
-    screen.print(made.title, highlight=False)
-    _print_sheet(screen, made)
-    screen.print(f"wrote {made.path}", highlight=False, soft_wrap=True)
+    say(made.title)
+    _print_sheet(made)
+    say(f"wrote {made.path}")
     return 0
 
 
-def _print_best(screen: Console, table: pd.DataFrame) -> None:
+def _print_best(table: pd.DataFrame) -> None:
     rows = [
         (
-            str(row["point"]),
-            ": ".join(text for text in (row["series"], row["label"]) if text),
+            row["point"],
+            ": ".join(filter(None, (row["series"], row["label"]))),
             *cost_cells(row),
-            f"{row['accuracy']:.1%}",
-            "-" if math.isnan(row["low"]) else f"{row['low']:.1%} to {row['high']:.1%}",
+            *accuracy_cells(row),
             row["standing"] or "-",
         )
         for row in table.to_dict(orient="records")
     ]
-    header = ("number", "point", *cost_headings(), "accuracy", "95 % interval", "standing")
-    print_table(screen, header, rows)
+    print_table(("number", "point", *cost_headings(), *ACCURACY_HEADINGS, "standing"), rows)
 
 
-def _print_accuracies(screen: Console, made: Export) -> None:
-    validation, test = made.facts["validation"], made.facts["test"]
-    screen.print(
-        f"validation accuracy {validation['accuracy']:.2%} of {validation['images']:,} images, "
-        "as stored, image by image",
-        highlight=False,
+def _print_accuracies(made: Export) -> None:
+    validation, test = (
+        fact and f"{fact['accuracy']:.2%} of {fact['images']:,} images"
+        for fact in (made.facts["validation"], made.facts["test"])
     )
-    if test is None:
-        screen.print(made.test, highlight=False, soft_wrap=True)
-        return
-    screen.print(f"test accuracy {test['accuracy']:.2%} of {test['images']:,} images ({made.test})", highlight=False)
-    if made.tests > 1:
-        screen.print(
-            f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test",
-            highlight=False,
-        )
+    say(f"validation accuracy {validation}, as stored, image by image")
+    say(f"test accuracy {test} ({made.test})" if test else made.test)
+    if test and made.tests > 1:
+        say(f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test")
 
 
-def _print_sheet(screen: Console, made: ImageSheet) -> None:
-    """Print a line for each row of the sheet: its images, probabilities and classes."""
-    rows = []
+def _print_sheet(made: ImageSheet) -> None:
+    rows: list[tuple[object, ...]] = []
     for row, heading in made.rows.items():
         found = [image for image in made.images.to_dict(orient="records") if image["row"] == row]
         if not found:
-            rows.append((heading, "0", "-", "-", "-"))
+            rows.append((heading, 0, "-", "-", "-"))
             continue
         first, last = (f"{found[place]['probability']:.1%}" for place in (0, -1))
         classes = ", ".join(f"{name} ({number})" for name, number in Counter(i["class"] for i in found).most_common())
         right = sum(image["right"] for image in found)
-        rows.append((heading, str(len(found)), str(right), f"{first} to {last}", classes))
-    print_table(screen, ("on the sheet", "images", "right", "top probability", "classes"), rows)
+        rows.append((heading, len(found), right, f"{first} to {last}", classes))
+    print_table(("on the sheet", "images", "right", "top probability", "classes"), rows)

@@ -1,4 +1,4 @@
-"""Commands about networks: list the design spaces; show, check, measure and export a design point."""
+"""Commands about networks: list the design spaces, inspect a design point, measure latencies."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from explorer.commands.console import console, count, print_table
-from explorer.commands.settings import read_settings
+from explorer.commands.console import cell, cost_cells, cost_headings, print_table, say
+from explorer.commands.settings import SpaceName, Storage, StudyName, read_settings
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from explorer.exporting.inspection import Inspection
     from explorer.networks.verification import CostCheck
 
@@ -23,35 +21,25 @@ def spaces() -> int:
     """List the design spaces with their presets and metaparameters."""
     from explorer import list_spaces
 
-    screen = console()
     for name, group in groupby(list_spaces().to_dict(orient="records"), key=lambda row: row["space"]):
         rows = list(group)
         presets = rows[0]["presets"]
-        screen.print(name, style="bold", end="")
-        screen.print(f": {rows[0]['source']}; presets: {', '.join(presets)}", highlight=False)
+        say(f"{name}: {rows[0]['source']}; presets: {', '.join(presets)}", "bold")
         columns = ("metaparameter", "default", "values", "meaning")
         cells = [tuple(row[column] for column in columns) for row in rows]
-        print_table(screen, ("metaparameter", presets[0], "values", "meaning"), cells)
+        print_table(("metaparameter", presets[0], "values", "meaning"), cells)
     return 0
 
 
 def describe(
-    space: Annotated[str, typer.Argument(help="A design space (see `explorer spaces`).")],
-    settings: Annotated[list[str] | None, typer.Argument(help="preset=NAME, and metaparameters as key=value.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Levels of the network to show.")] = 1,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Show fvcore's counts beside ours; exit code 1 if they differ.")
-    ] = False,
-    latency: Annotated[bool, typer.Option("--latency", help="Measure the latency of 1 and of 64 images.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that --latency measures on; 1 by default.")
-    ] = None,
-    onnx: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the network, untrained, to an ONNX file.")
-    ] = None,
-    torch: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write it, untrained, to a .pt2 file for torch.export.load.")
-    ] = None,
+    space: SpaceName,
+    settings: Annotated[list[str] | None, Argument(help="preset=NAME, and metaparameters as key=value.")] = None,
+    depth: Annotated[int, Option(min=1, help="Levels of the network to show.")] = 1,
+    verify: Annotated[bool, Option("--verify", help="Compare with fvcore; exit code 1 if counts differ.")] = False,
+    latency: Annotated[bool, Option("--latency", help="Measure the latency of 1 and of 64 images.")] = False,
+    threads: Annotated[int | None, Option(min=1, help="Threads for --latency; 1 by default.")] = None,
+    onnx: Annotated[Path | None, Option(metavar="FILE", help="Write the untrained network as ONNX.")] = None,
+    torch: Annotated[Path | None, Option(metavar="FILE", help="Write it as .pt2, for torch.export.load.")] = None,
 ) -> int:
     """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
     from explorer import inspect
@@ -61,70 +49,102 @@ def describe(
     preset, values = read_settings(settings)
     measured_on = (threads or 1) if latency else None
     found = inspect(space, preset, values, depth=depth, verify=verify, threads=measured_on, onnx=onnx, torch=torch)
-    screen = console()
-    _print_layers(screen, found)
+    _print_layers(found)
     for note in found.notes:
-        screen.print(note, highlight=False)
+        say(note)
     if found.check:
-        _print_check(screen, found.check)
+        _print_check(found.check)
     if found.latencies:
-        _print_latencies(screen, found)
+        _print_latencies(found)
     for path in found.files:
-        screen.print(f"wrote {path}: untrained, as seed 0 initialises it", highlight=False, soft_wrap=True)
+        say(f"wrote {path}: untrained, as seed 0 initialises it")
     return int(found.check is not None and bool(found.check.mismatches))
 
 
-def _print_layers(screen: Console, found: Inspection) -> None:
-    """Print the layer table, and below it the costs that only the whole network has."""
+def latency(
+    name: StudyName,
+    storage: Storage = "explorer.db",
+    threads: Annotated[int, Option(min=1, help="Threads that a network runs on.")] = 1,
+    again: Annotated[bool, Option("--again", help="Measure again what is stored.")] = False,
+) -> int:
+    """Measure and store the latency of each network of a study on this machine, for 1 image and for 64.
+
+    This takes about five seconds per network not yet measured here. No sweep can use the storage meanwhile.
+    """
+    from explorer import latency
+    from explorer.commands.progress import counting, duration
+    from explorer.networks.quantities import LATENCY
+
+    def announce(networks: int, seconds: float, warning: str) -> None:
+        say(f"{name}: {networks} networks to measure, about {duration(seconds)}")
+        if warning:
+            say(warning, "yellow")
+
+    try:
+        with counting(name) as progress:
+            measured = latency(name, threads=threads, again=again, storage=storage, begin=announce, progress=progress)
+    except KeyboardInterrupt:
+        say("stopped; every measured network is stored, and the same command continues from there")
+        raise
+    batches = [str(column) for column in measured.networks if str(column).startswith("batch_")]
+    rows = [
+        (row["label"], *cost_cells(row), *(LATENCY.text(row[batch]) for batch in batches))
+        for row in measured.networks.to_dict(orient="records")
+    ]
+    times = [f"batch {batch.split('_')[1]}, {LATENCY.unit.name}" for batch in batches]
+    header = (", ".join(measured.metaparameters), *cost_headings(), *times)
+    print_table(header, rows, right=len(header) - 1)
+    plural = "s" if threads > 1 else ""
+    say(f"median over repeats; {measured.machine}, channels last, eager, {threads} thread{plural}")
+    return 0
+
+
+def _print_layers(found: Inspection) -> None:
     from explorer.networks.quantities import QUANTITIES
 
     headings = {"makes": "filters", "fvcore": f"{QUANTITIES['macs'].noun} by fvcore"}
     headings |= {key: quantity.heading for key, quantity in QUANTITIES.items()}
-    texts = ("layer", "makes", "output")
-    rows = [
-        tuple(str(value) if name in texts else count(value) for name, value in row.items())
-        for row in found.layers.to_dict(orient="records")
-    ]
+    rows = [tuple(map(cell, row)) for row in found.layers.itertuples(index=False)]
     header = tuple(headings.get(str(name), str(name)) for name in found.layers)
-    print_table(screen, header, rows, right=len(header) - 2, total=True)
+    print_table(header, rows, right=len(header) - 2, total=True)
     for key, amount in found.amounts.items():
         if key not in found.layers:
             quantity = QUANTITIES[key]
-            screen.print(f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})", highlight=False)
-    screen.print(f"network: {found.network.digest[:12]}, one image, float32", highlight=False)
+            say(f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})")
+    say(f"network: {found.network.digest[:12]}, one image, float32")
 
 
-def _print_check(screen: Console, check: CostCheck) -> None:
-    """Print the counts by operator, the params, and what should agree and does not."""
+def _print_check(check: CostCheck) -> None:
     rows = [
-        (*map(count, (row.calls, row.ours, row.fvcore, row.difference)), str(row.operator), str(row.note))
+        (row.operator, row.note, *map(cell, (row.calls, row.ours, row.fvcore, row.difference)))
         for row in check.operators.itertuples()
     ]
-    rows = [(operator, note, *counts) for *counts, operator, note in rows]
     header = ("operator", "why", "calls not counted", "FLOPs, ours", "by fvcore", "difference")
-    print_table(screen, header, rows, right=4)
-    screen.print(f"params: {check.params:,} ours, {check.torch_params:,} by torch", highlight=False)
+    print_table(header, rows, right=4)
+    say(f"params: {check.params:,} ours, {check.torch_params:,} by torch")
     for mismatch in check.mismatches:
-        screen.print(f"differs: {mismatch}", style="red", highlight=False)
+        say(f"differs: {mismatch}", style="red")
     if not check.mismatches:
-        screen.print("params, and the FLOPs of every convolution and linear layer, are equal", highlight=False)
+        say("params, and the FLOPs of every convolution and linear layer, are equal")
 
 
-def _print_latencies(screen: Console, found: Inspection) -> None:
+def _print_latencies(found: Inspection) -> None:
     from explorer.networks.quantities import LATENCY
 
     if found.warning:
-        screen.print(found.warning, style="yellow", highlight=False)
+        say(found.warning, style="yellow")
     rows = [
         (
-            *map(count, (one.batch, one.threads)),
+            one.batch,
+            one.threads,
             LATENCY.text(one.median_seconds),
             f"{LATENCY.text(one.lower_seconds)} to {LATENCY.text(one.upper_seconds)}",
-            *map(count, (round(one.images_per_second), one.repeats)),
+            f"{one.images_per_second:,.0f}",
+            one.repeats,
         )
         for one in found.latencies
     ]
     times = (f"{name}, {LATENCY.unit.name}" for name in ("median", "quartiles"))
     header = ("batch", "threads", *times, "images/s", "repeats")
-    print_table(screen, header, rows, right=len(header))
-    screen.print(f"{found.machine}, channels last, eager, untrained weights", highlight=False)
+    print_table(header, rows, right=len(header))
+    say(f"{found.machine}, channels last, eager, untrained weights")

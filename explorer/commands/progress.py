@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from explorer.commands.console import console
+from explorer.commands.console import console, say
 
 if TYPE_CHECKING:
     from explorer.storage.runs import Result
@@ -24,54 +23,42 @@ Trained = TypeVar("Trained")
 class Display:
     """A sweep's watcher that shows runs done, running and failed, the best accuracy and the time left."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.workers = 0
-        self.ahead: Sequence[Run] = ()
-        self.total = self.before = self.ended_now = self.failed = 0
-        self.best = 0.0
-        self.started = time.monotonic()
-        self.effort_done = 0.0
-        self.bar: Progress | None = None
+    bar: Progress | None = None
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Start with the runs to train, the stored results of the other runs, and the number of workers."""
-        self.workers = workers
-        self.ahead, self.before, self.total = runs, len(stored), len(stored) + len(runs)
+        self.screen, self.started = console(), time.monotonic()
+        self.ahead, self.workers, self.before = runs, workers, len(stored)
+        self.ended_now, self.effort_done = 0, 0.0
         self.failed = sum(result.state != "done" for result in stored)
         self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
-        self.started = time.monotonic()
         before = f", {len(stored)} stored already" if stored else ""
-        self.console.print(f"{study.name}: {len(runs)} runs to train{before}", highlight=False)
-        if runs and self.console.is_terminal:
+        self.screen.print(f"{study.name}: {len(runs)} runs to train{before}")
+        if runs and self.screen.is_terminal:
             columns = (BarColumn(), TextColumn("{task.description}, elapsed"), TimeElapsedColumn())
-            self.bar = Progress(*columns, console=self.console)
-            self.bar.add_task(self._line(), total=self.total, completed=self.before)
+            self.bar = Progress(*columns, console=self.screen)
+            self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
             self.bar.start()
 
     def ended(self, outcome: Outcome) -> None:
         """Count a run that has ended and is stored."""
         self.ended_now += 1
         self.effort_done += outcome.run.effort
-        self.failed += outcome.state != "done"
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
         if outcome.state != "done":
-            self.console.print(
-                f"{outcome.state}: network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}: "
-                f"{outcome.row['reason']}",
-                style="red",
-                highlight=False,
-            )
+            self.failed += 1
+            which = f"network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}"
+            self.screen.print(f"{outcome.state}: {which}: {outcome.row['reason']}", style="red")
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.before + self.ended_now, description=self._line())
         else:
-            self.console.print(self._line(), highlight=False)
+            self.screen.print(self._line())
 
     def _line(self) -> str:
         running = min(self.workers, len(self.ahead) - self.ended_now)
-        done = self.before + self.ended_now - self.failed
+        done = f"{self.before + self.ended_now - self.failed}/{self.before + len(self.ahead)} done"
         best = f"best {self.best:.1%}" if self.best else "best -"
-        return f"{done}/{self.total} done, {running} running, {self.failed} failed, {best}, {self._left()}"
+        return f"{done}, {running} running, {self.failed} failed, {best}, {self._left()}"
 
     def _left(self) -> str:
         if self.ended_now < self.workers and self.ended_now < len(self.ahead):
@@ -81,16 +68,14 @@ class Display:
         return f"{duration(elapsed / self.effort_done * remaining)} left"
 
 
-def watched(console: Console, train: Callable[[Display], Trained]) -> Trained | None:
-    """Return what `train` returns, showing its progress; None if Ctrl-C stopped it."""
-    display = Display(console)
+def watched(train: Callable[..., Trained]) -> Trained:
+    """Call `train` with a `watcher` that shows its progress, and return its result."""
+    display = Display()
     try:
-        return train(display)
+        return train(watcher=display)
     except KeyboardInterrupt:
-        console.print(
-            "stopped; every finished run is stored, and the same command continues from there", highlight=False
-        )
-        return None
+        say("stopped; every finished run is stored, and the same command continues from there")
+        raise
     finally:
         if display.bar is not None:
             display.bar.stop()
@@ -107,10 +92,6 @@ def counting(title: str, least: int = 1) -> Iterator[Callable[[int, int], None]]
 
 def duration(seconds: float) -> str:
     """Format a time: `45 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 (seconds in a minute)
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004 (minutes in an hour)
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,12 +1,25 @@
-"""Reading the arguments of commands: settings of a design point, and limits on costs."""
+"""Arguments of commands: shared options, settings of a design point, and limits on costs."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
 
 from explorer.errors import ExplorerError
+
+DATA = "cifar10, proxy, or a folder of images in class sub-folders."
+
+SpaceName = Annotated[str, Argument(help="A design space (see `explorer spaces`).")]
+StudyName = Annotated[str, Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")]
+Storage = Annotated[str, Option(help="SQLite file or database URL of studies and runs.")]
+DataDir = Annotated[Path | None, Option(help="Folder with the CIFAR-10 files.")]
+Workers = Annotated[int | None, Option(min=1, help="Processes that train; one per core by default.")]
+Reports = Annotated[Path, Option(help="Folder for reports; each has its own folder there.")]
+Figures = Annotated[str, Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
 
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
@@ -27,7 +40,6 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Read one `key=value`; the value is TOML, as in a study file, or else text."""
     import tomllib
 
     key, equals, value = text.partition("=")

@@ -1,6 +1,7 @@
 """Certificates: whose points they rest on, what their statistics say, and that studies go by them."""
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -192,13 +193,9 @@ def test_what_can_be_trusted_is_put_into_words():
     pairs = tuple(Pairs(factor=factor, total=90, same=60 + factor, opposite=2, by_macs=55) for factor in FACTORS[:-1])
     macs_win = made(np.linspace(0.6, 0.3, 32), 0.5).model_copy(update={"pairs": pairs})
     _, second, third = trust(macs_win)
-    assert "at 1x, FLOPs rank better; " in second
-    assert "Of 90 pairs" in third
-    assert (
-        "61 are separated the same way by 2 runs of this budget each; not separated: 27; separated the other way: 2."
-        in third
-    )
-    assert "FLOPs alone order 55 of them the same way." in third
+    assert "1x: " in second
+    assert "FLOPs rank better" in second
+    assert [int(number) for number in re.findall(r"\d+", third)] == [2, 90, 61, 2, 27, 55]
 
 
 def test_separated_pairs_are_those_of_the_long_runs():
@@ -269,8 +266,7 @@ def test_a_certificate_covers_multiples_of_its_budget_too():
     longer = replace(record, study=record.study.model_copy(update={"budget": certificate.budget.times(4)}))
     assert find_certificate(longer, [certificate]) is certificate
     assert certificate.factor_of(longer) == 4
-    assert "One run of 8 epochs of 10,000 images ranks 32 points" in rendered(longer, certificate)
-    assert "as runs of 16 epochs do" in rendered(longer, certificate)
+    assert "runs of 8 epochs of 10,000 images agree with runs of 16 epochs" in rendered(longer, certificate)
     own = certificate.model_copy(update={"budget": certificate.budget.times(4)})
     assert find_certificate(longer, [certificate, own]) is own, "the one of its own budget is preferred"
     longest = replace(record, study=record.study.model_copy(update={"budget": certificate.budget.times(8)}))
@@ -292,7 +288,7 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
     first = capsys.readouterr().out
     assert "64 runs to train" in first
-    assert "8 points show that all works, and no more" in first
+    assert "8 points only show that everything works" in first
     folder = tmp_path / "reports" / "certify_squeezenet@images256-epochs1"
     assert {path.name for path in folder.iterdir()} >= {
         "report.html",

@@ -113,7 +113,7 @@ def test_claims_are_undecided_without_measurements_or_with_one_seed():
     assert last.verdict == "supported"
     single = Findings(make_record("bypass", images=500, seeds=1))
     assert {judged.verdict for judged in judge(single)} == {"undecided"}
-    assert "not known" in evidence(judge(single)[0], single)
+    assert "unknown" in evidence(judge(single)[0], single)
 
 
 def test_a_claim_is_not_supported_while_one_of_its_points_is_missing():

@@ -1,4 +1,4 @@
-"""The answer of a study: two sentences made of its statistics, and what else the numbers say."""
+"""The answer of a study in two sentences, and what else its numbers say."""
 
 from __future__ import annotations
 
@@ -16,55 +16,51 @@ from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 MOST_NAMES = 4  # in a sentence
-MOST_GROUPS = 4  # of near-equal cost, the costliest
+MOST_GROUPS = 4  # of points of about equal cost; the most expensive ones are compared
 
 
 def answer(findings: Findings) -> list[str]:
-    """What the numbers say in at most two sentences: the best point, and what is not separated from it.
+    """Return at most two sentences: the best point, and which points are not separated from it.
 
-    Of a curve that is where it levels off, of series how they compare at equal costs, of a triangle how its corners do.
+    The second one says where a curve levels off, which series is best at equal cost, or how the corners of a triangle
+    compare.
     """
     measured = findings.measured
     if measured.empty:
-        return ["No run is done yet, so there is no answer."]
+        return ["No runs have finished yet."]
     best = measured.iloc[int(measured["accuracy"].argmax())]
-    name = _named(findings, best)
-    # The name of a series begins a sentence; that of a metaparameter stays as it is written.
+    name = _name(findings, best)
+    # A series is capitalised at the start of a sentence; a metaparameter keeps its spelling.
     name = f"{name[0].upper()}{name[1:]}" if best["series"] else name
-    if len(measured) == 1:
-        text = f"{name} is the only measured point: {percent(best['accuracy'])}"
-    else:
-        text = f"{name} has the best accuracy of the {len(measured):,} measured points: {percent(best['accuracy'])}"
+    found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
-        text += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
-    text = f"{text}, with {costs_in_words(best)}."
-    return [text, *([] if len(measured) == 1 else [_second(findings, best)])]
+        found += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
+    found += f", with {costs_in_words(best)}."
+    if len(measured) == 1:
+        return [f"{name} is the only measured point: {found}"]
+    first = f"{name} has the best accuracy of the {len(measured):,} measured points: {found}"
+    return [first, _second(findings, best)]
 
 
 def more(findings: Findings) -> list[str]:
-    """What else there is to say: how the series compare at other costs, and which point is the least accurate."""
+    """Return how the series compare at other costs, and the least accurate point."""
     measured = findings.measured
-    if len(measured) < 2 or not findings.accuracies.pooled.freedom:  # noqa: PLR2004 (one point has no rival)
+    if len(measured) < 2 or not findings.accuracies.pooled.freedom:  # noqa: PLR2004 (nothing to compare)
         return []
-    worst = measured.iloc[int(measured["accuracy"].argmin())]
-    said = [sentence for sentence in _at_equal_cost(findings).values() if sentence not in answer(findings)]
-    name = _named(findings, worst)
+    worst, said = measured.iloc[int(measured["accuracy"].argmin())], answer(findings)
     return [
-        *said,
-        (f"The least accurate is {name}: {percent(worst['accuracy'])}, with {costs_in_words(worst)}."),
+        *(sentence for sentence in _at_equal_cost(findings).values() if sentence not in said),
+        f"The least accurate is {_name(findings, worst)}: {percent(worst['accuracy'])}, with {costs_in_words(worst)}.",
     ]
 
 
 def _second(findings: Findings, best: pd.Series[Any]) -> str:
-    """The second sentence of the answer."""
     measured = findings.measured
     if not findings.accuracies.pooled.freedom:
-        return "One seed: spread between seeds unknown, so the points are not told apart."
-    if findings.figure == "series":
-        compared = _at_equal_cost(findings)
-        if compared:
-            own = [sentence for points, sentence in compared.items() if int(best["point"]) in points]
-            return own[0] if own else list(compared.values())[-1]
+        return "With one seed, the spread between seeds is unknown, so no points are separated."
+    if compared := _at_equal_cost(findings):
+        own = [sentence for points, sentence in compared.items() if int(best["point"]) in points]
+        return own[0] if own else list(compared.values())[-1]
     rivals = measured[measured["standing"] == "not separated"]
     if rivals.empty:
         return f"It is separated from {'the other point' if len(measured) == 2 else 'every other point'}."  # noqa: PLR2004
@@ -74,23 +70,24 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
 
 
 def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> str:
-    """Which points are not separated from the best one, and which of these is the cheapest."""
+    """Say which points are not separated from the best one, and how much the cheapest of them saves."""
     against = findings.record.study.plot.against
     level = _level(findings)
-    if level is not None:
+    if level:
         key = findings.record.metaparameters[0]
         rivals = rivals[rivals[key].astype(float).between(level.first, level.last)]
-    who = (_plateau(findings, level) if level else "") or (
-        _counted(findings, len(rivals))
-        if len(rivals) > MOST_NAMES
-        else f"Not separated from it: {'; '.join(rivals['label'])}"
-    )
+        who = f"{_values(level, key)} separated from it"
+    elif len(rivals) > MOST_NAMES:
+        who = _counted(findings, len(rivals))
+    else:
+        who = f"Not separated from it: {'; '.join(rivals['label'])}"
     cheapest = rivals.iloc[int(rivals[against].astype(float).argmin())]
     saved = 1 - float(cheapest[against]) / float(best[against])
-    if saved < 0.005:  # noqa: PLR2004 (half a percent is not worth a clause)
-        return f"{who}; none of these saves any {QUANTITIES[against].noun}."
+    noun = QUANTITIES[against].noun
+    if saved < 0.005:  # noqa: PLR2004 (not worth a clause)
+        return f"{who}; none of these saves any {noun}."
     which = cheapest["label"] if len(rivals) == 1 else f"of these, {cheapest['label']}"
-    return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {QUANTITIES[against].noun} ({percent(cheapest['accuracy'])})."
+    return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {noun} ({percent(cheapest['accuracy'])})."
 
 
 def _counted(findings: Findings, rivals: int) -> str:
@@ -99,7 +96,7 @@ def _counted(findings: Findings, rivals: int) -> str:
 
 
 def _level(findings: Findings) -> Plateau | None:
-    """Of a curve over a metaparameter that is a number, where it is level around its best point, where that is more than this point."""
+    """Return the plateau of a curve over one numeric metaparameter, if it has more than one value."""
     keys = findings.record.metaparameters
     if len(keys) != 1 or not analysis.is_ordered(findings.measured[keys[0]]):
         return None
@@ -107,19 +104,18 @@ def _level(findings: Findings) -> Plateau | None:
     return None if found is None or found.is_single else found
 
 
-def _plateau(findings: Findings, found: Plateau) -> str:
-    """The values that the best one is not separated from."""
+def _values(found: Plateau, key: str) -> str:
     if found.is_all:
-        return f"No value of {findings.record.metaparameters[0]} is separated from it"
+        return f"No value of {key} is"
     if found.to_last:
-        return f"{label(found.first)} and above are not separated from it"
+        return f"{label(found.first)} and above are not"
     if found.from_first:
-        return f"{label(found.last)} and below are not separated from it"
-    return f"{label(found.first)} to {label(found.last)} are not separated from it"
+        return f"{label(found.last)} and below are not"
+    return f"{label(found.first)} to {label(found.last)} are not"
 
 
 def _corners(findings: Findings, rivals: int) -> str:
-    """Of a triangle, how many points are not separated from the best one, and whether its corners are, which give all to one factor."""
+    """Compare the corners of a triangle, where one factor gets everything, with its best point."""
     frame = analysis.triangle(findings.record, findings.points)
     groups: dict[str, list[str]] = {"separated": [], "not separated": []}
     for column in analysis.share_columns(frame):
@@ -136,7 +132,7 @@ def _corners(findings: Findings, rivals: int) -> str:
 
 
 def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
-    """For each group of points of near-equal cost, a sentence: which is best, and which are separated from it. Only series have such."""
+    """Compare the series within each group of points of about equal cost; empty for studies without series."""
     if findings.figure != "series":
         return {}
     against = findings.record.study.plot.against
@@ -148,30 +144,21 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
     twice = group["series"].duplicated(keep=False)
     group = group.assign(name=group["series"].where(~twice, group["series"] + " at " + group["label"]))
     best, *others = (row for _, row in group.sort_values("accuracy", ascending=False, kind="stable").iterrows())
-    names: dict[bool, list[str]] = {True: [], False: []}
+    names: dict[str, list[str]] = {"separated": [], "not separated": []}
     for other in others:
         apart = findings.accuracies.difference(best["point"], other["point"]).separated
-        names[apart].append(other["name"])
-    parts = [
-        f"{word} from {listed(names[key])}"
-        for key, word in ((True, "separated"), (False, "not separated"))
-        if names[key]
-    ]
+        names["separated" if apart else "not separated"].append(other["name"])
+    parts = [f"{standing} from {listed(found)}" for standing, found in names.items() if found]
     costs = amount(against, group[against].min(), group[against].max())
     return f"At {costs}, {best['name']} is best ({percent(best['accuracy'])}), {' and '.join(parts)}."
 
 
-def _named(findings: Findings, row: pd.Series[Any]) -> str:
-    """A point in a sentence: by its series, or as the form of the study names it."""
-    if row["series"]:
-        return _named_in_series(findings, row)
-    return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else str(row["label"])
-
-
-def _named_in_series(findings: Findings, row: pd.Series[Any]) -> str:
+def _name(findings: Findings, row: pd.Series[Any]) -> str:
+    """Name a point by its series, or as the form of the study does."""
+    series, text = str(row["series"]), str(row["label"])
+    if not series:
+        return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else text
     sharing = findings.series_of(int(row["point"]))
     if len(sharing) > 1:
-        return (
-            f"the network that {len(sharing)} series share ({row['label'].partition(' = ')[0].partition(' and ')[0]})"
-        )
-    return str(row["series"] if row["series"] == row["label"] else f"{row['series']} at {row['label']}")
+        return f"the network that {len(sharing)} series share ({text.partition(' = ')[0].partition(' and ')[0]})"
+    return series if series == text else f"{series} at {text}"

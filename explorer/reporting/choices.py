@@ -1,4 +1,4 @@
-"""The choices of published networks as reports name them."""
+"""Names of published networks in reports."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from explorer.analysis import Findings
 
 
 def chosen_points(findings: Findings) -> dict[int, str]:
-    """The study's own points that stand where a published network does, by number, with its name."""
+    """Return the points of the study that equal a published choice, by number, with its name."""
     choices = findings.choices
     named = choices[(choices["reason"] == "") & choices["point"].notna()]
     sources = findings.points.set_index("point")["same_as"]
     found: dict[int, str] = {}
-    for point, names in zip(named["point"].astype(int), named["name"], strict=True):
-        source = sources[point]
-        name = choice_name(findings, names)
-        if name:
-            found.setdefault(point if pd.isna(source) else int(source), name)
+    for point, presets in zip(named["point"].astype(int), named["name"], strict=True):
+        if name := choice_name(findings, presets):
+            found.setdefault(point if pd.isna(sources[point]) else int(sources[point]), name)
     return found
 
 
 def choice_name(findings: Findings, presets: str) -> str:
-    """The name of published networks as papers write it, given their presets."""
+    """Return the name of presets as papers write it; empty if all of them were changed, as in `v1_0 (bypass = none)`."""
     space = findings.record.study.design_space
-    # What one preset was changed in is told by its values.
     names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
     return f"{space.__name__} {names[0] if len(names) < 3 else f'{names[0]} to {names[-1]}'}" if names else ""  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""A report of several studies side by side: one self-contained page, with its figures and tables as files beside it."""
+"""The report of a comparison of studies: one self-contained page, with figures and tables as files beside it."""
 
 from __future__ import annotations
 
@@ -7,75 +7,73 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from explorer.analysis.comparison import Comparison, Lead, SharedNetworks
+from explorer.analysis import Interval
+from explorer.analysis.comparison import Comparison, Lead
 from explorer.drawing import comparison_plots
 from explorer.drawing.figures import TALL_INCHES, Panel, panel
 from explorer.drawing.formats import FOLDER
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
-from explorer.reporting.notes import with_ends
-from explorer.reporting.pages import environment, write_page
+from explorer.reporting.pages import data_files, environment, write_page
 from explorer.reporting.tables import Table, number, whole
-from explorer.reporting.words import amount, listed, percent
+from explorer.reporting.words import amount, listed, percent, with_interval
 
-UNLIKE = 4  # times as many points as another study has, from where intervals of leads are too narrow
+UNEQUAL = 4  # ratio of numbers of points beyond which intervals of leads are too narrow
 
 
 def write_comparison(comparison: Comparison, folder: Path, command: str, formats: Collection[str] = ()) -> Path:
-    """Writes `report.html`, the tables as CSV and the figures into a folder; returns the page's path."""
-    budgets, panels = comparison.at_budgets, _panels(comparison)
+    """Write `report.html`, the tables as CSV and the figures; return the path of the page."""
+    title, said, panels = f"{listed(comparison.names)} compared", statements(comparison), _panels(comparison)
     page = (
         environment()
         .get_template("comparison.html.j2")
         .render(
-            title=_title(comparison),
+            title=title,
             cost=QUANTITIES[comparison.cost].noun,
-            answer=statements(comparison),
+            answer=said,
             panels=panels,
-            tables={
-                "fronts": _fronts(comparison),
-                "budgets": _budgets(comparison),
-                "studies": _studies(comparison),
-            },
-            notes=_notes(comparison),
+            tables={"fronts": _fronts(comparison), "budgets": _budgets(comparison), "studies": _studies(comparison)},
+            note=_note(comparison),
             command=command,
         )
     )
-    files = {"budgets.csv": budgets.to_csv(index=False, lineterminator="\n").encode()}
-    for one in panels:
-        files |= one.files(formats)
-    files[SUMMARY] = _summary(comparison, panels)
-    return write_page(files | {"report.html": page.encode()}, folder)
+    days = [one.effort.last for one in comparison.studies if one.effort]
+    summary = Summary(
+        name="-vs-".join(comparison.names),
+        title=title,
+        answer=" ".join(said[:2]),
+        day=f"{max(days):%Y-%m-%d}" if days else "",
+        figure=f"{FOLDER}/{panels[0].name}.svg",
+    )
+    files = data_files({"budgets": comparison.at_budgets}, panels, formats)
+    return write_page(files | {SUMMARY: summary.as_bytes(), "report.html": page.encode()}, folder)
 
 
 def statements(comparison: Comparison) -> list[str]:
-    """What the comparison comes to, in sentences."""
-    said = [*_unlike(comparison), *_leads(comparison)]
+    """Return the result of the comparison in sentences, differences in training first."""
+    said, cost = _different_training(comparison), QUANTITIES[comparison.cost].noun
+    reference = comparison.reference
+    if reference is not None and comparison.leads:
+        budgets = amount(comparison.cost, reference.smallest, reference.largest)
+        leads = "; ".join(map(_lead, comparison.leads))
+        said.append(f"Comparing the best affordable points, averaged over budgets from {budgets}: {leads}.")
     if not comparison.same_images:
         said.append(
-            "The studies were measured on different images, so their accuracies are not compared: one data set may just be harder."
+            "The studies were measured on different images, so their accuracies are not compared: one data set may "
+            "simply be harder."
         )
-    elif comparison.reference is None:
-        said.append(
-            f"All points cost the same {QUANTITIES[comparison.cost].noun}, so there are no budgets to compare over."
-        )
+    elif reference is None:
+        said.append(f"All points cost the same {cost}, so there are no budgets to compare over.")
     counts = comparison.on_joint_front
     if counts is not None:
         parts = [f"{count} of {name}" for name, count in counts.items()]
-        said.append(
-            f"On the front of all together, accuracy against {QUANTITIES[comparison.cost].noun}, are {listed(parts)}."
-        )
-    return [*said, *(_shared(shared) for shared in comparison.shared_networks)]
-
-
-def _leads(comparison: Comparison) -> list[str]:
-    """Which study is ahead of which, in a sentence for all."""
-    reference, leads = comparison.reference, comparison.leads
-    if reference is None or not leads:
-        return []
-    budgets = f"{amount(comparison.cost, reference.smallest)} to {amount(comparison.cost, reference.largest)}"
-    said = "; ".join(map(_lead, leads))
-    return [f"By the best affordable point, on average over budgets from {budgets}: {said}."]
+        said.append(f"Points on the joint front of accuracy and {cost}: {listed(parts)}.")
+    said += [
+        f"{shared.first} and {shared.second} both measured {shared.networks} networks; Kendall's tau between their "
+        f"rankings is {with_interval(shared.kendall)}."
+        for shared in comparison.shared_networks
+    ]
+    return said
 
 
 def _lead(lead: Lead) -> str:
@@ -85,26 +83,16 @@ def _lead(lead: Lead) -> str:
     low, high = sorted((sign * lead.difference.low, sign * lead.difference.high))
     text = f"{first} is {100 * abs(lead.difference.estimate):.1f} points more accurate than {second}"
     if math.isnan(low):
-        return f"{text} (how sure that is, is not known)"
+        return f"{text} (interval unknown)"
     verdict = "" if lead.difference.separated else ": not separated"
     return f"{text} (95 % interval {100 * low:+.1f} to {100 * high:+.1f}{verdict})"
 
 
-def _shared(shared: SharedNetworks) -> str:
-    tau = shared.kendall
-    ends = "" if math.isnan(tau.low) else f" ({tau.low:.2f} to {tau.high:.2f})"
-    return (
-        f"{shared.first} and {shared.second} have both measured {shared.networks} networks; they rank them with Kendall's tau "
-        f"{tau.estimate:.2f}{ends}."
-    )
-
-
 def _panels(comparison: Comparison) -> list[Panel]:
-    cost = QUANTITIES[comparison.cost].noun
     panels = [
         panel(
             "fronts",
-            f"Accuracy against {cost}",
+            f"Accuracy against {QUANTITIES[comparison.cost].noun}",
             "Stairs: the front of each study, its points with 95 % intervals. Faint: its other points.",
             partial(comparison_plots.fronts, comparison),
             TALL_INCHES,
@@ -112,51 +100,48 @@ def _panels(comparison: Comparison) -> list[Panel]:
         panel(
             "errors",
             "How the errors are distributed",
-            "Of the networks of each study, the share with at most so large an error. It says as much about which networks were chosen as about the space.",
+            "Share of each study's networks whose error is at most the value on the axis. It depends on which networks "
+            "were chosen as much as on the space.",
             partial(comparison_plots.errors, comparison),
         ),
     ]
-    for number_, shared in enumerate(comparison.shared_networks):
+    for index, shared in enumerate(comparison.shared_networks):
         names = (shared.first, shared.second)
-        together = comparison.common(comparison.names.index(shared.first), comparison.names.index(shared.second))
+        together = comparison.common(*map(comparison.names.index, names))
         title = f"The same networks in {shared.first} and {shared.second}"
         draw = partial(comparison_plots.shared, together, names)
-        panels.append(panel(f"shared{number_}", title, f"{shared.networks} networks.", draw))
+        panels.append(panel(f"shared{index}", title, f"{shared.networks} networks.", draw))
     return panels
 
 
 def _fronts(comparison: Comparison) -> Table:
-    """What the front of each study encloses."""
     columns = ("study", "hypervolume", "mean accuracy over the budgets, %")
     rows = [
-        [name, with_ends(found.area, 100), with_ends(found.mean_accuracy, 100)]
+        [name, with_interval(found.area, ".1f", 100), with_interval(found.mean_accuracy, ".1f", 100)]
         for name, found in zip(comparison.names, comparison.hypervolumes, strict=False)
     ]
     reference = comparison.reference
     caption = "There are no common budgets."
     if reference is not None:
         caption = (
-            f"Hypervolume in points of accuracy times doublings of the cost, from the reference point of {percent(reference.accuracy)} "
-            f"and {amount(comparison.cost, reference.largest)}; budgets from {amount(comparison.cost, reference.smallest)} on. In brackets "
-            "95 % intervals, of each study by itself."
+            "Hypervolume: points of accuracy times doublings of the cost, measured from "
+            f"{percent(reference.accuracy)} and {amount(comparison.cost, reference.largest)}. Budgets: from "
+            f"{amount(comparison.cost, reference.smallest)} up. In brackets: 95 % intervals of each study by itself."
         )
     return Table(caption, columns, frozenset(columns[1:]), rows)
 
 
 def _budgets(comparison: Comparison) -> Table:
-    """The best affordable point of each study at each budget."""
-    frame = comparison.at_budgets
     rows = [
         [
             amount(comparison.cost, row["budget"]),
             row["study"],
             row["label"],
             amount(comparison.cost, row["cost"]),
-            f"{100 * row['accuracy']:.1f}"
-            + (f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})" if math.isfinite(row["low"]) else ""),
+            with_interval(Interval(row["accuracy"], row["low"], row["high"]), ".1f", 100),
             row["standing"],
         ]
-        for row in frame.to_dict(orient="records")
+        for row in comparison.at_budgets.to_dict(orient="records")
     ]
     columns = ("budget", "study", "best point", "its cost", "accuracy, %", "standing")
     caption = "Standing: whether the point is separated from the best one at this budget."
@@ -164,68 +149,45 @@ def _budgets(comparison: Comparison) -> Table:
 
 
 def _studies(comparison: Comparison) -> Table:
-    rows = []
-    for findings in comparison.studies:
-        study = findings.record.study
-        rows.append(
-            [
-                study.name,
-                f"{study.space}, {study.preset}",
-                f"{study.data} ({findings.record.data_fingerprint[:8]})",
-                f"{study.budget.epochs} x {whole(study.budget.images)}",
-                str(len(findings.measured)),
-                str(study.seeds),
-                number(findings.accuracies.pooled.deviation, 2, 100),
-            ]
-        )
+    rows = [
+        [
+            study.name,
+            f"{study.space}, {study.preset}",
+            f"{study.data} ({findings.record.data_fingerprint[:8]})",
+            f"{study.budget.epochs} x {whole(study.budget.images)}",
+            str(len(findings.measured)),
+            str(study.seeds),
+            number(findings.accuracies.pooled.deviation, 2, 100),
+        ]
+        for findings, study in ((one, one.record.study) for one in comparison.studies)
+    ]
     columns = ("study", "space, preset", "data", "budget", "points", "seeds", "spread between seeds, points")
     return Table("", columns, frozenset(columns[3:]), rows)
 
 
-def _unlike(comparison: Comparison) -> list[str]:
-    """That studies were not trained alike, which must be known before anything that follows is read."""
-    budgets = {one.record.study.budget.short: one for one in comparison.studies}
+def _different_training(comparison: Comparison) -> list[str]:
+    budgets = list(dict.fromkeys(one.record.study.budget.short for one in comparison.studies))
     recipes = {one.record.study.recipe for one in comparison.studies}
     if len(budgets) == 1 and len(recipes) == 1:
         return []
-    what = f"budgets of {listed(list(budgets))} images and epochs" if len(budgets) > 1 else "different recipes"
-    return [f"The studies were trained with {what}, so what follows does not tell networks from training."]
+    what = f"budgets ({listed(budgets)})" if len(budgets) > 1 else "recipes"
+    return [f"The studies were trained with different {what}, so differences may come from the training."]
 
 
-def _notes(comparison: Comparison) -> list[str]:
-    """How the numbers came about."""
+def _note(comparison: Comparison) -> str:
     if not comparison.same_images:
-        return []
-    said = [
-        (
-            "All were measured on the same validation images and are compared image by image; seeds are taken to scatter alike in all of them. "
-            "Comparisons are not adjusted for their number."
-        )
-    ]
+        return ""
+    said = (
+        "All studies were measured on the same validation images and are compared image by image, assuming that seeds "
+        "scatter equally in all of them. Comparisons are not adjusted for their number."
+    )
     counts = [len(one.measured) for one in comparison.studies]
-    if max(counts) > UNLIKE * min(counts):
-        said.append(
-            f"The studies have {min(counts):,} to {max(counts):,} points. The best of many looks better by chance than the best of few, and where "
-            "numbers are so unlike the intervals hold the truth less often than they say, in favour of the larger study (simulated: 83 to 90 %)."
+    if max(counts) > UNEQUAL * min(counts):
+        said += (
+            f" The studies have {min(counts):,} to {max(counts):,} points. The best of many points looks better by "
+            "chance than the best of few, so 95 % intervals hold less often here (simulated: 83 to 90 %), in favour "
+            "of the larger study."
         )
     if any(not one.accuracies.pooled.freedom for one in comparison.studies):
-        said.append("Where a study has one seed, its own intervals hold the images alone.")
+        said += " The intervals of a study with one seed account for the images only."
     return said
-
-
-def _title(comparison: Comparison) -> str:
-    return f"{listed(comparison.names)} compared"
-
-
-def _summary(comparison: Comparison, panels: list[Panel]) -> bytes:
-    """What an index of reports shows of this one."""
-    days = [one.effort.last for one in comparison.studies if one.effort]
-    return Summary(
-        name="-vs-".join(comparison.names),
-        title=_title(comparison),
-        answer=" ".join(statements(comparison)[:2]),
-        progress="",
-        day=f"{max(days):%Y-%m-%d}" if days else "",
-        figure=f"{FOLDER}/{panels[0].name}.svg",
-        verdicts=[],
-    ).as_bytes()

@@ -1,4 +1,4 @@
-"""What accuracy depends on, beyond the points themselves: rank correlations, the surrogate, importance, published choices."""
+"""What accuracy depends on: rank correlations, the surrogate, importance and published choices."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.analysis import Findings
+from explorer.analysis import Findings, Interval
 from explorer.analysis.ranks import cost_ranks
 from explorer.drawing.figures import Panel
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.tables import ACCURACY_PERCENT, UNKNOWN, Table, amounts, cell, known_costs, number, whole
-from explorer.reporting.words import SPACE, with_interval
+from explorer.reporting.words import SPACE, column_interval, with_interval
 
 PANELS = ("surrogate", "importance", "parallel", "edf")
 
 
 @dataclass(frozen=True)
 class Details:
-    """Sentences, tables by their name, and figures."""
+    """A sentence about the surrogate, tables by name, and figures."""
 
-    sentences: list[str]
+    surrogate: str
     tables: dict[str, Table]
     panels: list[Panel]
 
 
 def details(findings: Findings, panels: Mapping[str, Panel]) -> Details:
-    """What there is to say of a study; empty where too few points are measured."""
+    """Return what is known of a study; empty if too few points are measured."""
     found = {
         "Costs as rankers": _ranks(findings),
         "Importance": _importance(findings),
@@ -39,34 +39,33 @@ def details(findings: Findings, panels: Mapping[str, Panel]) -> Details:
     return Details(_surrogate(findings), tables, [panels[name] for name in PANELS if name in panels])
 
 
-def _surrogate(findings: Findings) -> list[str]:
-    """How good the surrogate is, as all that rests on it is no better."""
+def _surrogate(findings: Findings) -> str:
     if findings.surrogate is None:
-        return []
-    quality, surrogate = findings.surrogate.quality(), findings.surrogate
-    fitted = (
-        f"{quality.points:,} of the {surrogate.measured:,}"
-        if quality.points < surrogate.measured
-        else f"all {quality.points}"
-    )
+        return ""
+    quality, measured = findings.surrogate.quality(), findings.surrogate.measured
+    fitted = f"all {measured}" if quality.points == measured else f"{quality.points:,} of the {measured:,}"
     explained = "" if math.isnan(quality.r_squared) else f" (R² {quality.r_squared:.2f})"
-    said = (
-        f"A Gaussian process, fitted to {fitted} measured points, is the smooth surrogate of the accuracy. Predicting each point from the "
-        f"others, it has {100 * quality.inside:.0f}{SPACE}% of them inside its 95{SPACE}% interval{explained}; what follows from it is no surer than that."
+    return (
+        f"A Gaussian process, fitted to {fitted} measured points, is the smooth surrogate of the accuracy. When it "
+        f"predicts each point from the others, {100 * quality.inside:.0f}{SPACE}% of them are inside its "
+        f"95{SPACE}% interval{explained}; results below are only as good as that."
     )
-    return [said]
 
 
 def _ranks(findings: Findings) -> Table | None:
-    """How well each cost alone orders the accuracies."""
     frame = cost_ranks(findings.measured).dropna(subset="kendall")
     if frame.empty:
         return None
     rows = [
-        [QUANTITIES[row["cost"]].noun, whole(row["n"]), with_interval(row, "kendall"), with_interval(row, "spearman")]
+        [
+            QUANTITIES[row["cost"]].noun,
+            whole(row["n"]),
+            column_interval(row, "kendall"),
+            column_interval(row, "spearman"),
+        ]
         for row in frame.to_dict(orient="records")
     ]
-    caption = "How well a cost alone orders the measured accuracies; in brackets 95 % intervals for so many points."
+    caption = "How well each cost alone ranks the measured accuracies; in brackets 95 % intervals over points."
     columns = ("ranked by", "points", "Kendall's tau", "Spearman")
     return Table(caption, columns, frozenset(columns[1:]), rows)
 
@@ -76,21 +75,20 @@ def _importance(findings: Findings) -> Table | None:
     if frame is None:
         return None
     rows = [
-        [row["metaparameter"], with_interval(row, "first"), with_interval(row, "total")]
+        [row["metaparameter"], column_interval(row, "first"), column_interval(row, "total")]
         for row in frame.to_dict(orient="records")
     ]
     caption = (
-        "Shares of the variance of the surrogate over the study's ranges (Sobol' indices): that a metaparameter makes alone, and with what "
-        "it makes together with others."
+        "Share of the surrogate's variance over the study's ranges (Sobol' indices) due to a metaparameter alone, and "
+        "including its interactions with others."
     )
-    return Table(caption, ("metaparameter", "alone", "in all"), frozenset({"alone", "in all"}), rows)
+    return Table(caption, ("metaparameter", "alone", "in total"), frozenset({"alone", "in total"}), rows)
 
 
 def _choices(findings: Findings) -> Table | None:
-    """The published choices that lie inside the study: what is measured of them, and where they stand among designs of equal params."""
+    """Return the published choices inside the study, with their accuracies and percentiles if known."""
     standings = findings.standings
     frame = findings.choices if standings is None else standings
-    # A choice that was left out says why; one that nobody could have made here says nothing.
     if frame.empty or (frame["reason"] != "").all():
         return None
     accuracies = findings.points.set_index("point")["accuracy"]
@@ -101,19 +99,17 @@ def _choices(findings: Findings) -> Table | None:
             row["name"],
             *(cell(row[axis.name]) for axis in axes),
             *amounts(row, costs),
-            number(accuracies.get(row["point"], math.nan), 1, 100) if not pd.isna(row["point"]) else UNKNOWN,
+            UNKNOWN if pd.isna(row["point"]) else number(accuracies.get(row["point"], math.nan), 1, 100),
             *([] if standings is None else [_standing(row)]),
             row["reason"] or row["note"],
         ]
         for row in frame.to_dict(orient="records")
     ]
-    caption = (
-        "What published networks chose for the metaparameters that vary here, moved into this study's preset and data."
-    )
+    caption = "Values of published networks for the metaparameters that vary here, with this study's preset and data."
     if standings is not None:
         caption += (
-            " Percentile: the share of designs of equal params (within 2 %), of a million that were drawn from the study's ranges and priced, whose "
-            "predicted accuracy is lower."
+            " Percentile: share of designs with equal params (within 2 %), among a million drawn from the study's "
+            "ranges, whose predicted accuracy is lower."
         )
     percentile = () if standings is None else ("percentile, %",)
     numbers = (*(quantity.heading for quantity in costs), ACCURACY_PERCENT, *percentile)
@@ -124,6 +120,5 @@ def _choices(findings: Findings) -> Table | None:
 def _standing(row: Mapping[Any, Any]) -> str:
     if "below" not in row or math.isnan(row["below"]):
         return UNKNOWN
-    return (
-        f"{100 * row['below']:.0f} ({100 * row['below_low']:.0f} to {100 * row['below_high']:.0f}) of {row['equal']:,}"
-    )
+    found = Interval(row["below"], row["below_low"], row["below_high"])
+    return f"{with_interval(found, '.0f', 100)} of {row['equal']:,}"

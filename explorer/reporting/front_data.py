@@ -1,4 +1,4 @@
-"""What the script of a report knows of its points beside what the page shows: seeds, learning curves, layers, and the command."""
+"""Data for the script of a report: seeds, learning curves, layers and the command of each point."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, known_co
 
 
 def front_data(view: FrontView) -> Markup:
-    """The data of the script, as JSON that stands in a page."""
+    """Return the data as JSON for a page."""
     findings = view.findings
     data = view.data() | _layers(findings)
     data["costs"] = {cost: QUANTITIES[cost].noun for cost in view.axes if cost != "accuracy"}
-    data["told"] = [ACCURACY_PERCENT, *(one.heading for one in known_costs(findings.points) if one.main)]
+    data["tip"] = [ACCURACY_PERCENT, *(one.heading for one in known_costs(findings.points) if one.main)]
     data["runs"] = _runs(findings)
     data["command"] = _command(findings)
     return as_json(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
 
 
 def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
-    """The runs by point: seed, state with its reason, accuracies after each epoch (None where there are none), and the run's key."""
+    """Return the runs by point: seed, state with its reason, accuracies after each epoch, and key."""
     runs: dict[int, list[list[Any]]] = {}
-    columns = ("point", "seed", "state", "reason", "accuracies", "key")
-    for row in findings.runs[list(columns)].to_dict(orient="records"):
+    for row in findings.runs.to_dict(orient="records"):
         state = f"{row['state']}: {row['reason']}" if row["reason"] else row["state"]
         curve = [round(value, 4) for value in row["accuracies"]] if row["accuracies"] is not None else None
         runs.setdefault(row["point"], []).append([row["seed"], state, curve, str(row["key"])[:KEY_CHARACTERS]])
@@ -41,7 +40,7 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
 
 
 def _layers(findings: Findings) -> dict[str, Any]:
-    """The layer tables of the foremost points: rows that stand once, and their numbers by point."""
+    """Return the layers of the foremost points: distinct rows, and their indices by point."""
     columns: list[str] = []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
@@ -60,16 +59,16 @@ def _layers(findings: Findings) -> dict[str, Any]:
 
 
 def _command(findings: Findings) -> list[str]:
-    """The command that trains a point again, what stands before and behind its number: with the storage and data folder of the study's own."""
+    """Return the command that retrains and exports a point, before and after the point's number."""
     words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
     rest = []
     try:
         given = shlex.split(findings.record.command)
-    except ValueError:  # from Python, it is no command line
+    except ValueError:  # not a command line: the study was run from Python
         given = []
     for option in ("--storage", "--data-dir"):
         if option in given[:-1]:
             rest += [option, given[given.index(option) + 1]]
         rest += [word for word in given if word.startswith(f"{option}=")]
-    # A label may be a number, too; `point3` is none.
+    # `point3` is unambiguous; a plain number could be a label.
     return [f"{shlex.join(words)} point", f" {shlex.join(rest)}" if rest else ""]

@@ -1,4 +1,4 @@
-"""The index of a folder of reports: each with its figure, its answer and its date, the newest first."""
+"""The index of a folder of reports: figure, answer and date of each, newest first."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ SUMMARY = "summary.json"
 
 
 class Summary(BaseModel):
-    """What a report says of itself: `figure` is the path of its thumbnail beside the page, `day` is when the last run ended."""
+    """The entry of a report: `figure` is the path of its thumbnail, `day` the date when its last run ended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
     answer: str
-    progress: str
-    day: str
     figure: str
-    verdicts: list[str]
+    progress: str = ""
+    day: str = ""
+    verdicts: tuple[str, ...] = ()
 
     def as_bytes(self) -> bytes:
-        """The content of its file."""
+        """Return the content of `summary.json`."""
         return f"{self.model_dump_json(indent=1)}\n".encode()
 
 
 def write_index(reports: Path) -> Path:
-    """Writes `index.html` into a folder of reports, from the summaries that are in its sub-folders; returns its path.
+    """Write `index.html` from the summaries in the sub-folders and return its path.
 
-    A sub-folder without a report is passed over, and so is one whose summary is not one of this version's.
+    Sub-folders without a summary that this version can read are skipped.
     """
     found = []
     for file in sorted(reports.glob(f"*/{SUMMARY}")):

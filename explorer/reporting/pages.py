@@ -1,24 +1,26 @@
-"""Pages: what makes them of templates, and how a report's files are written, all or none."""
+"""Render pages from templates and write the files of a report, all or none."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from explorer.drawing.figures import Panel
 from explorer.drawing.formats import OPTIONAL
 from explorer.files import check_folder, write_files
 
 
 @cache
 def environment() -> Environment:
-    """What makes pages of the templates: all that they are given is escaped."""
+    """The environment of the templates; it escapes everything."""
     return Environment(
         loader=PackageLoader("explorer"),
         autoescape=True,
@@ -29,22 +31,30 @@ def environment() -> Environment:
 
 
 def script(name: str) -> tuple[Markup, str]:
-    """A script of the templates and its SHA-256 as content security policies want it: no other script runs on the page."""
+    """Return a script of the templates and its SHA-256 for the content security policy, which allows no other."""
     text = (resources.files("explorer") / "templates" / name).read_text("utf-8")
     return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()  # noqa: S704 (our own file)
 
 
 def as_json(text: str) -> Markup:
-    """JSON as the content of a script element, which no text inside can end."""
+    """Escape JSON for a script element, so that no text in it can end the element."""
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 (what could end the element is escaped above)
+    return Markup(text)  # noqa: S704 (escaped above)
+
+
+def data_files(
+    tables: Mapping[str, pd.DataFrame], panels: Iterable[Panel], formats: Collection[str]
+) -> dict[str, bytes]:
+    """Return the files beside a page by name: tables as CSV, and figures."""
+    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    return files | {name: content for panel in panels for name, content in panel.files(formats).items()}
 
 
 def write_page(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Writes a report's files into a folder and returns its page's path; a failure leaves the report as it was.
+    """Write a report's files and return the path of its page; on failure an earlier report stays as it was.
 
-    Figures that an earlier report saved in formats that were not asked for now would be out of date, and are deleted.
+    Figures of an earlier report in formats not requested now would be outdated, so they are deleted.
     """
     check_folder(folder)
     write_files(files, folder)

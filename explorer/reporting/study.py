@@ -1,6 +1,6 @@
-"""A study's report: one self-contained page, with its figures and tables as files beside it.
+"""The report of a study: one self-contained page, with figures and tables as files beside it.
 
-Everything is made from stored rows, without torch, and the same rows give the same bytes: no time, no random identifier.
+The same rows give the same bytes: there are no times and no random identifiers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ from explorer.reporting.notes import (
     tested_note,
     volume_notes,
 )
-from explorer.reporting.pages import environment, script, write_page
+from explorer.reporting.pages import data_files, environment, script, write_page
 from explorer.reporting.tables import dropped_points, how_measured, measured_points, trained_runs
 from explorer.reporting.trust import no_certificate, trust
-from explorer.storage.record import StudyRecord
 
 
 def write_report(
@@ -46,14 +45,14 @@ def write_report(
     tests: pd.DataFrame | None = None,
     formats: Collection[str] = (),
 ) -> Path:
-    """Writes `report.html`, the tables as CSV and Parquet, and the figures into a folder; returns the page's path.
+    """Write `report.html`, the tables as CSV and Parquet, and the figures; return the path of the page.
 
     Args:
-        findings: What is computed of the study.
-        folder: Where the files go.
-        certificate: The one that covers the study, if there is any.
-        tests: The test accuracies, as `ledger.tests.of` returns them.
-        formats: In which of `pdf` and `png` figures are saved, beside SVG.
+        findings: The analysis of the study.
+        folder: The folder to write to.
+        certificate: The certificate that covers the study.
+        tests: Test accuracies from `ledger.tests.of`.
+        formats: Formats to save figures in besides SVG: `pdf`, `png`.
     """
     return write_page(report_files(findings, certificate, tests, formats), folder)
 
@@ -64,18 +63,25 @@ def report_files(
     tests: pd.DataFrame | None = None,
     formats: Collection[str] = (),
 ) -> dict[str, bytes]:
-    """The files of a report by name."""
+    """Return the files of a report by name."""
     panels, judged = study_figures.draw(findings), judge(findings)
-    files = {}
-    for name, table in (("points", findings.table), ("runs", findings.runs)):
-        files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
+    tables = {"points": findings.table, "runs": findings.runs}
+    files = data_files(tables, panels.values(), formats)
+    for name, table in tables.items():
+        table.to_parquet(buffer := io.BytesIO(), index=False)
         files[f"{name}.parquet"] = buffer.getvalue()
-    for panel in panels.values():
-        files |= panel.files(formats)
-    files[SUMMARY] = _summary(findings, judged, panels)
-    return files | {"report.html": render(findings, judged, panels, certificate, tests).encode()}
+    study, shown = findings.record.study, next(name for name in ("map", "curve", "front_params") if name in panels)
+    summary = Summary(
+        name=study.name,
+        title=study.title,
+        answer=" ".join(answer(findings)),
+        progress=progress(findings.record)[1],
+        day=_day(findings),
+        figure=f"{FOLDER}/{shown}.svg",
+        verdicts=tuple(one.verdict for one in judged),
+    )
+    page = render(findings, judged, panels, certificate, tests)
+    return files | {SUMMARY: summary.as_bytes(), "report.html": page.encode()}
 
 
 def render(
@@ -85,8 +91,9 @@ def render(
     certificate: Certificate | None = None,
     tests: pd.DataFrame | None = None,
 ) -> str:
-    """The page, around claims that are judged and figures that are drawn already."""
-    record, found = findings.record, details(findings, panels)
+    """Return the page, given the judged claims and the figures."""
+    record = findings.record
+    factor = certificate.factor_of(record) if certificate else None
     view = None if findings.measured.empty else FrontView(findings)
     notes = (changed_note(findings), space_note(record), enlarged_note(record), interval_note(findings))
     code, code_hash = script("report.js")
@@ -107,7 +114,7 @@ def render(
             panels=panels,
             fronts=[panels[name] for name in panels if name.startswith("front_")],
             first=[panels[name] for name in ("map", "curve", "published") if name in panels],
-            details=found,
+            details=details(findings, panels),
             volumes=volume_notes(findings),
             tested=tested_note(findings, tests),
             notes=list(filter(None, notes)),
@@ -117,7 +124,7 @@ def render(
                 "dropped": dropped_points(findings),
                 "runs": trained_runs(findings.runs),
             },
-            trust=_trust(record, certificate),
+            trust=trust(certificate, factor) if certificate and factor else [no_certificate(record)],
             measured=how_measured(findings),
             command=record.command,
             versions=record.versions,
@@ -126,25 +133,5 @@ def render(
     )
 
 
-def _trust(record: StudyRecord, certificate: Certificate | None) -> list[str]:
-    factor = certificate.factor_of(record) if certificate else None
-    return trust(certificate, factor) if certificate and factor else [no_certificate(record)]
-
-
 def _day(findings: Findings) -> str:
     return "" if findings.effort is None else f"{findings.effort.last:%Y-%m-%d}"
-
-
-def _summary(findings: Findings, judged: Sequence[Judged], panels: Mapping[str, Panel]) -> bytes:
-    """What an index of reports shows of this one."""
-    study = findings.record.study
-    shown = next(name for name in ("map", "curve", "front_params") if name in panels)
-    return Summary(
-        name=study.name,
-        title=study.title,
-        answer=" ".join(answer(findings)),
-        progress=progress(findings.record)[1],
-        day=_day(findings),
-        figure=f"{FOLDER}/{shown}.svg",
-        verdicts=[one.verdict for one in judged],
-    ).as_bytes()

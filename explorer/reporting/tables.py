@@ -1,4 +1,4 @@
-"""The tables of a report, as texts."""
+"""The tables of a report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
 ACCURACY_PERCENT = f"{ACCURACY.noun}, {ACCURACY.unit.name}"
-MOST_RUNS = 2_000  # rows that a page is still quick with
+MOST_RUNS = 2_000  # rows that a page shows without becoming slow
 KEY_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts: its caption, its columns, which of them are numbers, its rows, and the identifiers of rows that have one."""
+    """A table of texts; `numbers` are the columns aligned to the right, `ids` the HTML identifiers of the rows."""
 
     caption: str
     columns: tuple[str, ...]
@@ -34,7 +34,7 @@ class Table:
 
 
 def measured_points(findings: Findings) -> Table:
-    """The points with their accuracies and costs; each row has the identifier `point-NUMBER`."""
+    """Return the points with their accuracies and costs; the identifiers of the rows are `point-NUMBER`."""
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
     costs = known_costs(frame)
@@ -47,7 +47,7 @@ def measured_points(findings: Findings) -> Table:
     rows = [
         [
             *(cell(row[key]) for key in names),
-            *(_quantity(row[key]) for key in derived),
+            *(number(row[key], 0 if pd.api.types.is_integer(row[key]) else 2) for key in derived),
             _plus_minus(row),
             number(row["spread"], 2, 100),
             str(row["runs"]),
@@ -59,8 +59,10 @@ def measured_points(findings: Findings) -> Table:
         for row in frame.to_dict(orient="records")
     ]
     caption = (
-        "Accuracy: mean over the seeds and half the width of its 95 % interval. Spread: standard deviation between seeds. Front: the probability "
-        "that the point is on the front of accuracy and that cost, given these measurements and nothing else; where many points are nearly equal it is low for each. Standing: whether the point is separated from the best one."
+        "Accuracy: mean over the seeds \N{PLUS-MINUS SIGN} half the width of its 95 % interval. Spread: standard "
+        "deviation between seeds. Front: probability that the point is on the front of accuracy and that cost, given "
+        "these measurements; where many points are nearly equal, it is low for each. Standing: whether the point is "
+        "separated from the best one."
     )
     return Table(
         caption,
@@ -72,13 +74,13 @@ def measured_points(findings: Findings) -> Table:
 
 
 def known_costs(frame: pd.DataFrame) -> list[Quantity]:
-    """The costs that are known of some point."""
+    """Return the costs that at least one point has."""
     costs = [one for one in QUANTITIES.values() if one.key != ACCURACY.key]
     return [one for one in costs if one.key in frame and frame[one.key].notna().any()]
 
 
 def _on_front(row: Mapping[Any, Any], cost: str) -> str:
-    """The probability that a point is on the front of a cost in percent; without one, whether the measured point is."""
+    """Return the probability of being on a front; if unknown, whether the measured point is."""
     share = row[probability_column(cost)]
     if math.isfinite(share):
         return f"{100 * share:.0f} %"
@@ -86,7 +88,7 @@ def _on_front(row: Mapping[Any, Any], cost: str) -> str:
 
 
 def _names(record: StudyRecord) -> dict[str, str]:
-    """The columns that tell points apart, each with what stands above it."""
+    """Return the columns that identify points, with their headings."""
     series = {"series": "series"} if (record.points["series"] != "").any() else {}
     title = record.study.form.label_title
     labels = {"label": title} if title else {}
@@ -94,17 +96,12 @@ def _names(record: StudyRecord) -> dict[str, str]:
 
 
 def dropped_points(findings: Findings) -> Table:
-    """The points that were not trained, with the reasons."""
+    """Return the points that were not trained, with the reasons."""
     names, frame = _names(findings.record), findings.table
     costs = [one for one in known_costs(frame) if one.main]
     dropped = frame[frame["state"].isin(["infeasible", "over budget", "merged"])]
     rows = [
-        [
-            *(cell(row[key]) for key in names),
-            *amounts(row, costs),
-            str(row["state"]),
-            str(row["reason"]),
-        ]
+        [*(cell(row[key]) for key in names), *amounts(row, costs), str(row["state"]), str(row["reason"])]
         for row in dropped.to_dict(orient="records")
     ]
     numbers = tuple(quantity.heading for quantity in costs)
@@ -112,7 +109,7 @@ def dropped_points(findings: Findings) -> Table:
 
 
 def trained_runs(runs: pd.DataFrame) -> Table:
-    """The runs, from `analysis.runs_table`. Of more than `MOST_RUNS` those that are not done: the others are in the files."""
+    """Return the runs of `analysis.runs_table`; if there are more than `MOST_RUNS`, only those that are not done."""
     numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     shown = runs if len(runs) <= MOST_RUNS else runs[runs["state"] != "done"]
@@ -131,13 +128,14 @@ def trained_runs(runs: pd.DataFrame) -> Table:
         for row in shown.to_dict(orient="records")
     ]
     left_out = len(runs) - len(shown)
-    caption = f"{left_out:,} done runs are in runs.csv only." if left_out else ""
+    caption = f"{left_out:,} runs that are done are only in runs.csv." if left_out else ""
     return Table(caption, (*names, *numbers, "run", "state"), frozenset(numbers), rows)
 
 
 def how_measured(findings: Findings) -> dict[str, str]:
-    """What decides the results, by name."""
+    """Return the settings that determine the results."""
     record, study, images = findings.record, findings.record.study, findings.accuracies.images
+    found = findings.latency
     fixed = "; ".join(f"{key} = {label(value)}" for key, value in study.fixed.items())
     limits = "; ".join(
         f"{quantity} {word} {amount(limit)}"
@@ -154,25 +152,15 @@ def how_measured(findings: Findings) -> dict[str, str]:
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),
         "Recipe": recipe_text(study.recipe),
-        "Accuracy": "Share of the validation images that the network gets right after the last epoch, not the best over epochs",
-        "Latency": _latency(findings),
+        "Accuracy": "share of validation images classified correctly after the last epoch (not the best epoch)",
+        "Latency": f"median time of {found.conditions}" if found else "not measured; `explorer latency` measures it",
     }
 
 
-def _latency(findings: Findings) -> str:
-    found = findings.latency
-    if found is None:
-        return "not measured; `explorer latency` does"
-    return f"median time of {found.conditions}"
-
-
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe in words and numbers."""
+    """Write a recipe in words and numbers."""
     settings = "; ".join(f"{key} = {label(value)}" for key, value in recipe.model_dump().items())
-    return (
-        "SGD with Nesterov momentum; the rate warms up, stays constant and falls linearly to zero over the last share: "
-        + settings
-    )
+    return f"SGD with Nesterov momentum; linear warm-up, constant learning rate, linear decay to zero: {settings}"
 
 
 def _outcome(row: Mapping[Any, Any]) -> str:
@@ -180,13 +168,8 @@ def _outcome(row: Mapping[Any, Any]) -> str:
 
 
 def cell(value: object) -> str:
-    """A metaparameter's value as `points_table` has it."""
+    """Write a value of a metaparameter."""
     return UNKNOWN if missing(value) or value == "" else label(value)
-
-
-def _quantity(value: Any) -> str:  # noqa: ANN401 (a number, or None, NaN or NA)
-    """A derived quantity: whole numbers as such, others with two decimals."""
-    return number(value, 0 if pd.api.types.is_integer(value) else 2)
 
 
 def _plus_minus(row: Mapping[Any, Any]) -> str:
@@ -195,15 +178,15 @@ def _plus_minus(row: Mapping[Any, Any]) -> str:
 
 
 def amounts(row: Mapping[Any, Any], quantities: Sequence[Quantity]) -> list[str]:
-    """What a point has of each quantity, in its unit."""
+    """Write the amounts of quantities of a point."""
     return [UNKNOWN if pd.isna(row[one.key]) else one.text(row[one.key]) for one in quantities]
 
 
 def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)
-    """A whole number with its thousands set apart."""
+    """Write a whole number with separated thousands."""
     return UNKNOWN if pd.isna(value) else f"{value:,}"
 
 
 def number(value: Any, digits: int, factor: float = 1) -> str:  # noqa: ANN401 (a number, None, NaN or NA of a row)
-    """A number times a factor, with so many decimals."""
+    """Write a number times a factor with a number of decimals."""
     return UNKNOWN if pd.isna(value) else f"{float(value) * factor:,.{digits}f}"

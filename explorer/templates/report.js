@@ -106,7 +106,7 @@
     make("strong", data.names[i], tip);
     heads.forEach((head, column) => {
       const name = head.textContent;
-      if (data.told.includes(name) || name.startsWith("front of")) make("span", `${name} ${cells[column]}`, tip);
+      if (data.tip.includes(name) || name.startsWith("front of")) make("span", `${name} ${cells[column]}`, tip);
     });
     const box = svg.getBoundingClientRect();
     const scale = box.width / svg.viewBox.baseVal.width;

@@ -145,8 +145,8 @@ def test_a_claim_about_a_metaparameter_that_a_thinned_study_fixes_is_undecided()
 def test_the_evidence_names_points_and_intervals():
     found = Findings(measured(make_record("squeeze_ratio", images=2000), RISE))
     falls, levels = (evidence(judged, found) for judged in judge(found))
-    assert falls.startswith("0.25 less 0.125: +6.0 points (+")
-    assert levels.startswith("A gain of up to 1 point counts as none. 0.75 less 0.875: +0.0 points (")
+    assert falls.startswith("0.25 minus 0.125: +6.0 (+")
+    assert levels.startswith("A gain of up to 1 point counts as none. 0.75 minus 0.875: +0.0 (")
 
 
 def claimed(tmp_path, text):

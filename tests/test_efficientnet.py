@@ -133,7 +133,7 @@ def test_notes_recognise_a_single_phi():
 @pytest.mark.parametrize("parts", range(1, 12))
 def test_a_whole_power_is_not_rounded_up_to_another_layer(parts):
     scaled = EFFICIENTNET.point("b0", alpha=2 ** (1 / parts), beta=1.0, gamma=1.0, phi=float(parts))
-    assert scaled.depth_scale() == 2
+    assert scaled.scales()[0] == 2
     assert scaled.expand().digest == EFFICIENTNET.point("b0", depth=2.0).expand().digest
 
 

@@ -137,7 +137,7 @@ def test_fit_shows_the_share_of_each_limit(capsys):
         ("price squeezenet --where params<", "cannot be read"),
         (
             "price squeezenet --where params<5",
-            "squeezenet: no point meets --where 'params<5'; the closest has params = 1,248,424",
+            "squeezenet: no point meets --where 'params<5'; params is 1,248,424",
         ),
         ("price squeezenet input_size=1..4", "none of 4 points is feasible: conv1.conv: the feature map would shrink"),
         ("price squeezenet --pareto parms", "unknown name in --pareto 'parms'; did you mean 'params'?"),

@@ -317,21 +317,14 @@ def test_conditions_that_are_refused(text, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("ratio < -1.5", "no point meets --where 'ratio < -1.5'; the closest has ratio = 0.25"),
-        ("-1.5 > ratio", "no point meets --where '-1.5 > ratio'; the closest has ratio = 0.25"),
-        ("params >= 5000", "no point meets --where 'params >= 5000'; the closest has params = 30"),
-        ("params == 22", "no point meets --where 'params == 22'; the closest has params = 20"),
-        ("params < 1 or ratio < 0", "no point meets --where 'params < 1 or ratio < 0'"),
-    ],
-)
-def test_an_unmet_condition_reports_the_nearest_value(text, message):
-    values = {"params": np.array([10, 20, 30]), "ratio": np.array([0.25, 0.5, np.nan])}
-    where = Where(text, values)
-    later = {"params": np.array([15]), "ratio": np.array([0.75])}
-    assert where.unmet(where.nearest(later, 1, where.nearest(values, 3, None))) == message
+def test_an_unmet_condition_reports_the_ranges_of_its_numbers():
+    where = Where("params < 1 or ratio / base_e < 0 or bypass == 'none'", ["params", "ratio", "base_e", "bypass"])
+    assert where.unmet() == f"no point meets --where {where.text!r}"
+    kinds = {"base_e": 4, "bypass": Coded(np.array([0, 0]), ("simple",))}
+    where.widen({"params": np.array([1000, 3000]), "ratio": np.array([0.5, 0.5]), **kinds})
+    where.widen({"params": np.array([2000, 4000]), "ratio": np.array([0.5, 0.5]), **kinds})
+    where.widen({"params": np.array([], int), "ratio": np.array([]), **kinds})
+    assert where.unmet().endswith("; params is 1,000 to 4,000; ratio is 0.5")
 
 
 def beaten(frame, row):

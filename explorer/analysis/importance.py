@@ -27,7 +27,7 @@ def importance(surrogate: Surrogate, draws: int = DRAWS) -> pd.DataFrame | None:
     """
     axes, process = surrogate.coordinates.axes, surrogate.process
     count = len(axes)
-    if count < 2 or not surrogate.coordinates.independent:  # noqa: PLR2004 (a single one explains everything)
+    if count < 2 or surrogate.coordinates.simplex:  # noqa: PLR2004 (a single one explains everything)
         return None
     size = 2 ** int(np.log2(_MOST / (count + 2)))
     spread = qmc.Sobol(2 * count, rng=np.random.default_rng(0)).random(size)

@@ -49,125 +49,72 @@ Block: TypeAlias = Mapping[str, Column]
 
 
 class Axis:
-    """What varies independently: one metaparameter, or several tied together. A continuous range can only be drawn."""
+    """What varies independently: one metaparameter, or several tied together.
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The metaparameters."""
-        raise NotImplementedError
+    Attributes:
+        keys: The metaparameters.
+        size: Number of values.
+        extremes: Values that are valid only if all are: at least the ends of numbers, and every other value.
+    """
 
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        raise ValueError(f"{', '.join(self.keys)}: real numbers cannot be enumerated")
+    keys: tuple[str, ...]
+    size: int
+    extremes: Mapping[str, Column]
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
         """Return the values at these places, counted from 0, by metaparameter."""
         raise NotImplementedError
-
-    @property
-    def extremes(self) -> dict[str, Column]:
-        """Values that are valid only if all are: at least the ends of numbers, and every other value."""
-        return self.at(np.array([0, self.size - 1]))
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
         """Draw values uniformly."""
         return self.at(rng.integers(self.size, size=count))
 
 
-@dataclass(frozen=True)
-class _OneKey(Axis):
-    key: str
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (self.key,)
-
-
-@dataclass(frozen=True)
-class Values(_OneKey):
+class Values(Axis):
     """Listed values of one metaparameter."""
 
-    column: Column
-
-    @property
-    def size(self) -> int:
-        """Number of values, duplicates included."""
-        return len(self.column)
-
-    @property
-    def extremes(self) -> dict[str, Column]:
-        """All values."""
-        return {self.key: self.column}
+    def __init__(self, key: str, column: Column) -> None:
+        self.keys, self.size, self.extremes = (key,), len(column), {key: column}
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
         """Return the values at these places of the list."""
-        return {self.key: self.column[places]}
+        return {key: column[places] for key, column in self.extremes.items()}
 
 
-@dataclass(frozen=True)
-class Steps(_OneKey):
+class Steps(Axis):
     """Equal steps of one metaparameter: `(low + place * step) / scale`, divided only if `real`.
 
     Integer numerators keep rounding errors from adding up: the third value from 0.1 in steps of 0.05 is the float 0.2.
     """
 
-    low: int
-    step: int
-    count: int
-    scale: int = 1
-    real: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of values, both ends included."""
-        return self.count
+    def __init__(self, key: str, low: int, step: int, size: int, scale: int = 1, *, real: bool = False) -> None:
+        self.keys, self.low, self.step, self.size, self.scale, self.real = (key,), low, step, size, scale, real
+        self.extremes = self.at(np.array([0, size - 1]))
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
         """Return the numbers at these places."""
         numbers = self.low + places * self.step
-        return {self.key: numbers / self.scale if self.real else numbers}
+        return {self.keys[0]: numbers / self.scale if self.real else numbers}
 
 
-@dataclass(frozen=True)
-class Continuum(_OneKey):
-    """All real numbers from `low` to `high`."""
+class Continuum(Axis):
+    """All real numbers from `low` to `high`; they can be drawn, but have no size and no places."""
 
-    low: float
-    high: float
-
-    @property
-    def extremes(self) -> dict[str, Column]:
-        """The ends."""
-        return {self.key: np.array([self.low, self.high])}
+    def __init__(self, key: str, low: float, high: float) -> None:
+        self.keys, self.low, self.high, self.extremes = (key,), low, high, {key: np.array([low, high])}
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
         """Draw real numbers uniformly."""
-        return {self.key: rng.uniform(self.low, self.high, count)}
+        return {self.keys[0]: rng.uniform(self.low, self.high, count)}
 
 
-@dataclass(frozen=True)
 class SimplexAxis(Axis):
     """The factors of a simplex, whose product is `ratio` at every point of a lattice or a sample."""
 
-    simplex: Simplex
-    ratio: float
-    steps: int
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The factors."""
-        return tuple(self.simplex.exponents)
-
-    @property
-    def size(self) -> int:
-        """Number of lattice points, known without making them."""
-        return self.simplex.lattice_size(self.steps)
-
-    @property
-    def extremes(self) -> dict[str, Column]:
-        """The corners, where one factor makes the whole ratio."""
-        return dict(self.simplex.factors(np.eye(len(self.keys)), self.ratio))
+    def __init__(self, simplex: Simplex, ratio: float, steps: int) -> None:
+        self.simplex, self.ratio, self.steps = simplex, ratio, steps
+        self.keys, self.size = tuple(simplex.exponents), simplex.lattice_size(steps)
+        self.extremes = simplex.factors(np.eye(len(self.keys)), ratio)
 
     @cached_property
     def _lattice(self) -> dict[str, NDArray[np.float64]]:
@@ -328,4 +275,4 @@ def _range(family: type[Space], key: str, text: str, *, drawn: bool) -> Axis:
     first, last, by = (int(number.scaleb(digits)) for number in (low, high, step))
     if max(abs(first), abs(last), by, 10**digits) > EXACT:
         raise ExplorerError(f"{wrong}too many digits for 64-bit numbers")
-    return Steps(key, first, by, (last - first) // by + 1, 10**digits, real)
+    return Steps(key, first, by, (last - first) // by + 1, 10**digits, real=real)

@@ -28,18 +28,10 @@ def write_prices(
     reasons: bool,
     about: Mapping[str, str],
 ) -> None:
-    """Write blocks of points to a file, which is replaced only when complete; without points nothing is written.
+    """Write blocks of points to a `.parquet` or `.csv` file, which is replaced only when complete.
 
-    Args:
-        path: A `.parquet` or `.csv` file. Lists are written as labels, such as `1-4-8`.
-        parts: The blocks.
-        quantities: Quantities to write, after the metaparameters.
-        fixed: Metaparameters that all points share.
-        reasons: Whether to add the column `infeasible`: the reason, or an empty text.
-        about: Metadata for a Parquet file.
-
-    Raises:
-        ExplorerError: If the file cannot be written.
+    Columns: the metaparameters (lists as labels, such as `1-4-8`), the quantities and, with `reasons`, `infeasible`.
+    `about` is metadata for Parquet. Without points nothing is written. Raises `ExplorerError` if writing fails.
     """
     if path.suffix not in SUFFIXES:
         raise ExplorerError(f"{path}: the file name should end in {' or '.join(SUFFIXES)}")

@@ -46,24 +46,10 @@ def fit(
 ) -> pd.DataFrame:
     """Return the `count` points that use the limits best: by the smallest share of a limit used, then the mean share.
 
-    Points are enumerated if there are at most `sample`; otherwise `sample` points are drawn, and as many again around
-    the best of them. Of points with equal costs one is kept.
-
-    Args:
-        space: Name of the space.
-        preset: Name of the preset; the first one if not given.
-        settings: Metaparameters as `price_space` takes them; if none varies, all vary that the space gives ranges for.
-        limits: The highest value allowed of each quantity.
-        count: Most points to return.
-        sample: Most points to try in each of two rounds.
-        seed: Seed of the sample.
-        **metaparameters: More settings, by name.
-
-    Returns:
-        The varying metaparameters, `params`, `macs`, `activations`, and the share used of each limit, `KEY_share`.
-
-    Raises:
-        ExplorerError: If nothing fits; the message gives the closest point.
+    Settings are those of `price_space`; if none varies, all vary that the space gives ranges for. Points are enumerated
+    if there are at most `sample`; otherwise `sample` points are drawn, and as many again around the best of them. Of
+    points with equal costs one is kept. Columns: what varies, `params`, `macs`, `activations`, and the share used of
+    each limit, `KEY_share`. Raises `ExplorerError` with the closest point if nothing fits.
     """
     family = find_space(space)
     if not limits:
@@ -164,8 +150,8 @@ def _near(axis: Axis, drawn: Column, centre: Column, reach: NDArray[np.float64],
         return np.clip(centre + shift * (axis.high - axis.low), axis.low, axis.high)
     if isinstance(axis, Steps):
         place = np.rint((centre * axis.scale if axis.real else centre) - axis.low) / axis.step
-        moved = np.clip(np.rint(place + shift * axis.count), 0, axis.count - 1)
-        return axis.at(moved.astype(np.int64))[axis.key]
+        moved = np.clip(np.rint(place + shift * axis.size), 0, axis.size - 1)
+        return axis.at(moved.astype(np.int64))[axis.keys[0]]
     assert isinstance(axis, Values)
     return np.where(rng.random(len(reach)) < WIDEST, drawn, centre)
 

@@ -6,6 +6,7 @@ A condition may hold only comparisons and arithmetic of known names; pandas eval
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -39,11 +40,12 @@ class Where:
     def __init__(self, text: str, known: Iterable[str]) -> None:
         self.text = text
         try:
-            self._root = ast.parse(text.strip(), mode="eval").body
-            nodes = list(ast.walk(self._root))
+            root = ast.parse(text.strip(), mode="eval").body
+            nodes = list(ast.walk(root))
             for node in nodes:
                 if type(node) is ast.Constant and type(node.value) is int:
                     node.value = float(node.value)  # powers of integers grow without limit
+            self._expression = ast.unparse(root)
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
             raise self._wrong(f"cannot be read: {getattr(error, 'msg', error)}{hint}") from None
@@ -51,6 +53,7 @@ class Where:
             if not isinstance(node, _ALLOWED):
                 allowed = "names, numbers, comparisons, arithmetic, and, or, not"
                 raise self._wrong(f"{ast.unparse(node)!r} is not allowed; use {allowed}")
+        self._ranges: dict[str, tuple[float, float]] = {}
         choices = list(known)
         self.names = list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
         for name in self.names:
@@ -59,57 +62,40 @@ class Where:
 
     def mask(self, values: Mapping[str, Any], count: int) -> NDArray[np.bool_]:
         """Return which of `count` points meet the condition, given columns or values that all points share."""
-        found = np.asarray(self._evaluated(self._root, values, count))
-        if found.dtype != bool:
-            raise self._wrong("is not a condition; add a comparison")
-        return np.broadcast_to(found, (count,))
-
-    def nearest(self, values: Mapping[str, Any], count: int, best: float | None) -> float | None:
-        """Return the value, of these points and `best`, closest to meeting a comparison with a number; else None."""
-        side, limit = self._limit()
-        if side is None:
-            return None
-        found = np.asarray(self._evaluated(side, values, count))
-        if found.dtype.kind not in "iuf":
-            return None
-        amounts = np.append(np.ravel(found).astype(float), [] if best is None else best)
-        amounts = amounts[np.isfinite(amounts)]
-        return float(amounts[np.abs(amounts - limit).argmin()]) if amounts.size else None
-
-    def unmet(self, nearest: float | None) -> str:
-        """Return the message that no point meets the condition, with the nearest value if known."""
-        side, _ = self._limit()
-        message = f"no point meets --where {self.text!r}"
-        if side is None or nearest is None:
-            return message
-        value = f"{nearest:,.0f}" if nearest.is_integer() else label(nearest)
-        return f"{message}; the closest has {ast.unparse(side)} = {value}"
-
-    def _limit(self) -> tuple[ast.expr | None, float]:
-        """Split a single comparison with a number into the other side and the number."""
-        node = self._root
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            left, right = node.left, node.comparators[0]
-            for side, other in ((left, right), (right, left)):
-                try:
-                    return side, float(ast.literal_eval(other))
-                except (ValueError, TypeError):
-                    continue
-        return None, 0.0
-
-    def _evaluated(self, node: ast.expr, values: Mapping[str, Any], count: int) -> Any:  # noqa: ANN401
         for name in self.names:
             if values[name] is None:
                 raise self._wrong(f"{name} has no value here")
         columns = {name: _read(values[name]) for name in self.names}
         try:
             # Python's engine, since numexpr may be installed and computes in other types.
-            return pd.DataFrame(columns, index=range(count)).eval(ast.unparse(node), engine="python")
+            found = pd.DataFrame(columns, index=range(count)).eval(self._expression, engine="python")
         except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
             raise self._wrong(f"cannot be computed: {error}") from None
+        found = np.asarray(found)
+        if found.dtype != bool:
+            raise self._wrong("is not a condition; add a comparison")
+        return np.broadcast_to(found, (count,))
+
+    def widen(self, values: Mapping[str, Any]) -> None:
+        """Remember the range of each number in the condition, for `unmet`."""
+        for name in self.names:
+            column = values[name]
+            if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and len(column):
+                low, high = self._ranges.get(name, (math.inf, -math.inf))
+                self._ranges[name] = min(low, column.min().item()), max(high, column.max().item())
+
+    def unmet(self) -> str:
+        """Return the message that no point meets the condition, with the ranges of its numbers."""
+        found = [f"{name} is {_span(low, high)}" for name, (low, high) in self._ranges.items()]
+        return "; ".join([f"no point meets --where {self.text!r}", *found])
 
     def _wrong(self, what: str) -> ExplorerError:
         return ExplorerError(f"--where {self.text!r}: {what}")
+
+
+def _span(low: float, high: float) -> str:
+    ends = [f"{end:,.0f}" if float(end).is_integer() else label(end) for end in (low, high)]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -126,7 +126,6 @@ class _Stream:
     progress: Callable[[int, int], None] | None
     kept: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    nearest: float | None = None
 
     def chosen(self) -> Iterator[Priced]:
         search, where = self.search, self.where
@@ -141,7 +140,7 @@ class _Stream:
                 rows = feasible & where.mask({**alike, **priced.columns, **priced.amounts}, len(priced))
                 if not self.kept and not rows.any():
                     found = priced[feasible]
-                    self.nearest = where.nearest({**alike, **found.columns, **found.amounts}, len(found), self.nearest)
+                    where.widen({**alike, **found.columns, **found.amounts})
             if self.infeasible:
                 rows = rows | ~feasible
             if rows.any():
@@ -172,7 +171,7 @@ class _Stream:
         if self.reasons.total() == self.search.size:
             return f"{name}: none of {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
         assert self.where is not None
-        return f"{name}: {self.where.unmet(self.nearest)}"
+        return f"{name}: {self.where.unmet()}"
 
 
 def _simplex_axis(family: type[Space], *, simplex: bool, steps: int | None, ratio: float | None) -> SimplexAxis | None:

@@ -191,23 +191,16 @@ class EfficientNet(Space):
         )
     )
 
-    def depth_scale(self) -> Float:
-        """Return the depth multiplier before rounding."""
-        return power(self.alpha, self.phi) if self.depth is None else self.depth
-
-    def width_scale(self) -> Float:
-        """Return the width multiplier before rounding."""
-        return power(self.beta, self.phi) if self.width is None else self.width
-
-    def resolution_scale(self) -> Float:
-        """Return the resolution multiplier before rounding."""
-        return power(self.gamma, self.phi) if self.resolution is None else self.resolution / self.base_resolution
+    def scales(self) -> tuple[Float, Float, Float]:
+        """Return the multipliers of depth, width and resolution before rounding."""
+        depth = power(self.alpha, self.phi) if self.depth is None else self.depth
+        width = power(self.beta, self.phi) if self.width is None else self.width
+        pixels = power(self.gamma, self.phi) if self.resolution is None else self.resolution / self.base_resolution
+        return depth, width, pixels
 
     def pixels(self) -> Int:
         """Return the image height and width."""
-        if self.resolution is not None:
-            return self.resolution
-        return nearest(self.base_resolution * power(self.gamma, self.phi))
+        return nearest(self.base_resolution * self.scales()[2]) if self.resolution is None else self.resolution
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Vary depth and width from 1/4 to 3 times and resolution from 1/2 to 3 times the base network's.
@@ -221,40 +214,33 @@ class EfficientNet(Space):
         base = self.base_resolution
         return {"depth": (0.25, 3.0), "width": (0.25, 3.0), "resolution": (max(1, base // 2), 3 * base)}
 
-    def base(self) -> Self:
-        """Return the network that this point is scaled from."""
-        return self.model_copy(update={"phi": 0.0, "depth": None, "width": None, "resolution": None})
-
     def derive(self, cost: Cost) -> dict[str, Float]:
         """Compute the multipliers, and the nominal and actual cost relative to the base network."""
-        depth, width, resolution = self.depth_scale(), self.width_scale(), self.resolution_scale()
+        depth, width, resolution = self.scales()
+        base = self.model_copy(update={"phi": 0.0, "depth": None, "width": None, "resolution": None})
         return {
             "depth_scale": depth,
             "width_scale": width,
             "pixels": self.pixels(),
             "nominal_ratio": depth * width**2 * resolution**2,
-            "actual_ratio": cost.macs / self.base().expand().cost.macs,
+            "actual_ratio": cost.macs / base.expand().cost.macs,
         }
 
     def notes(self, cost: Cost) -> tuple[str, ...]:
         """Say which phi each multiplier corresponds to, and compare the nominal with the actual ratio."""
-        scales = {
-            "depth": (self.depth_scale(), self.alpha),
-            "width": (self.width_scale(), self.beta),
-            "resolution": (self.resolution_scale(), self.gamma),
-        }
-        phis = {axis: math.log(scale) / math.log(base) for axis, (scale, base) in scales.items() if base > 1}
-        powers = {axis: f" = {scales[axis][1]:g} ** {phi:.2f}" for axis, phi in phis.items()}
-        scaling = "; ".join(f"{axis} x {scale:.4g}{powers.get(axis, '')}" for axis, (scale, _) in scales.items())
-        if max(phis.values(), default=0) - min(phis.values(), default=0) > 0.01:  # noqa: PLR2004 (the digits shown)
-            scaling += ": no single phi gives all of them"
-        derived = self.derive(cost)
+        parts, phis = [], []
+        for (factor, axis), scale in zip(SCALES.items(), self.scales(), strict=True):
+            base = getattr(self, factor)
+            parts.append(f"{axis} x {scale:.4g}")
+            if base > 1:
+                phis.append(math.log(scale) / math.log(base))
+                parts[-1] += f" = {base:g} ** {phis[-1]:.2f}"
+        same = max(phis, default=0) - min(phis, default=0) <= 0.01  # noqa: PLR2004 (the digits shown)
+        scaling = "; ".join(parts) + ("" if same else ": no single phi gives all of them")
         product = self.simplex.product({key: getattr(self, key) for key in SCALES})
-        ratios = f"nominal {derived['nominal_ratio']:.3g}, actual {derived['actual_ratio']:.3g}"
-        return (
-            f"scaling: {scaling}",
-            f"{self.simplex.formula} = {product:.4g}; FLOPs relative to the base network: {ratios}",
-        )
+        nominal, actual = (self.derive(cost)[f"{kind}_ratio"] for kind in ("nominal", "actual"))
+        ratios = f"FLOPs relative to the base network: nominal {nominal:.3g}, actual {actual:.3g}"
+        return f"scaling: {scaling}", f"{self.simplex.formula} = {product:.4g}; {ratios}"
 
     @classmethod
     def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:
@@ -276,7 +262,7 @@ class EfficientNet(Space):
 
         The classifier is a 1x1 convolution of one pixel, which is a fully connected layer.
         """
-        width, depth = self.width_scale(), self.depth_scale()
+        depth, width, _ = self.scales()
         for axis, scale in (("depth", depth), ("width", width), ("resolution", power(self.gamma, self.phi))):
             if largest(scale) >= MOST_SCALE and uniform(scale > MOST_SCALE):
                 raise Infeasible(f"{axis}: more than {MOST_SCALE} times the base network")

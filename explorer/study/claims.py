@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import QUANTITIES, computed
@@ -25,6 +25,10 @@ Selector = Annotated[dict[str, Value], Field(min_length=1)]
 """Values of metaparameters, `label` or `series` that select points."""
 
 
+def _several(given: object) -> object:
+    return [given] if isinstance(given, dict) else given
+
+
 class Claim(Model):
     """What is claimed, in words, and by whom."""
 
@@ -37,14 +41,7 @@ class Above(Claim):
 
     form: Literal["above"]
     higher: Selector
-    lower: Annotated[list[Selector], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_or_several(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
-        if isinstance(given, dict) and isinstance(given.get("lower"), dict):
-            return {**given, "lower": [given["lower"]]}
-        return given
+    lower: Annotated[list[Selector], Field(min_length=1), BeforeValidator(_several)]
 
 
 class Falls(Claim):

@@ -163,11 +163,6 @@ class Coordinates:
         """Number of axes that are numbers."""
         return sum(isinstance(axis, Number) for axis in self.axes)
 
-    @property
-    def independent(self) -> bool:
-        """Whether any values can be combined; shares sum to 1."""
-        return self.simplex is None
-
     def encode(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return coordinates, (points, coordinates), from columns by `names`, or with factors instead of shares."""
         found = dict(columns)

@@ -49,19 +49,11 @@ def load_study(
     quick: bool = False,
     data_dir: Path | None = None,
 ) -> Study:
-    """Read a study; other settings become part of its name.
+    """Read a built-in study by its name, or a file; other settings become part of its name.
 
-    Args:
-        name_or_path: Name of a built-in study, or a file.
-        data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
-        seeds: Runs per point.
-        epochs: Passes over the training images.
-        images: Number of training images.
-        quick: Whether to cut the study down to less than a minute, to try it out; this prepares the data.
-        data_dir: Folder with the files of CIFAR-10, for `quick`.
-
-    Raises:
-        ExplorerError: If the study is unknown, or a key or value in the file or a setting is invalid.
+    `data` is `cifar10`, `proxy`, or a folder of images in class sub-folders; `seeds` are runs per point. `quick` cuts
+    the study down to less than a minute, to try it out, and prepares the data (CIFAR-10 from `data_dir`). Raises
+    `ExplorerError` if the study is unknown, or a key or value is invalid.
     """
     study = _find(str(name_or_path)).override(data=data)
     if quick:

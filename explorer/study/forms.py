@@ -67,11 +67,6 @@ class Form(Model):
         """What the labels say, unless they are just the values of the metaparameters."""
         return ""
 
-    @property
-    def design_space(self) -> type[Space]:
-        """The space that the study explores."""
-        return find_space(self.space)
-
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield all points, in the order of the own points."""
         for own in self.own_points():
@@ -140,7 +135,7 @@ class Form(Model):
             if table != "fixed" and "classes" in keys:
                 raise ExplorerError(f"{table}.classes: the data determine the number of classes; remove it")
         for point in [*own, *({**own[0], key: value} for key, values in self.vary.items() for value in values)]:
-            self.design_space.point(preset, **{**fixed, **point})
+            find_space(self.space).point(preset, **{**fixed, **point})
         for key, values in self.vary.items():
             if len(set(map(label, values))) < len(values):
                 raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value appears twice")
@@ -209,7 +204,7 @@ class Listed(Form):
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
         """Also require that points are distinct and not empty, and series are texts."""
-        known = ["series", *self.design_space.model_fields]
+        known = ["series", *find_space(self.space).model_fields]
         for place, point in enumerate(self.points):
             series = point.get("series", "")
             if not isinstance(series, str):
@@ -245,7 +240,7 @@ class OnSimplex(Form):
 
     @property
     def _factors(self) -> Simplex:
-        simplex = self.design_space.simplex
+        simplex = find_space(self.space).simplex
         if simplex is None:
             raise ExplorerError(f"simplex: {self.space} has no scaling factors with a fixed product")
         return simplex
@@ -337,7 +332,7 @@ class OnSimplex(Form):
         """Also require that the factors have an effect."""
         super().check(preset, fixed)
         last = {key: values[-1] for key, values in self.vary.items()}
-        self.design_space.check_simplex(preset, {**fixed, **last}, self.simplex.ratio)
+        find_space(self.space).check_simplex(preset, {**fixed, **last}, self.simplex.ratio)
 
 
 FORMS: dict[str, type[Form]] = {form.table: form for form in (Grid, Listed, OnSimplex)}

@@ -157,7 +157,8 @@ class Study(Model):
         except ValidationError as error:
             details = error.errors()[0]
             raise ExplorerError(f"{details['loc'][-1]} = {label(details['input'])}: {rule(details)}") from None
-        parts = [data_label(changed.data)] if changed.data != self.data else []
+        folder = re.sub(r"[^A-Za-z0-9._]+", "_", Path(changed.data).name).strip("._") or "data"
+        parts = [folder] if changed.data != self.data else []
         for key in ("images", "epochs"):
             value = getattr(changed.budget, key)
             parts += [f"{key}{value}"] if value != getattr(self.budget, key) else []
@@ -171,8 +172,3 @@ class Study(Model):
         base, _, before = self.name.partition("@")
         suffix = "-".join([before, *parts] if before else parts)
         return self.model_copy(update={"name": f"{base}@{suffix}"})
-
-
-def data_label(data: str) -> str:
-    """Return what a study's name says of its data: the built-in's name, or the name of the folder."""
-    return re.sub(r"[^A-Za-z0-9._]+", "_", Path(data).name).strip("._") or "data"

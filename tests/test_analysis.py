@@ -257,21 +257,21 @@ def test_at_equal_cost_the_front_is_the_best_point():
 
 
 def test_published_curves():
-    frame = analysis.published("squeezenet_fig3", "squeeze_ratio")
+    frame = analysis.published_curve("squeezenet_fig3", "squeeze_ratio")
     assert frame["value"].tolist() == [0.125, 0.25, 0.5, 0.75, 1.0]
     assert frame["label"].tolist() == ["0.125", "0.25", "0.5", "0.75", "1.0"]
     assert frame["model_mib"].tolist() == [4.8, 7.6, 13, 19, 24]
     assert frame["accuracy"].max() == 0.86
     assert frame["printed"].tolist() == [True, False, True, True, False]
-    assert analysis.published("squeezenet_table3", "bypass")["value"].tolist() == ["none", "simple", "complex"]
-    assert analysis.published("squeezenet_fig3", "pools") is None
+    assert analysis.published_curve("squeezenet_table3", "bypass")["value"].tolist() == ["none", "simple", "complex"]
+    assert analysis.published_curve("squeezenet_fig3", "pools") is None
     assert "arXiv:1602.07360v4" in analysis.published_source("squeezenet_fig3")
 
 
 @pytest.mark.parametrize("name", ["squeezenet_fig4", "../squeezenet_fig3"])
 def test_an_unknown_published_curve_names_the_nearest(name):
     with pytest.raises(ExplorerError, match=r"unknown published curve .* did you mean 'squeezenet_fig3'"):
-        analysis.published(name, "squeeze_ratio")
+        analysis.published_curve(name, "squeeze_ratio")
 
 
 def test_tables_for_files_have_plain_values(tmp_path):

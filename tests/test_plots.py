@@ -358,7 +358,7 @@ def assert_labels_are_free(ax):
 
 
 def test_the_published_curve_has_an_axis_of_its_own(ax):
-    plots.published_curve(analysis.published("squeezenet_fig3", "squeeze_ratio"), ax)
+    plots.paper_curve(analysis.published_curve("squeezenet_fig3", "squeeze_ratio"), ax)
     line, printed, read_off = ax.lines
     assert line.get_xdata().tolist() == [4.8, 7.6, 13, 19, 24]
     assert line.get_ydata() == pytest.approx([80.3, 83.3, 85.3, 86, 86])
@@ -369,7 +369,7 @@ def test_the_published_curve_has_an_axis_of_its_own(ax):
 
 
 def test_published_names_are_not_joined(ax):
-    plots.published_curve(analysis.published("squeezenet_table3", "bypass"), ax)
+    plots.paper_curve(analysis.published_curve("squeezenet_table3", "bypass"), ax)
     assert len(ax.lines) == 1
     assert ax.get_legend() is None
 
@@ -430,7 +430,7 @@ def test_labels_cover_neither_each_other_nor_marks_and_stay_inside(ax, name, kin
     elif kind != "published":
         plots.front(summary, ax, kind)
     elif record.study.plot.published:
-        plots.published_curve(analysis.published(record.study.plot.published, record.metaparameters[0]), ax)
+        plots.paper_curve(analysis.published_curve(record.study.plot.published, record.metaparameters[0]), ax)
     ax.figure.draw_without_rendering()
     # Without the line to the point, which an annotation's own extent includes.
     boxes = [super(Annotation, text).get_window_extent() for text in texts(ax)]
@@ -487,7 +487,7 @@ def test_the_style_outlives_nothing():
 
 def test_a_published_curve_is_laid_over_the_points_of_the_same_values(ax):
     frame = analysis.summarise(make_record("squeeze_ratio", images=300))
-    papers = analysis.published("squeezenet_fig3", "squeeze_ratio")
+    papers = analysis.published_curve("squeezenet_fig3", "squeeze_ratio")
     plots.curve(frame, ax, "model_bytes", papers=papers)
     (line,) = [line for line in ax.lines if line.get_label() == "published"]
     x, y = line.get_data()
@@ -507,6 +507,6 @@ def test_a_published_curve_is_laid_over_the_points_of_the_same_values(ax):
 
 def test_too_few_shared_values_are_not_compared(ax):
     frame = analysis.summarise(make_record("squeeze_ratio", images=300))
-    papers = analysis.published("squeezenet_fig3", "squeeze_ratio").head(2)
+    papers = analysis.published_curve("squeezenet_fig3", "squeeze_ratio").head(2)
     plots.curve(frame, ax, "model_bytes", papers=papers)
     assert not [line for line in ax.lines if line.get_label() == "published"]

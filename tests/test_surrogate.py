@@ -331,7 +331,7 @@ def test_points_are_not_chosen_by_accuracy():
 
 def test_nothing_heavy_is_imported_before_it_is_used():
     code = (
-        "import sys, explorer.analysis.surrogate, explorer.analysis.importance, explorer.analysis.standing;"
+        "import sys, explorer.analysis.surrogate, explorer.analysis.importance, explorer.analysis.choices;"
         "found = {'sklearn', 'torch', 'optuna'} & set(sys.modules); sys.exit(str(found) if found else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

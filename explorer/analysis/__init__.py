@@ -4,7 +4,7 @@ from explorer.analysis.accuracies import CONFIDENCE, Accuracies, Interval, valid
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, probability_column
 from explorer.analysis.points import measured, ranked, runs_table, summarise
-from explorer.analysis.published import published, published_source
+from explorer.analysis.published_curves import published_curve, published_source
 from explorer.analysis.shapes import plane_params, share_columns, triangle
 from explorer.study.coordinates import is_ordered
 
@@ -20,7 +20,7 @@ __all__ = [
     "pareto_front",
     "plane_params",
     "probability_column",
-    "published",
+    "published_curve",
     "published_source",
     "ranked",
     "runs_table",

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.analysis.accuracies import Accuracies
+from explorer.analysis.choices import percentiles, published_choices
 from explorer.analysis.effort import Effort, effort
 from explorer.analysis.fronts import (
     Hypervolume,
@@ -23,7 +24,6 @@ from explorer.analysis.fronts import (
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
-from explorer.analysis.standing import published_choices, standings
 from explorer.analysis.surrogate import Surrogate
 from explorer.analysis.verified import VerifiedNetworks, verified_networks
 from explorer.networks.quantities import LATENCY, QUANTITIES
@@ -147,9 +147,9 @@ class Findings:
         return published_choices(self.record, None if self.verified.unchanged else ())
 
     @cached_property
-    def standings(self) -> pd.DataFrame | None:
+    def percentiles(self) -> pd.DataFrame | None:
         """`choices` with their percentile among designs with equal params; None without a surrogate."""
-        return standings(self.record, self.surrogate, self.choices) if self.surrogate else None
+        return percentiles(self.record, self.surrogate, self.choices) if self.surrogate else None
 
     def series_of(self, point: int) -> list[str]:
         """Return the series of a point and of the points merged into it."""

@@ -89,7 +89,7 @@ def curve(
     Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
     otherwise each point has its interval as a bar. The names of the metaparameters are in `frame.attrs`. Hollow marks miss some of their
     seeds. `chosen` has the points that stand where a published network does, by number, with its name: these have a diamond. `papers` is
-    a published curve over that metaparameter, of `analysis.published`: it is laid over the points of the same values, on an axis of its
+    a published curve over that metaparameter, of `analysis.published_curve`: it is laid over the points of the same values, on an axis of its
     own.
     """
     points = measured(frame)
@@ -179,8 +179,8 @@ def front(
     return None
 
 
-def published_curve(frame: pd.DataFrame, ax: Axes) -> None:
-    """A published curve of `analysis.published` on its own axis. Hollow marks are read off a figure, not printed."""
+def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
+    """A published curve of `analysis.published_curve` on its own axis. Hollow marks are read off a figure, not printed."""
     tidy(ax)
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)

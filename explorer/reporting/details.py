@@ -87,8 +87,8 @@ def _importance(findings: Findings) -> Table | None:
 
 def _choices(findings: Findings) -> Table | None:
     """Return the published choices inside the study, with their accuracies and percentiles if known."""
-    standings = findings.standings
-    frame = findings.choices if standings is None else standings
+    ranked = findings.percentiles
+    frame = findings.choices if ranked is None else ranked
     if frame.empty or (frame["reason"] != "").all():
         return None
     accuracies = findings.points.set_index("point")["accuracy"]
@@ -100,24 +100,24 @@ def _choices(findings: Findings) -> Table | None:
             *(cell(row[axis.name]) for axis in axes),
             *amounts(row, costs),
             UNKNOWN if pd.isna(row["point"]) else number(accuracies.get(row["point"], math.nan), 1, 100),
-            *([] if standings is None else [_standing(row)]),
+            *([] if ranked is None else [_percentile(row)]),
             row["reason"] or row["note"],
         ]
         for row in frame.to_dict(orient="records")
     ]
     caption = "Values of published networks for the metaparameters that vary here, with this study's preset and data."
-    if standings is not None:
+    if ranked is not None:
         caption += (
             " Percentile: share of designs with equal params (within 2 %), among a million drawn from the study's "
             "ranges, whose predicted accuracy is lower."
         )
-    percentile = () if standings is None else ("percentile, %",)
+    percentile = () if ranked is None else ("percentile, %",)
     numbers = (*(quantity.heading for quantity in costs), ACCURACY_PERCENT, *percentile)
     names = [axis.title for axis in axes]
     return Table(caption, ("as in", *names, *numbers, "note"), frozenset({*names, *numbers}), rows)
 
 
-def _standing(row: Mapping[Any, Any]) -> str:
+def _percentile(row: Mapping[Any, Any]) -> str:
     if "below" not in row or math.isnan(row["below"]):
         return UNKNOWN
     found = Interval(row["below"], row["below_low"], row["below_high"])

@@ -66,7 +66,7 @@ def enlarged_note(record: StudyRecord) -> str:
 def changed_note(findings: Findings) -> str:
     """What is left out because today's code makes other networks; empty if it does not."""
     return findings.verified.note(
-        "their layers, the standings of published choices and lines of equal params are left out"
+        "their layers, the percentiles of published choices and lines of equal params are left out"
     )
 
 

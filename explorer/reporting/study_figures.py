@@ -17,7 +17,7 @@ from explorer.analysis import (
     is_ordered,
     plane_params,
     probability_column,
-    published,
+    published_curve,
     published_source,
     share_columns,
     triangle,
@@ -146,7 +146,7 @@ FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": 
 def _of_the_paper(findings: Findings) -> pd.DataFrame | None:
     """The published curve over a metaparameter of the study, or None where there is none."""
     name = findings.record.study.plot.published
-    found = (published(name, key) for key in findings.record.metaparameters) if name else ()
+    found = (published_curve(name, key) for key in findings.record.metaparameters) if name else ()
     return next((frame for frame in found if frame is not None), None)
 
 
@@ -155,7 +155,7 @@ def _published(findings: Findings) -> Iterator[Panel]:
     if frame is not None:
         source = published_source(str(findings.record.study.plot.published))
         caption = f"{source} Another data set and a full training: compare the shapes, not the heights."
-        yield panel("published", "The published curve", caption, partial(plots.published_curve, frame))
+        yield panel("published", "The published curve", caption, partial(plots.paper_curve, frame))
 
 
 def _front(findings: Findings, cost: str) -> Panel:

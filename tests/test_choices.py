@@ -8,8 +8,8 @@ import pytest
 from records import changed, make_record
 from surrogates import surrogate_of, varied
 
-from explorer.analysis import standing
-from explorer.analysis.standing import published_choices, standings
+from explorer.analysis import choices as choice_analysis
+from explorer.analysis.choices import percentiles, published_choices
 from explorer.pricing.prices import price
 from explorer.study.files import load_study
 from explorer.study.model import Range
@@ -17,7 +17,7 @@ from explorer.study.model import Range
 
 @pytest.fixture(autouse=True)
 def fewer_designs(monkeypatch):
-    monkeypatch.setattr(standing, "DESIGNS", 100_000)
+    monkeypatch.setattr(choice_analysis, "DESIGNS", 100_000)
 
 
 def choices_of(study):
@@ -71,8 +71,8 @@ def test_a_point_on_the_lattice_is_found():
     study = load_study("compound_grid")
     values = list(study.design_points())[8].metaparameters
     record = make_record(study, images=2, seeds=1)
-    assert standing._point(record, values) == 8
-    assert standing._point(record, values | {"alpha": 1.001}) is None
+    assert choice_analysis._point(record, values) == 8
+    assert choice_analysis._point(record, values | {"alpha": 1.001}) is None
 
 
 def test_what_is_left_out_says_why():
@@ -129,7 +129,7 @@ def test_a_percentile_is_that_of_brute_force():
     record = make_record(study, images=2, seeds=1)
     surrogate = surrogate_of(study, accuracy)
     values = {"squeeze_ratio": [0.3, 0.5, 0.9], "pct3x3": [0.7, 0.5, 0.2]}
-    found = standings(record, surrogate, chosen(**values))
+    found = percentiles(record, surrogate, chosen(**values))
     for row in found.to_dict(orient="records"):
         expected, count = brute_force(row["params"], accuracy(row["squeeze_ratio"], row["pct3x3"]))
         assert 0.02 < expected < 0.98
@@ -137,8 +137,8 @@ def test_a_percentile_is_that_of_brute_force():
         assert row["below_low"] <= row["below"] <= row["below_high"]
         assert row["below_high"] - row["below_low"] < 0.15
         assert row["equal"] == pytest.approx(count, rel=0.15)
-    pd.testing.assert_frame_equal(found, standings(record, surrogate, chosen(**values)), check_exact=True)
-    published = standings(record, surrogate)
+    pd.testing.assert_frame_equal(found, percentiles(record, surrogate, chosen(**values)), check_exact=True)
+    published = percentiles(record, surrogate)
     assert published["equal"][0] > 300
     assert published["below"][0] < 0.05, "narrow squeeze layers, where wide ones pay"
 
@@ -146,7 +146,7 @@ def test_a_percentile_is_that_of_brute_force():
 def test_designs_keep_the_limits_of_the_study():
     study = load_study("squeezenet_grid")
     limited = study.model_copy(update={"constraints": {"activations": Range(max=33_000)}})
-    found = standings(
+    found = percentiles(
         make_record(limited, images=2, seeds=1),
         surrogate_of(study, accuracy),
         chosen(squeeze_ratio=[0.5], pct3x3=[0.5]),
@@ -164,7 +164,7 @@ def test_on_a_simplex_shares_are_drawn_evenly():
     def flat(alpha, beta, gamma):
         return 0.4 + 0.05 * np.log2(alpha) + 0.02 * np.log2(beta) + 0 * gamma
 
-    found = standings(make_record(study, images=2, seeds=1), surrogate_of(study, flat))
+    found = percentiles(make_record(study, images=2, seeds=1), surrogate_of(study, flat))
     shares = np.random.default_rng(5).dirichlet(np.ones(3), 100_000)
     factors = {"alpha": 2 ** shares[:, 0], "beta": 2 ** (shares[:, 1] / 2), "gamma": 2 ** (shares[:, 2] / 2)}
     params = price("efficientnet", "cifar", phi=1.0, classes=10, **factors)["params"].to_numpy(dtype=float)
@@ -176,31 +176,31 @@ def test_on_a_simplex_shares_are_drawn_evenly():
     assert found["equal"][0] == pytest.approx(equal.sum(), rel=0.05)
 
 
-def test_noise_makes_a_standing_unsure():
+def test_noise_makes_a_percentile_unsure():
     study = varied(squeeze_ratio=[0.2, 0.4, 0.6, 0.8, 1.0], pct3x3=[0.1, 0.25, 0.4, 0.55, 0.7])
     record, choices = make_record(study, images=2, seeds=1), chosen(squeeze_ratio=[0.5], pct3x3=[0.5])
 
     def peak(squeeze_ratio, pct3x3):
         return 0.4 - 0.1 * (squeeze_ratio - 0.6) ** 2 - 0.1 * (pct3x3 - 0.4) ** 2
 
-    sure, unsure = (standings(record, surrogate_of(study, peak, noise), choices) for noise in (1e-4, 0.01))
+    sure, unsure = (percentiles(record, surrogate_of(study, peak, noise), choices) for noise in (1e-4, 0.01))
     widths = [(found["below_high"] - found["below_low"])[0] for found in (sure, unsure)]
     assert widths[1] > 0.3
     assert widths[1] > 3 * widths[0]
 
 
-def test_what_has_no_standing(monkeypatch):
+def test_what_has_no_percentile(monkeypatch):
     study = load_study("squeeze_ratio")
     one = surrogate_of(study, lambda squeeze_ratio: squeeze_ratio)
-    assert standings(make_record(study, images=2, seeds=1), one) is None
+    assert percentiles(make_record(study, images=2, seeds=1), one) is None
     narrow = varied(squeeze_ratio=[0.2, 0.4, 0.6], pct3x3=[0.3, 0.5, 0.7])
-    left_out = standings(make_record(narrow, images=2, seeds=1), surrogate_of(narrow, accuracy))
+    left_out = percentiles(make_record(narrow, images=2, seeds=1), surrogate_of(narrow, accuracy))
     assert left_out["reason"].tolist() == ["squeeze_ratio = 0.125: the study goes from 0.2 to 0.6"]
     assert left_out[["equal", "below", "below_low", "below_high"]].isna().all(axis=None)
     corner = chosen(squeeze_ratio=[1.0], pct3x3=[0.99])
     study = load_study("squeezenet_grid")
     record = make_record(study, images=2, seeds=1)
-    monkeypatch.setattr(standing, "DESIGNS", 2_000)
-    few = standings(record, surrogate_of(study, accuracy), corner)
+    monkeypatch.setattr(choice_analysis, "DESIGNS", 2_000)
+    few = percentiles(record, surrogate_of(study, accuracy), corner)
     assert few["equal"][0] < 100
     assert math.isnan(few["below"][0])

@@ -7,7 +7,7 @@ import pandas as pd
 from explorer.study.files import published_curve_file
 
 
-def published(name: str, metaparameter: str) -> pd.DataFrame | None:
+def published_curve(name: str, metaparameter: str) -> pd.DataFrame | None:
     """Read the curve over a metaparameter from `studies/published/NAME.csv`; None if the file has no such curve.
 
     Columns: `value` (numbers if all are), `label`, `model_mib`, `accuracy` (a fraction), `metric`, and `printed` (False

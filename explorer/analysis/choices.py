@@ -2,7 +2,7 @@
 
 A choice is what a published network has for the metaparameters that the study varies, moved into the study's preset,
 fixed metaparameters and data. Its peers are the designs with equal params, of a million drawn from the study's ranges
-and priced, that keep the study's limits. Its standing, the share of peers with a lower accuracy, refers to the
+and priced, that keep the study's limits. Its percentile, the share of peers with a lower accuracy, refers to the
 surrogate and budget of the study, not to the network as published. Sources: docs/methodology.md.
 """
 
@@ -55,8 +55,8 @@ def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = No
     return pd.DataFrame(priced, columns=columns).astype(dict.fromkeys([*PRICED, "point"], "Int64"))
 
 
-def standings(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
-    """Add their standing to choices, by default `published_choices`; None if fewer than two numbers vary.
+def percentiles(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
+    """Add their percentiles to choices, by default `published_choices`; None if fewer than two numbers vary.
 
     Added columns: `equal` (Int64; designs with equal params; NA if the choice is left out), and `below`, `below_low`
     and `below_high`: the share of them in [0, 1] with a lower predicted accuracy, with its 95 % interval; NaN with

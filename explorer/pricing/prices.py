@@ -189,10 +189,9 @@ def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
 
 
 class Splitting:
-    """Iterates over places in parts: slices of `CHUNK`, and the pieces of parts that were split.
+    """Yields places in parts: slices of `CHUNK`, then the pieces of parts that were split.
 
-    Every place comes until it is in a part that is not split. Pieces of the same kind, which came from the same splits,
-    wait until there are enough for half a chunk.
+    A piece waits until the pieces from the same splits make half a chunk.
     """
 
     def __init__(self, places: Part) -> None:
@@ -214,7 +213,7 @@ class Splitting:
             way = (*self._way, group)
             members = places + part.start if isinstance(part, slice) else part[places]
             self._waiting.setdefault(way, []).append(members)
-            # Pieces split for different reasons may meet. Beyond some depth they no longer do, so that splitting ends.
+            # Pieces of different parts may be joined and split again; beyond some depth they are not, so this ends.
             if len(way) > DEEP or sum(map(len, self._waiting[way])) >= CHUNK // 2:
                 self._release(way)
 

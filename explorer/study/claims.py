@@ -64,7 +64,7 @@ class LevelsOff(Claim):
 
 
 class BestAtEqualCost(Claim):
-    """Of points with nearly equal cost, that of a series is always the most accurate."""
+    """Among points of nearly equal cost, the one from a series is always the most accurate."""
 
     form: Literal["best at equal cost"]
     series: str

@@ -9,7 +9,7 @@ surrogate and budget of the study, not to the network as published. Sources: doc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from explorer.analysis.accuracies import CONFIDENCE
 from explorer.analysis.surrogate import Surrogate
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import Block
-from explorer.pricing.prices import PRICED, Priced, price_chunks
+from explorer.pricing.prices import PRICED, price_chunks
 from explorer.spaces.space import Anchor, label
 from explorer.storage.record import StudyRecord
-from explorer.study.coordinates import Coordinates, is_ordered
+from explorer.study.coordinates import is_ordered
 from explorer.study.model import Study
 
 DESIGNS = 1_000_000
@@ -68,10 +68,14 @@ def percentiles(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame
     choices = (published_choices(record) if choices is None else choices).reset_index(drop=True)
     settings = {row: float(choices["params"][row]) for row in choices.index if not choices["reason"][row]}
     peers: dict[int, list[NDArray[np.float64]]] = {row: [] for row in settings}
-    for priced in _designs(record, coordinates) if settings else ():
+    study, random = record.study, np.random.default_rng(0)
+    starts = range(0, DESIGNS, _BLOCK) if settings else ()
+    blocks = (coordinates.draw(min(_BLOCK, DESIGNS - start), random) for start in starts)
+    quantities = list(dict.fromkeys(["params", *study.constraints]))
+    for priced in price_chunks(study.design_space, study.preset, blocks, quantities, _settings(record)):
         for row, params in settings.items():
             equal = priced[priced.feasible & (np.abs(priced.amounts["params"] - params) <= EQUAL * params)]
-            peers[row].append(coordinates.encode(equal[_within(record.study, equal.amounts)].columns))
+            peers[row].append(coordinates.encode(equal[_within(study, equal.amounts)].columns))
     columns = ["equal", "below", "below_low", "below_high"]
     found = pd.DataFrame(index=choices.index, columns=columns, dtype=float)
     for row, parts in peers.items():
@@ -88,13 +92,6 @@ def _below(surrogate: Surrogate, own: NDArray[np.float64], peers: NDArray[np.flo
     drawn = surrogate.process.draws(np.vstack([own, thinned]), DRAWS)
     shares = (drawn[1:] < drawn[0]).mean(axis=0)
     return [float(shares.mean()), *np.quantile(shares, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()]
-
-
-def _designs(record: StudyRecord, coordinates: Coordinates) -> Iterator[Priced]:
-    study, random = record.study, np.random.default_rng(0)
-    blocks = (coordinates.draw(min(_BLOCK, DESIGNS - start), random) for start in range(0, DESIGNS, _BLOCK))
-    quantities = list(dict.fromkeys(["params", *study.constraints]))
-    return price_chunks(study.design_space, study.preset, blocks, quantities, _settings(record))
 
 
 def _settings(record: StudyRecord) -> dict[str, Any]:

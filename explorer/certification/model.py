@@ -92,14 +92,10 @@ class Certificate(_Model):
         It covers studies with the same space, preset, data and recipe.
         """
         study = record.study
-        covers = (
-            self.is_enough
-            and (self.space, self.preset) == (study.space, study.preset)
-            and self.data_fingerprint == record.data_fingerprint
-            and self.recipe == study.recipe
-        )
-        budgets = {self.budget.times(factor): factor for factor in FACTORS[:-1]}
-        return budgets.get(study.budget) if covers else None
+        same = (self.space, self.preset, self.recipe) == (study.space, study.preset, study.recipe)
+        if not (same and self.is_enough and self.data_fingerprint == record.data_fingerprint):
+            return None
+        return {self.budget.times(factor): factor for factor in FACTORS[:-1]}.get(study.budget)
 
 
 def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import certificates, exports, networks, prices, studies
+from explorer.commands import exports, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS = (
     studies.sweep,
     studies.report,
     studies.compare,
-    certificates.certify,
+    studies.certify,
     studies.dashboard,
     studies.studies,
     networks.spaces,

@@ -1,4 +1,4 @@
-"""The machine that this runs on: processor, cores, load, instruction set, and the threads that torch uses of it."""
+"""The machine: its processor, cores, load and instruction set, and torch's threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The name of the processor, as the system gives it."""
+    """The name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 def load_average() -> float | None:
-    """The mean number of processes that wanted to run in the last minute, per core; None where unknown."""
+    """The load average of the last minute per core of the machine; None if the system does not have it."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:
@@ -33,12 +33,12 @@ def load_average() -> float | None:
 
 
 def isa_switches() -> dict[str, str]:
-    """The environment variables that limit the instruction set of torch, where they are set."""
+    """The environment variables that limit torch's instruction set, if they are set."""
     return {name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ}
 
 
 def isa() -> dict[str, str]:
-    """What can change the last bits of a result on this processor: `isa_switches`, and the instruction set in use."""
+    """The instruction set that torch uses and `isa_switches`: both can change the last bits of a result."""
     import torch
 
     return isa_switches() | {"isa": torch.backends.cpu.get_cpu_capability()}

@@ -34,7 +34,7 @@ def test_every_point_is_found_by_its_number_and_its_labels(name):
 
 def test_a_number_that_is_another_point_s_label_too_is_told():
     record = record_of(vary={"freq": [1, 2, 3]})
-    with pytest.raises(ExplorerError, match="point '1' of s can be each of point0, point1; give one of these"):
+    with pytest.raises(ExplorerError, match="point '1' of s matches point0, point1; give one of these"):
         find_point(record, "1")
     assert find_point(record, "0") == 0
     assert find_point(record, "3") == 2

@@ -381,7 +381,7 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
     change("update ledger_runs set accuracy = 0.987 where key = ?", stored.key)
     err = refused(capsys, "export", "small", "--point", "0")
     assert (
-        f"small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, but trained again it is {stored.accuracy}"
+        f"small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, but training again gave {stored.accuracy}"
         in err
     )
     # The same accuracy of other images is another model, too.
@@ -393,9 +393,9 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
         *(stored.accuracy, np.packbits(bits).tobytes(), stored.key),
     )
     err = refused(capsys, "export", "small", "--point", "0")
-    assert f"accuracy, {stored.accuracy}, comes back, but not for the same images" in err
+    assert f"the stored validation accuracy, {stored.accuracy}, but for other images" in err
     change("update ledger_runs set host = ? where key = ?", '{"name": "there", "isa": "ABACUS"}', stored.key)
-    assert "(isa ABACUS there and " in refused(capsys, "export", "small", "--point", "0")
+    assert "(isa was ABACUS and is " in refused(capsys, "export", "small", "--point", "0")
     assert {path.name for path in folder.iterdir()} <= {"explorer.db", "explorer.db.lock"}
     assert Ledger("explorer.db").tests.of("small").empty
 
@@ -406,7 +406,7 @@ def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(retraining, "numerics", lambda: replace(here, torch="9.9", training_version=1))
         err = refused(capsys, "export", "small", "--point", "0")
-    assert "small, point 0 (0.25), seed 0 would be another run here: " in err
+    assert "small, point 0 (0.25), seed 0 would be another run now: " in err
     assert f"the version of the training code was {here.training_version} and is 1" in err
     assert f"numerics.torch was {here.torch} and is 9.9" in err
     # Other images under the same name.
@@ -415,7 +415,7 @@ def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeyp
     for path in sorted((other / "across").iterdir())[:20]:
         path.unlink()
     change("update ledger_studies set study = json_replace(study, '$.data', ?)", str(other))
-    assert "another run here: the data was " in refused(capsys, "export", "small", "--point", "0")
+    assert "another run now: the data was " in refused(capsys, "export", "small", "--point", "0")
     assert not (folder / "export").exists()
 
 
@@ -426,7 +426,7 @@ def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatc
         raise RunFailed("the loss")
 
     monkeypatch.setattr(retraining, "train", fails)
-    assert "trained again it failed: the loss" in refused(capsys, "export", "small")
+    assert "training again failed: the loss" in refused(capsys, "export", "small")
     assert not (folder / "export").exists()
 
 
@@ -537,13 +537,13 @@ def test_a_run_that_was_never_wrong_has_no_such_row():
 
 def test_images_of_other_data_are_refused(folder, capsys):
     change("update ledger_runs set data_fingerprint = ? where key = ?", "0" * 64, key_of(0, 0))
-    assert "was measured on data with the fingerprint 000000000000, but stripes has " in refused(
+    assert "was measured on data with the fingerprint 000000000000, but stripes now has " in refused(
         capsys, "images", "small:0.25"
     )
     change("update ledger_runs set correct = null, top_probability = null, validation_images = null")
-    assert "which images it got right is not stored" in refused(capsys, "images", "small:0.5")
+    assert "the images that it got right are not stored" in refused(capsys, "images", "small:0.5")
     change("delete from ledger_members")
-    assert "it belongs to no stored study any more" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
+    assert "its study is no longer stored" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
 
 
@@ -568,10 +568,10 @@ def test_images_of_other_data_are_refused(folder, capsys):
         (["export", "small", "--data-dir", "."], "--data-dir gives the folder of the 'cifar10' files"),
         (
             ["images", "small"],
-            "run 'small': a run is 6 or more hexadecimal characters that its key begins with, or STUDY",
+            "run 'small': give the first 6 or more hexadecimal digits of its key, or STUDY:POINT[:SEED]",
         ),
-        (["images", "abc"], "run 'abc': a run is 6 or more"),
-        (["images", "abcdef012345"], "unknown run 'abcdef012345': no key in explorer.db begins so"),
+        (["images", "abc"], "run 'abc': give the first 6 or more"),
+        (["images", "abcdef012345"], "unknown run 'abcdef012345': no key in explorer.db starts with it"),
         (["images", "small:0.2"], "unknown point of small '0.2'; did you mean '0.25'?"),
         (["images", "small:0.5:7"], "small, point 1 (0.5) has no seed 7"),
         (["images", "smal:0.5"], "did you mean 'small'?"),
@@ -591,13 +591,13 @@ def test_a_run_that_is_not_done_says_why(folder, capsys):
         capsys, "export", "small", "--point", "0.501"
     )
     change("delete from ledger_runs")
-    assert "small: none of its runs is done" in refused(capsys, "export", "small")
+    assert "small: no run is done" in refused(capsys, "export", "small")
     assert "seed 0 is not done (missing); no other seed is done either" in refused(capsys, "images", "small:0.5")
     assert folder
 
 
 def test_keys_that_begin_alike_are_told(folder, capsys):
     change("update ledger_runs set key = 'abcdef' || substr(key, 7)")
-    assert "run 'abcdef': 4 keys begin so (abcdef" in refused(capsys, "images", "abcdef")
+    assert "run 'abcdef': 4 keys start with it (abcdef" in refused(capsys, "images", "abcdef")
     assert "unknown run 'abcdefabcdff'" in refused(capsys, "images", "abcdefabcdff")
     assert folder

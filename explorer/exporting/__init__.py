@@ -1,1 +1,1 @@
-"""What is taken along of a trained point: code, weights, ONNX, the reading of the test set; and which images a run got right."""
+"""Exports of trained runs: code, weights, ONNX and test accuracy; and sheets of images."""

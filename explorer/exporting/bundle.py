@@ -1,4 +1,4 @@
-"""A trained run as files: code that needs nothing but torch, weights, ONNX, and what was measured; and its one look at the test images."""
+"""The files of an exported run: code, weights, ONNX and results; and its one test on the test images."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ BEST_COLUMNS = [
     *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
 ]
-MOST_CLASSES = 40  # that the code lists; export.json has all
-_FAR = 1e-4  # of the largest logit: further apart, code and model are not the same network
+MOST_CLASSES = 40  # listed in the code; export.json has all of them
+_TOLERANCE = 1e-4  # of the largest logit, between the code and the model
 
 USE = """
     from safetensors.torch import load_file
@@ -47,7 +47,7 @@ USE = """
 
 
 def best_points(record: StudyRecord, count: int) -> pd.DataFrame:
-    """The most accurate points of a study, the best first, a row for each network: `BEST_COLUMNS`, as `analysis.ranked` has them."""
+    """The most accurate networks of a study, the best first, with the columns `BEST_COLUMNS` of `analysis.ranked`."""
     known = measured(ranked(record)).sort_values("accuracy", ascending=False, kind="stable")
     return known[BEST_COLUMNS].head(count).reset_index(drop=True)
 
@@ -58,9 +58,9 @@ def best_file(best: pd.DataFrame) -> bytes:
 
 
 def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
-    """Lets the model classify the test images, and stores the result for good; returns the row that `ledger.tests.find` gives.
+    """Test the model on the test images and store the result for good; returns the stored row.
 
-    Raises `NoTestImages` where the data has none. The caller holds `ledger.writing`, and has looked that there is no result yet.
+    Raises `NoTestImages` if the data has none. The caller holds `ledger.writing` and knows that the run was not tested.
     """
     part = read_test_images(task.source)
     row = {
@@ -92,7 +92,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
         **main_amounts(run.network),
         "validation": {
             "accuracy": trained.measurement.accuracy,
-            # What the exported files compute in, which few runs do.
+            # The exported files compute in float32, few runs are trained in it.
             "accuracy_float32": trained.accuracy(task.dataset, images, "float32"),
             "images": len(trained.measurement.correct),
         },
@@ -115,9 +115,9 @@ def facts_file(facts: Mapping[str, Any]) -> bytes:
 
 
 def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
-    """Code, weights and ONNX by name, and why `network.onnx` is not among them, empty where it is.
+    """Code, weights and ONNX by file name, and why there is no `network.onnx` (empty if there is).
 
-    Raises `ExplorerError` where the network cannot be written as code, or where the code gives other logits than the model.
+    Raises `ExplorerError` if the code does not run or gives other logits than the model.
     """
     network = task.run.network
     model = network.build()
@@ -134,34 +134,34 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
 
 
 def _settings(task: Task) -> dict[str, Any]:
-    """The metaparameters that the study gives the point beside the preset's."""
+    """The metaparameters of the point that differ from the preset's."""
     return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
 
 
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
-    """What the code says of itself first."""
+    """The docstring of the code."""
     validation, classes = facts["validation"], facts["data"]["classes"]
     named = f"point {task.number}" + (f" ({task.point.label})" if task.point.label else "")
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
-    how = f"{validation['images']:,} images of {facts['data']['name']}, as it was trained in {task.run.numerics.dtype}"
+    how = f"{validation['images']:,} images of {facts['data']['name']}, in {task.run.numerics.dtype} as in training"
     if task.run.numerics.dtype != "float32":
         how += f", and {validation['accuracy_float32']:.2%} in float32"
-    listed = ", ".join(classes) if len(classes) <= MOST_CLASSES else f"{len(classes)}, which {FACTS} lists"
+    listed = ", ".join(classes) if len(classes) <= MOST_CLASSES else f"{len(classes)}, listed in {FACTS}"
     cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
     paragraphs = (
         f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
         f"{facts['space']}, preset {facts['preset']}: {settings}.",
-        f"Validation accuracy: {validation['accuracy']:.2%} of {how}. {FACTS} holds all that is known of the run.",
+        f"Validation accuracy: {validation['accuracy']:.2%} of {how}. {FACTS} has everything known about the run.",
         f"Classes, in the order of the logits: {listed}.",
-        "`prepare` makes of RGB images what the weights expect. To use it:",
+        "`prepare` turns RGB images into the input of the network. To use it:",
     )
     text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
-    # Labels and classes are any text.
+    # Labels and classes can be any text.
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '"""'
 
 
 def _preparing(task: Task, trained: Trained) -> str:
-    """Code that prepares images as the network was trained on: resampled where its size is another than the data's, and normalised."""
+    """Code that prepares images as in training: resampled if the network has another input size, and normalised."""
     size, given = task.run.network.input.size, task.dataset.size
     resampling = 'mode="area"' if size < given else 'mode="bilinear", align_corners=False'
     resampled = (
@@ -174,14 +174,14 @@ DEVIATION = {deviation}
 
 
 def prepare(images: Tensor) -> Tensor:
-    """RGB bytes (N, {given}, {given}, {len(mean)}) as the network takes them: (N, {len(mean)}, {size}, {size}), normalised."""
+    """RGB bytes (N, {given}, {given}, {len(mean)}) to normalised images (N, {len(mean)}, {size}, {size})."""
     channels = images.permute(0, 3, 1, 2).float()
 {resampled}    return (channels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
 '''
 
 
 def _check(code: str, model: nn.Module, shape: Shape) -> None:
-    """Raises `ExplorerError` where the code does not build what the model is."""
+    """Raise `ExplorerError` if the code does not build the same network as the model."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(4, shape.channels, shape.size, shape.size, generator=random)
     names: dict[str, Any] = {"__name__": "network"}
@@ -194,5 +194,5 @@ def _check(code: str, model: nn.Module, shape: Shape) -> None:
             expected: Tensor = model(images)
     except Exception as error:
         raise ExplorerError(f"{CODE}: the code of this network does not run: {' '.join(str(error).split())}") from error
-    if (logits - expected).abs().max() > _FAR * expected.abs().max():
+    if (logits - expected).abs().max() > _TOLERANCE * expected.abs().max():
         raise ExplorerError(f"{CODE}: the code of this network gives other logits than the trained model")

@@ -1,4 +1,4 @@
-"""Which point of a study, or which of its runs, a text names."""
+"""Find a point or a run of a study by what a user typed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 
 SHORTEST_KEY = 6
-"""Characters that the beginning of a run's key needs."""
+"""Fewest characters of a run's key that a user can give."""
 
 
 def best_point(record: StudyRecord) -> int:
-    """The number of the point with the highest mean accuracy over its seeds; an error where no run is done."""
+    """The number of the point with the highest mean accuracy; raises `ExplorerError` if no run is done."""
     known = measured(summarise(record))
     if known.empty:
-        raise ExplorerError(f"{record.study.name}: none of its runs is done; `explorer sweep` trains them")
+        raise ExplorerError(f"{record.study.name}: no run is done; train them with `explorer sweep`")
     return int(known["point"].iloc[known["accuracy"].argmax()])
 
 
 def find_point(record: StudyRecord, text: str) -> int:
-    """The number of the point with this number, `point` and this number, or this label, as tables and figures show them.
+    """The number of a point, given as `3`, as `point3`, or by its label in tables and figures.
 
-    A merged point is the one that it is merged into. Raises `ExplorerError` for what names no point, naming the nearest, or several.
+    A merged point gives the point that it is merged into. Raises `ExplorerError` if no point or several match.
     """
     points = record.points
     sources = points["same_as"].fillna(points["point"]).astype(int).tolist()
@@ -36,13 +36,13 @@ def find_point(record: StudyRecord, text: str) -> int:
     labels = [*zip(points["label"], sources, strict=True)]
     in_series = zip(points["series"], labels, strict=True)
     labels += [(f"{series}: {label}", source) for series, (label, source) in in_series if series]
-    # What figures call the points that are one network.
+    # The label in figures for points with the same network.
     known = measured(summarise(record))
     labels += [*zip(known["label"], known["point"].astype(int), strict=True)]
     found = {source for label, source in labels if label == text} | ({by_number[text]} if text in by_number else set())
     if len(found) > 1:
         names = ", ".join(f"point{number}" for number in sorted(found))
-        raise ExplorerError(f"point {text!r} of {record.study.name} can be each of {names}; give one of these")
+        raise ExplorerError(f"point {text!r} of {record.study.name} matches {names}; give one of these")
     if not found:
         raise _unknown_point(record, text, [label for label, _ in labels if label])
     return found.pop()
@@ -57,13 +57,13 @@ def _unknown_point(record: StudyRecord, text: str, labels: list[str]) -> Explore
 
 
 def called(record: StudyRecord, number: int) -> str:
-    """A point by its number and its label: `point 3 (0.25)`."""
+    """A point's number and label: `point 3 (0.25)`."""
     label = dict(zip(record.points["point"], record.points["label"], strict=True))[number]
     return f"point {number} ({label})" if label else f"point {number}"
 
 
 def find_run(record: StudyRecord, number: int, seed: int) -> str:
-    """The key of a done run; where it is not done, an `ExplorerError` that says why."""
+    """The key of a done run; raises `ExplorerError` with the reason if it is not done."""
     named = f"{record.study.name}, {called(record, number)}"
     point = record.points.set_index("point").loc[number]
     if point["state"] != "planned":
@@ -81,9 +81,10 @@ def find_run(record: StudyRecord, number: int, seed: int) -> str:
 
 
 def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
-    """The study, the number of the point and the seed of a done run, given by its key, a beginning of it, or STUDY:POINT[:SEED].
+    """The study, point number and seed of a done run, given as its key, the start of its key, or STUDY:POINT[:SEED].
 
-    Without a seed it is seed 0. A run of several studies is given with the first by name. Raises `ExplorerError` for what names no run.
+    The default seed is 0. For a run of several studies, the first study by name is returned. Raises `ExplorerError` if
+    no run or several match.
     """
     name, colon, rest = text.partition(":")
     if not colon:
@@ -93,7 +94,7 @@ def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     try:
         number = find_point(record, rest)
     except ExplorerError:
-        # A label may hold a colon, so the seed is looked for only where there is no such point.
+        # A label may contain a colon, so try the whole text as a point first.
         point, colon, last = rest.rpartition(":")
         if not colon or not last.isdecimal():
             raise
@@ -106,20 +107,20 @@ def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     beginning = text.lower()
     if len(beginning) < SHORTEST_KEY or not re.fullmatch(r"[0-9a-f]+", beginning):
         raise ExplorerError(
-            f"run {text!r}: a run is {SHORTEST_KEY} or more hexadecimal characters that its key begins with, or STUDY:POINT[:SEED]"
+            f"run {text!r}: give the first {SHORTEST_KEY} or more hexadecimal digits of its key, or STUDY:POINT[:SEED]"
         )
     keys = ledger.runs.keys()
     found = [key for key in keys if key.startswith(beginning)]
     if not found:
         near = get_close_matches(beginning, {key[: len(beginning)] for key in keys}, n=1, cutoff=0.75)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ExplorerError(f"unknown run {text!r}: no key in {ledger.shown} begins so{hint}")
+        raise ExplorerError(f"unknown run {text!r}: no key in {ledger.shown} starts with it{hint}")
     if len(found) > 1:
         shown = ", ".join(key[: len(beginning) + 4] for key in found[:3])
-        raise ExplorerError(f"run {text!r}: {len(found)} keys begin so ({shown}); give more of it")
+        raise ExplorerError(f"run {text!r}: {len(found)} keys start with it ({shown}); give more characters")
     places = ledger.studies.places(found[0])
     if not places:
-        raise ExplorerError(f"run {text!r}: it belongs to no stored study any more, and only a study names its data")
+        raise ExplorerError(f"run {text!r}: its study is no longer stored, and only a study names the data")
     name, number, seed = places[0]
     record = ledger.studies.load(name)
     find_run(record, number, seed)

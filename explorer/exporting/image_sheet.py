@@ -21,11 +21,11 @@ from explorer.files import check_file, write_file
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 DPI = 150
-CELL_INCHES = (0.95, 1.2)  # of an image and what stands below it
-TOP_INCHES, ROW_INCHES = 0.55, 0.3  # for the title, and above each row
-TITLE_INCHES = 0.08  # of a character of the title
-LINE_POINTS = 9  # of type, from one line below an image to the next
-LONGEST = 16  # characters of a class's name that fit below an image
+CELL_INCHES = (0.95, 1.2)  # of an image and the text below it
+TOP_INCHES, ROW_INCHES = 0.55, 0.3  # above all rows, and above each row
+TITLE_INCHES = 0.08  # per character of the title
+LINE_POINTS = 9  # height of a line of text
+LONGEST = 16  # characters of a class name below an image
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
     height = TOP_INCHES + len(ROWS) * (CELL_INCHES[1] + ROW_INCHES) + 0.1
     buffer = io.BytesIO()
     with mpl.rc_context({"font.family": "sans-serif", "text.parse_math": False}), warnings.catch_warnings():
-        # A class may be called anything.
+        # Class names can have any characters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
         figure.text(0.15 / width, 1 - 0.3 / height, title, fontsize=11, color=INK, va="center")

@@ -1,4 +1,4 @@
-"""Networks for other programs: ONNX, and programs of `torch.export` that load without the explorer."""
+"""Networks as ONNX files and as programs of `torch.export`, which load without the explorer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from explorer.networks.network import Network
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
-MOST_ONNX_BYTES = 2**31 - 2**24  # a file of protocol buffers ends at 2 GiB, and the graph takes some of it
+MOST_ONNX_BYTES = 2**31 - 2**24  # the limit of protocol buffers is 2 GiB, and the graph needs some of it
 
 
 def onnx_obstacle(network: Network) -> str:
-    """Why the network cannot be written as ONNX here; empty where it can."""
+    """Why the network cannot be written as ONNX; empty if it can."""
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:
         return (
@@ -38,7 +38,7 @@ def onnx_obstacle(network: Network) -> str:
 
 
 def check_onnx(path: Path, network: Network) -> None:
-    """Raises `ExplorerError` where `save_onnx` could not write the network there, before any work is done."""
+    """Raise `ExplorerError` if `save_onnx` could not write the network there."""
     obstacle = onnx_obstacle(network)
     if obstacle:
         raise ExplorerError(f"{path}: {obstacle}")
@@ -46,15 +46,15 @@ def check_onnx(path: Path, network: Network) -> None:
 
 
 def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
-    """Writes a module in evaluation mode as one ONNX file: `images` (N, C, H, W) to `logits`, float32, for any N.
+    """Write a module in evaluation mode as an ONNX file: `images` (N, C, H, W) to `logits`, float32, for any N.
 
-    Raises `ExplorerError` where the file cannot be written. Needs the extra `onnx`.
+    Needs the extra `onnx`. Raises `ExplorerError` if the file cannot be written.
     """
     write_file(path, onnx_bytes(module, shape))
 
 
 def onnx_bytes(module: nn.Module, shape: Shape) -> bytes:
-    """What `save_onnx` writes."""
+    """The content of the file that `save_onnx` writes."""
     import torch
 
     program = _program(module, shape)
@@ -68,9 +68,9 @@ def onnx_bytes(module: nn.Module, shape: Shape) -> bytes:
 
 
 def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
-    """Writes a module in evaluation mode as a program for `torch.export.load`, weights included: (N, C, H, W) to logits, for any N.
+    """Write a module in evaluation mode with its weights for `torch.export.load`: (N, C, H, W) to logits, for any N.
 
-    Raises `ExplorerError` where the file cannot be written.
+    Raises `ExplorerError` if the file cannot be written.
     """
     import torch
 
@@ -82,17 +82,17 @@ def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
 def _program(module: nn.Module, shape: Shape) -> ExportedProgram:
     import torch
 
-    # Two images: a batch of one would be taken for a constant.
+    # Two images, since a batch size of 1 would be exported as a constant.
     images = torch.zeros(2, shape.channels, shape.size, shape.size)
     program = torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # holds the paths of this machine's files, which are nobody's business
+        node.meta.pop("stack_trace", None)  # it has paths of this machine
     return program
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back what torch's own code makes torch say: a deprecation, and that torchvision is not there."""
+    """Hide torch's warnings about its own code and about the missing torchvision."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A stored run trained again, for its model: the stored measurement must come back."""
+"""Train a stored run again to get its model; its stored results must be the same again."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
 
 WORDS = {"data": "the data", "numerics.training_version": "the version of the training code"}
-"""What parts of a run's key are called where their own name would not say it."""
-LONGEST = 12  # characters of a value that are shown, which is enough of a digest
+"""Words for parts of a run's key whose own names do not explain them."""
+LONGEST = 12  # characters that are shown of a value, such as a digest
 
 
 @dataclass(frozen=True)
 class Task:
-    """A stored run that can be trained again here: what it was, and what it is made of."""
+    """A stored run that can be trained again."""
 
     record: StudyRecord
     number: int
@@ -41,13 +41,13 @@ class Task:
 
     @property
     def called(self) -> str:
-        """The study, the point and the seed in words."""
+        """The study, point and seed in words."""
         return f"{self.record.study.name}, {called(self.record, self.number)}, seed {self.run.seed}"
 
     def train(self) -> Trained:
-        """Trains the run as a worker of a sweep does, with one thread.
+        """Train the run as a worker of a sweep does, with one thread.
 
-        Raises `ExplorerError` where it fails, or where the validation accuracy, or any validation image, does not come back.
+        Raises `ExplorerError` if it fails, or if it gets another accuracy or other validation images right.
         """
         run = self.run
         with torch_threads(1):
@@ -56,7 +56,7 @@ class Task:
                 trained = train(run.network, self.dataset, run.recipe, run.budget, run.seed, run.numerics)
             except (RunFailed, CostMismatch) as error:
                 raise ExplorerError(
-                    f"{self.called}: stored with the accuracy {self.stored.accuracy}, but trained again it failed: {error}"
+                    f"{self.called}: its stored accuracy is {self.stored.accuracy}, but training again failed: {error}"
                 ) from None
         self._compare(trained)
         return trained
@@ -65,29 +65,27 @@ class Task:
         measurement, stored = trained.measurement, self.stored
         if measurement.accuracy != stored.accuracy:
             what = (
-                f"the stored validation accuracy is {stored.accuracy}, but trained again it is {measurement.accuracy}"
+                f"the stored validation accuracy is {stored.accuracy}, but training again gave {measurement.accuracy}"
             )
         elif not np.array_equal(measurement.correct, stored.correct):  # type: ignore[arg-type]  # None is unequal
-            what = f"the stored validation accuracy, {stored.accuracy}, comes back, but not for the same images"
+            what = f"training again gave the stored validation accuracy, {stored.accuracy}, but for other images"
         else:
             return
-        raise ExplorerError(f"{self.called}: {what}{self._elsewhere()}; nothing is written")
+        raise ExplorerError(f"{self.called}: {what}{self._elsewhere()}; nothing was written")
 
     def _elsewhere(self) -> str:
-        """What beyond its key was different where the run was done, and can change its last bits."""
+        """Settings outside of the key that can change the last bits and were different when the run was stored."""
         here = isa()
         there = {key: value for key, value in self.stored.host.items() if key != "name"}
         names = [key for key in {**there, **here} if there.get(key) != here.get(key)]
-        told = ", ".join(
-            f"{name} {there.get(name, 'unset')} there and {here.get(name, 'unset')} here" for name in names
-        )
+        told = ", ".join(f"{name} was {there.get(name, 'unset')} and is {here.get(name, 'unset')}" for name in names)
         return f" ({told})" if told else ""
 
 
 def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: Path | None = None) -> Task:
-    """Makes a done run again from its study, up to the training; reads its data, which may take minutes the first time.
+    """Prepare to train a done run again; reading its data can take minutes the first time.
 
-    Raises `ExplorerError` where it is not done, or where here it would be another run, with all that differs.
+    Raises `ExplorerError` if the run is not done, or if it would be another run now, with everything that differs.
     """
     key = find_run(record, number, seed)
     stored = ledger.runs.find(key)
@@ -97,21 +95,21 @@ def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int,
     network = verified_networks(record, [number]).networks.get(number)
     if network is None:
         raise ExplorerError(
-            f"{study.name}, {called(record, number)}: the code has changed since, and its network is not the one that was "
-            "trained; sweep the study again"
+            f"{study.name}, {called(record, number)}: the code has changed and makes another network than the one that "
+            "was trained; sweep the study again"
         )
     dataset = source.prepare()
     run = Run(network, dataset.fingerprint, study.recipe, study.budget, seed, numerics())
     if run.key != key:
-        differences = "; ".join(_differences(stored.settings, run.settings)) or "the way that keys are made"
+        differences = "; ".join(_differences(stored.settings, run.settings)) or "the format of keys"
         raise ExplorerError(
-            f"{study.name}, {called(record, number)}, seed {seed} would be another run here: {differences}"
+            f"{study.name}, {called(record, number)}, seed {seed} would be another run now: {differences}"
         )
     return Task(record, number, list(study.design_points())[number], run, stored, source, dataset)
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Each setting that is not the same, with both of its values."""
+    """The settings that differ, with both values."""
     for name in {**stored, **here}:
         there, now = stored.get(name), here.get(name)
         inner = f"{path}.{name}" if path else name

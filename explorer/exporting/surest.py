@@ -1,4 +1,4 @@
-"""Which validation images a run was most and least sure of."""
+"""The validation images that a run was most and least sure of."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ ROWS = {"right": "right and most sure", "wrong": "wrong and most sure", "unsure"
 
 
 def validation_places(dataset: Dataset, stored: StoredRun) -> NDArray[np.int64]:
-    """Where in the data set the validation images of a run are, in the order of its `correct`.
+    """The places in the data set of a run's validation images, in the order of `stored.correct`.
 
-    Raises `ExplorerError` where it was measured on other data, or does not say which images it got right.
+    Raises `ExplorerError` if the run was measured on other data, or if its correct images are not stored.
     """
     if dataset.fingerprint != stored.data_fingerprint:
         raise ExplorerError(
-            f"run {stored.key[:12]} was measured on data with the fingerprint {stored.data_fingerprint[:12]}, but {dataset.name} "
-            f"has {dataset.fingerprint[:12]} now: its images are others"
+            f"run {stored.key[:12]} was measured on data with the fingerprint {stored.data_fingerprint[:12]}, but "
+            f"{dataset.name} now has {dataset.fingerprint[:12]}, so its images are not the same"
         )
     if stored.correct is None or stored.top_probability is None:
-        raise ExplorerError(f"run {stored.key[:12]}: which images it got right is not stored")
+        raise ExplorerError(f"run {stored.key[:12]}: the images that it got right are not stored")
     return dataset.split().validation[: len(stored.correct)]
 
 
 def surest(correct: NDArray[np.bool_], top_probability: NDArray[np.floating], count: int) -> pd.DataFrame:
-    """At most `count` images of each kind of `ROWS`: what was right with the highest probability, wrong with the highest, any with the lowest.
+    """Up to `count` images for each of `ROWS`: right and wrong with the highest probability, and any with the lowest.
 
-    Columns: `row`, `place` (among the validation images), `right`, `probability` (a fraction). Of equal probabilities, which half
-    precision makes frequent, the first images are taken.
+    Columns: `row`, `place` (among the validation images), `right`, `probability` (a fraction). Ties are frequent, since
+    probabilities are stored in half precision; the first images are taken.
     """
     places = np.arange(len(correct))
     probability = top_probability.astype(np.float64)

@@ -1,7 +1,7 @@
-"""A network as Python that needs nothing but torch, printed from its description.
+"""Print a network as Python code that needs only torch.
 
-`Network.source` is one nested call. Classes that torch lacks are put before it by their own source, and a call that stands
-at several places becomes a function of the values that differ between them.
+`Network.source` is one nested call. Classes that torch lacks are printed before it, and repeated calls become a
+function of the values that differ between them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from explorer.networks.calls import Call
 from explorer.networks.network import Network
 
 WIDTH = 120
-FEWEST_CALLS = 3  # in what is worth a function
-MOST_PARAMETERS = 8  # of a function: with more, its calls say no more than what they stand for
-UNNAMED = {"in_channels", "out_channels", "num_features"}  # arguments that come first in torch, and need no name there
+FEWEST_CALLS = 3  # in the body of a function
+MOST_PARAMETERS = 8  # of a function: with more, its calls are as long as its body
+UNNAMED = {"in_channels", "out_channels", "num_features"}  # leading arguments that are clear without a name
 
 HEADER = """
 from collections import OrderedDict
@@ -34,7 +34,7 @@ RESERVED = {*dir(builtins), *keyword.kwlist, "OrderedDict", "torch", "Tensor", "
 
 Path: TypeAlias = tuple[str, ...]  # names of arguments, from the outside in
 Value: TypeAlias = str | Call
-"""Of an argument of a call: here it is code or another call."""
+"""An argument of a call: code, or another call."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Function:
 
 
 def code_of(network: Network, opening: str = "", ending: str = "") -> str:
-    """Python that defines `build()`, which makes the untrained network with the same names of weights as `Network.build`.
+    """Code that defines `build()`, which makes the untrained network with the same names of weights as `Network.build`.
 
-    `opening` (a docstring) stands before the imports and `ending` (more Python) after `build`.
+    `opening` (a docstring) is put before the imports, and `ending` (more code) after `build`.
     """
     sources: dict[str, str] = {}
     root = _code(network.source(), sources)
@@ -59,7 +59,7 @@ def code_of(network: Network, opening: str = "", ending: str = "") -> str:
 
 
 def _code(call: Call, sources: dict[str, str]) -> Call:
-    """The call with all values as code; the source of what torch does not have is added to `sources`."""
+    """The call with values as code; adds the source of classes that torch lacks to `sources`."""
     target = call.target()
     called = target.__name__
     if target.__module__.startswith("torch.nn."):
@@ -70,30 +70,30 @@ def _code(call: Call, sources: dict[str, str]) -> Call:
 
 
 def _changed(call: Call, text: Callable[[Any], str], inner: Callable[[Call], Call]) -> Call:
-    """The call with changed values: `text` changes plain ones and `inner` changes calls, in order."""
+    """The call with its values changed in order: by `inner` if they are calls, else by `text`."""
     values = ((name, inner(each) if isinstance(each, Call) else text(each)) for name, each in call.arguments)
     return Call(call.called, tuple(values))
 
 
 def _filled(call: Call, texts: Iterator[str]) -> Call:
-    """The call with other texts in place of all that are in it, in order."""
+    """The call with all texts replaced in order."""
     return _changed(call, lambda _: next(texts), lambda inner: _filled(inner, texts))
 
 
 def _replaced(call: Call, calls: Mapping[Call, Call]) -> Call:
-    """The call with others in place of some calls in it."""
+    """The call with some calls in it replaced."""
     return calls.get(call) or _changed(call, str, lambda inner: _replaced(inner, calls))
 
 
 def _walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
-    """The value and all that is in it, each with its path."""
+    """The value and everything in it, with paths."""
     yield path, value
     for name, each in value.arguments if isinstance(value, Call) else ():
         yield from _walk(each, (*path, name))
 
 
 def _folded(root: Call, taken: set[str]) -> list[Function]:
-    """`build` and, before it, a function for each call that is repeated, the smallest first."""
+    """`build`, and before it a function for each repeated call, from the smallest to the largest."""
     functions = [Function("build", (), root)]
     refused: set[Call] = set()
     while found := _repeated(functions, refused):
@@ -107,11 +107,11 @@ def _folded(root: Call, taken: set[str]) -> list[Function]:
 
 
 def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[Path, Call]]:
-    """All places of the largest call that stands at several, whatever the texts in it; empty where there is none."""
+    """All places of the largest repeated call, whatever its texts; empty if there is none."""
     places: dict[Call, list[tuple[Path, Call]]] = {}
     for function in functions:
         for path, value in _walk(function.body):
-            # A list of numbered layers is best read as such.
+            # A list of layers stays a list.
             if path and isinstance(value, Call) and value.called != "nn.Sequential":
                 places.setdefault(_skeleton(value), []).append((path, value))
     sizes = {
@@ -124,20 +124,20 @@ def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[P
 
 
 def _skeleton(call: Call) -> Call:
-    """The call without its texts: equal for what one function can make."""
+    """The call without texts: one function can replace all calls with the same skeleton."""
     return _filled(call, repeat(""))
 
 
 def _function(
     found: Sequence[tuple[Path, Call]], taken: set[str], parameters: set[str]
 ) -> tuple[Function, dict[Call, Call]]:
-    """The function that makes calls of one skeleton, and the call of it in place of each."""
+    """The function for calls with the same skeleton, and the call of it that replaces each."""
     first = found[0][1]
     rows = [[value for _, value in _walk(call) if isinstance(value, str)] for _, call in found]
     paths = [path for path, value in _walk(first) if isinstance(value, str)]
-    columns: dict[tuple[str, ...], list[int]] = {}  # texts that differ, and the places where they do so alike
+    columns: dict[tuple[str, ...], list[int]] = {}  # the texts at places where they differ, and these places
     for place, column in enumerate(zip(*rows, strict=True)):
-        # A parameter means something else in every function.
+        # The parameters of two functions are different even if their names are the same.
         if len(set(column)) > 1 or (column[0].isidentifier() and column[0] not in RESERVED):
             columns.setdefault(column, []).append(place)
     names = _parameters([paths[places[0]] for places in columns.values()], taken)
@@ -153,7 +153,7 @@ def _function(
 
 
 def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
-    """Names for parameters by their first places: the argument's name, with a step of its path where others share it."""
+    """Names of parameters from the paths of their first places: the argument, with a step before it if it is shared."""
     names: list[str] = []
     for path in paths:
         name = path[-1]
@@ -168,7 +168,7 @@ def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
 
 
 def _name(found: Sequence[tuple[Path, Call]], taken: set[str]) -> str:
-    """A name for a function: what its places are called but for numbers, or else what is in it."""
+    """A name for a function: the name of its places without numbers, or else the names of its parts."""
     places = {
         re.sub(r"\d+$", "", next((step for step in reversed(path) if not step.isdigit()), "")) for path, _ in found
     }
@@ -191,7 +191,7 @@ def _definition(function: Function) -> str:
 
 
 def _lines(before: str, value: Value, indent: str, end: str = ",") -> list[str]:
-    """A value as lines: one where it fits, else its texts in as few lines as they need, or a line or more for each call."""
+    """A value as lines: one if it fits; else its texts in as few lines as possible, or lines for each argument."""
     line = f"{indent}{before}{_inline(value)}{end}"
     if len(line) <= WIDTH or isinstance(value, str):
         return [line]
@@ -212,7 +212,7 @@ def _inline(value: Value) -> str:
 
 
 def _arguments(call: Call) -> Iterator[tuple[str, Value]]:
-    """Each argument and its name as it stands before it; equal ones in a row are a loop."""
+    """The text before each argument, and the argument; equal ones in a row become a loop."""
     leading = True
     for (name, value), alike in groupby((re.sub(r"^\d+$", "", name), value) for name, value in call.arguments):
         times = len(list(alike))

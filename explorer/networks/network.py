@@ -130,10 +130,13 @@ class Combinator(Layer):
         return replace(self, **dict(parts))  # type: ignore[type-var]
 
     def at(self, place: int) -> Self:
-        """The combinator of its parts as they stand there; itself where none of them changes."""
-        old = self.parts()
-        new = tuple((name, part.at(place)) for name, part in old)
-        return self if all(part is moved for (_, part), (_, moved) in zip(old, new, strict=True)) else self.rebuilt(new)
+        """Return the combinator with its parts at that place, or itself if no part changes."""
+        parts, changed = [], False
+        for name, part in self.parts():  # a loop, since deep networks call this for every block
+            moved = part.at(place)
+            parts.append((name, moved))
+            changed |= moved is not part
+        return self.rebuilt(tuple(parts)) if changed else self
 
     def output(self, shape: Shape) -> Shape:
         return self.trace("", shape).output

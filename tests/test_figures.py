@@ -229,8 +229,8 @@ def test_captions_say_what_is_drawn(monkeypatch):
     assert said["learning_curves"].startswith("The 20 most accurate of 25 points.")
     assert "Diamond: as in SqueezeNet v1.0." in said["map"]
     assert "* misses some seeds." in said["map"]
-    assert said["curve"].endswith("labels where there is room: squeeze_ratio, pct3x3. Hollow marks miss some seeds.")
-    assert "of 25 points are on the front, the staircase." in said["front_params"]
+    assert said["curve"].endswith("labels where there is room: squeeze_ratio, pct3x3. Hollow: some seeds missing.")
+    assert "of 25 points." in said["front_params"]
     assert "The fuller a mark, the more probable" in said["front_params"]
     assert "no random sample" in said["edf"]
 
@@ -245,7 +245,7 @@ def test_at_equal_cost_the_caption_names_the_best(monkeypatch):
     findings = Findings(make_record("delayed_downsampling", images=300))
     best = findings.points.loc[findings.points["accuracy"].idxmax(), "label"]
     assert captions(monkeypatch, findings)["front_params"].startswith(
-        f"All points cost the same, so the front is the most accurate one: {best}."
+        f"All points cost the same, so only the most accurate is on the front: {best}."
     )
 
 

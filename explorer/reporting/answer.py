@@ -63,7 +63,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
         return own[0] if own else list(compared.values())[-1]
     rivals = measured[measured["standing"] == "not separated"]
     if rivals.empty:
-        return f"It is separated from {'the other point' if len(measured) == 2 else 'every other point'}."  # noqa: PLR2004
+        return f"It is separated from {'the' if len(measured) == 2 else 'every'} other point."  # noqa: PLR2004
     if findings.figure == "triangle":
         return _corners(findings, len(rivals))
     return _rivals(findings, best, rivals)
@@ -84,10 +84,12 @@ def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> s
     cheapest = rivals.iloc[int(rivals[against].astype(float).argmin())]
     saved = 1 - float(cheapest[against]) / float(best[against])
     noun = QUANTITIES[against].noun
+    saves = f"saves {100 * saved:.0f}{SPACE}% of the {noun} ({percent(cheapest['accuracy'])})"
     if saved < 0.005:  # noqa: PLR2004 (not worth a clause)
         return f"{who}; none of these saves any {noun}."
-    which = cheapest["label"] if len(rivals) == 1 else f"of these, {cheapest['label']}"
-    return f"{who}; {which} saves {100 * saved:.0f}{SPACE}% of the {noun} ({percent(cheapest['accuracy'])})."
+    if len(rivals) == 1:
+        return f"{cheapest['label']} is not separated from it and {saves}."
+    return f"{who}; of these, {cheapest['label']} {saves}."
 
 
 def _counted(findings: Findings, rivals: int) -> str:

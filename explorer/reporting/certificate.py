@@ -77,7 +77,7 @@ def _rankers(rankers: pd.DataFrame) -> Table:
     kept = f"of the best {statistics.BEST} kept"
     columns = ("ranked by", "budget", "images seen", "Kendall's tau", "Spearman", kept)
     caption = (
-        f"Agreement with the accuracies of other seeds at {FACTORS[-1]} times the budget; in brackets the 95 % interval "
+        f"Agreement with the accuracies of other seeds at {FACTORS[-1]} times the budget; in brackets 95 % intervals "
         "over points."
     )
     return Table(caption, columns, frozenset(columns[1:]), rows)

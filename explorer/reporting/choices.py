@@ -20,7 +20,8 @@ def chosen_points(findings: Findings) -> dict[int, str]:
 
 
 def choice_name(findings: Findings, presets: str) -> str:
-    """Return the name of presets as papers write it; empty if all of them were changed, as in `v1_0 (bypass = none)`."""
+    """Return the name of presets as papers write it; empty if all were changed, as in `v1_0 (bypass = none)`."""
     space = findings.record.study.design_space
     names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
-    return f"{space.__name__} {names[0] if len(names) < 3 else f'{names[0]} to {names[-1]}'}" if names else ""  # noqa: PLR2004
+    few = len(names) < 3  # noqa: PLR2004 (a range needs three)
+    return f"{space.__name__} {names[0] if few else f'{names[0]} to {names[-1]}'}" if names else ""

@@ -1,6 +1,6 @@
-"""The interactive figure of a report as data: where each point stands on every axis, with ticks, fronts and labels.
+"""The interactive figure of a report as data: positions on every axis, ticks, fronts and labels.
 
-A template draws it as SVG that is complete without a script; the script moves points between the axes that are computed here.
+A template draws it as SVG that is complete without the script; the script moves points between the axes.
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
 from explorer.study.coordinates import is_logarithmic
 
-WIDTH, HEIGHT = 420.0, 320.0  # of the figure, in its own units; small, so that its type is still read on a phone
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # what is kept free around the points
-_ROOM = 0.06  # of an axis, free beyond its first and last point
-_LETTER, _LINE = 5.4, 11.0  # about the width of a letter of a label, and the height of a line
-_BASE = 3.5  # from the middle of a label down to the line that letters stand on
+WIDTH, HEIGHT = 420.0, 320.0  # in units of the figure; small, so that its text is readable on a phone
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # margins
+_ROOM = 0.06  # share of an axis beyond its first and last point
+_LETTER, _LINE = 5.4, 11.0  # approximate width of a letter and height of a line
+_BASE = 3.5  # from the middle of a label down to its baseline
 _RADIUS = 4.5  # of a mark
 _ANCHORS = {-1: "end", 0: "middle", 1: "start"}
 _MOST_LABELS = 40  # points of a front that may be named
-_BARS = 500  # points beyond which only those on a front show their intervals
+_BARS = 500  # with more points, only those on a front have interval bars
 
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """A quantity as an axis: its title with the unit, its ends in that unit, ticks as (share, text), and where each point stands on it.
+    """A quantity as an axis: title with unit, ends in that unit, ticks as (share, text), and the share of each point.
 
-    Shares are in [0, 1] along the axis; NaN where a point's amount is not known.
+    Shares run from 0 to 1 along the axis; NaN if a point's amount is unknown.
     """
 
-    key: str
     title: str
     first: float
     last: float
@@ -50,54 +49,26 @@ class PlotAxis:
 
     @classmethod
     def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> PlotAxis:
-        """`values` are those of the points, `shown` all that the axis must hold, both in the unit of the title."""
+        """Fit an axis to `shown` and place `values` on it, both in the unit of the title."""
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         logarithmic = key != "accuracy" and is_logarithmic(low, high)
         room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
         ends = (low / math.exp(room), high * math.exp(room)) if logarithmic else (low - room, high + room)
         places = ticks(logarithmic=logarithmic).tick_values(low, high)
         amounts = [float(tick) for tick in places if ends[0] <= tick <= ends[1]]
-        axis = cls(key, title, *ends, logarithmic, [], np.array([]))
+        axis = cls(title, *ends, logarithmic, [], np.array([]))
         texts = [(float(axis.place(np.array(tick))), f"{tick:,.6g}") for tick in amounts]
         return replace(axis, ticks=texts, shares=axis.place(values))
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where amounts stand on the axis, as shares."""
+        """Return amounts as shares of the axis."""
         if self.logarithmic:
             return np.asarray(np.log(values / self.first) / math.log(self.last / self.first))
         return np.asarray((values - self.first) / (self.last - self.first))
 
 
-@dataclass(frozen=True)
-class Label:
-    """A text at a place of the figure."""
-
-    x: float
-    y: float
-    anchor: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A measured point: its number, what is told of it, its place (0, 0 where it has none), how sure it is on the front, its interval as a path.
-
-    `chosen` says whether a published network stands where it does, and `on` whether it has the colour of the front.
-    """
-
-    point: int
-    told: str
-    placed: bool
-    x: float
-    y: float
-    sure: float
-    bar: str
-    chosen: bool
-    on: bool
-
-
 class FrontView:
-    """The measured points of a study over accuracy and the costs that are known of them."""
+    """The measured points of a study over accuracy and its known costs."""
 
     width, height = WIDTH, HEIGHT
     left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
@@ -108,12 +79,12 @@ class FrontView:
 
     @cached_property
     def chosen(self) -> dict[int, str]:
-        """The points that stand where a published network does, with its name."""
+        """The points that equal a published network, with its name."""
         return chosen_points(self.findings)
 
     @cached_property
     def names(self) -> list[str]:
-        """How each point is called."""
+        """The name of each point."""
         return [
             f"{label} (as in {self.chosen[point]})" if point in self.chosen else str(label)
             for point, label in zip(self.points["point"].astype(int), self.points["label"], strict=True)
@@ -121,7 +92,7 @@ class FrontView:
 
     @cached_property
     def axes(self) -> dict[str, PlotAxis]:
-        """Accuracy and the costs, by key; a cost that is the same at all points is no axis."""
+        """Accuracy and the costs by key, except costs that are the same at all points."""
         ends = self.points[["accuracy", "low", "high"]].to_numpy(dtype=float)
         axes = {"accuracy": PlotAxis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
         for cost in self.findings.costs:
@@ -134,12 +105,12 @@ class FrontView:
 
     @property
     def first(self) -> str | None:
-        """The cost that is shown first; None where all cost the same."""
+        """The cost shown first; None if all points cost the same."""
         return next((key for key in self.axes if key != "accuracy"), None)
 
     @cached_property
-    def marks(self) -> list[Mark]:
-        """The points, in the order of the axes' shares."""
+    def marks(self) -> list[dict[str, Any]]:
+        """The points in the order of the shares; `x` and `y` are 0 if unknown, `bar` is the interval as a path."""
         first, accuracy = self.first or "params", self.axes["accuracy"]
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
@@ -152,41 +123,40 @@ class FrontView:
         sure, on = np.round(self._sure(first), 2), self._on(first)
         numbers, means = self.points["point"].astype(int).tolist(), self.points["accuracy"].tolist()
         return [
-            Mark(
-                point=number,
-                told=f"{name}: {100 * mean:.1f} %",
-                placed=bool(placed[row]),
-                x=float(x[row]),
-                y=float(y[row]),
-                sure=float(sure[row]),
-                bar=f"M0 {low[row]:.1f}V{high[row]:.1f}" if barred[row] else "",
-                chosen=number in self.chosen,
-                on=bool(on[row]),
-            )
+            {
+                "point": number,
+                "title": f"{name}: {100 * mean:.1f} %",
+                "placed": placed[row],
+                "x": x[row],
+                "y": y[row],
+                "sure": sure[row],
+                "bar": f"M0 {low[row]:.1f}V{high[row]:.1f}" if barred[row] else "",
+                "chosen": number in self.chosen,
+                "on": on[row],
+            }
             for row, (number, name, mean) in enumerate(zip(numbers, self.names, means, strict=True))
         ]
 
     @property
     def many(self) -> bool:
-        """Whether there are so many points that only those on a front show their intervals, and marks are small."""
+        """Whether marks are small and only points on a front have interval bars."""
         return len(self.points) > _BARS
 
     @property
     def probable(self) -> bool:
-        """Whether it is known with which probability points are on a front."""
+        """Whether probabilities of being on a front are known."""
         return self.findings.draws is not None
 
     def _sure(self, cost: str) -> NDArray[np.float64]:
-        """How sure each point is on the front of a cost; without probabilities, whether the measured one is, as 1 or 0."""
+        """Return the probability that each point is on a front; if unknown, 1 or 0 as measured."""
         found = self.points[probability_column(cost)].to_numpy(dtype=float)
         return np.where(np.isfinite(found), found, self.points[front_column(cost)].to_numpy(dtype=float))
 
     def _on(self, cost: str) -> NDArray[np.bool_]:
-        """Which points are on the front of a cost, or are not unlikely to be."""
         return self.points[front_column(cost)].to_numpy(dtype=bool) | (self._sure(cost) > UNLIKELY)
 
     def stairs(self, cost: str) -> str:
-        """The front of a cost as a path: the best accuracy for each amount."""
+        """Return the front of a cost as an SVG path."""
         places = self._front(cost)
         if not len(places):
             return ""
@@ -195,8 +165,8 @@ class FrontView:
         end = LEFT if QUANTITIES[cost].more_is_better else WIDTH - RIGHT
         return "".join([*steps, f"H{end:.1f}"])
 
-    def labels(self, cost: str) -> list[Label]:
-        """The names of the points on the front of a cost, as far as they find room; the most accurate first."""
+    def labels(self, cost: str) -> list[dict[str, Any]]:
+        """Return the names of points on a front that fit, most accurate first."""
         front = self._front(cost)[::-1]
         places = np.column_stack([self.x(self.axes[cost].shares), -self.y(self.axes["accuracy"].shares)])
         named = front[:_MOST_LABELS]
@@ -208,7 +178,6 @@ class FrontView:
             np.full(len(marks), _RADIUS),
             [np.array([_LETTER * len(text), _LINE]) for text in texts] + [None] * len(others),
             frame=np.array([LEFT, BOTTOM - HEIGHT, WIDTH, 0]),
-            # The steps of the front.
             obstacles=[
                 sampled(np.column_stack([np.repeat(places[front, 0], 2)[:-1], np.repeat(places[front, 1], 2)[1:]]))
             ],
@@ -216,32 +185,32 @@ class FrontView:
             corners=True,
         )
         return [
-            Label(
-                round(float(mark[0] + placed.offset[0] - placed.side * _LETTER * len(text) / 2), 1),
-                round(float(_BASE - mark[1] - placed.offset[1]), 1),
-                _ANCHORS[placed.side],
-                text,
-            )
+            {
+                "x": round(float(mark[0] + placed.offset[0] - placed.side * _LETTER * len(text) / 2), 1),
+                "y": round(float(_BASE - mark[1] - placed.offset[1]), 1),
+                "anchor": _ANCHORS[placed.side],
+                "text": text,
+            }
             for mark, text, placed in zip(marks, texts, found, strict=False)
             if placed
         ]
 
     def x(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Places across the figure."""
+        """Convert shares to horizontal positions."""
         return self.left + shares * (self.right - self.left)
 
     def y(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Places down the figure."""
+        """Convert shares to vertical positions."""
         return self.bottom - shares * (self.bottom - self.top)
 
     def _front(self, cost: str) -> NDArray[np.int64]:
-        """The places of the points on the front of a cost, from the best cost on."""
+        """Return the row numbers of points on a front, best cost first."""
         places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
         shares = self.axes[cost].shares[places] * (-1 if QUANTITIES[cost].more_is_better else 1)
         return places[np.lexsort((self.axes["accuracy"].shares[places], shares))]
 
     def data(self) -> dict[str, Any]:
-        """What the script needs: the frame of the figure, and where the points stand on each axis, by their order."""
+        """Return the data for the script: the frame of the figure and the shares of the points."""
         return {
             "frame": [self.left, self.right, self.bottom, self.top],
             "points": [int(point) for point in self.points["point"]],
@@ -254,5 +223,5 @@ class FrontView:
 
 
 def _numbers(values: Sequence[float] | NDArray[np.float64], digits: int = 4) -> list[float | None]:
-    """For JSON, which has no NaN."""
+    """Return numbers for JSON, with None for NaN."""
     return [round(float(value), digits) if math.isfinite(value) else None for value in values]

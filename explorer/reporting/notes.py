@@ -31,7 +31,7 @@ def interval_note(findings: Findings) -> str:
     seeds, images = findings.accuracies.pooled, findings.accuracies.images
     if not images:
         return ""
-    start = f"Intervals are 95 % intervals. They account for the sample of {images:,} validation images"
+    start = f"The 95 % intervals account for the sample of {images:,} validation images"
     if not seeds.freedom:
         return f"{start} only: with one seed, the spread between seeds is unknown."
     return (

@@ -40,14 +40,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A study's report.
-
-    Attributes:
-        study: Name of the study.
-        page: The HTML page; tables and figures are beside it.
-        points: One row for each point, with the columns of `points.csv` and the fronts that it is on.
-        unfinished: Number of runs that are not done.
-    """
+    """A study's report: the HTML page, the rows of `points.csv` with fronts, and the number of runs not done."""
 
     study: str
     page: Path
@@ -56,20 +49,13 @@ class StudyReport:
 
     def most_accurate(self, most: int) -> pd.DataFrame:
         """Return all points, in order, if there are at most `most`, else the most accurate ones."""
-        if len(self.points) <= most:
-            return self.points
-        return self.points.sort_values("accuracy", ascending=False, kind="stable").head(most)
+        ordered = self.points.sort_values("accuracy", ascending=False, kind="stable")
+        return ordered.head(most) if len(ordered) > most else self.points
 
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A report of several studies.
-
-    Attributes:
-        page: The HTML page; tables and figures are beside it.
-        statements: The result, in sentences.
-        budgets: What each study reaches at several costs: `budgets.csv`.
-    """
+    """A report of several studies: the HTML page, the result in sentences, and the rows of `budgets.csv`."""
 
     page: Path
     statements: list[str]
@@ -78,13 +64,7 @@ class ComparisonReport:
 
 @dataclass(frozen=True)
 class CertificateReport:
-    """A certificate and its report.
-
-    Attributes:
-        page: The HTML page; tables and figures are beside it.
-        statements: The result, in sentences.
-        certificate: What was measured.
-    """
+    """A certificate and its report: the HTML page and the result in sentences."""
 
     page: Path
     statements: list[str]

@@ -1,4 +1,4 @@
-"""The figures of a study by name, drawn from what is computed of it once."""
+"""The figures of a study."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
 from explorer.study.coordinates import Number
 
-_FEWEST_ERRORS = 8  # points that have an error distribution function
-_FINE_LINE, _FINE_SIDE = 200, 48  # steps that a smooth line, and each side of a smooth map, is drawn through
-_CROWDED_CURVES = 12  # learning curves whose names need a taller figure
+_FEWEST_ERRORS = 8  # points for an error distribution function
+_FINE_LINE, _FINE_SIDE = 200, 48  # points of a smooth line, and of each side of a smooth map
+_CROWDED_CURVES = 12  # with more learning curves, the figure is taller
 
 
 def draw(findings: Findings) -> dict[str, Panel]:
-    """All figures of a study: `curve`, `front_params`, `front_macs` and `learning_curves`, and those that its points allow.
+    """Draw the figures of a study, by name.
 
-    These are `map` (a triangle or a plane), `published` (the curve of a paper), `front_latency` (where it was measured), `surrogate` and
-    `importance` (where there is one), `parallel` (where three metaparameters vary) and `edf` (of eight points or more).
+    Always `curve` and `learning_curves`. If applicable, `map`, `published`, a front for each cost, `surrogate`,
+    `importance`, `parallel` (three or more varied metaparameters) and `edf` (eight or more measured points).
     """
     panels = [
         *FIGURES[findings.figure](findings),
@@ -55,27 +55,25 @@ def draw(findings: Findings) -> dict[str, Panel]:
 
 
 def _triangle(findings: Findings) -> Iterator[Panel]:
-    """Accuracy over the shares of three factors, then against cost."""
     frame = triangle(findings.record, findings.points)
     kept = findings.choices[findings.choices["reason"] == ""]
     chosen = {
         choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(frame)]
         for _, row in kept.iterrows()
     }
-    caption = "Each grid line towards a corner gives a fifth more to its factor. " + _ringed("ring", frame)
-    caption += f" Diamond: the shares of the published factors{_notes(kept)}." if chosen else ""
+    caption = "Each grid line towards a corner adds a fifth to the share of its factor. " + _ringed("ring", frame)
+    caption += f" Diamond: the published factors{_notes(kept)}." if chosen else ""
     draw = partial(maps.ternary, frame, chosen=chosen)
     yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
     yield from _curve(findings)
 
 
 def _plane(findings: Findings) -> Iterator[Panel]:
-    """Accuracy over two metaparameters, then against cost."""
     record, frame = findings.record, findings.points
     own, params, caption = chosen_points(findings), pd.DataFrame(columns=[*record.metaparameters, "params"]), ""
     if findings.verified.unchanged:
         params = plane_params(record)
-        caption = "Lines of equal params, exact at the middles of the cells and in proportion between them. "
+        caption = "Lines of equal params, exact at cell centres and interpolated between them. "
     if len(frame) > maps.MOST_CELLS:
         caption += "Ring: the best point."
     else:
@@ -87,11 +85,10 @@ def _plane(findings: Findings) -> Iterator[Panel]:
 
 
 def _series(findings: Findings) -> Iterator[Panel]:
-    """Accuracy against the cost that the study names, with a line for each series."""
     frame, against = findings.points, findings.record.study.plot.against
     caption = (
-        "Mean over the seeds, with the 95 % interval as bars. Lines stand a little aside from each other. Black: a network that "
-        f"several lines share.{_hollow(frame)}"
+        "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Black: a network that several series "
+        f"share.{_hollow(frame)}"
     )
     draw = partial(plots.scaling_curves, frame, against=against)
     yield panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw, TALL_INCHES)
@@ -106,33 +103,32 @@ def _ringed(mark: str, frame: pd.DataFrame) -> str:
     texts = {
         f"Thick {mark}: the best point.": (frame["standing"] == "best").any(),
         "Thin: not separated from it.": (frame["standing"] == "not separated").any(),
-        "* misses some seeds.": (frame["state"] == "partly done").any(),
+        "* some seeds missing.": (frame["state"] == "partly done").any(),
     }
     return " ".join(text for text, holds in texts.items() if holds)
 
 
 def _hollow(frame: pd.DataFrame) -> str:
-    return " Hollow marks miss some seeds." if (frame["state"] == "partly done").any() else ""
+    return " Hollow: some seeds missing." if (frame["state"] == "partly done").any() else ""
 
 
 def _curve(findings: Findings) -> Iterator[Panel]:
-    """Accuracy against the cost that the study names."""
     record, frame = findings.record, findings.points
     against = record.study.plot.against
     measured = len(findings.measured)
     ordered = len(record.metaparameters) == 1 and is_ordered(frame[record.metaparameters[0]])
     names = record.study.form.label_title or ", ".join(record.metaparameters)
     caption = (
-        f"Mean over the seeds, with the 95 % interval as {'a band' if ordered else 'bars'}"
-        f"{', which some points of the front show' if measured > CROWD and not ordered else ''}; labels"
+        f"Mean over the seeds; {'band' if ordered else 'bars'}: 95 % intervals"
+        f"{' of some points of the front' if measured > CROWD and not ordered else ''}; labels"
         f"{' where there is room' if measured > MOST_LABELS else ''}: {names}.{_hollow(frame)}"
     )
     papers = _of_the_paper(findings) if ordered else None
     if papers is not None:
         key = record.metaparameters[0]
         caption += (
-            f" Orange: {papers['metric'].iloc[0]} accuracy of the paper at the same {key}, on an axis of its own that lets both span the "
-            "same height: compare the shapes."
+            f" Orange: {papers['metric'].iloc[0]} accuracy of the paper at the same {key}, on a separate axis scaled "
+            "to the same height: compare the shapes."
         )
     chosen = chosen_points(findings)
     draw = partial(plots.curve, frame, against=against, chosen=chosen, papers=papers)
@@ -140,11 +136,11 @@ def _curve(findings: Findings) -> Iterator[Panel]:
 
 
 FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve}
-"""What shows the points of a study first, by the `figure` of its form."""
+"""The first figures of a study, by the `figure` of its form."""
 
 
 def _of_the_paper(findings: Findings) -> pd.DataFrame | None:
-    """The published curve over a metaparameter of the study, or None where there is none."""
+    """Return the published curve over a metaparameter of the study, if there is one."""
     name = findings.record.study.plot.published
     found = (published_curve(name, key) for key in findings.record.metaparameters) if name else ()
     return next((frame for frame in found if frame is not None), None)
@@ -154,7 +150,7 @@ def _published(findings: Findings) -> Iterator[Panel]:
     frame = _of_the_paper(findings)
     if frame is not None:
         source = published_source(str(findings.record.study.plot.published))
-        caption = f"{source} Another data set and a full training: compare the shapes, not the heights."
+        caption = f"{source} Full training on another data set: compare the shapes, not the heights."
         yield panel("published", "The published curve", caption, partial(plots.paper_curve, frame))
 
 
@@ -164,28 +160,22 @@ def _front(findings: Findings, cost: str) -> Panel:
     caption = []
     if len(measured) > 1 and len(set(measured[cost])) == 1:
         names = ", ".join(on_front["label"])
-        caption.append(f"All points cost the same, so the front is the most accurate one: {names}.")
+        caption.append(f"All points cost the same, so only the most accurate is on the front: {names}.")
     elif len(measured):
-        caption.append(f"{len(on_front)} of {len(measured)} points are on the front, the staircase.")
+        caption.append(f"Line: the front, with {len(on_front)} of {len(measured)} points.")
     if measured[probability_column(cost)].notna().any():
-        caption.append("The fuller a mark, the more probable it is that its point is on the front.")
+        caption.append("Fuller marks are more likely on the front.")
     elif len(measured):
-        caption.append("Filled: points that no other beats in both.")
-        if len(on_front) < len(measured):
-            caption.append("Hollow: another one is at least as accurate and costs no more.")
-    if len(measured) > CROWD:
-        caption.append("Bars: 95 % intervals of some points of the front.")
-    elif len(measured):
-        caption.append("Bars: 95 % intervals.")
+        caption.append("Filled: on the front.")
+    if len(measured):
+        caption.append(f"Bars: 95 % intervals{' of some points of the front' if len(measured) > CROWD else ''}.")
     title = f"Pareto front of accuracy and {QUANTITIES[cost].noun}"
     draw = partial(plots.front, findings.points, cost=cost, chosen=chosen_points(findings))
     return panel(QUANTITIES[cost].figure, title, " ".join(caption), draw)
 
 
 def _learning_curves(findings: Findings) -> Panel:
-    caption = (
-        "Thin: one seed. Thick, with marks: the mean over the seeds. The rate has fallen to zero at the last epoch."
-    )
+    caption = "Thin: one seed. Thick, with marks: mean over the seeds. At the last epoch the learning rate is zero."
     measured = len(findings.measured)
     if measured > _CROWDED_CURVES:
         caption += " Names where there is room."
@@ -201,14 +191,13 @@ def _learning_curves(findings: Findings) -> Panel:
 
 
 def _surrogate(findings: Findings) -> Iterator[Panel]:
-    """What the smooth surrogate sees, and which metaparameters matter in it, where enough points are measured."""
     if findings.surrogate is None:
         return
     yield _smooth(findings, findings.surrogate)
     if findings.importance is not None:
         caption = (
-            "Shares of the variance of predicted accuracy over the study's ranges, with 95 % intervals: what a metaparameter "
-            "makes by itself, and together with the others (Sobol' indices of the surrogate)."
+            "Share of the variance of the predicted accuracy over the study's ranges due to a metaparameter alone, and "
+            "including its interactions (Sobol' indices of the surrogate). Bars: 95 % intervals."
         )
         yield panel(
             "importance", "Which metaparameters matter", caption, partial(model_plots.importance, findings.importance)
@@ -226,7 +215,10 @@ def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
     if len(axes) == len(numbers) == 1:
         frame = _predicted(surrogate, {numbers[0].name: _steps(numbers[0], _FINE_LINE)})
         frame.columns = pd.Index(["value", *frame.columns[1:]])
-        caption = f"{fitted}Line: a smooth surrogate (Gaussian process) with its 95 % band. Marks: the measured means, with 95 % intervals."
+        caption = (
+            f"{fitted}Line: smooth surrogate (Gaussian process) with its 95 % band. Marks: measured means with 95 % "
+            "intervals."
+        )
         draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name)
         return panel("surrogate", f"Smooth accuracy over {numbers[0].name}", caption, draw)
     simplex = surrogate.coordinates.simplex
@@ -243,65 +235,60 @@ def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
         draw = partial(model_plots.surrogate_plane, frame, points)
         title = f"Smooth accuracy over {' and '.join(frame.columns[:2])}"
         return panel("surrogate", title, fitted + _mapped(frame, len(points)), draw, TALL_INCHES)
+    hidden = " (not drawn)" if len(surrogate.points) > CROWD else ""
     caption = (
-        f"{fitted}One mark for each point: what a smooth surrogate (Gaussian process) of all other points predicts, with its 95 % interval"
-        f"{'' if len(surrogate.points) <= CROWD else ', which is not drawn'}. Orange: the measured accuracy is outside. Broken line: predicted as measured."
+        f"{fitted}For each point, the prediction of a smooth surrogate (Gaussian process) of all others, with its 95 % "
+        f"interval{hidden}. Orange: the measured accuracy is outside. Dashed line: prediction equals measurement."
     )
     draw = partial(model_plots.predicted, surrogate.leave_one_out())
     return panel("surrogate", "How well a smooth surrogate predicts", caption, draw)
 
 
 def _mapped(frame: pd.DataFrame, points: int) -> str:
-    """What a smooth map shows, beside so many measured points."""
     half = 100 * frame["half"].to_numpy(dtype=float)
-    interval = (
-        f"Its 95 % interval is from \N{PLUS-MINUS SIGN}{half.min():.1f} to \N{PLUS-MINUS SIGN}{half.max():.1f} points"
-    )
     lines = " (lines)" if model_plots.varies(half) else ""
     marks = " Marks: the measured points." if points <= CROWD else ""
-    return f"Colour: the accuracy of a smooth surrogate (Gaussian process). {interval}{lines}.{marks}"
+    return (
+        "Colour: accuracy of a smooth surrogate (Gaussian process). Its 95 % interval is from "
+        f"\N{PLUS-MINUS SIGN}{half.min():.1f} to \N{PLUS-MINUS SIGN}{half.max():.1f} points{lines}.{marks}"
+    )
 
 
 def _steps(axis: Number, count: int) -> NDArray[np.float64]:
-    """Values from one end of a metaparameter to the other, evenly in its coordinate."""
     return (np.geomspace if axis.logarithmic else np.linspace)(axis.low, axis.high, count)
 
 
 def _predicted(surrogate: Surrogate, columns: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """What a surrogate says of designs: their columns, `mean`, `half` the width of the 95 % interval, and its ends `low` and `high`."""
+    """Return designs with their predicted `mean`, its 95 % interval (`low`, `high`), and `half` the interval's width."""
     mean, deviation = surrogate.predict(columns)
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * deviation
     return pd.DataFrame({**columns, "mean": mean, "half": half, "low": mean - half, "high": mean + half})
 
 
 def _parallel(findings: Findings) -> Iterator[Panel]:
-    """Parallel coordinates, of studies with three metaparameters or more that all points give."""
     form = findings.record.study.form
     axes = [axis for axis in form.axes if axis.varies]
-    # A map shows a lattice of shares already.
+    # The map already shows a lattice of shares.
     mapped = findings.figure == "triangle" and not form.is_sample
     if len(axes) < 3 or not form.complete or mapped or findings.measured.empty:  # noqa: PLR2004
         return
     frame = findings.measured.assign(**form.columns(findings.measured))
     frame = frame.rename(columns={axis.name: axis.title for axis in axes})
     keys = [axis.title for axis in axes]
-    caption = (
-        "One line for each measured point, in the colour of its accuracy; the most accurate ones on top and thicker."
-    )
+    caption = "One line for each measured point, coloured by accuracy; the most accurate are on top and thicker."
     yield panel("parallel", "All metaparameters and accuracy", caption, partial(population_plots.parallel, frame, keys))
 
 
 def _errors(findings: Findings) -> Iterator[Panel]:
-    """The error distribution function, of points that are enough for one."""
     if len(findings.measured) < _FEWEST_ERRORS:
         return
     sample = is_sample(findings.record, findings.points)
-    # Of a random sample each draw counts, merged or not.
+    # In a random sample every draw counts, merged or not.
     counted = findings.points if sample else findings.measured
     steps = edf(counted["accuracy"].to_numpy(dtype=float), sample=sample)
-    caption = f"Of {int(counted['accuracy'].notna().sum())} networks, by mean over the seeds. "
+    caption = f"{int(counted['accuracy'].notna().sum())} networks, mean over the seeds. "
     if sample:
-        caption += "Band: it holds the whole function of the population that the points are drawn from, with 95 %."
+        caption += "Band: contains the whole function of the population with 95 % confidence."
     else:
-        caption += "The points are no random sample, so there is no band."
+        caption += "There is no band because the points are not a random sample."
     yield panel("edf", "How the errors are distributed", caption, partial(population_plots.error_distribution, steps))

@@ -1,5 +1,5 @@
 "use strict";
-// Moves the points of the interactive figure between its axes, tells what a chosen point is, filters and sorts the table of points.
+// Moves the points of the interactive figure between axes, shows the chosen point, and filters and sorts the table.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.getElementById("explore");
@@ -18,9 +18,9 @@
   const rowOf = new Map(rows.map((row) => [row.id, row]));
   const [left, right, bottom, top] = data.frame;
   const SHOWN = 200; // rows at a time
-  const REACH = 16; // how near the pointer must be to a point, in units of the figure
+  const REACH = 16; // largest distance from the pointer to a point, in units of the figure
   let places = []; // [x, y] of each point, or null
-  let framed = null; // the identifiers of the rows inside the drawn frame
+  let framed = null; // identifiers of the rows inside the drawn frame
   let selected = -1;
   let most = SHOWN;
   let near = null; // the row of the point under the pointer
@@ -90,7 +90,7 @@
     return best;
   }
 
-  // Of marks that cover each other, a further click takes the next one.
+  // Repeated clicks go through marks that overlap.
   function below(i) {
     const pile = [...places.keys()].filter((j) => places[j] && Math.hypot(places[j][0] - places[i][0], places[j][1] - places[i][1]) < 4);
     return pile.includes(selected) ? pile[(pile.indexOf(selected) + 1) % pile.length] : i;
@@ -133,7 +133,7 @@
     make("h3", data.names[i], chosen);
     const list = make("dl", undefined, chosen);
     cellsOf(i).forEach((text, column) => {
-      if (heads[column].textContent.startsWith("front of")) return; // told below, for every cost
+      if (heads[column].textContent.startsWith("front of")) return; // listed below, for every cost
       const entry = make("div", undefined, list);
       make("dt", heads[column].textContent, entry);
       make("dd", text, entry);
@@ -146,7 +146,7 @@
     }
     curves(data.runs[point] ?? []);
     layers(data.layers[point]);
-    make("h4", "Train it again, and take it along", chosen);
+    make("h4", "Retrain and export", chosen);
     const command = make("pre", undefined, chosen);
     command.tabIndex = 0;
     make("code", `${data.command[0]}${point}${data.command[1]}`, command);
@@ -182,7 +182,7 @@
   function layers(numbers) {
     make("h4", "Layers", chosen);
     if (!numbers) {
-      make("p", data.layers_left_out || "This page holds the layers of the points on the fronts and of the most accurate ones; the command below writes this network as code.", chosen);
+      make("p", data.layers_left_out || "Only the points on the fronts and the most accurate ones have layers here; the command below writes this network as code.", chosen);
       return;
     }
     const scroll = make("div", undefined, chosen);
@@ -198,7 +198,7 @@
     }
   }
 
-  // The table: sorted by a column, and of all rows those that the frame and the text leave.
+  // The table: sorted by a column and filtered by the frame and the text.
   const value = (text) => {
     const plain = text.replace(/,/g, "").replace(/ (\u00b1 .*|%)$/, "");
     return plain && !Number.isNaN(Number(plain)) ? Number(plain) : text;
@@ -217,7 +217,7 @@
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const keyed = rows.map((row) => [value(row.cells[column].textContent), row]);
       keyed.sort((a, b) => (down ? -1 : 1) * compare(a[0], b[0]));
-      // What is not known stays at the end either way.
+      // Unknown values stay at the end in both directions.
       const unknown = keyed.filter(([key]) => key === "\u2013");
       rows.splice(0, rows.length, ...keyed.filter(([key]) => key !== "\u2013").concat(unknown).map(([, row]) => row));
       fill();
@@ -251,9 +251,9 @@
     fill();
   });
 
-  // The pointer: near a point it tells of it, a click chooses it, and drawing with a mouse frames several.
+  // The pointer: hovering shows a point, a click chooses it, and dragging with a mouse frames several.
   let from = null;
-  let drew = false; // a frame was drawn just now, and the click that ends it is none
+  let drew = false; // a frame was just drawn; ignore the click that ends it
   svg.addEventListener("pointermove", (event) => {
     const at = pointer(event);
     if (!from) return hover(nearest(at));
@@ -264,7 +264,7 @@
   });
   svg.addEventListener("pointerleave", () => hover(-1));
   svg.addEventListener("pointerdown", (event) => {
-    drew = false; // that of a frame which ended outside had no click
+    drew = false; // a frame that ended outside the figure had no click
     if (event.pointerType !== "touch" && event.button === 0) from = pointer(event);
   });
   window.addEventListener("pointerup", (event) => {
@@ -291,7 +291,7 @@
       return;
     }
     const mark = event.target.closest(".mark");
-    // A key on a mark clicks it without a place of its own.
+    // Enter on a mark clicks it, without a pointer position.
     if (event.detail === 0 && mark) return choose(marks.indexOf(mark));
     const i = nearest(pointer(event));
     if (i >= 0) choose(below(i));
@@ -320,7 +320,7 @@
 
   for (const element of [form, chosen, filter, ...root.querySelectorAll(".scripted")]) element.hidden = false;
   form.addEventListener("change", () => {
-    // What was framed stands elsewhere now.
+    // The framed points have moved.
     framed = null;
     show(brush, false);
     place();

@@ -287,9 +287,9 @@ def test_a_study_without_a_measured_point_has_figures_that_say_so():
     for point in range(3):
         record = broken(record, point, (0, 1, 2), "missing", "")
     panels = study_figures.draw(Findings(record))
-    assert "no run is done yet" in panels["curve"].svg
-    assert "no run is done yet" in panels["front_params"].svg
-    assert "no run is done yet" in panels["learning_curves"].svg
+    assert "no runs have finished yet" in panels["curve"].svg
+    assert "no runs have finished yet" in panels["front_params"].svg
+    assert "no runs have finished yet" in panels["learning_curves"].svg
 
 
 def test_hostile_labels_are_drawn_as_texts():

@@ -165,7 +165,7 @@ def test_without_a_second_seed_only_the_best_has_a_ring(ax):
 @pytest.mark.parametrize("draw", [maps.ternary, lambda frame, ax: maps.plane(frame, pd.DataFrame(), ax)])
 def test_without_a_measured_point_it_says_so(ax, triangle, draw):
     draw(triangle.assign(accuracy=math.nan), ax)
-    assert [text.get_text() for text in ax.texts] == ["no run is done yet"]
+    assert [text.get_text() for text in ax.texts] == ["no runs have finished yet"]
 
 
 def cells(ax):

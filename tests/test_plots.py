@@ -453,7 +453,7 @@ def test_without_a_measured_point_it_says_so(ax, draw):
     for point in range(8):
         record = broken(record, point, (0, 1, 2), "missing", "")
     draw(analysis.summarise(record), ax)
-    assert [text.get_text() for text in ax.texts] == ["no run is done yet"]
+    assert [text.get_text() for text in ax.texts] == ["no runs have finished yet"]
 
 
 def test_a_dollar_is_not_mathematics(ax, summaries):

@@ -50,7 +50,7 @@ def test_the_band_of_a_sample_is_drawn(ax):
 
 def test_without_points_it_says_so(ax):
     population_plots.error_distribution(edf(np.array([])), ax)
-    assert [text.get_text() for text in ax.texts] == ["no run is done yet"]
+    assert [text.get_text() for text in ax.texts] == ["no runs have finished yet"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Pictures of a certificate, drawn into an axis that is given."""
+"""Plots of a certificate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ THOUSAND = 1_000
 
 
 def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
-    """Kendall's tau with the largest budget against images seen, of `certification.rankers` and `epochs`.
+    """Draw Kendall's tau with the largest budget against images seen, of `statistics.rankers` and `epochs`.
 
-    Annealed runs have bars for their intervals; what needs no training, and the noise ceiling, are level lines.
+    Annealed runs have their intervals as bars. Costs, which need no training, and the noise ceiling are level lines.
     """
     tidy(ax)
     runs = rankers[rankers["ranker"] == "accuracy"]
@@ -62,7 +62,7 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
 
 
 def scatter(accuracies: pd.DataFrame, ax: Axes) -> None:
-    """Mean accuracy at the largest budget against that at the smallest, of `certification.accuracies`."""
+    """Draw mean accuracy at the largest budget against the smallest, of `statistics.accuracies`."""
     tidy(ax)
     largest = max(accuracies.filter(regex=r"^x\d+$").columns, key=lambda name: int(name[1:]))
     ax.plot(100 * accuracies["x1"], 100 * accuracies[largest], "o", color=BLUE, markersize=4.5)

@@ -1,8 +1,8 @@
-"""The colours of all figures, and the contrast between two of them.
+"""The colours of all figures, and the contrast between two colours.
 
-Data colours have a contrast of 3 or more with white and with the dark ground of a page alike, as WCAG asks of graphics; neutral ones are
-a page's to replace. All are told apart by those who see fewer hues: the categories are of seaborn's "colorblind" palette, and ordered
-lines run from indigo through blue and green to gold.
+Data colours have a contrast of at least 3 with white and with the dark background of a page, as WCAG requires of
+graphics. A page replaces the neutral colours. All can be told apart with colour vision deficiency: categories are from
+seaborn's "colorblind" palette, and ordered lines run from indigo through blue and green to gold.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.typing import ColorType
 
-# Neutral: what a page replaces by colours of its own, so that a figure is read on a dark ground as well.
+# Neutral: a page replaces these, so that a figure is readable on a dark background as well.
 INK, GREY, LINE, GROUND = "#333333", "#6b6b6b", "#dddddd", "#ffffff"
 VARIABLES = {INK: "var(--ink)", GREY: "var(--soft)", LINE: "var(--line)", GROUND: "var(--ground)"}
 
-# Texts on coloured cells, whose ground stays as it is; so these are no neutral ones.
+# Texts on coloured cells, which stay as they are; so these are not neutral.
 ON_DARK, ON_LIGHT = "#fefefe", "#010101"
 
-# Those of seaborn's palette that are seen on both grounds: blue, vermilion, green, purple, grey.
+# From seaborn's palette, those with enough contrast on both backgrounds: blue, vermilion, green, purple, grey.
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#949494")
 BLUE, ORANGE = CATEGORIES[:2]
 
 # Sequential, for areas; few steps keep the files small.
 CELLS = mpl.colormaps["viridis"].resampled(64)
-# Sequential, for lines and marks on a bare ground: hues much like those of viridis, of a luminance from 0.135 to 0.285 only.
+# Sequential, for lines and marks: hues like those of viridis, with a luminance from 0.135 to 0.285 only.
 _HUES = ("#6457c2", "#396ac8", "#0078be", "#0083a7", "#008d8b", "#00966e", "#449a4f", "#7b972e", "#a49219")
 LINES = LinearSegmentedColormap.from_list("lines", _HUES, N=64)
 
 
 def categories(count: int) -> list[str]:
-    """A colour for each of several things without an order."""
+    """Return `count` colours for things without an order."""
     return list(CATEGORIES[:count]) if count <= len(CATEGORIES) else ordered(count)
 
 
 def ordered(count: int) -> list[str]:
-    """A colour for each of several things in their order."""
+    """Return `count` colours for things with an order."""
     return [to_hex(LINES(place / max(1, count - 1))) for place in range(count)]
 
 
 def on(ground: ColorType) -> str:
-    """The colour of a text on a cell of that colour."""
+    """Return the colour of text on a cell of that colour."""
     return max((ON_DARK, ON_LIGHT), key=lambda ink: contrast(ink, ground))
 
 
 def contrast(one: ColorType, other: ColorType) -> float:
-    """The contrast of two colours, from 1 to 21, as WCAG 2 defines it."""
+    """Return the contrast of two colours as WCAG 2 defines it, from 1 to 21."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def luminance(colour: ColorType) -> float:
-    """The relative luminance of a colour, in [0, 1], as WCAG 2 defines it."""
+    """Return the relative luminance of a colour as WCAG 2 defines it, in [0, 1]."""
     shares = np.array(to_rgba(colour)[:3], dtype=float)
     linear = np.where(shares <= _DARKEST, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))

@@ -1,4 +1,4 @@
-"""Pictures of several studies in one: their fronts over one cost, their errors, and the networks that two of them share."""
+"""Plots that compare studies: their fronts over one cost, their errors, and the networks that two of them share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from explorer.drawing.marks import MOST_MARKS, short
 
 
 def fronts(comparison: Comparison, ax: Axes) -> None:
-    """The points of each study, those on its own front with their intervals, and its front as a staircase; one colour each."""
+    """Draw each study in one colour: its points, its front as a staircase, and the intervals of points on it."""
     tidy(ax)
     cost, frames = comparison.cost, [one.measured for one in comparison.studies]
     amounts, _ = cost_axis(ax, cost, np.concatenate([frame[cost].to_numpy(dtype=float) for frame in frames]))
@@ -35,7 +35,7 @@ def fronts(comparison: Comparison, ax: Axes) -> None:
 
 
 def errors(comparison: Comparison, ax: Axes) -> None:
-    """Of the networks of each study, which share has an error of at most so much."""
+    """Draw the error distribution of each study: the share of its networks with at most a given error."""
     tidy(ax)
     colours, ends = categories(len(comparison.studies)), []
     steps = [edf(one.accuracies.means) for one in comparison.studies]
@@ -51,7 +51,7 @@ def errors(comparison: Comparison, ax: Axes) -> None:
 
 
 def shared(together: pd.DataFrame, names: tuple[str, str], ax: Axes) -> None:
-    """The accuracies that two studies measured of the same networks, of `Comparison.common`."""
+    """Draw the accuracies of the networks that two studies share, of `Comparison.common`."""
     tidy(ax)
     x, y = (100 * together[key].to_numpy(dtype=float) for key in ("first", "second"))
     ax.plot(x, y, "o", color=BLUE, ms=5, label="network")
@@ -63,5 +63,5 @@ def shared(together: pd.DataFrame, names: tuple[str, str], ax: Axes) -> None:
 
 
 def _is_alike(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
-    """Whether both are about as high, so that a line of equal accuracy is no waste of room."""
+    """Return whether both are about equally high, so that a line of equal accuracy fits in the picture."""
     return bool(abs(np.mean(x - y)) < np.ptp(x) + np.ptp(y))

@@ -23,15 +23,15 @@ from explorer.drawing.colours import VARIABLES
 from explorer.drawing.formats import FOLDER
 from explorer.drawing.labels import settle
 
-PANEL_INCHES = (4.2, 3.3)  # small, so that its type is still read on a phone
-TALL_INCHES = (4.2, 4.6)  # for maps, and for lines that lie close together
+PANEL_INCHES = (4.2, 3.3)  # small, so that its type is readable on a phone
+TALL_INCHES = (4.2, 4.6)  # for maps and for lines close together
 
-_DPI = {"svg": 150, "pdf": 150, "png": 200}  # of a vector file, the resolution of the images inside it
+_DPI = {"svg": 150, "pdf": 150, "png": 200}  # in vector files of rasterised parts
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of a page: the name of its files without the extension, its title and its caption."""
+    """A figure of a page, with the name of its files (without extension), its title and its caption."""
 
     name: str
     title: str
@@ -40,11 +40,11 @@ class Panel:
 
     @cached_property
     def svg(self) -> str:
-        """The figure as a file of its own."""
+        """The content of its SVG file."""
         return self._saved_as("svg").decode()
 
     def files(self, formats: Collection[str] = ()) -> dict[str, bytes]:
-        """The SVG, and the figure in each of `formats`, by file names such as `figures/curve.pdf`."""
+        """Return the SVG and the other `formats` by file names such as `figures/curve.pdf`."""
         contents = {"svg": self.svg.encode()} | {extension: self._saved_as(extension) for extension in formats}
         return {f"{FOLDER}/{self.name}.{extension}": content for extension, content in contents.items()}
 
@@ -58,7 +58,7 @@ class Panel:
 
     @property
     def inline(self) -> Markup:
-        """The SVG as part of a page: with a name for screen readers, its own identifiers, and neutral colours set by the page."""
+        """The SVG as part of a page: named for screen readers, own identifiers and the page's neutral colours."""
         root = ET.fromstring(self.svg)  # noqa: S314 (drawn here)
         for element in list(root.iter()):
             for child in list(element):
@@ -86,12 +86,12 @@ class Panel:
 
 
 def _without_namespace(name: str) -> str:
-    """The name as HTML has it."""
+    """Return the name as in HTML."""
     return name.rpartition("}")[2]
 
 
 class _Once(ConstrainedLayoutEngine):
-    """The layout that is worked out the first time only, as it takes as long as drawing."""
+    """A layout engine that runs only once, because it takes as long as drawing."""
 
     def execute(self, fig: Figure) -> Any:  # noqa: ANN401 (what matplotlib returns)
         if not self._done:
@@ -105,10 +105,10 @@ class _Once(ConstrainedLayoutEngine):
 def panel(
     name: str, title: str, caption: str, draw: Callable[[Axes], None], inches: tuple[float, float] = PANEL_INCHES
 ) -> Panel:
-    """Draws a figure with `draw`. The same rows give the same bytes: no time, no random identifier."""
+    """Draw a figure with `draw`. Its files are reproducible: they contain no time and no random identifiers."""
     with _settings(name):
         figure = Figure(figsize=inches)
-        # One renderer measures all texts, and the layout is computed once, not again for each file.
+        # The renderer that measures texts.
         FigureCanvasAgg(figure)
         figure.set_layout_engine(_Once(w_pad=0.08, h_pad=0.08))
         ax = figure.subplots()
@@ -121,6 +121,6 @@ def panel(
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
     with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        # The text stays text, and whoever shows it has fonts of their own.
+        # Text stays text, and viewers have fonts of their own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

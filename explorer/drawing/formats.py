@@ -1,4 +1,4 @@
-"""The files of figures: their folder and formats."""
+"""The folder and the formats of figure files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Collection
 from explorer.errors import unknown
 
 FOLDER = "figures"
-"""The folder of figure files, beside the page."""
+"""The folder, beside the page."""
 OPTIONAL = ("pdf", "png")
-"""Formats that figures are saved in on request; SVG is always saved."""
+"""The formats saved on request; SVG is always saved."""
 
 
 def check_formats(names: Collection[str]) -> tuple[str, ...]:
-    """Returns the formats among `names` that are to be saved beside SVG; an unknown one is an error."""
+    """Return the optional formats among `names`; raise `ExplorerError` for an unknown one."""
     known = ("svg", *OPTIONAL)
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What all pictures share: labels that cover neither marks nor each other."""
+"""What all plots share: axes, and labels that cover neither marks nor each other."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from explorer.study.coordinates import is_logarithmic
 LABEL_SIZE = 9.5  # points of type
 _, ACCURACY = quantities.ACCURACY.axis()
 
-_BEHIND = 1.02  # where the names of lines stand, as a share of the width of the axes
-_FAR_BEHIND = 1.09  # where there are so many that they stand far above or below the ends of their lines
 _MANY_ENDS = 8
-_FAR = 90.0  # points of type that the name of a line may stand above or below its end
+_BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of the names of lines in the axes, for few and for many
+_FAR = 90.0  # points of type between the end of a line and its name, at most
 _LINE = 11.0  # points of type from one of these names to the next
 
 
 def tidy(ax: Axes) -> None:
-    """An axis with no more lines than it needs."""
+    """Keep only the lines of the axes that help reading."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def ticks(*, logarithmic: bool) -> Locator:
-    """Where the ticks of an axis are: of a logarithmic one at 1, 2, 5 and 10."""
+    """Return the locator of an axis's ticks; on a logarithmic axis they are at 1, 2, 5 and 10."""
     return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
 def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
-    """Makes the axis of amounts logarithmic, with its numbers written out, where `is_logarithmic` says so; returns whether it is."""
+    """Make an axis logarithmic, with its numbers in full, if `is_logarithmic`; return whether it is."""
     if not is_logarithmic(float(np.min(amounts)), float(np.max(amounts))):
         return False
     (ax.set_yscale if vertical else ax.set_xscale)("log")
@@ -51,33 +50,28 @@ def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
 
 
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Names the axes of accuracy against a cost; returns the amounts as drawn, and whether their axis is logarithmic."""
+    """Label the axes of accuracy against a cost; return the scaled amounts and whether their axis is logarithmic."""
     unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
     ax.set_xlabel(title, parse_math=False)
     ax.set_ylabel(ACCURACY)
     return amounts / unit, scale_axis(ax, amounts / unit)
 
 
-def say(ax: Axes, text: str) -> None:
-    """What stands in place of a picture that cannot be drawn."""
+def say_no_runs(ax: Axes) -> None:
+    """Write that there is nothing to draw yet."""
     ax.set_axis_off()
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY)
-
-
-def say_nothing_is_done(ax: Axes) -> None:
-    """What stands in place of a picture of no measured point."""
-    say(ax, "no run is done yet")
+    ax.text(0.5, 0.5, "no runs have finished yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def settle(ax: Axes) -> float:
-    """Settles the limits and the layout, which pixels depend on; returns the pixels of a point of type."""
+    """Settle the limits and the layout, which pixels depend on; return the pixels per point of type."""
     figure = ax.get_figure()
     assert figure is not None
     engine = figure.get_layout_engine()
     if engine is not None and isinstance(figure, Figure):
         engine.execute(figure)
     ax.apply_aspect()
-    ax.get_xlim()  # limits are worked out when they are asked for
+    ax.get_xlim()  # computes them
     return figure.dpi / 72
 
 
@@ -92,17 +86,17 @@ def place_labels(
     optional: NDArray[np.bool_] | None = None,
     reach: float = 5.0,
 ) -> None:
-    """Writes a text beside each point where it covers nothing; see `placing.place`. Settles the limits and the layout.
+    """Write a text beside each point where it covers nothing; see `placing.place`. Settles the limits and the layout.
 
     Args:
-        ax: Axes on which all else is drawn.
+        ax: Axes with everything else drawn.
         points: The points, (k, 2), in data coordinates.
-        texts: Their texts; empty for points that have none and are only not to be covered.
-        lines: Lines not to be covered, (n, 2) each, in data coordinates.
+        texts: Their texts; empty for points without one, which are only kept free.
+        lines: Lines to keep free, (n, 2) each, in data coordinates.
         grey: Which texts are grey.
         radius: Radius of the marks, or of each, in points of type.
-        optional: Which texts are left out where there is no room.
-        reach: How far these may be from the edge of their marks, in points of type.
+        optional: Which texts are left out if there is no room.
+        reach: How far optional texts may be from the edge of their marks, in points of type.
     """
     dots = settle(ax)
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
@@ -148,7 +142,7 @@ _TEXT: dict[str, Any] = {
 
 
 def _sizes(ax: Axes, dots: float, texts: Sequence[str]) -> list[NDArray[np.float64] | None]:
-    """The width and height of each text in points of type; None for an empty one."""
+    """Return the width and height of each text in points of type; None for an empty one."""
     probe = ax.text(0, 0, "", **_TEXT)
     found: list[NDArray[np.float64] | None] = []
     for text in texts:
@@ -159,16 +153,16 @@ def _sizes(ax: Axes, dots: float, texts: Sequence[str]) -> list[NDArray[np.float
 
 
 def _line(colour: str | tuple[float, ...], width: float, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (matplotlib's)
-    """The line from a text to what it names."""
+    """Return the properties of the line from a text to what it names."""
     return {"arrowstyle": "-", "color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0} | more
 
 
 def label_ends(
     ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...] | str]
 ) -> None:
-    """Writes a text for the end of each line, in one column behind all of them, moved up or down until none covers another.
+    """Write a text for the end of each line in a column right of the axes, shifted so that none covers another.
 
-    Where they would be moved far, as the ends of many lines are close to each other, only the highest ones are written.
+    If many ends are so close that texts would be far from them, only the highest are written.
     """
     ax.margins(x=0.02)
     behind = _FAR_BEHIND if len(ends) > _MANY_ENDS else _BEHIND
@@ -200,7 +194,7 @@ def label_ends(
 
 
 def _spread(heights: NDArray[np.float64], gap: float, bottom: float, top: float) -> NDArray[np.float64]:
-    """Rising heights moved as little as needed to be `gap` apart, and inside the limits where there is room."""
+    """Shift rising heights as little as needed to be `gap` apart, and inside the limits if there is room."""
     placed = heights.copy()
     for _ in range(200):
         close = np.diff(placed) < gap - 1e-6

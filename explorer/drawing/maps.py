@@ -1,7 +1,6 @@
-"""Accuracy over two dimensions of a design space, drawn into an axis that is given: a triangle of shares, and a plane.
+"""Maps of accuracy over two dimensions of a design space: a triangle of shares, and a plane.
 
-Both take frames of `explorer.analysis`, colour points by accuracy in percent, and mark the best point and those that are not
-separated from it. `explorer.plots.style` holds the look.
+Both colour points by accuracy in percent, and mark the best point and the points not separated from it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, place_labels, say_nothing_is_done
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, place_labels, say_no_runs
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
 from explorer.networks.quantities import prefixed
 from explorer.spaces.simplex import SHARE
@@ -35,12 +34,12 @@ from explorer.spaces.space import label
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
 """The corners that shares are weights of: top, left, right."""
 MOST_CELLS = 400
-"""Cells up to which those that are not separated from the best are framed; of more only the best is marked."""
+"""With more cells only the best is marked, not those that are not separated from it."""
 
-_EDGES = {"best": 3.0, "not separated": 1.1}  # points of type: the line around a mark or cell
-_EDGE = 0.4  # points of type: around all other marks, so that light ones are seen
-_RADIUS, _SMALLEST = 6.5, 1.6  # points of type: of the marks in a triangle
-_FEW = 40  # marks up to which they have their full size
+_EDGES = {"best": 3.0, "not separated": 1.1}  # points of type of the line around a mark or cell
+_EDGE = 0.4  # points of type around all other marks, so that light ones show
+_RADIUS, _SMALLEST = 6.5, 1.6  # points of type of the marks in a triangle
+_FEW = 40  # marks up to which they have full size
 _ROOM = 0.4  # cells between a label and the middle of a cell
 _MOST_TEXTS = (8, 18)  # columns and rows whose cells have room for an accuracy
 _MOST_TICKS, _MOST_LETTERS = 16, 36  # values beside a plane, and letters of the values below it
@@ -52,16 +51,16 @@ _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed
 
 
 def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[float]] | None = None) -> None:
-    """Accuracy over the shares of three factors, of `analysis.triangle`: a corner gives all to one, the first on top.
+    """Draw accuracy over the shares of three factors, of `analysis.triangle`; the first factor's corner is on top.
 
-    Beside each mark stand its accuracy and half its interval, where there is room. A thick ring marks the best point, thin rings
-    those that are not separated from it, crosses points without an accuracy. `chosen` has the shares of published choices by name:
-    these are diamonds.
+    Marks have their accuracy and half its interval beside them if there is room. A thick ring marks the best point,
+    thin rings those not separated from it, crosses points without an accuracy, and diamonds the shares of published
+    choices, which `chosen` has by name.
     """
     shares = share_columns(frame)
     known = frame["accuracy"].notna()
     if not known.any():
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     triangle(ax, [share.removeprefix(SHARE) for share in shares])
     places = frame[shares].to_numpy(dtype=float) @ TRIANGLE
     if not known.all():
@@ -107,15 +106,20 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
 
 
 def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mapping[int, str] | None = None) -> None:
-    """Accuracy over a grid of two metaparameters, of `analysis.ranked`, with lines of equal params from `analysis.plane_params`, if it has rows.
+    """Draw accuracy over a grid of two metaparameters, of `analysis.ranked`, and lines of equal params.
 
-    Cells are of one size, whatever the steps between their values; the lines stand right at the middles of the cells and in
-    proportion between them. A thick frame marks the best cell, thin frames those that are not separated from it; of more than
-    `MOST_CELLS` only the best is marked, by a ring. Hatched cells have no accuracy and say why. `chosen` has the points that stand where
-    a published network does, by number: these have a diamond.
+    Cells have equal sizes whatever the steps between their values. Lines are exact at the middles of cells and
+    interpolated between them. A thick frame marks the best cell, thin frames those not separated from it; with more
+    than `MOST_CELLS` a ring marks the best. Hatched cells say why they have no accuracy.
+
+    Args:
+        frame: The points.
+        prices: Params over the two metaparameters, of `analysis.plane_params`; without rows there are no lines.
+        ax: Where to draw.
+        chosen: The names of published networks by the numbers of points with the same values.
     """
     if not frame["accuracy"].notna().any():
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     across, up = prices.columns[:2]
     columns, rows = (sorted(set(frame[key])) for key in (across, up))
     at = np.column_stack([np.searchsorted(columns, frame[across]), np.searchsorted(rows, frame[up])])
@@ -153,18 +157,18 @@ def _norm(frame: pd.DataFrame) -> Normalize:
 
 
 def _figures(row: pd.Series[Any]) -> str:
-    """Accuracy in percent, and under it half its interval in points."""
+    """Write accuracy in percent, with half its interval below."""
     half = 50 * (row["high"] - row["low"])
     return _percent(row) if np.isnan(half) else f"{_percent(row)}\n\N{PLUS-MINUS SIGN}{half:.1f}"
 
 
 def _percent(row: pd.Series[Any]) -> str:
-    """Accuracy in percent; a star says that some seeds are missing."""
+    """Write accuracy in percent; a star means that some seeds are missing."""
     return f"{100 * row['accuracy']:.1f}{'*' if row['state'] == 'partly done' else ''}"
 
 
 def triangle(ax: Axes, names: Sequence[str]) -> None:
-    """A triangle with lines at each fifth, and the names of its corners."""
+    """Draw a triangle with lines at each fifth and the names of its corners."""
     ax.set_axis_off()
     ax.set_aspect("equal")
     ax.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.03))
@@ -195,7 +199,7 @@ def triangle(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int, int], colours: Normalize) -> None:
-    """The cells in the colours of their accuracies, or hatched."""
+    """Draw the cells in the colours of their accuracies, or hatched."""
     table = np.full(size[::-1], np.nan)
     table[at[:, 1], at[:, 0]] = 100 * frame["accuracy"].to_numpy(dtype=float)
     few = table.size <= MOST_CELLS
@@ -213,8 +217,8 @@ def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int
     _squares(ax, empty, 0.5, "no accuracy", facecolors=GROUND, edgecolors=LINE, hatch="////", linewidths=0)
 
 
-def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: Any) -> None:  # noqa: ANN401 (matplotlib's)
-    """Squares around the middles of cells."""
+def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: Any) -> None:  # noqa: ANN401
+    """Draw squares around the middles of cells."""
     if len(at):
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         squares = PolyCollection(list(at[:, None] + corners), rasterized=len(at) > MOST_MARKS, label=name, **look)
@@ -222,7 +226,7 @@ def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: An
 
 
 def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], inks: Sequence[str]) -> None:
-    """Frames around the best cell and those that are not separated from it; around the best of many a ring."""
+    """Frame the best cell and those not separated from it; in a large plane, ring the best."""
     for standing, width in _EDGES.items():
         rows = (frame["standing"] == standing).to_numpy()
         if len(frame) <= MOST_CELLS:
@@ -243,7 +247,7 @@ def _lines(
     *,
     beside_texts: bool,
 ) -> None:
-    """Lines of equal params with their amounts."""
+    """Draw lines of equal params with their amounts."""
     across, up, _ = prices.columns
     for key in (across, up):
         # No line is finer than it is drawn.
@@ -265,14 +269,14 @@ def _lines(
 
 
 def _between(line: NDArray[Any]) -> NDArray[Any] | None:
-    """The point of a line that is farthest from the middles of cells, where texts are; None if all of it is close to one."""
+    """Return the point of a line farthest from the texts at the middles of cells; None if it is never far."""
     # Texts are wider than high, so a row counts more than a column.
     apart = np.hypot(*((line - line.round()) * (1, 2)).T)
     return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
 
 
 def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> ContourSet:
-    """Draws lines of equal amounts with an outline in the colour of the ground, so that they show on every colour."""
+    """Draw lines of equal amounts, outlined in the background colour so that they show on every colour."""
     lines = draw(levels, colors=INK, linewidths=1.0, zorder=2)
     lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
     return lines
@@ -281,14 +285,14 @@ def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> Contou
 def write_levels(
     ax: Axes, lines: ContourSet, text: Callable[[float], str], places: Sequence[NDArray[Any] | None] | None = None
 ) -> None:
-    """Writes the amounts of lines at the given places, or by default where the lines are straight."""
+    """Write the amounts of lines at the given places, or by default where the lines are straight."""
     manual = False if places is None else [place for place in places if place is not None]
     for written in ax.clabel(lines, fmt=text, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
         written.set(rotation=0, label="level", bbox=_BOX | {"alpha": 0.85})
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
-    """What the rings and diamonds say, of those that there are."""
+    """Draw the legend of the rings and diamonds in use."""
     texts = {"best": "best", "not separated": "not separated\nfrom the best"}
     marks = [
         Line2D([], [], marker="o", ls="", ms=2 * _RADIUS - 2, mfc="none", mec=INK, mew=_EDGES[key], label=text)
@@ -305,7 +309,7 @@ def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
 
 
 def colour_bar(ax: Axes, colours: Normalize, name: str = ACCURACY) -> None:
-    """What the colours of `CELLS` say, below the axes."""
+    """Draw the scale of the colours below the axes."""
     figure = ax.get_figure()
     assert figure is not None
     scale = ScalarMappable(colours, CELLS)

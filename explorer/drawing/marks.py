@@ -1,4 +1,4 @@
-"""The measured points of a study as marks against a cost, with their intervals and labels, however many they are."""
+"""Marks for the measured points of a study against a cost, with intervals and labels, for any number of points."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from explorer.analysis import front_column, pareto_front
 from explorer.drawing.colours import GROUND, INK
 from explorer.drawing.labels import cost_axis, place_labels
 
-CROWD = 300  # marks beyond which they are small, and intervals are drawn of some only
-MOST_MARKS = 1000  # marks and lines beyond which a vector file holds them as an image
+CROWD = 300  # marks beyond which they are small, and only some have intervals
+MOST_MARKS = 1000  # marks beyond which vector files have them as an image
 MOST_LABELS = 14
-"""Marks beyond which a few on the front, or the most accurate one, are sure of a label, and others have one where there is room."""
+"""With more marks only a few of the front, or the best, always have a label; others have one if there is room."""
 
 _FEW = 40  # marks up to which they are large and their intervals bold
 _SMALL = 5.0  # area of a mark in a crowd, in points of type squared
-_DODGE, _WIDEST = 0.03, 0.18  # of the axis: from a mark to the next one of equal cost, and from the first to the last
-_RADIUS, _DIAMOND = 4.0, 9.0  # points of type from the middle of a mark, and of a diamond, to where a text may stand
-_REACH = 9.0  # points of type from a mark to a label that it is not sure of
-_MOST_TRIED = 60  # labels that are tried to be placed
+_DODGE, _WIDEST = 0.03, 0.18  # of the axis, from a mark to the next of equal cost, and from the first to the last
+_RADIUS, _DIAMOND = 4.0, 9.0  # points of type around a mark, and a diamond, that are kept free
+_REACH = 9.0  # points of type from a mark to an optional label
+_MOST_TRIED = 60  # labels tried
 _LONGEST_LABEL = 30  # characters
 _WIDEST_NAMES = 44  # characters that fit below a panel of a report
 
 
 class Marks:
-    """The measured points as they are drawn against a cost: coordinates in drawn units, one entry a point.
+    """The measured points as drawn against a cost, in the units of the axes.
 
-    If all points cost the same, they stand side by side above their names. Marks of points that share a cost with some
-    others are moved apart a little.
+    If all points cost the same, they are side by side above their names. Otherwise marks with equal costs are moved
+    apart a little.
     """
 
     def __init__(self, points: pd.DataFrame, ax: Axes, cost: str, chosen: Mapping[int, str] | None = None) -> None:
-        """`chosen` has the names of published networks by the numbers of the points that stand where they do."""
+        """Take `chosen`, the names of published networks by the numbers of points with the same values."""
         self.ax = ax
         self.x, logarithmic = cost_axis(ax, cost, points[cost].to_numpy(dtype=float))
         self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
@@ -66,7 +66,7 @@ class Marks:
         ax.margins(0.1, 0.14)
 
     def bars(self, colours: Sequence[str]) -> None:
-        """Draws the intervals as bars; of a crowd those of some points of the front."""
+        """Draw the intervals as bars; in a crowd only of some points of the front."""
         self.barred = np.isfinite(self.low) & np.isfinite(self.high)
         if self.crowded:
             self.barred &= self._spaced()
@@ -82,15 +82,12 @@ class Marks:
         )
 
     def draw(self, edges: Sequence[str], filled: NDArray[Any]) -> None:
-        """Draws the marks with edges of these colours, which fill them as far as `filled` says, from 0 (hollow) to 1.
-
-        Of a crowd all that are not on the front are small and see-through.
-        """
+        """Draw the marks, filled from 0 (hollow) to 1 as `filled` says; in a crowd all off the front are small."""
         faces = np.column_stack([to_rgba_array(list(edges))[:, :3], filled])
         size = 36 if len(self.x) <= _FEW else 16
         whole = self.on_front if self.crowded else np.ones(len(self.x), dtype=bool)
         self._scatter("crowd", ~whole, faces * [1, 1, 1, 0] + [0, 0, 0, 0.3], "none", _SMALL)
-        # The ground, and not a line below, shows through marks.
+        # Lines below do not show through marks.
         self._scatter("ground", whole & (filled < 1), GROUND, "none", size)
         self._scatter("point", whole, faces, edges, size)
         if self.chosen.any():
@@ -119,7 +116,7 @@ class Marks:
         only_front: bool = False,
         grey: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Labels the marks, around lines in data coordinates; of many only those on the front, or where there is room."""
+        """Label the marks, around lines in data coordinates."""
         wanted, optional = np.ones(len(self.x), dtype=bool), np.zeros(len(self.x), dtype=bool)
         if len(self.x) > MOST_LABELS:
             wanted[np.lexsort((-self.y, ~self.on_front))[_MOST_TRIED:]] = False
@@ -139,14 +136,14 @@ class Marks:
         )
 
     def _spaced(self) -> NDArray[np.bool_]:
-        """The points of the front; if these are many, some of them from the first to the last by cost."""
+        """Return which points are on the front; of many, some from the cheapest to the most expensive."""
         order = np.flatnonzero(self.on_front)[np.argsort(self.x[self.on_front], kind="stable")]
         kept = np.zeros(len(self.x), dtype=bool)
         kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
         return kept
 
     def _name_categories(self) -> None:
-        """The names below the marks: slanted where they are long, and only as many as can be read."""
+        """Write names below the marks, as many as are readable, and slanted if they are long."""
         step = -(-len(self.x) // MOST_LABELS)
         self.ax.set_xticks(self.x[::step], self.labels[::step], parse_math=False)
         slant(self.ax, sum(map(len, self.labels[::step])) > _WIDEST_NAMES)
@@ -164,7 +161,7 @@ def measured_marks(
     width: float = 1.0,
     transform: Transform | None = None,
 ) -> None:
-    """Draws accuracies with their intervals as bars, in percent; of a crowd marks only."""
+    """Draw accuracies in percent with their intervals as bars; in a crowd only small marks."""
     way: dict[str, Any] = {} if transform is None else {"transform": transform}
     y, low, high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
     if len(points) <= CROWD:
@@ -185,7 +182,7 @@ def measured_marks(
 
 
 def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour: str | Sequence[str] = INK) -> None:
-    """Draws an open diamond around each place, which says that a published network has these values."""
+    """Draw an open diamond around each place, for a published network with these values."""
     x, y = places.T
     ax.scatter(
         x, y, s=size, marker="D", facecolors="none", edgecolors=colour, linewidths=0.9, zorder=4, label="published"
@@ -193,7 +190,7 @@ def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour:
 
 
 def slant(ax: Axes, slanted: bool) -> None:
-    """Slants the names below an axis."""
+    """Slant the names below an axis."""
     if slanted:
         ax.tick_params(axis="x", rotation=30)
         for text in ax.get_xticklabels():
@@ -201,12 +198,12 @@ def slant(ax: Axes, slanted: bool) -> None:
 
 
 def short(text: str) -> str:
-    """A label that leaves room for the picture; tables have the whole of it."""
+    """Shorten a label; tables have all of it."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _dodged(x: NDArray[np.float64], *, logarithmic: bool) -> NDArray[np.float64]:
-    """The amounts, with equal ones moved apart by a share of the axis."""
+    """Move equal amounts apart by a share of the axis."""
     moved = x.copy()
     for value in set(x):
         (same,) = np.nonzero(x == value)

@@ -1,7 +1,4 @@
-"""Pictures of the surrogate of a study: the smooth accuracy that it sees, how well it predicts, and what it says matters.
-
-All are drawn into an axis that is given, from frames; accuracies are drawn in percent.
-"""
+"""Plots of a study's surrogate: predicted accuracy, quality of the predictions, and importance of metaparameters."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import BLUE, CELLS, GREY, GROUND, INK, LINE, ORANGE
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_nothing_is_done, scale_axis, settle, tidy
+from explorer.drawing.labels import ACCURACY, LABEL_SIZE, say_no_runs, scale_axis, settle, tidy
 from explorer.drawing.maps import TRIANGLE, colour_bar, contours, triangle, write_levels
 from explorer.drawing.marks import CROWD, measured_marks
 from explorer.spaces.simplex import SHARE
@@ -29,9 +26,9 @@ _FEW = 40  # points up to which their marks are large
 
 
 def surrogate_line(smooth: pd.DataFrame, points: pd.DataFrame, key: str, ax: Axes) -> None:
-    """The smooth accuracy over one metaparameter with its 95 % band, and the measured points with their intervals.
+    """Draw predicted accuracy over one metaparameter with its 95 % band, and the measured points with intervals.
 
-    `smooth` has the columns `value`, `mean`, `low` and `high` (fractions), `points` are of `analysis.measured`.
+    `smooth` has the columns `value`, `mean`, `low` and `high` (fractions); `points` are of `analysis.measured`.
     """
     tidy(ax)
     values = points[key].to_numpy(dtype=float)
@@ -46,7 +43,7 @@ def surrogate_line(smooth: pd.DataFrame, points: pd.DataFrame, key: str, ax: Axe
 
 
 def surrogate_plane(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> None:
-    """The smooth accuracy over two metaparameters as a coloured map; lines of equal half-width of its 95 % interval; the measured points.
+    """Draw predicted accuracy over two metaparameters, half-widths of its 95 % interval as lines, and the points.
 
     `smooth` has the two metaparameters as its first columns, on a grid, then `mean` and `half` (fractions).
     """
@@ -60,10 +57,7 @@ def surrogate_plane(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> Non
 
 
 def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> None:
-    """The smooth accuracy over the shares of three factors, as `surrogate_plane` has it for two metaparameters.
-
-    `smooth` has the three shares as its first columns, then `mean` and `half` (fractions).
-    """
+    """Draw the same over the shares of three factors, which are the first columns of `smooth`."""
     shares = list(smooth.columns[:3])
     triangle(ax, [share.removeprefix(SHARE) for share in shares])
     x, y = (smooth[shares].to_numpy(dtype=float) @ TRIANGLE).T
@@ -73,7 +67,7 @@ def surrogate_triangle(smooth: pd.DataFrame, points: pd.DataFrame, ax: Axes) -> 
 def _map(
     ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], smooth: pd.DataFrame, places: NDArray[np.float64]
 ) -> None:
-    """Draws `mean` as colours and `half` as lines, in points of percent, over places; and the measured points, unless they would hide it."""
+    """Draw `mean` as colours, `half` as lines, and the measured points unless they would hide the map."""
     mean, half = (100 * smooth[name].to_numpy(dtype=float) for name in ("mean", "half"))
     levels = _levels(mean)
     colours = Normalize(levels[0], levels[-1])
@@ -91,13 +85,13 @@ def _map(
 
 
 def predicted(left_out: pd.DataFrame, ax: Axes) -> None:
-    """What a surrogate without a point says of it, of `Surrogate.leave_one_out`, against what was measured.
+    """Draw predictions without the point, of `Surrogate.leave_one_out`, against measurements.
 
-    Bars are its 95 % predictive intervals; those that do not hold the measured accuracy are orange.
+    Bars are 95 % predictive intervals; points outside their interval are orange.
     """
     tidy(ax)
     if left_out.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     measured, said = (100 * left_out[name].to_numpy(dtype=float) for name in ("accuracy", "predicted"))
     colours = np.where(left_out["inside"], BLUE, ORANGE).tolist()
     predictions = left_out.assign(accuracy=left_out["predicted"])
@@ -110,7 +104,7 @@ def predicted(left_out: pd.DataFrame, ax: Axes) -> None:
 
 
 def importance(table: pd.DataFrame, ax: Axes) -> None:
-    """How much of the differences in accuracy each metaparameter makes, of `analysis.importance`: by itself, and with all that it takes part in."""
+    """Draw the importance of each metaparameter, of `analysis.importance`: by itself and with others."""
     tidy(ax)
     ax.grid(visible=False, axis="y")
     ax.grid(visible=True, axis="x", color=LINE, linewidth=0.8)
@@ -140,12 +134,12 @@ def importance(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def varies(half: NDArray[np.float64]) -> bool:
-    """Whether the half-widths of intervals differ enough for lines of equal ones to say something."""
+    """Return whether half-widths differ enough to draw lines of equal ones."""
     return float(half.max()) > _UNLIKE * float(half.min())
 
 
 def _levels(mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The levels between the colours of a smooth map, in percent."""
+    """Return the levels between the colours of a map, in percent."""
     low, high = float(mean.min()), float(mean.max())
     if high - low < 1e-6:  # noqa: PLR2004 (points of percent: all the same)
         return np.array([low - 0.5, high + 0.5])
@@ -153,7 +147,7 @@ def _levels(mean: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _scale(ax: Axes, key: str, drawn: ArrayLike, values: NDArray[np.float64], *, vertical: bool = False) -> None:
-    """The axis of a metaparameter; a logarithmic one has some of the measured values as ticks."""
+    """Label and scale the axis of a metaparameter; a logarithmic one has measured values as ticks."""
     axis = ax.yaxis if vertical else ax.xaxis
     axis.set_label_text(key, parse_math=False)
     known = np.unique(values)
@@ -163,7 +157,7 @@ def _scale(ax: Axes, key: str, drawn: ArrayLike, values: NDArray[np.float64], *,
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of values that stand too close to each other on a logarithmic axis only one."""
+    """Leave out values that are close to another on a logarithmic axis."""
     kept = [values[-1]]
     room = np.log(values[-1] / values[0]) / _MOST_TICKS if len(values) > 1 else 0.0
     for value in values[-2::-1]:

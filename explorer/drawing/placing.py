@@ -1,6 +1,6 @@
-"""Where texts stand beside marks so that they cover neither marks nor each other; on plain numbers, for any kind of drawing.
+"""Place texts beside marks so that they cover neither marks nor each other; independent of matplotlib.
 
-Places and sizes are in points of type (or another unit in which letters are about ten high), x to the right and y upwards.
+Places and sizes are in points of type (or a unit in which letters are about ten high), x to the right and y upwards.
 Boxes are (left, bottom, right, top).
 """
 
@@ -20,12 +20,12 @@ _CROWD = 300  # marks beyond which only their middles are kept free
 
 
 class Placed(NamedTuple):
-    """Where a text stands.
+    """The place of a text.
 
     Attributes:
         offset: From the mark to the middle of the text.
-        side: -1 if the text is to the left of its mark, 1 to the right, 0 above or below.
-        far: Whether the text is so far away that it needs a line to its mark.
+        side: -1 if the text is left of its mark, 1 if right, 0 if above or below.
+        far: Whether it is so far away that it needs a line to its mark.
     """
 
     offset: NDArray[np.float64]
@@ -45,21 +45,21 @@ def place(
     reach: float = _NEAR,
     corners: bool = False,
 ) -> list[Placed | None]:
-    """Places a text beside each mark, as near as it can be without covering anything.
+    """Place a text beside each mark, as near as it can be without covering anything.
 
-    Every text tries the directions around its mark at growing distances, and takes the place where it covers least. A
-    text that is not optional covers what it must. Optional texts come last, and are left out where there is no room.
+    Every text tries the directions around its mark at growing distances and takes the place where it covers least.
+    Optional texts come last, and are left out if there is no room.
 
     Args:
         marks: The middles of the marks, (k, 2).
         radii: The radius of each mark.
-        sizes: Width and height of each text; None for a mark that has none and is only not to be covered.
+        sizes: Width and height of each text; None for a mark without one, which is only kept free.
         frame: The box that texts should stay inside.
-        obstacles: Points not to be covered, (n, 2) each.
-        boxes: Boxes not to be covered, such as other texts.
+        obstacles: Points to keep free, (n, 2) each.
+        boxes: Boxes to keep free, such as other texts.
         optional: Which texts may be left out; none by default.
         reach: How far an optional text may be from the edge of its mark.
-        corners: Whether a text would rather stand at a corner of its mark than above, below or beside it.
+        corners: Whether texts prefer the corners of their mark to its sides.
     """
     may_miss = np.zeros(len(marks), dtype=bool) if optional is None else np.asarray(optional, dtype=bool)
     taken, full = np.concatenate([_outlines(marks, radii), *obstacles]), list(boxes)
@@ -87,7 +87,7 @@ def place(
 
 
 def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A polyline as points close to each other, (k, 2)."""
+    """Return points close to each other on a polyline, (k, 2)."""
     if len(line) < 2:  # noqa: PLR2004 (a line has two ends)
         return line
     shares = np.linspace(0, 1, 40)[:, None]
@@ -95,7 +95,7 @@ def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The middles of marks, and unless they are many, points around them."""
+    """Return the middles of marks and, unless they are many, points around them."""
     if len(marks) > _CROWD:
         return marks
     angles = np.radians((*_SIDES, *_CORNERS))
@@ -104,7 +104,7 @@ def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray
 
 
 def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each of many boxes reaches into one: the shorter side of what they share."""
+    """Return how far boxes reach into one: the shorter side of the overlap."""
     shared = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
     reach: NDArray[np.float64] = np.maximum(shared, 0).min(axis=1)
     return reach

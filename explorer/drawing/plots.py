@@ -1,7 +1,7 @@
-"""Pictures of a study, drawn into an axis that is given: for reports and for notebooks.
+"""Plots of a study, for reports and notebooks.
 
-Every function takes a frame of `explorer.analysis` and a matplotlib `Axes`. Costs are drawn in thousands, millions or MiB and
-accuracies in percent, and these are the data coordinates too. `style` holds the look; no setting outlives it.
+Every function draws a frame of `explorer.analysis` into a matplotlib `Axes`. Data coordinates are costs in the unit of
+their axis and accuracies in percent. Use `style` around it; no setting outlives it.
 
     with plots.style():
         figure, ax = plt.subplots()
@@ -34,24 +34,24 @@ from explorer.drawing.labels import (
     cost_axis,
     label_ends,
     place_labels,
-    say_nothing_is_done,
+    say_no_runs,
     tidy,
 )
 from explorer.drawing.marks import Marks, measured_marks, short
 from explorer.networks.quantities import QUANTITIES
 
 MOST_CURVES = 20
-"""So many points have learning curves of their own."""
+"""Only the most accurate points have learning curves."""
 
 _FEWEST_SHARED = 3  # values that a published curve and a study must share to be compared in shape
 _ASIDE = 2.4  # points of type between the lines of two series
 UNLIKELY = 0.05
-"""Probability up to which a mark has the colour of those that are on no front."""
+"""Front probability up to which a mark has the colour of points off the front."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all pictures, while it lasts: make the figure, draw and save inside it."""
+    """Apply the style of all plots; create, draw and save the figure inside."""
     settings: dict[Any, Any] = {
         **sns.axes_style("ticks"),
         **sns.plotting_context("notebook", rc={"font.size": 10, "axes.labelsize": 10}),
@@ -84,18 +84,22 @@ def curve(
     chosen: Mapping[int, str] | None = None,
     papers: pd.DataFrame | None = None,
 ) -> None:
-    """Accuracy against a cost: a mark for each measured point of `analysis.summarise`, labelled with its metaparameters.
+    """Draw accuracy against a cost: a labelled mark for each measured point of `analysis.summarise`.
 
-    Where a single metaparameter varies and is a number, a line joins the points in its order with the 95 % interval as a band;
-    otherwise each point has its interval as a bar. The names of the metaparameters are in `frame.attrs`. Hollow marks miss some of their
-    seeds. `chosen` has the points that stand where a published network does, by number, with its name: these have a diamond. `papers` is
-    a published curve over that metaparameter, of `analysis.published_curve`: it is laid over the points of the same values, on an axis of its
-    own.
+    If the only varied metaparameter is a number, a line joins the points, with the 95 % interval as a band; otherwise
+    each point has its interval as a bar. Hollow marks miss some seeds.
+
+    Args:
+        frame: The points; `frame.attrs` has the names of the metaparameters.
+        ax: Where to draw.
+        against: The cost.
+        chosen: The names of published networks by the numbers of points with the same values; these have a diamond.
+        papers: A published curve over the metaparameter, of `analysis.published_curve`, drawn with an axis of its own.
     """
     points = measured(frame)
     tidy(ax)
     if points.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     marks = Marks(points, ax, against, chosen)
     keys = frame.attrs.get("metaparameters", [])
     lines, barred = [], True
@@ -119,9 +123,9 @@ def curve(
 
 
 def _lay_over(ax: Axes, papers: pd.DataFrame, places: Mapping[float, tuple[float, float]]) -> list[NDArray[np.float64]]:
-    """Draws a published curve at the places, (x, y), of the same values; its axis lets both span the same height there.
+    """Draw a published curve at the places, (x, y), of equal values, as high as the study's; return its line.
 
-    Returns its line in the coordinates of the given axis; nothing is drawn where fewer than three values are shared, or nothing rises.
+    Nothing is drawn if fewer than three values are shared or one of the curves is flat.
     """
     shared = papers[papers["value"].isin(list(places))].sort_values("value")
     x, own = (np.array([places[value][axis] for value in shared["value"]]) for axis in (0, 1))
@@ -148,16 +152,16 @@ def front(
     *,
     chosen: Mapping[int, str] | None = None,
 ) -> None:
-    """The Pareto front of accuracy and a cost: marks filled by their probability of being on it, and a staircase through its points.
+    """Draw the Pareto front of accuracy and a cost as a staircase, and all points filled by their front probability.
 
-    Without probabilities (`Findings.points` has them), points on the front are filled and the others hollow. `chosen` is as in
-    `curve`.
+    Without probabilities (`Findings.points` has them) points on the front are filled and others hollow; `chosen` is as
+    in `curve`.
     """
     points = measured(frame)
     points = points[points[cost].notna()]
     tidy(ax)
     if points.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     marks = Marks(points, ax, cost, chosen)
     on_front = marks.on_front
     sure = points.get(probability_column(cost), pd.Series(math.nan, points.index)).to_numpy(dtype=float)
@@ -180,7 +184,7 @@ def front(
 
 
 def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
-    """A published curve of `analysis.published_curve` on its own axis. Hollow marks are read off a figure, not printed."""
+    """Draw a published curve of `analysis.published_curve`; hollow marks were read off a figure."""
     tidy(ax)
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)
@@ -201,16 +205,15 @@ def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
 
 
 def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
-    """Accuracy against a cost, a line for each series of `analysis.summarise` with its name at the end, intervals as bars.
+    """Draw accuracy against a cost, with a line for each series of `analysis.summarise` and intervals as bars.
 
-    A network that several series share, such as the one that they scale, is one black mark, and their lines pass through it. The
-    lines stand a few points of type aside from each other, so that bars of equal cost can be told apart. Hollow marks miss some
-    of their seeds.
+    A network shared by several series is one black mark. Lines are shifted a little so that bars of equal cost can be
+    told apart. Hollow marks miss some seeds.
     """
     points = frame[frame["accuracy"].notna()]
     tidy(ax)
     if points.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     ax.margins(0.07, 0.08)
     costs, _ = cost_axis(ax, against, points[against].to_numpy(dtype=float))
     networks = points["same_as"].fillna(points["point"])
@@ -241,20 +244,17 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
 
 
 def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
-    """Marks of a series; hollow where some seeds are missing."""
+    """Draw the marks of a series; hollow if some seeds are missing."""
     faces = [GROUND if state == "partly done" else colour for state in points["state"]]
     measured_marks(ax, points["x"].to_numpy(), points, face=faces, edge=colour, form=form, size=36, transform=transform)
 
 
 def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
-    """Validation accuracy after each epoch, of `analysis.runs_table`: a thin line a run, a thick one for the mean of a point.
-
-    Of many points only the `MOST_CURVES` most accurate are drawn.
-    """
+    """Draw accuracy after each epoch, of `analysis.runs_table`: thin lines for runs, thick ones for means."""
     tidy(ax)
     known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
     if known.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     best = known.groupby("point")["accuracy"].mean().sort_values(ascending=False, kind="stable").index[:MOST_CURVES]
     known = known[known["point"].isin(best)]
     groups = [(short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]

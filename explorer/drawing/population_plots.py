@@ -1,4 +1,4 @@
-"""Pictures of a study's points as a population: how their errors are distributed, and what the best have in common."""
+"""Plots of a study's points as a population: the distribution of errors, and what the best have in common."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from explorer.analysis import is_ordered
 from explorer.drawing.colours import BLUE, GREY, GROUND, LINE, LINES
-from explorer.drawing.labels import LABEL_SIZE, say_nothing_is_done, tidy
+from explorer.drawing.labels import LABEL_SIZE, say_no_runs, tidy
 from explorer.drawing.marks import short, slant
 from explorer.spaces.space import label
 
 MOST_LINES = 600
-"""So many points have lines in parallel coordinates."""
+"""With more points only the best and a sample of the others have lines."""
 _MOST_TICKS = 8  # values that are written beside an axis of a metaparameter
 _WIDTHS = (0.6, 2.4)  # points of type: of the lines of the least and of the most accurate points
 _APART = 0.035  # of the height of an axis, between lines through the same value
@@ -28,13 +28,10 @@ _MANY = 200  # lines beyond which all but the best are thin and see-through
 
 
 def error_distribution(steps: pd.DataFrame, ax: Axes) -> None:
-    """The error distribution function of `analysis.edf`: which share of the networks has an error of at most so much.
-
-    Its 95 % band is drawn where it is known.
-    """
+    """Draw the error distribution of `analysis.edf`, with its 95 % band if known."""
     tidy(ax)
     if steps.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     errors = 100 * steps["error"].to_numpy(dtype=float)
     room = 0.04 * (errors[-1] - errors[0]) or 1.0
     # The function is 0 before its first step, and stays at 1 after its last.
@@ -62,11 +59,10 @@ def error_distribution(steps: pd.DataFrame, ax: Axes) -> None:
 
 
 def parallel(frame: pd.DataFrame, keys: Sequence[str], ax: Axes) -> None:
-    """Parallel coordinates: an axis for each of the columns named and one for accuracy, a line for each measured point.
+    """Draw parallel coordinates: an axis for each key and one for accuracy, and a line for each measured point.
 
-    Lines have the colour of their accuracy, the best ones on top and thicker. Of more than `MOST_LINES` points, the best ones and others
-    evenly by their rank have a line. Numbers stand on their axis by their amount or, where
-    they are few, evenly; all else by its order in the study.
+    Lines are coloured by accuracy, the best on top and thicker. Numbers are placed by their amount or, if few, evenly;
+    other values in the order of the study.
     """
     points = frame[frame["accuracy"].notna()].sort_values("accuracy", kind="stable")
     if len(points) > MOST_LINES:
@@ -76,7 +72,7 @@ def parallel(frame: pd.DataFrame, keys: Sequence[str], ax: Axes) -> None:
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     if points.empty:
-        return say_nothing_is_done(ax)
+        return say_no_runs(ax)
     accuracies = 100 * points["accuracy"].to_numpy(dtype=float)
     low, high = accuracies.min(), accuracies.max()
     axes = [_axis(frame[key], points[key], len(points)) for key in keys]
@@ -109,7 +105,7 @@ def parallel(frame: pd.DataFrame, keys: Sequence[str], ax: Axes) -> None:
 
 
 def _axis(known: pd.Series[Any], drawn: pd.Series[Any], count: int) -> tuple[NDArray[np.float64], dict[float, str]]:
-    """Where the lines of points cross an axis, in [0, 1], and what is written beside it by its height."""
+    """Return where lines cross an axis, in [0, 1], and the texts beside it by height."""
     values = {label(value): value for value in known if value is not None}
     numbers = is_ordered(list(values.values()))
     if numbers and len(values) > _MOST_TICKS:

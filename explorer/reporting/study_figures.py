@@ -62,7 +62,8 @@ def _triangle(findings: Findings) -> Iterator[Panel]:
         for _, row in kept.iterrows()
     }
     caption = "Each grid line towards a corner adds a fifth to the share of its factor. " + _ringed("ring", frame)
-    caption += f" Diamond: the published factors{_notes(kept)}." if chosen else ""
+    notes = "; ".join(dict.fromkeys(note for note in kept["note"] if note))
+    caption += f" Diamond: the published factors{f' ({notes})' if notes else ''}." if chosen else ""
     draw = partial(maps.ternary, frame, chosen=chosen)
     yield panel("map", "Accuracy over the shares", caption, draw, TALL_INCHES)
     yield from _curve(findings)
@@ -74,10 +75,7 @@ def _plane(findings: Findings) -> Iterator[Panel]:
     if findings.verified.unchanged:
         params = plane_params(record)
         caption = "Lines of equal params, exact at cell centres and interpolated between them. "
-    if len(frame) > maps.MOST_CELLS:
-        caption += "Ring: the best point."
-    else:
-        caption += _ringed("frame", frame)
+    caption += "Ring: the best point." if len(frame) > maps.MOST_CELLS else _ringed("frame", frame)
     caption += f" Diamond: as in {', '.join(own.values())}." if own else ""
     title = f"Accuracy over {' and '.join(record.metaparameters)}"
     yield panel("map", title, caption, partial(maps.plane, frame, params, chosen=own), TALL_INCHES)
@@ -92,11 +90,6 @@ def _series(findings: Findings) -> Iterator[Panel]:
     )
     draw = partial(plots.scaling_curves, frame, against=against)
     yield panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw, TALL_INCHES)
-
-
-def _notes(choices: pd.DataFrame) -> str:
-    notes = "; ".join(dict.fromkeys(note for note in choices["note"] if note))
-    return f" ({notes})" if notes else ""
 
 
 def _ringed(mark: str, frame: pd.DataFrame) -> str:
@@ -114,8 +107,7 @@ def _hollow(frame: pd.DataFrame) -> str:
 
 def _curve(findings: Findings) -> Iterator[Panel]:
     record, frame = findings.record, findings.points
-    against = record.study.plot.against
-    measured = len(findings.measured)
+    against, measured = record.study.plot.against, len(findings.measured)
     ordered = len(record.metaparameters) == 1 and is_ordered(frame[record.metaparameters[0]])
     names = record.study.form.label_title or ", ".join(record.metaparameters)
     caption = (
@@ -130,8 +122,7 @@ def _curve(findings: Findings) -> Iterator[Panel]:
             f" Orange: {papers['metric'].iloc[0]} accuracy of the paper at the same {key}, on a separate axis scaled "
             "to the same height: compare the shapes."
         )
-    chosen = chosen_points(findings)
-    draw = partial(plots.curve, frame, against=against, chosen=chosen, papers=papers)
+    draw = partial(plots.curve, frame, against=against, chosen=chosen_points(findings), papers=papers)
     yield panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw)
 
 
@@ -157,21 +148,16 @@ def _published(findings: Findings) -> Iterator[Panel]:
 def _front(findings: Findings, cost: str) -> Panel:
     measured = findings.measured[findings.measured[cost].notna()]
     on_front = measured[measured[front_column(cost)]]
-    caption = []
+    caption = f"Line: the front, with {len(on_front)} of {len(measured)} points."
     if len(measured) > 1 and len(set(measured[cost])) == 1:
         names = ", ".join(on_front["label"])
-        caption.append(f"All points cost the same, so only the most accurate is on the front: {names}.")
-    elif len(measured):
-        caption.append(f"Line: the front, with {len(on_front)} of {len(measured)} points.")
-    if measured[probability_column(cost)].notna().any():
-        caption.append("Fuller marks are more likely on the front.")
-    elif len(measured):
-        caption.append("Filled: on the front.")
-    if len(measured):
-        caption.append(f"Bars: 95 % intervals{' of some points of the front' if len(measured) > CROWD else ''}.")
+        caption = f"All points cost the same, so only the most accurate is on the front: {names}."
+    probable = measured[probability_column(cost)].notna().any()
+    caption += " Fuller marks are more likely on the front." if probable else " Filled: on the front."
+    caption += f" Bars: 95 % intervals{' of some points of the front' if len(measured) > CROWD else ''}."
     title = f"Pareto front of accuracy and {QUANTITIES[cost].noun}"
     draw = partial(plots.front, findings.points, cost=cost, chosen=chosen_points(findings))
-    return panel(QUANTITIES[cost].figure, title, " ".join(caption), draw)
+    return panel(QUANTITIES[cost].figure, title, caption if len(measured) else "", draw)
 
 
 def _learning_curves(findings: Findings) -> Panel:
@@ -181,13 +167,9 @@ def _learning_curves(findings: Findings) -> Panel:
         caption += " Names where there is room."
     if measured > plots.MOST_CURVES:
         caption = f"The {plots.MOST_CURVES} most accurate of {measured} points. {caption}"
-    return panel(
-        "learning_curves",
-        "Accuracy after each epoch",
-        caption,
-        partial(plots.learning_curves, findings.runs),
-        TALL_INCHES if measured > _CROWDED_CURVES else PANEL_INCHES,
-    )
+    draw = partial(plots.learning_curves, findings.runs)
+    inches = TALL_INCHES if measured > _CROWDED_CURVES else PANEL_INCHES
+    return panel("learning_curves", "Accuracy after each epoch", caption, draw, inches)
 
 
 def _surrogate(findings: Findings) -> Iterator[Panel]:
@@ -199,59 +181,47 @@ def _surrogate(findings: Findings) -> Iterator[Panel]:
             "Share of the variance of the predicted accuracy over the study's ranges due to a metaparameter alone, and "
             "including its interactions (Sobol' indices of the surrogate). Bars: 95 % intervals."
         )
-        yield panel(
-            "importance", "Which metaparameters matter", caption, partial(model_plots.importance, findings.importance)
-        )
+        draw = partial(model_plots.importance, findings.importance)
+        yield panel("importance", "Which metaparameters matter", caption, draw)
 
 
 def _smooth(findings: Findings, surrogate: Surrogate) -> Panel:
-    axes, points = surrogate.coordinates.axes, findings.measured
-    fitted = (
-        f"Fitted to {len(surrogate.points)} of {surrogate.measured} points. "
-        if len(surrogate.points) < surrogate.measured
-        else ""
-    )
+    axes, points, simplex = surrogate.coordinates.axes, findings.measured, surrogate.coordinates.simplex
+    fitted, measured = len(surrogate.points), surrogate.measured
+    caption = f"Fitted to {fitted} of {measured} points. " if fitted < measured else ""
     numbers = [axis for axis in axes if isinstance(axis, Number)]
     if len(axes) == len(numbers) == 1:
-        frame = _predicted(surrogate, {numbers[0].name: _steps(numbers[0], _FINE_LINE)})
-        frame.columns = pd.Index(["value", *frame.columns[1:]])
-        caption = (
-            f"{fitted}Line: smooth surrogate (Gaussian process) with its 95 % band. Marks: measured means with 95 % "
-            "intervals."
-        )
-        draw = partial(model_plots.surrogate_line, frame, points, numbers[0].name)
-        return panel("surrogate", f"Smooth accuracy over {numbers[0].name}", caption, draw)
-    simplex = surrogate.coordinates.simplex
+        (axis,) = numbers
+        frame = _predicted(surrogate, {axis.name: _steps(axis, _FINE_LINE)}).rename(columns={axis.name: "value"})
+        caption += "Line: smooth surrogate (Gaussian process) with its 95 % band. Marks: measured means with 95 % "
+        draw = partial(model_plots.surrogate_line, frame, points, axis.name)
+        return panel("surrogate", f"Smooth accuracy over {axis.name}", f"{caption}intervals.", draw)
     if simplex and len(axes) == 3:  # noqa: PLR2004 (a triangle)
         lattice = simplex.lattice(_FINE_SIDE)
         frame = _predicted(surrogate, dict(zip(surrogate.coordinates.names, lattice.T, strict=True)))
         draw = partial(model_plots.surrogate_triangle, frame, triangle(findings.record, points))
-        return panel(
-            "surrogate", "Smooth accuracy over the shares", fitted + _mapped(frame, len(points)), draw, TALL_INCHES
-        )
-    if len(axes) == len(numbers) == 2:  # noqa: PLR2004 (a plane)
+        title = "Smooth accuracy over the shares"
+    elif len(axes) == len(numbers) == 2:  # noqa: PLR2004 (a plane)
         grid = np.meshgrid(*(_steps(axis, _FINE_SIDE) for axis in numbers))
         frame = _predicted(surrogate, {axis.name: side.ravel() for axis, side in zip(numbers, grid, strict=True)})
         draw = partial(model_plots.surrogate_plane, frame, points)
         title = f"Smooth accuracy over {' and '.join(frame.columns[:2])}"
-        return panel("surrogate", title, fitted + _mapped(frame, len(points)), draw, TALL_INCHES)
-    hidden = " (not drawn)" if len(surrogate.points) > CROWD else ""
-    caption = (
-        f"{fitted}For each point, the prediction of a smooth surrogate (Gaussian process) of all others, with its 95 % "
-        f"interval{hidden}. Orange: the measured accuracy is outside. Dashed line: prediction equals measurement."
-    )
-    draw = partial(model_plots.predicted, surrogate.leave_one_out())
-    return panel("surrogate", "How well a smooth surrogate predicts", caption, draw)
-
-
-def _mapped(frame: pd.DataFrame, points: int) -> str:
+    else:
+        caption += (
+            "For each point, the prediction of a smooth surrogate (Gaussian process) of all others, with its 95 % "
+            f"interval{' (not drawn)' if fitted > CROWD else ''}. Orange: the measured accuracy is outside. Dashed "
+            "line: prediction equals measurement."
+        )
+        draw = partial(model_plots.predicted, surrogate.leave_one_out())
+        return panel("surrogate", "How well a smooth surrogate predicts", caption, draw)
     half = 100 * frame["half"].to_numpy(dtype=float)
-    lines = " (lines)" if model_plots.varies(half) else ""
-    marks = " Marks: the measured points." if points <= CROWD else ""
-    return (
+    caption += (
         "Colour: accuracy of a smooth surrogate (Gaussian process). Its 95 % interval is from "
-        f"\N{PLUS-MINUS SIGN}{half.min():.1f} to \N{PLUS-MINUS SIGN}{half.max():.1f} points{lines}.{marks}"
+        f"\N{PLUS-MINUS SIGN}{half.min():.1f} to \N{PLUS-MINUS SIGN}{half.max():.1f} points"
+        f"{' (lines)' if model_plots.varies(half) else ''}."
     )
+    caption += " Marks: the measured points." if len(points) <= CROWD else ""
+    return panel("surrogate", title, caption, draw, TALL_INCHES)
 
 
 def _steps(axis: Number, count: int) -> NDArray[np.float64]:
@@ -274,9 +244,9 @@ def _parallel(findings: Findings) -> Iterator[Panel]:
         return
     frame = findings.measured.assign(**form.columns(findings.measured))
     frame = frame.rename(columns={axis.name: axis.title for axis in axes})
-    keys = [axis.title for axis in axes]
     caption = "One line for each measured point, coloured by accuracy; the most accurate are on top and thicker."
-    yield panel("parallel", "All metaparameters and accuracy", caption, partial(population_plots.parallel, frame, keys))
+    draw = partial(population_plots.parallel, frame, [axis.title for axis in axes])
+    yield panel("parallel", "All metaparameters and accuracy", caption, draw)
 
 
 def _errors(findings: Findings) -> Iterator[Panel]:

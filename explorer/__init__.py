@@ -1,10 +1,10 @@
 """Explore the hyperparameter design spaces of small convolutional networks.
 
-Every command of the command line is a function here, which returns a frame or a small record:
+Every command is a function here that returns a frame or a small record:
 
-- costs: `describe`, `inspect`, `price` (points that are given), `price_space` and `fit` (whole spaces), `list_spaces`
+- costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `sweep_and_report`, `certify`
-- what is stored: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`
+- stored studies: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
@@ -83,7 +83,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
-    """Imports a public name when it is asked for, so that the command line starts quickly."""
+    """Import public names on first use, so that the command line starts quickly."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in {"maps", "plots"}:

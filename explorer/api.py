@@ -1,4 +1,4 @@
-"""What trains: a sweep, its report, and a certificate."""
+"""The functions that train: sweeps and certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from explorer.reporting.stored import CertificateReport, Destination, StudyRepor
 from explorer.storage.ledger import DEFAULT_STORAGE
 from explorer.study.files import load_study
 from explorer.study.model import Study
-from explorer.sweeping.sweeping import Watcher, run_study
+from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
 
 
@@ -26,10 +26,10 @@ def sweep(
     workers: int | None = None,
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Train what is missing of a study.
+    """Train the missing runs of a study.
 
-    In a script, call it under `if __name__ == "__main__":`, because the workers import the script. Notebooks need no
-    such guard.
+    In a script, call it under `if __name__ == "__main__":`, because the workers import the script; not needed in
+    notebooks.
 
     Args:
         study: A study, the name of a built-in one, or a file; `load_study` gives one with other settings.
@@ -46,8 +46,9 @@ def sweep(
             writes to the storage.
     """
     command = "explorer.sweep in Python"
-    chosen = study if isinstance(study, Study) else load_study(study)
-    record = run_study(chosen, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher)
+    (record,) = run_studies(
+        [_loaded(study)], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
+    )
     return summarise(record)
 
 
@@ -62,16 +63,17 @@ def sweep_and_report(
     command: str = "explorer.sweep_and_report in Python",
     watcher: Watcher | None = None,
 ) -> StudyReport:
-    """Train what is missing of a study and write its report, as the command `sweep` does.
+    """Train the missing runs of a study and write its report, as the command `sweep` does.
 
     The arguments are those of `sweep` and `report`; `command` is what the report shows as its command.
 
     Raises:
-        ExplorerError: As for `sweep`; before any training, if a format is unknown or the folder cannot be written.
+        ExplorerError: As for `sweep`; also, before training, if a format is unknown or the folder cannot be written.
     """
     Destination.checked(reports, figures)
-    chosen = study if isinstance(study, Study) else load_study(study)
-    record = run_study(chosen, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher)
+    (record,) = run_studies(
+        [_loaded(study)], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
+    )
     return report(record.study.name, storage=storage, reports=reports, figures=figures)
 
 
@@ -92,7 +94,7 @@ def certify(
     command: str = "explorer.certify in Python",
     watcher: Watcher | None = None,
 ) -> CertificateReport:
-    """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
+    """Measure whether the ranking of short runs of a space holds at 2, 4 and 8 times the budget.
 
     Missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
 
@@ -116,7 +118,7 @@ def certify(
         ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep_and_report`.
     """
     if quick and budget is not None:
-        raise ExplorerError(f"--budget {budget}: --quick has a budget of its own; drop one of them")
+        raise ExplorerError(f"--budget {budget}: --quick has its own budget; drop one of them")
     chosen = QUICK_BUDGET if quick else Budget.read(budget) if isinstance(budget, str) else budget or Budget()
     study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
     destination = Destination.checked(reports, figures)
@@ -124,3 +126,7 @@ def certify(
         study, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
     )
     return report_certificate(certificate, destination)
+
+
+def _loaded(study: Study | str | Path) -> Study:
+    return study if isinstance(study, Study) else load_study(study)

@@ -224,5 +224,5 @@ def test_certify_writes_the_report_of_its_certificate(tmp_path, monkeypatch):
     page = made.page.read_text()
     assert made.certificate is shipped
     assert made.statements[0].split("'")[0] in page
-    with pytest.raises(explorer.ExplorerError, match="--quick has a budget of its own"):
+    with pytest.raises(explorer.ExplorerError, match="--quick has its own budget"):
         explorer.certify("squeezenet", budget="500x3", quick=True)

@@ -31,7 +31,7 @@ def test_a_sweep_trains_nothing(storage, name, monkeypatch):
     # What the machine that wrote it computed in; another one would rightly train anew.
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
     monkeypatch.setattr(sweeping, "execute", execute)
-    record = sweeping.run_study(load_study(OLD / f"{name}.toml"), storage=storage)
+    (record,) = sweeping.run_studies([load_study(OLD / f"{name}.toml")], storage=storage)
     assert record.study.name == name
     assert (record.runs["state"] == "done").all()
 

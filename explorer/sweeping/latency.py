@@ -29,8 +29,8 @@ class MeasuredStudy:
         networks: One row for each network, the cheapest first: `label`, the main costs, `network` (digest) and the
             median seconds of each batch, such as `batch_64_seconds`.
         metaparameters: The metaparameters in `label`.
-        machine: What computed.
-        threads: Its number of threads.
+        machine: The machine.
+        threads: Number of threads.
     """
 
     networks: pd.DataFrame
@@ -59,11 +59,11 @@ def latency(
         storage: SQLite file or database URL.
         begin: Called first, with the number of networks to measure, about how many seconds that takes, and a warning
             if the machine is busy, else "".
-        progress: Called after each network with how many are measured and how many there are.
+        progress: Called after each network with the numbers of networks measured and to measure.
 
     Raises:
-        ExplorerError: The study is unknown, the code has changed and makes none of its networks, there are fewer cores
-            than threads, or another process writes to the storage.
+        ExplorerError: The study is unknown, today's code makes none of its networks, there are fewer cores than
+            threads, or another process writes to the storage.
     """
     timing.check_threads(threads)
     ledger = Ledger(storage)
@@ -96,20 +96,20 @@ def latency(
 
 
 def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Network]:
-    """The distinct networks that `here` has no complete latencies of."""
+    """Return the distinct networks without complete latencies in `stored`."""
     complete = {network for network, rows in stored.groupby("network") if set(BATCHES) <= set(rows["batch"])}
     return list({network.digest: network for network in networks if network.digest not in complete}.values())
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:
-    """The stored latencies of a study's networks on a machine and number of threads, as in `ledger.latencies.of`."""
+    """Return a study's stored latencies on a machine and number of threads, as `ledger.latencies.of`."""
     return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 
 def stored_rows(
     network: Network, latencies: list[BatchTime], machine: Machine, load: float | None
 ) -> list[dict[str, Any]]:
-    """Latencies as the ledger stores them; `load` is the load average before the measuring began."""
+    """Return rows for `ledger.latencies.record`; `load` is the load average before the measurement."""
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    beside = {"network": network.digest, **asdict(machine), "load": load, "finished": finished}
-    return [beside | asdict(latency) for latency in latencies]
+    common = {"network": network.digest, **asdict(machine), "load": load, "finished": finished}
+    return [common | asdict(latency) for latency in latencies]

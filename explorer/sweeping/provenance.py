@@ -1,4 +1,4 @@
-"""Where results come from: the state of the explorer's code, package versions, the machine."""
+"""Provenance of results: the explorer's commit, package versions, the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matp
 
 
 def provenance(command: str, dataset: Dataset) -> Provenance:
-    """The provenance of a study that this process runs."""
+    """Return the provenance of a study that this process runs."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
@@ -31,15 +31,15 @@ def provenance(command: str, dataset: Dataset) -> Provenance:
 
 
 def commit() -> str:
-    """Return the commit of the explorer's code, with `, changed` if it was changed since, or that it is unknown."""
+    """Return the commit of this code, followed by `, changed` if it was changed since; or that it is not known."""
     package = Path(__file__).parents[1]
     try:
-        # An installed package may lie inside another repository, which does not track it.
+        # An installed package may be inside another repository, which does not track it.
         _git(package, "ls-files", "--error-unmatch", str(Path(__file__)))
         name = _git(package, "rev-parse", "--short=12", "HEAD")
         changed = _git(package, "status", "--porcelain", "--", ".", "../studies")
     except (OSError, subprocess.SubprocessError):
-        return "not known: git tells of no repository that holds this code"
+        return "not known: this code is not in a git repository"
     return f"{name}, changed" if changed else name
 
 

@@ -1,4 +1,4 @@
-"""Which points of a study are settled: nothing is left to train for them."""
+"""Settled points of a study: those with nothing left to train."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class SettledPoints:
             self.keys.setdefault(number, []).append(run.key)
 
     def results_of(self, point: Point) -> list[Result]:
-        """The results of a point's runs so far; a merged point has those of the point it is merged into."""
+        """Return the results so far of a point, or of the point that it is merged into."""
         return [self.results[key] for key in self._keys_of(point) if key in self.results]
 
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
-        """The settled points and their results, by number."""
+        """Return the settled points and their results, by number."""
         return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
 
     def add(self, outcome: Outcome) -> list[Point]:
-        """Add the result of a run; returns the points that this settles."""
+        """Add the result of a run and return the points that it settles."""
         row = outcome.row
         self.results[outcome.run.key] = Result(row["state"], row["reason"], row.get("accuracy"))
-        touched = [point for point in self.points if outcome.run.key in self._keys_of(point)]
-        return [point for point in touched if self._is_settled(point)]
+        key = outcome.run.key
+        return [point for point in self.points if key in self._keys_of(point) and self._is_settled(point)]
 
     def _keys_of(self, point: Point) -> list[str]:
         return self.keys.get(point.number if point.same_as is None else point.same_as, [])

@@ -26,35 +26,17 @@ class Watcher(Protocol):
     """Follows the progress of a sweep."""
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
-        """The runs to train, the stored results of the other runs, and the number of workers."""
+        """Note the runs to train, the stored results of the others, and the number of workers."""
 
     def ended(self, outcome: Outcome) -> None:
-        """A run has ended and is stored."""
+        """Note a run that has ended and is stored."""
 
 
 def default_workers() -> int:
-    """One worker per core that this process may use; a single one if they would share a GPU."""
+    """Return one worker per available core, or a single one if they would share a GPU."""
     import torch
 
-    if torch.cuda.is_available():
-        return 1
-    return cores()
-
-
-def run_study(
-    study: Study,
-    *,
-    storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
-    workers: int | None = None,
-    command: str = "",
-    watcher: Watcher | None = None,
-) -> StudyRecord:
-    """Train the missing runs of a study and return its record; see `run_studies`."""
-    (record,) = run_studies(
-        [study], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
-    )
-    return record
+    return 1 if torch.cuda.is_available() else cores()
 
 
 def run_studies(
@@ -108,7 +90,7 @@ def run_studies(
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
-    """The runs of a study by (number of the point, seed)."""
+    """Return the runs of a study by (point, seed)."""
     from explorer.training.trainer import numerics
 
     using = numerics()
@@ -132,7 +114,7 @@ def _check_budget(study: Study, dataset: Dataset) -> None:
 def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
-    """Store a study under a name that is free or already its own; returns it and its runs by (point, seed)."""
+    """Store a study under a free name or its own; return it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
@@ -141,10 +123,7 @@ def _enlist(
 
 
 def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
-    """The runs that are not final, those of a point and seed together.
-
-    Seed by seed, so that an interrupted study has a whole curve; the most expensive first, so that all cores finish at
-    about the same time.
-    """
+    # Seed by seed, so that an interrupted study has whole curves; the most expensive first, so that all cores finish at
+    # about the same time.
     jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
     return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))

@@ -1,4 +1,4 @@
-"""Timing one network: the latency of a batch of images on this machine, measured while nothing trains."""
+"""Time one network: the latency of a batch of images on this machine, while nothing trains."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from explorer.networks.network import Network
 BATCHES = (1, 64)
 SECONDS = 2.0  # for the repeats of a batch
 WARM_UP_SECONDS = 0.3
-FEWEST = 5  # repeats, however long they take
-BUSY = 0.3  # load average per core from which other work shows in the measurements
+FEWEST = 5  # repeats
+BUSY = 0.3  # load average per core above which other work distorts latencies
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes: processor, torch version, dtype. Latencies of one machine can be compared."""
+    """Processor, torch version and dtype; only latencies of equal machines can be compared."""
 
     processor: str
     torch: str
@@ -60,13 +60,13 @@ def busy(load: float | None) -> str:
     """Return a warning if a load average is high enough to distort latencies, else ""."""
     if load is None or load <= BUSY:
         return ""
-    return f"warning: this machine is busy (load average {load:.2f} a core), so latencies are measured too long"
+    return f"warning: this machine is busy (load average {load:.2f} a core), so latencies will be too long"
 
 
 def check_threads(threads: int) -> None:
     """Raise `ExplorerError` if there are fewer cores than threads."""
     if threads > cores():
-        raise ExplorerError(f"threads = {threads}: at most {cores()}, the cores that this process may use")
+        raise ExplorerError(f"threads = {threads}: at most {cores()}, the number of available cores")
 
 
 def measure(
@@ -100,7 +100,6 @@ def measure(
 
 
 def _times(step: Callable[[], None], seconds: float) -> list[float]:
-    """The seconds of each call, for as many calls as fit the time but at least `FEWEST`."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < FEWEST or time.perf_counter() < end:

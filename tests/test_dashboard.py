@@ -37,7 +37,7 @@ def ask(address, path):
         return json.load(answer)
 
 
-def test_the_dashboard_serves_the_studies_on_this_machine_only(storage):
+def test_the_dashboard_serves_only_this_machine(storage):
     arguments = [sys.executable, "-u", "-m", "explorer", "dashboard", "--storage", str(storage), "--port", "0"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -73,17 +73,17 @@ def test_repeats_fill_the_time_after_a_warm_up(monkeypatch):
     looks = iter(range(1000))
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(looks) / 100)
     (found,) = measure(SMALL, batches=(1,), seconds=0.6)
-    # Looking at the clock takes 10 ms and is done three times a repeat, but for the first few, of which there are always five.
+    # Reading the clock takes 10 ms and happens three times per repeat after the first five.
     assert found.repeats == 22
     assert found.lower_seconds == found.median_seconds == pytest.approx(0.01)
 
 
-def test_a_busy_machine_is_told():
+def test_a_busy_machine_gives_a_warning():
     assert busy(0.1) == busy(None) == ""
     assert "load average 1.25 a core" in busy(1.25)
 
 
-def test_a_system_may_tell_no_load(monkeypatch):
+def test_a_system_without_load_average(monkeypatch):
     def untold():
         raise OSError
 
@@ -92,7 +92,7 @@ def test_a_system_may_tell_no_load(monkeypatch):
     assert load_average() is None
 
 
-def test_only_what_is_not_measured_here_is_measured(tmp_path):
+def test_measured_networks_are_skipped(tmp_path):
     ledger = save(tmp_path / "x.db", small_study())
     record = ledger.studies.load("small")
     networks = verified_networks(record, record.points.query("state == 'planned'")["point"]).networks.values()
@@ -117,7 +117,7 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def test_the_command_measures_what_is_missing_and_shows_all(tmp_path, capsys, quickly):
+def test_the_command_measures_missing_networks_and_shows_all(tmp_path, capsys, quickly):
     ledger = save(tmp_path / "x.db", small_study())
     command = ("latency", "small", "--storage", str(tmp_path / "x.db"))
     code, out, err = run(capsys, *command)
@@ -154,7 +154,7 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
     assert len(ledger.latencies.of("small")) == len(BATCHES)
 
 
-def test_a_busy_machine_is_named_and_stored(tmp_path, capsys, quickly, monkeypatch):
+def test_a_busy_machine_is_shown_and_stored(tmp_path, capsys, quickly, monkeypatch):
     monkeypatch.setattr("explorer.sweeping.latency.load_average", lambda: 0.875)
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))

@@ -89,7 +89,7 @@ def test_a_crash_is_replaced_and_is_not_final(ledger):
     assert ledger.runs.results(["k"])["k"].final
 
 
-def test_a_name_stands_for_one_study_and_one_data_set(ledger):
+def test_a_name_belongs_to_one_study_and_data_set(ledger):
     study = load_study("squeeze_ratio")
     save(ledger, study)
     assert ledger.studies.claim(study, "f").name == "squeeze_ratio"
@@ -102,7 +102,7 @@ def test_a_name_stands_for_one_study_and_one_data_set(ledger):
     assert ledger.studies.claim(study, "g").name == other_data.name
 
 
-def test_an_unknown_study_names_the_nearest(ledger):
+def test_an_unknown_study_suggests_the_nearest(ledger):
     save(ledger, load_study("squeeze_ratio"))
     with pytest.raises(ExplorerError, match=r"unknown study in .* 'squeze_ratio'; did you mean 'squeeze_ratio'"):
         ledger.studies.load("squeze_ratio")
@@ -128,8 +128,8 @@ def test_storages_that_cannot_be_opened(tmp_path):
     assert "give a file" in refused("sqlite://", create=True)
 
 
-def test_half_made_tables_are_made_anew(tmp_path):
-    """As a kill between the tables and their version number leaves them."""
+def test_incomplete_tables_are_created_again(tmp_path):
+    """As left by a kill between creating the tables and their version number."""
     sqlite3.connect(tmp_path / "half.db").execute("create table ledger_version (schema integer primary key)")
     with pytest.raises(ExplorerError, match="has no studies"):
         Ledger(tmp_path / "half.db")
@@ -158,7 +158,7 @@ def latency_row(network, **changes):
     return row | changes
 
 
-def test_latencies_are_those_of_the_study_s_networks(ledger):
+def test_latencies_of_a_study(ledger):
     first, second = save(ledger, load_study("squeeze_ratio"))[:2]
     save(ledger, load_study("compound_grid"))
     row = latency_row(second.network.digest)

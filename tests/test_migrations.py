@@ -75,7 +75,7 @@ def folder_study(tmp_path, classes, **changes):
     return tmp_path / "old.db"
 
 
-def test_the_tables_are_of_the_last_revision():
+def test_the_tables_are_at_the_last_revision():
     config = Config()
     config.set_main_option("script_location", "explorer.storage:migrations")
     script = ScriptDirectory.from_config(config)
@@ -83,7 +83,7 @@ def test_the_tables_are_of_the_last_revision():
     assert [revision.revision for revision in script.walk_revisions()] == ["0002", "0001"]
 
 
-def test_a_migrated_storage_is_like_a_new_one(storage, tmp_path):
+def test_a_migrated_storage_equals_a_new_one(storage, tmp_path):
     optuna = query(storage, "select * from alembic_version")
     migrated = schema(storage)
     with Ledger(tmp_path / "new.db", create=True).writing():
@@ -95,7 +95,7 @@ def test_a_migrated_storage_is_like_a_new_one(storage, tmp_path):
     assert not list(tmp_path.glob("*before*"))
 
 
-def test_tables_that_came_later_are_made(storage):
+def test_missing_tables_are_created(storage):
     query(storage, *(f"drop table ledger_{name}" for name in ("latencies", "certificates", "tests")))
     ledger = Ledger(storage)
     assert ledger.latencies.of("squeezes").empty
@@ -114,13 +114,13 @@ def test_classes_may_be_fixed(tmp_path):
     assert Ledger(folder_study(tmp_path, 5, fixed=fixed)).studies.load("squeeze_ratio").classes == 5
 
 
-def test_a_study_of_a_space_that_is_gone_does_not_stop_the_others(tmp_path):
+def test_a_study_of_an_unknown_space_does_not_stop_the_others(tmp_path):
     storage = folder_study(tmp_path, 7)
     query(storage, "update ledger_studies set study = json_replace(study, '$.space', 'gone')")
     assert Ledger(storage).studies.names() == ["squeeze_ratio"]
 
 
-def test_a_migration_that_fails_leaves_the_storage_as_it_was(storage, monkeypatch):
+def test_a_failed_migration_leaves_the_storage_unchanged(storage, monkeypatch):
     before, upgrade = content(storage), migrations.upgrade
 
     def failing(connection):
@@ -141,7 +141,7 @@ def test_a_migration_that_fails_leaves_the_storage_as_it_was(storage, monkeypatc
     assert not copy.exists()
 
 
-def test_a_migration_that_is_killed_leaves_the_storage_as_it_was(storage):
+def test_a_killed_migration_leaves_the_storage_unchanged(storage):
     before = content(storage)
     code = (
         "import os, signal, sys\n"
@@ -197,7 +197,7 @@ def test_opening_is_quick(storage):
     subprocess.run([sys.executable, "-c", code, storage, storage.with_name("new.db")], check=True)
 
 
-def test_a_storage_that_cannot_be_written_is_read(storage, monkeypatch):
+def test_a_write_protected_storage_is_readable(storage, monkeypatch):
     before, access = storage.read_bytes(), os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
     ledger = Ledger(storage)

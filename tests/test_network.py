@@ -40,7 +40,7 @@ def test_costs_add_and_size_is_four_bytes_a_param():
 @pytest.mark.parametrize(
     "layer", [MaxPool(), MaxPool(2, 2), MaxPool(3, 1), Conv(4, 5, 3, 1), Conv(4, 3, 2), Conv(4, 1)]
 )
-def test_output_shape_is_the_module_s(layer, size):
+def test_output_shape_matches_the_module(layer, size):
     try:
         expected = layer.output(Shape(3, size))
     except Infeasible:
@@ -51,7 +51,7 @@ def test_output_shape_is_the_module_s(layer, size):
     assert out.shape == (1, expected.channels, expected.size, expected.size)
 
 
-def test_module_computes_what_the_combinators_say():
+def test_modules_of_combinators():
     body = chain(
         both=concat(left=Conv(2, 1), right=Conv(3, 3, padding=1)),
         again=Residual(Conv(5, 1), Conv(5, 1)),
@@ -67,7 +67,7 @@ def test_module_computes_what_the_combinators_say():
     assert torch.allclose(module(image), same.mean(dim=(2, 3)), atol=1e-6)
 
 
-def test_hash_is_of_what_is_realised_and_not_of_names_or_nesting():
+def test_digest_ignores_names_and_nesting():
     flat = network(chain(a=Conv(4, 3), b=ReLU(), c=Conv(5, 1)))
     nested = network(chain(first=chain(x=Conv(4, 3), y=ReLU()), second=chain(z=Conv(5, 1))))
     lone = network(chain(side=concat(only=Conv(4, 3)), b=ReLU(), c=Conv(5, 1)))
@@ -85,35 +85,35 @@ def test_hash_is_of_what_is_realised_and_not_of_names_or_nesting():
         chain(a=Conv(4, 3), norm=BatchNorm(), b=ReLU(), c=Conv(5, 1)),
     ],
 )
-def test_hash_differs_where_the_layers_do(other):
+def test_digest_differs_if_the_layers_differ(other):
     assert network(chain(a=Conv(4, 3), b=ReLU(), c=Conv(5, 1))).digest != network(other).digest
 
 
-def test_hash_depends_on_the_input():
+def test_digest_depends_on_the_input():
     body = chain(a=Conv(4, 3))
     assert network(body, 16).digest != network(body, 17).digest
 
 
 def test_digest_is_stable_between_versions():
-    # A digest names stored runs for ever: a change here means that no earlier run is found again.
+    # Digests identify stored runs: if this changes, no earlier run is found.
     body = chain(a=Conv(4, 3, bias=False), b=BatchNorm(), c=ReLU(), d=MaxPool(), e=Residual(Conv(4, 1)))
     assert network(body).digest[:16] == "6cc24fc25f9cbc30"
 
 
-def test_sides_and_shortcuts_must_fit():
+def test_parts_and_shortcuts_must_match():
     with pytest.raises(ValueError, match="concat: b gives 7x7x3"):
         _ = network(chain(both=concat(a=Conv(2, 1), b=Conv(3, 3, stride=2)))).cost
     with pytest.raises(ValueError, match="residual: the body gives 16x16x4"):
         _ = network(chain(sum=Residual(Conv(4, 1)))).cost
 
 
-def test_a_map_that_shrinks_away_is_infeasible_and_the_layer_is_named():
+def test_a_map_below_one_pixel_is_infeasible_and_the_layer_is_named():
     body = chain(stem=chain(conv=Conv(4, 3)), pool=MaxPool(), deep=chain(conv=Conv(4, 7)))
     with pytest.raises(Infeasible, match=r"^deep\.conv: the feature map would shrink below one pixel$"):
         _ = network(body, 8).cost
 
 
-def test_rows_go_as_deep_as_asked_and_always_sum_to_the_total():
+def test_rows_at_any_depth_sum_to_the_total():
     body = chain(stem=chain(conv=Conv(4, 3), relu=ReLU()), side=concat(a=Conv(2, 1), b=chain(c=Conv(3, 1), d=ReLU())))
     built = network(body)
     assert [name for name, _ in built.rows(1)] == ["stem", "side"]
@@ -124,7 +124,7 @@ def test_rows_go_as_deep_as_asked_and_always_sum_to_the_total():
     assert built.rows(1)[1][1].layer.notation == "[1x1 2 | 1x1 3]"
 
 
-def test_a_repeat_is_the_chain_of_its_blocks():
+def test_a_repeat_equals_a_chain_of_its_blocks():
     block = chain(conv=Conv(4, 3, padding=1), relu=ReLU())
     repeated = network(chain(stem=Conv(4, 1), blocks=Repeat(block, 3)))
     unrolled = network(chain(stem=Conv(4, 1), a=block, b=block, c=block))
@@ -153,12 +153,12 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_drop_rates_grow_in_a_repeat_whatever_holds_the_layer(holder):
+def test_drop_rates_grow_in_a_repeat_inside_any_combinator(holder):
     block, path = HOLDERS[holder]
     assert drop_rates(Repeat(block, 3)) == {f"0.{path}": 0.25, f"1.{path}": 0.375, f"2.{path}": 0.5}
 
 
-def test_drop_rates_go_on_growing_through_nested_repeats():
+def test_drop_rates_grow_through_nested_repeats():
     def rates(body):
         return list(drop_rates(body).values())
 
@@ -168,7 +168,7 @@ def test_drop_rates_go_on_growing_through_nested_repeats():
     assert rates(Repeat(Repeat(inner, 2), 2)) == [0.25 + 0.125 * place for place in range(8)]
 
 
-def test_a_layer_that_is_alike_everywhere_is_not_made_again():
+def test_a_layer_without_a_place_is_reused():
     block = Residual(chain(sides=concat(a=Conv(2, 1), b=Conv(2, 3, padding=1)), gate=Gate(GlobalAveragePool())))
     assert block.at(7) is block
     dropped = Residual(chain(drop=DROP), shortcut=Conv(4, 1))
@@ -184,7 +184,7 @@ def test_a_repeat_takes_an_array_of_times():
     assert many.macs.tolist() == [cost.macs for cost in single]
 
 
-def test_a_repeat_has_an_end():
+def test_a_repeat_has_a_limit():
     block = Conv(4, 3, padding=1)
     with pytest.raises(Infeasible, match=r"^blocks\.times: more than 10,000 blocks$"):
         _ = network(chain(stem=Conv(4, 1), blocks=Repeat(block, 10**9))).cost
@@ -195,7 +195,7 @@ def test_a_repeated_block_keeps_its_shape():
         _ = network(chain(blocks=Repeat(Conv(4, 1), 2))).cost
 
 
-def test_slices_take_their_channels():
+def test_slices():
     halves = concat(kept=Slice(0, 2), worked=chain(part=Slice(2, 6), conv=Conv(3, 1)))
     split = network(chain(stem=Conv(6, 1), halves=halves, average=GlobalAveragePool()))
     module = split.build().eval()
@@ -262,7 +262,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize(("space", "settings"), [(space, point) for space, points in SMALL.items() for point in points])
-def test_peak_activation_memory_is_that_of_torch_s_graph(space, settings):
+def test_peak_activation_memory_matches_torch_s_graph(space, settings):
     settings = dict(settings)
     built = find_space(space).point(settings.pop("preset", None), **settings).expand()
     assert built.peak_activation_bytes == 4 * held_at_most(built)
@@ -273,16 +273,16 @@ def test_peak_of_combinators_by_hand():
     # The input waits for the sum: 3 + 12 + 3 maps of 64 pixels while the second convolution runs.
     assert network(chain(sum=Residual(chain(a=wide, b=back))), 8).peak_activation_bytes == 4 * 64 * (3 + 12 + 3)
     assert network(chain(a=wide, b=ReLU(), c=back), 8).peak_activation_bytes == 4 * 64 * (12 + 3)
-    # Both sides stand beside what they are copied to, and the input is gone by then.
+    # Both outputs and their copy are held; the input is already freed.
     assert network(chain(both=concat(a=wide, b=wide)), 8).peak_activation_bytes == 4 * 64 * 48
 
 
-def test_what_is_not_there_holds_nothing():
+def test_an_empty_repeat_needs_no_memory():
     body = chain(none=Repeat(Conv(3, 1), 0), conv=Conv(3, 1))
     assert network(chain(sum=Residual(body)), 8).peak_activation_bytes == 4 * 64 * (3 + 3)
 
 
-def test_memory_of_arrays_is_that_of_single_networks():
+def test_memory_of_arrays_matches_single_networks():
     block = Residual(chain(a=Conv(8, 1), b=BatchNorm(), c=Conv(4, 1)))
     times = np.array([0, 1, 2, 5])
     many = network(chain(stem=Conv(4, 1), blocks=Repeat(block, times)))

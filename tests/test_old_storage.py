@@ -28,7 +28,7 @@ def test_a_sweep_trains_nothing(storage, name, monkeypatch):
         assert not list(jobs)
         return iter(())
 
-    # What the machine that wrote it computed in; another one would rightly train anew.
+    # The numerics of the machine that wrote it; with others, runs would be trained again.
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
     monkeypatch.setattr(sweeping, "execute", execute)
     (record,) = sweeping.run_studies([load_study(OLD / f"{name}.toml")], storage=storage)
@@ -46,7 +46,7 @@ def test_reports_say_the_same(storage, name):
         pd.testing.assert_frame_equal(pd.read_csv(found_file)[list(expected.columns)], expected, rtol=1e-9)
 
 
-def test_what_else_it_holds_is_there(storage):
+def test_latencies_and_test_accuracies_are_kept(storage):
     ledger = Ledger(storage)
     assert len(ledger.latencies.of("squeezes")) == 4
     assert ledger.tests.of("squeezes")["accuracy"].tolist() == [0.2166]

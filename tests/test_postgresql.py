@@ -66,7 +66,7 @@ def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
     assert (work / "reports" / "bypass@stripes-quick" / "report.html").is_file()
 
 
-def test_a_storage_of_the_first_version_is_migrated_or_left_as_it_was(url, monkeypatch):
+def test_a_storage_of_the_first_version_is_migrated_or_unchanged(url, monkeypatch):
     study, ledger = load_study("squeeze_ratio"), Ledger(url, create=True)
     with ledger.writing():
         ledger.studies.save(study, "f", plan(study, 7), {(0, 0): "k"}, Provenance("", {}, {}, classes=7))

@@ -1,4 +1,4 @@
-"""Which commit a study was run from, asked of a repository of its own."""
+"""The commit that a study was run from, read from a temporary repository."""
 
 import shutil
 import subprocess
@@ -39,7 +39,7 @@ def test_the_commit_and_whether_the_code_or_a_study_was_changed(clone):
     assert provenance.commit() == f"{head}, changed"
 
 
-def test_a_package_that_the_repository_around_it_does_not_track_has_no_commit(clone):
+def test_an_untracked_package_has_no_commit(clone):
     _, git = clone
     git("add", "studies")
     git("commit", "-qm", "without the package")

@@ -49,7 +49,7 @@ def test_settled_points_are_trials_with_cost_and_spread_as_columns(url):
     assert (second.user_attrs["accuracy"], second.user_attrs["seeds"]) == (0.6, 2)
 
 
-def test_a_second_sync_adds_what_is_new_and_keeps_the_rest(url):
+def test_a_second_sync_adds_new_points(url):
     chosen = study({"squeeze_ratio": [0.25, 0.5]})
     points = plan(chosen, 10)
     for settled in ({0: (points[0], done(0.4))}, {0: (points[0], done(0.4)), 1: (points[1], done(0.5))}):
@@ -59,7 +59,7 @@ def test_a_second_sync_adds_what_is_new_and_keeps_the_rest(url):
     assert [trial.value for trial in shown(url)] == [0.4, 0.5]
 
 
-def test_what_no_longer_agrees_is_made_anew(url):
+def test_a_view_that_disagrees_is_replaced(url):
     chosen = study({"squeeze_ratio": [0.25, 0.5]})
     points = plan(chosen, 10)
     for accuracy in (0.4, 0.7):
@@ -69,7 +69,7 @@ def test_what_no_longer_agrees_is_made_anew(url):
     assert [trial.value for trial in shown(url)] == [0.7]
 
 
-def test_points_without_a_result_are_shown_as_failed_with_the_reason(url):
+def test_points_without_a_result_fail_with_a_reason(url):
     chosen = study({"pools": [(1, 4, 8), (1, 99), (1,)]}, constraints={"macs": Range(max=3_500_000)})
     points = plan(chosen, 10)
     view = View(url, chosen)

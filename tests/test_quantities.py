@@ -87,14 +87,14 @@ def test_columns():
     assert QUANTITIES["params"].text(1_248_424) == "1,248,424"
 
 
-def test_a_front_goes_the_better_way(monkeypatch):
+def test_fronts_follow_the_direction(monkeypatch):
     frame = pd.DataFrame({"speed": [1.0, 2.0, 3.0, 2.5], "accuracy": [0.9, 0.8, 0.7, 0.6]})
     assert pareto_front(frame, "speed").tolist() == [True, False, False, False]
     monkeypatch.setitem(QUANTITIES, "speed", Quantity("speed", "speed", more_is_better=True))
     assert pareto_front(frame, "speed").tolist() == [True, True, True, False]
 
 
-def test_findings_go_the_better_way(monkeypatch):
+def test_findings_follow_the_direction(monkeypatch):
     negative = Quantity(
         "spared", "spared params", compute=lambda network: 10**9 - network.cost.params, more_is_better=True, front=True
     )
@@ -130,7 +130,7 @@ def test_it_is_a_budget(int8, capsys):
     assert "--int8-bytes" in run(capsys, "fit", "--help")
 
 
-def test_it_limits_a_study_and_is_what_it_is_drawn_against(study):
+def test_a_study_is_limited_by_it_and_drawn_against_it(study):
     states = {point.metaparameters["base_e"]: (point.state, point.reason) for point in plan(study, 10)}
     assert states[16][0] == "planned"
     assert re.fullmatch(r"int8_bytes = [\d,]+: at most 300,000", states[64][1])
@@ -157,7 +157,7 @@ def test_it_is_in_a_report(study):
     assert findings.record.metaparameters == ["base_e"]
 
 
-def test_what_was_stored_without_it_is_reported_without_it(int8, tmp_path):
+def test_a_study_stored_without_it_is_reported_without_it(int8, tmp_path):
     old = Path(__file__).parent / "fixtures" / "ledger_v1" / "explorer.db"
     findings = Findings(Ledger(shutil.copy(old, tmp_path / "explorer.db")).studies.load("squeezes"))
     assert int8 not in findings.costs
@@ -165,7 +165,7 @@ def test_what_was_stored_without_it_is_reported_without_it(int8, tmp_path):
 
 
 @pytest.mark.parametrize("cost", ["parms", "latency_seconds"])
-def test_a_study_is_drawn_against_what_is_known_before_it_is_trained(tmp_path, cost):
+def test_a_study_is_drawn_against_a_computed_cost(tmp_path, cost):
     (tmp_path / "widths.toml").write_text(STUDY.replace("int8_bytes", "params", 1).replace("int8_bytes", cost))
     message = "did you mean 'params'" if cost == "parms" else "choose one of: activations, macs, "
     with pytest.raises(ExplorerError, match=f"widths.toml: against = {cost}: unknown cost '{cost}'; .*{message}"):
@@ -184,10 +184,10 @@ def texts():
         yield path, path.read_text()
 
 
-def test_titles_and_units_are_written_in_the_table_only():
+def test_titles_and_units_are_only_in_the_table():
     named = {text for one in QUANTITIES.values() for text in (one.heading, one.axis()[1]) if " " in text}
     pattern = re.compile("|".join([*map(re.escape, sorted(named)), r"\bMiB\b", r"\bms\b"]))
-    # Memory of a process is no quantity of a network.
+    # The memory of a process is not a quantity.
     allowed = {("tables.py", "peak memory, MiB"), ("notes.py", " MiB of memory.")}
     found = {(path.name, text) for path, text in texts() if pattern.search(text)}
     assert {one for one in found if one[0] != "quantities.py"} == allowed

@@ -111,7 +111,7 @@ def trials(folder, name="stripes"):
     return sorted((trial.user_attrs["point"], trial.value, trial.params["squeeze_ratio"]) for trial in found)
 
 
-def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(long_study):
+def test_a_sweep_killed_twice_gives_the_same_results(long_study):
     undisturbed = explorer(long_study, "sweep", "stripes.toml", "--storage", "calm.db", "--reports", "calm")
     assert undisturbed.returncode == 0, undisturbed.stderr
     expected = stored(long_study, storage="calm.db")
@@ -143,7 +143,7 @@ def test_a_sweep_that_is_killed_twice_ends_like_one_that_is_not(long_study):
     assert (long_study / "reports" / "stripes" / "report.html").is_file()
 
 
-def test_ctrl_c_keeps_what_is_done(long_study):
+def test_ctrl_c_keeps_finished_runs(long_study):
     arguments, options = command(long_study, "sweep", "stripes.toml")
     process = subprocess.Popen(arguments, start_new_session=True, **options)
     wait_until(lambda: count_done(long_study) >= 1)
@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_what_is_done(long_study):
     assert count_done(long_study) >= 1
 
 
-def test_the_same_command_again_trains_nothing_and_others_share(study):
+def test_a_repeated_command_trains_nothing_and_studies_share_runs(study):
     first = explorer(study, "sweep", "stripes.toml")
     assert first.returncode == 0, first.stderr
     assert "12 runs to train" in first.stdout
@@ -175,7 +175,7 @@ def test_the_same_command_again_trains_nothing_and_others_share(study):
         "stripes@seeds4",
         "index.html",
     }
-    # The same name for other settings leaves what is there alone.
+    # The same name with other settings leaves the stored study alone.
     (study / "stripes.toml").write_text(text)
     fifth = explorer(study, "sweep", "stripes.toml")
     assert "stripes~" in fifth.stdout
@@ -244,7 +244,7 @@ def test_the_same_from_python(study, monkeypatch):
     assert package.load_study("stripes.toml").name == "stripes"
 
 
-def test_a_script_without_a_guard_is_told_so(study):
+def test_a_script_without_a_guard_gets_an_error(study):
     (study / "script.py").write_text("import explorer\nexplorer.sweep('stripes.toml', workers=1)\n")
     _arguments, options = command(study)
     ended = subprocess.run([sys.executable, "script.py"], check=False, timeout=300, **options)

@@ -41,7 +41,7 @@ def operators(check):
     return check.operators.set_index("operator")
 
 
-def test_our_counts_and_fvcore_s_stand_side_by_side():
+def test_our_counts_beside_those_of_fvcore():
     efficientnet = find_space("efficientnet").point("cifar", drop_connect=0.2).expand()
     check = check_cost(efficientnet)
     table = operators(check)
@@ -69,7 +69,7 @@ def test_layers_are_found_at_every_depth(space, settings, depth):
     assert layers[""] == described.cost.macs
 
 
-def test_what_should_be_equal_and_is_not_is_said():
+def test_mismatches_are_listed():
     right = Cost(params=6, macs=96)
     assert check_cost(network(Wrong(right))).mismatches == ()
     (params,) = check_cost(network(Wrong(Cost(params=7, macs=96)))).mismatches
@@ -79,14 +79,14 @@ def test_what_should_be_equal_and_is_not_is_said():
     assert layer == "layer1: the description has 95 FLOPs, fvcore counts 96"
 
 
-def test_mistakes_that_cancel_in_the_sum_are_found():
+def test_mistakes_that_cancel_are_found():
     pair = network(Conv(3, 1), Wrong(Cost(params=6, macs=95)), Wrong(Cost(params=4, macs=65)))
     with pytest.raises(CostMismatch, match=r"layer1: the description has 95 FLOPs, fvcore counts 96"):
         verify(pair)
     assert len(check_cost(pair).mismatches) == 2
 
 
-def test_an_operator_that_nobody_knows_is_a_mismatch():
+def test_an_unknown_operator_is_a_mismatch():
     strange = network(Conv(2, 1), Softmax())
     with pytest.raises(CostMismatch, match="aten::softmax: unknown to fvcore and the explorer"):
         verify(strange)

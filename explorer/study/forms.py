@@ -49,7 +49,7 @@ class Form(Model):
         raise NotImplementedError
 
     def fewer(self, most: int) -> Self:
-        """Return the form with at most `most` own points, spread over the same range."""
+        """Return the form with at most `most` own points, if possible spread over the same range."""
         raise NotImplementedError
 
     @property

@@ -187,7 +187,7 @@ def test_points_with_a_missing_run_are_left_out_and_too_few_are_an_error():
 
 
 def test_what_can_be_trusted_is_put_into_words():
-    """Multiply-adds fall along the points of `made`: they order a growing ability the wrong way, and a falling one rightly."""
+    """MACs fall along the points of `made`: they order a growing ability wrongly and a falling one rightly."""
     runs_win = made(np.linspace(0.3, 0.6, 32), 0.01)
     assert trust(runs_win)[1].count("runs rank better") == 3
     pairs = tuple(Pairs(factor=factor, total=90, same=60 + factor, opposite=2, by_macs=55) for factor in FACTORS[:-1])

@@ -107,7 +107,7 @@ def accuracy(squeeze_ratio, pct3x3):
 
 
 def brute_force(params, value, **limits):
-    """The share of designs of equal params that are less accurate, and their number among 100,000, drawn another way."""
+    """The share of less accurate designs of equal params, and their number among 100,000, drawn another way."""
     random = np.random.default_rng(99)
     designs = {"squeeze_ratio": random.uniform(0.125, 1, 100_000), "pct3x3": random.uniform(0.01, 0.99, 100_000)}
     frame = price("squeezenet", "cifar", classes=10, **designs)

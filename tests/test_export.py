@@ -381,8 +381,8 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
     change("update ledger_runs set accuracy = 0.987 where key = ?", stored.key)
     err = refused(capsys, "export", "small", "--point", "0")
     assert (
-        f"small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, but training again gave {stored.accuracy}"
-        in err
+        "small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, "
+        f"but training again gave {stored.accuracy}" in err
     )
     # The same accuracy of other images is another model, too.
     swap = [int(stored.correct.argmax()), int(stored.correct.argmin())]

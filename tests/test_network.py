@@ -234,7 +234,7 @@ IN_PLACE = (torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.SiLU, torch.nn.Sigmoid
 
 
 def held_at_most(built):
-    """The peak of live elements, by brute force: torch's own graph of the module, run in order with every map freed after its last use."""
+    """The peak of live elements by brute force: torch's graph, with every map freed after its last use."""
     module = built.build().eval().body
     traced = torch.fx.GraphModule(module, Leaves().trace(module))
     torch.fx.passes.shape_prop.ShapeProp(traced).propagate(torch.zeros(1, 3, built.input.size, built.input.size))

@@ -1,4 +1,4 @@
-"""A storage that an earlier version wrote, opened by this one: no run is trained again, and its reports say the same."""
+"""A storage written by an earlier version: nothing is trained again, and its reports say the same."""
 
 import shutil
 from pathlib import Path

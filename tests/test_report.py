@@ -459,7 +459,10 @@ def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_pa
     apart = (triangle.points["actual_ratio"] / triangle.points["nominal_ratio"]).tolist()
     actual = triangle.points["actual_ratio"]
     note = f"The networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network"
-    share = f"{min(apart):.2f} to {max(apart):.2f} times what the scaling asks for (nominal ratio; median {sorted(apart)[10]:.2f})."
+    median = sorted(apart)[10]
+    share = (
+        f"{min(apart):.2f} to {max(apart):.2f} times what the scaling asks for (nominal ratio; median {median:.2f})."
+    )
     text = page_of(triangle, tmp_path).text
     assert note in text
     assert share in text

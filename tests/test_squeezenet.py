@@ -22,7 +22,7 @@ TABLE_1 = {
     "conv10": 513_000,
 }
 
-# Counted with hooks on modules written independently of this project: base_e, incr_e, freq, SR, pct3x3, params, million MACs
+# Counted with hooks on independently written modules: base_e, incr_e, freq, SR, pct3x3, params, million MACs
 # of networks for 32-pixel images with batch norm, a 3x3 stem of 24 filters and pools after conv1, fire4 and fire8.
 COUNTED = [
     (32, 32, 2, 0.0625, 0.5, 25_794, 0.56),

@@ -175,7 +175,7 @@ def test_random_points_come_back(space, written):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_code_trains_as_the_module_does(space):
-    """Dropout, dropped bodies and batch statistics are the same too: the code's modules draw the same random numbers."""
+    """Dropout, dropped bodies and batch statistics are the same too: the modules draw the same random numbers."""
     for values, network in random_points(space, 4, seed=6):
         module = network.build()
         with torch.random.fork_rng():

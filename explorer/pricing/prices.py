@@ -157,8 +157,8 @@ def price_chunks(
     derived = [name for name in quantities if name in family.derived]
     example = _amounts(family.point(preset), derived) if derived else {}  # shows which are real
     reasons = {"": 0}
-    # Once glibc has freed a block of 16 MiB, it keeps that much freed memory, instead of returning arrays to the kernel and
-    # faulting them in again. Pricing EfficientNet then takes half the time.
+    # Once glibc has freed a block of 16 MiB, it keeps that much freed memory instead of returning arrays to the kernel
+    # and faulting them in again. Deep networks are then priced in half the time.
     np.empty(2**21)
     for block in blocks:
         count = len(next(iter(block.values())))

@@ -229,7 +229,7 @@ def _steps(axis: Number, count: int) -> NDArray[np.float64]:
 
 
 def _predicted(surrogate: Surrogate, columns: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """Return designs with their predicted `mean`, its 95 % interval (`low`, `high`), and `half` the interval's width."""
+    """Return designs with their predicted `mean`, its 95 % interval (`low`, `high`), and `half` its width."""
     mean, deviation = surrogate.predict(columns)
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * deviation
     return pd.DataFrame({**columns, "mean": mean, "half": half, "low": mean - half, "high": mean + half})

@@ -38,7 +38,7 @@ def tiny(study):
 
 @pytest.fixture(scope="module", params=["tiny", pytest.param("as written", marks=pytest.mark.slow)])
 def followed(request, tmp_path_factory):
-    """A folder in which the tutorial was followed, and what each line printed; with tiny budgets or those of the text."""
+    """A folder in which the tutorial was followed, and what each line printed; with tiny or the written budgets."""
     folder, printed = tmp_path_factory.mktemp("tutorial"), {}
     for language, text in BLOCK.findall(PAGE.read_text()):
         if language == "sh":

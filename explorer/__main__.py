@@ -1,4 +1,4 @@
-"""The way in of `python -m explorer` and of the `explorer` command."""
+"""Entry point of `python -m explorer` and the `explorer` command."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Of the variance of the predicted accuracy over the ranges of the study, the first-order index of a metaparameter is the
 share that it explains by itself, and the total index the share that remains if all others are known. Each joint draw
-from the posterior of the surrogate has its own indices; reported are their mean and 95 % quantiles. On a simplex,
+from the posterior of the surrogate has its own indices; their mean and 95 % quantiles are reported. On a simplex,
 shares depend on each other, so the indices have no meaning. Sources and simulated coverage: docs/methodology.md.
 """
 

@@ -2,7 +2,7 @@
 
 Kendall's tau-b and Spearman's r, with 95 % intervals by Fisher's transform that treat the points as a random sample.
 For identical orders the transform is infinite; `rank_correlation` then gives an interval up to 1, from the lower end
-for two neighbours exchanged. Sources: docs/methodology.md.
+with two neighbours swapped. Sources: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
     if count < FEWEST or not np.ptp(known, axis=0).all():
         return RankCorrelation(count, UNKNOWN, UNKNOWN)
     found = list(agreement([(known[:, 0], known[:, 1])]).values())
-    # Two exchanged neighbours are one of n (n - 1) / 2 pairs, and two ranks off by 1.
+    # Two swapped neighbours are one of n (n - 1) / 2 pairs, and two ranks off by 1.
     kendall, spearman = 1 - 4 / (count * (count - 1)), 1 - 12 / (count * (count**2 - 1))
     return RankCorrelation(
         count,

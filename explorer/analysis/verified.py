@@ -1,4 +1,4 @@
-"""Which networks of a stored study are still those that today's code makes: nothing is shown of any other."""
+"""The networks of a stored study that today's code still makes; no others are shown."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The statistics of a certificate: how well short runs rank networks, compared with the noise ceiling and with cost.
 
 Long runs, at the largest budget, serve as the truth. They are noisy too, and a short run with the same seed shares this
-noise, as both share a trunk. So short runs are compared with long runs of the other seeds, and shown are means over all
-such pairs of seeds; for the ceiling, both runs are long. Intervals: `explorer.analysis.ranks` for each ranker, and
+noise, as both share a trunk. So short runs are compared with long runs of the other seeds, and means over all such
+pairs of seeds are shown; for the ceiling, both runs are long. Intervals: `explorer.analysis.ranks` for each ranker, and
 bootstraps over the points for differences between rankers. Simulated coverage: tests/test_certification.py.
 """
 
@@ -160,7 +160,7 @@ def _best(scores: NDArray[np.float64]) -> set[int]:
 def _resampled_taus(pairs: Pairing, count: int) -> NDArray[np.float64]:
     """The mean tau-b of all points, then of bootstraps over the points, which are the same for the same count.
 
-    Tau-b is a correlation of the signs of all differences; these are computed once.
+    Tau-b correlates the signs of all pairwise differences, which are computed once.
     """
     random = np.random.default_rng(0)
     signs = [[np.sign(np.subtract.outer(scores, scores)) for scores in pair] for pair in pairs]

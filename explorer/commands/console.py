@@ -19,7 +19,7 @@ def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
-    # Without a terminal, rich would fold tables to 80 columns. Brackets in names and messages are no markup.
+    # Without a terminal, rich would fold tables to 80 columns. Brackets in names and messages are not markup.
     return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
 
 

@@ -144,7 +144,7 @@ def _infeasible(reasons: Counter[str]) -> str:
 
 
 def _title(name: str) -> str:
-    """Return the heading of a column; what is no count is printed as it is stored, under its key."""
+    """Return the heading of a column; non-counts are printed as stored, under their key."""
     from explorer.networks.quantities import COUNT, QUANTITIES
 
     return QUANTITIES[name].heading if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name

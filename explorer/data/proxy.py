@@ -89,14 +89,14 @@ def make_block(pictures: Plane, number: int) -> ImageBlock:
 
 
 class _Draws:
-    """Random numbers for `count` images or pictures."""
+    """Draws `count` random values at a time."""
 
     def __init__(self, seed: tuple[int, ...], count: int) -> None:
         self._bits = np.random.PCG64(seed)
         self.count = count
 
     def uniform(self, low: float, high: float, channels: int = 1, count: int = 0) -> Plane:
-        """Return (count, 1, 1, channels) numbers of 24 bits, which float32 represents exactly."""
+        """Return (count, 1, 1, channels) 24-bit numbers, which float32 represents exactly."""
         raw = (self._bits.random_raw((count or self.count) * channels) >> 40).astype(np.float32) * np.float32(2**-24)
         numbers: Plane = np.float32(low) + np.float32(high - low) * raw
         return numbers.reshape(-1, 1, 1, channels)
@@ -110,7 +110,7 @@ class _Draws:
         return self.uniform(0, 1) < np.float32(share)
 
     def noise(self, *shape: int) -> Plane:
-        """Return numbers of standard deviation 1 from a triangular distribution: differences of two random bytes."""
+        """Return triangularly distributed noise of standard deviation 1: differences between random bytes."""
         raw = self._bits.random_raw(2 * math.prod(shape) // 8).astype("<u8").view(np.uint8).reshape(2, *shape)
         noise: Plane = raw[0].astype(np.float32)
         noise -= raw[1]
@@ -188,7 +188,7 @@ def _paint(
     reach: float,
     share: float = 1.0,
 ) -> None:
-    """Paint a picture of the given class on this share of the canvases (n, 32, 32, 3), in place."""
+    """Paint a picture of each kind on its canvas (n, 32, 32, 3), in place, with chance `share`."""
     u, v = _place(draws, scale, reach)
     seen = _look(pictures, kinds * PICTURES + draws.below(PICTURES), u, v)
     inside = (np.maximum(np.abs(u), np.abs(v)) < 1)[..., None] & draws.chance(share)

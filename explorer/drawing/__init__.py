@@ -1,1 +1,1 @@
-"""Pictures: drawn into an axis that is given, and saved as figures for pages and papers."""
+"""Plots: drawn into a given axis, and saved as figures for pages and papers."""

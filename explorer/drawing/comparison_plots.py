@@ -63,5 +63,5 @@ def shared(together: pd.DataFrame, names: tuple[str, str], ax: Axes) -> None:
 
 
 def _is_alike(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
-    """Return whether both are about equally high, so that a line of equal accuracy fits in the picture."""
+    """Return whether both are about equally high, so that a line of equal accuracy fits in the plot."""
     return bool(abs(np.mean(x - y)) < np.ptp(x) + np.ptp(y))

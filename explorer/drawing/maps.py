@@ -45,7 +45,7 @@ _MOST_TEXTS = (8, 18)  # columns and rows whose cells have room for an accuracy
 _MOST_TICKS, _MOST_LETTERS = 16, 36  # values beside a plane, and letters of the values below it
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": LABEL_SIZE}
 _BOX = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none"}
-_MOST_TRIED = 60  # points in a triangle up to which all accuracies are tried to be written
+_MOST_TRIED = 60  # points in a triangle up to which writing every accuracy is attempted
 _FINEST = 150  # steps along each side that lines of equal params are drawn through
 _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed": "failed", "planned": "no run"}
 
@@ -91,7 +91,7 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     others = np.array(list((chosen or {}).values()), dtype=float).reshape(-1, 3) @ TRIANGLE
     if len(others):
         diamond(ax, others)
-    # In a crowd the best one alone.
+    # In a crowd, only the best one.
     tried = len(points) if len(points) <= _MOST_TRIED else 1
     texts = [_figures(row) for _, row in points[:tried].iterrows()] + [""] * (len(points) - tried + len(others))
     place_labels(
@@ -138,7 +138,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     written = len(columns) <= _MOST_TEXTS[0] and len(rows) <= _MOST_TEXTS[1]
     for place, (_, row), face, ink in zip(at, frame.iterrows(), faces, inks, strict=True) if written else ():
         text = _ABSENT[row["state"]] if np.isnan(row["accuracy"]) else _percent(row)
-        # On a ground of its own colour, so that no line runs through it.
+        # On a background of its own colour, so that no line runs through it.
         box = _BOX | {"boxstyle": "square,pad=0.2", "fc": face}
         ax.text(place[0], place[1], text, color=ink, zorder=4, bbox=box, **_CENTRED)
     _frame(ax, frame, at, inks)
@@ -302,7 +302,7 @@ def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
     if chosen:
         names = ",\n".join(chosen)
         marks.append(Line2D([], [], marker="D", ls="", ms=9, mfc="none", mec=INK, mew=0.9, label=names))
-    # Texts of names are no mathematics.
+    # Names are plain text, not mathematics.
     legend = ax.legend(handles=marks, loc="upper left", frameon=False, handletextpad=0.3, borderpad=0, borderaxespad=0)
     for text in legend.get_texts():
         text.set_parse_math(False)

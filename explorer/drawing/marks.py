@@ -198,7 +198,7 @@ def slant(ax: Axes, slanted: bool) -> None:
 
 
 def short(text: str) -> str:
-    """Shorten a label; tables have all of it."""
+    """Shorten a label; tables show all of it."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

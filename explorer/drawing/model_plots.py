@@ -20,7 +20,7 @@ from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 _LEVELS = 12  # of a smooth map
-_UNLIKE = 1.3  # times by which half-widths differ where lines are drawn of them
+_UNLIKE = 1.3  # ratio of half-widths from which lines of equal ones are drawn
 _MOST_TICKS, _MOST_VALUES = 7, 12  # ticks of a logarithmic axis, and values up to which these are its ticks
 _FEW = 40  # points up to which their marks are large
 

@@ -68,7 +68,7 @@ def style() -> Iterator[None]:
         "lines.markersize": 6,
         # Comes with matplotlib, so that labels are measured alike everywhere.
         "font.sans-serif": ["DejaVu Sans"],
-        # Texts stay texts: in a vector file they are found, and can be set anew.
+        # Text stays text, so that a vector file can be searched and its type changed.
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
     }

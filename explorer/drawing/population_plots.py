@@ -21,7 +21,7 @@ from explorer.spaces.space import label
 MOST_LINES = 600
 """With more points only the best and a sample of the others have lines."""
 _MOST_TICKS = 8  # values that are written beside an axis of a metaparameter
-_WIDTHS = (0.6, 2.4)  # points of type: of the lines of the least and of the most accurate points
+_WIDTHS = (0.6, 2.4)  # points of type: lines of the least and the most accurate points
 _APART = 0.035  # of the height of an axis, between lines through the same value
 _WIDEST_NAMES = 45  # characters that fit below a panel of a report
 _MANY = 200  # lines beyond which all but the best are thin and see-through

@@ -1,4 +1,4 @@
-"""Train a stored run again to get its model; its stored results must be the same again."""
+"""Train a stored run again to get its model; it must give the stored results again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Arithmetic that works on one design point and on an array of them.
 
-A metaparameter is a Python number, or a NumPy array with one value per design point of a chunk; all that is computed
+A metaparameter is a Python number, or a NumPy array with one value per design point of a chunk; anything computed
 from it elementwise is then an array too. If the *structure* of a network depends on a value, all points of a chunk must
 agree on it: otherwise `uniform` and `same` raise `Disagreement`, and pricing splits the chunk.
 """
@@ -110,8 +110,8 @@ def where(condition: Mask, value: Int, other: Int) -> Int:
 def power(base: Float, exponent: Float) -> Float:
     """Return base ** exponent to nine decimals.
 
-    The fifth power of 2 ** (1/5) is then 2, not the next float, which would round up to another layer. Nor does the
-    last bit depend on whether the processor computes a number or an array.
+    The fifth power of 2 ** (1/5) is then 2, not the next float, which would round up to another layer. Rounding also
+    makes numbers and arrays agree to the last bit.
     """
     powers = np.round(np.power(base, exponent, dtype=np.float64), 9)
     return powers if isinstance(powers, np.ndarray) and powers.ndim else float(powers)

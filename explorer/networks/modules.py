@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 def chain(**parts: nn.Module) -> nn.Sequential:
-    """Return named modules in a row."""
+    """Chain named modules."""
     return nn.Sequential(OrderedDict(parts))
 
 
@@ -97,7 +97,7 @@ class Rectifier(nn.ReLU):
 
     The sign bit of a bfloat16 is that of a 16-bit integer, so negative numbers are negative integers. This took a fifth
     less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN into zero, so
-    evaluation does without, and shows NaN.
+    evaluation avoids it and shows NaN.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -123,9 +123,9 @@ class _BitwiseRectifier(torch.autograd.Function):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution; under autocast on a CPU, a 1x1 convolution runs as a matrix product.
+    """A convolution; under CPU autocast, a 1x1 convolution runs as a matrix product.
 
-    Forward and backward, that took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, and 1.1 times with 12 maps of
+    Forward plus backward took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, but 1.1 times as long with 12 maps of
     10 pixels (`benchmarks/products.py`).
     """
 
@@ -138,7 +138,7 @@ class Convolution(nn.Conv2d):
 class Depthwise(nn.Conv2d):
     """A convolution with one filter per channel; under autocast on a CPU, it and the layers after it run in float32.
 
-    Forward and backward, torch 2.13's bfloat16 kernels took 5 to 16 times as long with stride 2, 5 times with 5x5
+    For both passes, torch 2.13's bfloat16 kernels took 5 to 16 times as long with stride 2, 5 times with 5x5
     filters, and the same time with 3x3 filters and stride 1 (`benchmarks/depthwise.py`).
     """
 

@@ -30,7 +30,7 @@ MOST_BLOCKS = 10_000  # in a repeat: more is a mistake, and each would be traced
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its place: its name, input and output shape, and the nodes of its parts, repeated `times` times."""
+    """A layer in context: its name, input and output shape, and the nodes of its parts, repeated `times` times."""
 
     name: str
     layer: Layer

@@ -14,7 +14,7 @@ import torch
 from explorer.networks.layers import Shape
 from explorer.networks.network import Network
 
-# Operators that fvcore does not count and that are no convolution, linear layer or matrix product.
+# Operators that fvcore does not count and that are not convolutions, linear layers or matrix products.
 UNCOUNTED = {
     f"aten::{operator}"
     for operator in ("max_pool2d", "mean", "add", "add_", "mul", "relu_", "silu", "sigmoid", "dropout", "dropout_")
@@ -87,7 +87,7 @@ def verify(network: Network) -> None:
 def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
     """Count with fvcore for one image of that shape; leaves the module in evaluation mode."""
     with warnings.catch_warnings():
-        # fvcore uses a deprecated name of typing, and torch's tracer warns about fvcore's way to trace.
+        # fvcore uses a deprecated name of typing, and torch's tracer warns about fvcore's way of tracing.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 

@@ -198,7 +198,7 @@ def enumeration(
     """Return the design points that `settings` describe, all combinations or `sample` random ones.
 
     Each metaparameter has a value, a list of values, or a range as text: `low..high` or `low..high..step`, both ends
-    included. Without a sample, real numbers need a step. Raises `ExplorerError` for what cannot be read or is invalid.
+    included. Without a sample, real numbers need a step. Raises `ExplorerError` for unreadable or invalid settings.
     """
     family.preset(preset)
     for key in settings:

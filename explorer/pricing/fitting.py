@@ -46,10 +46,10 @@ def fit(
 ) -> pd.DataFrame:
     """Return the `count` points that use the limits best: by the smallest share of a limit used, then the mean share.
 
-    Settings are those of `price_space`; if none varies, all vary that the space gives ranges for. Points are enumerated
-    if there are at most `sample`; otherwise `sample` points are drawn, and as many again around the best of them. Of
-    points with equal costs one is kept. Columns: what varies, `params`, `macs`, `activations`, and the share used of
-    each limit, `KEY_share`. Raises `ExplorerError` with the closest point if nothing fits.
+    Settings are those of `price_space`; if none varies, everything with a range in the space does. Points are
+    enumerated if there are at most `sample`; otherwise `sample` points are drawn, and as many again around the best of
+    them. Points with equal costs are kept once. Columns: what varies, `params`, `macs`, `activations`, and the share
+    used of each limit, `KEY_share`. Raises `ExplorerError` with the closest point if nothing fits.
     """
     family = find_space(space)
     if not limits:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 
 def writable(path: Path) -> bool:
-    """Return whether a file, maybe a new one, can be written, and the files beside it of SQLite and the lock."""
+    """Return whether a file (perhaps a new one), SQLite's files beside it and the lock can be written."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 REVISION = "0002"
-SCHEMA = 2  # for versions older than revisions, which open only 1
+SCHEMA = 2  # for versions that predate revisions, which open only 1
 
 # The names differ from those of Optuna's tables in the same database.
 metadata = sa.MetaData()

@@ -31,7 +31,7 @@ def provenance(command: str, dataset: Dataset) -> Provenance:
 
 
 def commit() -> str:
-    """Return the commit of this code, followed by `, changed` if it was changed since; or that it is not known."""
+    """Return the commit of this code, followed by `, changed` if it was changed since; or say it is unknown."""
     package = Path(__file__).parents[1]
     try:
         # An installed package may be inside another repository, which does not track it.

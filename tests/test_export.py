@@ -434,9 +434,9 @@ def test_code_that_is_not_the_model_is_not_written(folder, capsys, monkeypatch):
     code_of = bundle.code_of
     monkeypatch.setattr(bundle, "read_test_images", forbidden)
     monkeypatch.setattr(bundle, "code_of", lambda *_: "def build():\n    raise ValueError('not today')\n")
-    assert "network.py: the code of this network does not run: not today" in refused(capsys, "export", "small")
+    assert "network.py: the generated code does not run: not today" in refused(capsys, "export", "small")
     monkeypatch.setattr(bundle, "code_of", lambda *what: code_of(*what).replace("nn.ReLU(inplace=True)", "nn.SiLU()"))
-    assert "gives other logits than the trained model" in refused(capsys, "export", "small")
+    assert "give different logits" in refused(capsys, "export", "small")
     assert not (folder / "export").exists()
 
 
@@ -591,7 +591,7 @@ def test_a_run_that_is_not_done_says_why(folder, capsys):
         capsys, "export", "small", "--point", "0.501"
     )
     change("delete from ledger_runs")
-    assert "small: no run is done" in refused(capsys, "export", "small")
+    assert "small: no runs have finished" in refused(capsys, "export", "small")
     assert "seed 0 is not done (missing); no other seed is done either" in refused(capsys, "images", "small:0.5")
     assert folder
 

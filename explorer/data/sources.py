@@ -54,4 +54,4 @@ def find_source(name: str, data_dir: Path | None = None) -> Source:
             f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(BUILT_IN)} or a folder"
         )
     error = unknown("data set", name, BUILT_IN)
-    raise ExplorerError(f"{error}; the path of an existing folder of images in class folders also works")
+    raise ExplorerError(f"{error}; or give the path to a folder with one sub-folder of images per class")

@@ -193,6 +193,6 @@ def _check(code: str, model: nn.Module, shape: Shape) -> None:
             logits: Tensor = built.eval()(images)
             expected: Tensor = model(images)
     except Exception as error:
-        raise ExplorerError(f"{CODE}: the code of this network does not run: {' '.join(str(error).split())}") from error
+        raise ExplorerError(f"{CODE}: the generated code does not run: {' '.join(str(error).split())}") from error
     if (logits - expected).abs().max() > _TOLERANCE * expected.abs().max():
-        raise ExplorerError(f"{CODE}: the code of this network gives other logits than the trained model")
+        raise ExplorerError(f"{CODE}: the generated code and the trained model give different logits")

@@ -15,10 +15,10 @@ SHORTEST_KEY = 6
 
 
 def best_point(record: StudyRecord) -> int:
-    """The number of the point with the highest mean accuracy; raises `ExplorerError` if no run is done."""
+    """The number of the point with the highest mean accuracy; raises `ExplorerError` if no runs have finished."""
     known = measured(summarise(record))
     if known.empty:
-        raise ExplorerError(f"{record.study.name}: no run is done; train them with `explorer sweep`")
+        raise ExplorerError(f"{record.study.name}: no runs have finished; train them with `explorer sweep`")
     return int(known["point"].iloc[known["accuracy"].argmax()])
 
 

@@ -32,7 +32,7 @@ class Destination:
 
     @classmethod
     def checked(cls, reports: str | Path, figures: Collection[str]) -> Destination:
-        """Raise `ExplorerError`, before any work, if a format is unknown or the folder cannot be written."""
+        """Check first: raise `ExplorerError` if a format is unknown or the folder cannot be written to."""
         formats = check_formats(figures)
         check_folder(Path(reports))
         return cls(Path(reports), formats)
@@ -153,6 +153,6 @@ def report_certificate(certificate: Certificate, destination: Destination) -> Ce
 def _check_comparable(findings: Findings, against: str) -> None:
     name = findings.record.study.name
     if findings.measured.empty:
-        raise ExplorerError(f"{name}: no run is done, so there is nothing to compare")
+        raise ExplorerError(f"{name}: no runs have finished, so there is nothing to compare")
     if against not in findings.points or findings.measured[against].isna().any():
         raise ExplorerError(f"{name}: not all points have a {against}; `explorer latency {name}` measures latency")

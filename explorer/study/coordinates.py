@@ -28,7 +28,7 @@ LOGARITHMIC = 8
 
 
 def is_logarithmic(low: float, high: float) -> bool:
-    """Whether a range is scaled by its logarithm, as a coordinate and on axes: positive, and three doublings or more.
+    """Whether a range uses a log scale, as a coordinate and on axes: it is positive and spans three doublings or more.
 
     On a linear axis the last doubling alone would take more than half.
     """
@@ -62,7 +62,7 @@ class Number(Coordinate):
 
     @property
     def logarithmic(self) -> bool:
-        """Whether it is scaled by its logarithm."""
+        """Whether it uses a log scale."""
         return is_logarithmic(self.low, self.high)
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (what NumPy makes an array of)

@@ -112,7 +112,12 @@ def test_intervals_stay_between_0_and_1():
     assert summary["low"][1] == 0
 
 
-@pytest.mark.parametrize(("luck", "points"), [(0.0, 8), (0.15, 8), (0.05, 3)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("luck", "points"), [pytest.param(0.0, 8, marks=SLOW), pytest.param(0.15, 8, marks=SLOW), (0.05, 3)]
+)
 def test_simulated_coverage_at_three_seeds_is_at_least_92_percent(luck, points):
     world = World(seed=luck)
     random = np.random.default_rng(2)

@@ -22,6 +22,7 @@ def test_the_steps_are_counted():
     assert edf(np.array([math.nan]), sample=True).empty
 
 
+@pytest.mark.slow
 def test_the_band_covers_the_whole_function_as_often_as_claimed():
     random, held, widths = np.random.default_rng(0), [], []
     for _ in range(600):

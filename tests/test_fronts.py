@@ -106,6 +106,7 @@ def test_a_hypervolume_by_hand_and_its_mean_accuracy():
     assert fronts.reference(np.array([2.0, 2.0]), 10) is None
 
 
+@pytest.mark.slow
 def test_simulated_coverage_of_the_hypervolume_is_at_least_90_percent():
     random = np.random.default_rng(7)
     world = World(seed=0.08)

@@ -81,6 +81,7 @@ def test_whole_numbers_and_choices_are_equally_frequent():
     assert table["total"]["base_e"] < 0.01
 
 
+@pytest.mark.slow
 def test_with_noise_the_intervals_are_wide_and_cover_the_truth(monkeypatch):
     monkeypatch.setattr(module, "_MOST", 512)
     study, held, widths = varied(**SIDES), [], []

@@ -70,6 +70,7 @@ def test_unknown_correlations():
     assert cost_ranks(frame.head(0), ["params"])["n"].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_correlation_of_a_population():
     """Normal numbers with a correlation r have the tau 2 / pi arcsin(r); here with 25 points."""
     random, truth = np.random.default_rng(2), 2 / np.pi * np.arcsin(0.6)

@@ -168,6 +168,7 @@ def smooth(random, dimensions):
 
 
 @pytest.mark.parametrize(("side", "dimensions", "signal"), [(8, 1, 3.0), (5, 2, 1.0), (5, 2, 5.0)])
+@pytest.mark.slow
 def test_intervals_cover_smooth_functions(side, dimensions, signal):
     held, left_out = [], []
     places = np.stack(np.meshgrid(*[np.linspace(0, 1, side)] * dimensions), axis=-1).reshape(-1, dimensions)
@@ -185,6 +186,7 @@ def test_intervals_cover_smooth_functions(side, dimensions, signal):
     assert np.mean(left_out) < 0.999, "not so wide that nothing is ever outside"
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_over_all_images_and_seeds():
     """Simulated records with few images, which make the level less certain than differences along the surface."""
     world, held, along, level, slope = World(seed=0.03, pair=0.6), [], [], [], []

@@ -89,7 +89,7 @@ def test_the_probability_is_the_share_of_draws_whose_front_holds_the_point():
 def test_the_area_is_the_hypervolume_over_the_logarithm_of_the_cost():
     random = np.random.default_rng(5)
     costs, accuracies = random.uniform(1e5, 1e6, 30), random.uniform(0.05, 0.9, 30)
-    reference = fronts.reference(costs, 10)
+    reference = fronts.reference(costs, 0.1)
     found = fronts.areas(costs, accuracies[:, None], reference)[0]
     points = np.column_stack([np.log2(costs), accuracies])
     expected = moocore.hypervolume(points, ref=[math.log2(costs.max()), 0.1], maximise=[False, True])
@@ -98,12 +98,12 @@ def test_the_area_is_the_hypervolume_over_the_logarithm_of_the_cost():
 
 def test_a_hypervolume_by_hand_and_its_mean_accuracy():
     costs, accuracies = np.array([1.0, 4.0, 8.0]), np.array([0.3, 0.2, 0.5])
-    found = fronts.hypervolume(costs, accuracies, None, fronts.reference(costs, 5))
+    found = fronts.hypervolume(costs, accuracies, None, fronts.reference(costs, 0.2))
     # Three doublings at 0.1 above guessing; what costs most encloses nothing, and the second point is beaten.
     assert found.area.estimate == pytest.approx(0.3)
     assert math.isnan(found.area.low)
     assert found.mean_accuracy.estimate == pytest.approx(0.3)
-    assert fronts.reference(np.array([2.0, 2.0]), 10) is None
+    assert fronts.reference(np.array([2.0, 2.0]), 0.1) is None
 
 
 @pytest.mark.slow

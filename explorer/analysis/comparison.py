@@ -66,7 +66,7 @@ class Comparison:
         largest = max(float(one.costs_of(self.cost).max()) for one in self.studies)
         if smallest >= largest:
             return None
-        return Reference(min(1 / one.record.classes for one in self.studies), smallest, largest)
+        return Reference(min(one.record.guess for one in self.studies), smallest, largest)
 
     @cached_property
     def joined(self) -> Accuracies:

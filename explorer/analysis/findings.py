@@ -160,7 +160,7 @@ class Findings:
         """Return the hypervolume of a front; None with fewer than two distinct costs, or if more of it is better."""
         costs = self.costs_of(cost)
         known = np.isfinite(costs)
-        found = None if more_is_better(cost) else reference(costs, self.record.classes)
+        found = None if more_is_better(cost) else reference(costs, self.record.guess)
         draws = None if self.draws is None else self.draws[known]
         return hypervolume(costs[known], self.accuracies.means[known], draws, found) if found else None
 

@@ -97,12 +97,12 @@ class Hypervolume:
         return Interval(*(end / self.reference.doublings + self.reference.accuracy for end in astuple(self.area)))
 
 
-def reference(costs: NDArray[np.float64], classes: int) -> Reference | None:
-    """Return the reference point for some costs; None with fewer than two distinct ones, whose area is 0."""
+def reference(costs: NDArray[np.float64], guess: float) -> Reference | None:
+    """Return the reference point for some costs, at the accuracy of guessing; None with fewer than two costs."""
     known = costs[np.isfinite(costs)]
     if len(np.unique(known)) < 2:  # noqa: PLR2004
         return None
-    return Reference(1 / classes, float(known.min()), float(known.max()))
+    return Reference(guess, float(known.min()), float(known.max()))
 
 
 def hypervolume(

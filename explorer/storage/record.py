@@ -36,6 +36,11 @@ class StudyRecord:
     runs: pd.DataFrame
 
     @property
+    def guess(self) -> float:
+        """Accuracy of always naming the same class, as a fraction."""
+        return 1 / self.classes
+
+    @property
     def metaparameters(self) -> list[str]:
         """The varied metaparameters, which are columns of `points`."""
         return list(self.study.varied)

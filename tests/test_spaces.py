@@ -23,10 +23,13 @@ def choices(space):
     """Small values for each metaparameter, from its schema."""
     schema = space.model_json_schema()["properties"]
     kinds = {"boolean": [False, True]}
-    return {
+    found = {
         name: field.get("enum") or kinds.get(field.get("type")) or space.model_fields[name].examples
         for name, field in schema.items()
     }
+    missing = [name for name, values in found.items() if not values]
+    assert not missing, f"{space.name}: {missing} have no examples"
+    return found
 
 
 def some_metaparameters(space, rng):

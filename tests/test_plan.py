@@ -97,6 +97,25 @@ def test_quick_bounds_points_images_and_work():
     assert (little.name, little.budget.images) == ("squeeze_ratio@cifar10-quick", 400)
 
 
+@pytest.mark.parametrize(
+    ("changes", "trial"),
+    [
+        ({"seeds": 1, "epochs": 1, "images": 1_000}, True),
+        ({"seeds": 1, "epochs": 1, "images": 16}, True),
+        ({"seeds": 1, "epochs": 1, "images": 1_001}, False),
+        ({"seeds": 1, "epochs": 2, "images": 100}, False),
+        ({"seeds": 2, "epochs": 1, "images": 100}, False),
+        ({}, False),
+    ],
+)
+def test_a_trial_is_known_by_its_budget(changes, trial):
+    study = load_study("squeeze_ratio")
+    assert study.override(**changes).is_trial is trial
+    cut_down = quick(study.override(data="cifar10"), 10, 15_000)
+    assert cut_down.is_trial
+    assert cut_down.model_copy(update={"name": "renamed"}).is_trial
+
+
 SCALED = Study(name="s", title="t", space="efficientnet", preset="cifar", fixed={"phi": 1.0}, simplex=Triangle(steps=5))
 
 

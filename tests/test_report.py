@@ -277,6 +277,14 @@ def test_the_answer_names_what_is_not_separated_from_the_best():
     )
 
 
+def test_the_answer_of_a_trial_run_says_so():
+    trial = changed("squeeze_ratio", budget={"images": 256, "epochs": 1})
+    assert answer_of(make_record(trial, images=100, seeds=1)) == (
+        "Trial run: one seed and one epoch of 256 images; its accuracies mean nothing."
+    )
+    assert "best accuracy" in answer_of(make_record(trial, images=100, seeds=3))
+
+
 def with_accuracies(record, accuracies):
     """The record with such an accuracy at each point; the same images are right where these are the same."""
 

@@ -28,6 +28,9 @@ def answer(findings: Findings) -> list[str]:
     measured = findings.measured
     if measured.empty:
         return ["No runs have finished yet."]
+    if findings.record.study.is_trial:
+        images = findings.record.study.budget.images
+        return [f"Trial run: one seed and one epoch of {images:,} images; its accuracies mean nothing."]
     best = measured.iloc[int(measured["accuracy"].argmax())]
     name = _name(findings, best)
     # A series is capitalised at the start of a sentence; a metaparameter keeps its spelling.

@@ -25,6 +25,9 @@ from explorer.study.values import Model, Value
 from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
+TRIAL_IMAGES = 1_000
+"""A single run of one epoch on at most this many images is a trial run."""
+
 
 class Range(Model):
     """Limits of a cost or ratio; points outside are over budget and not trained.
@@ -125,6 +128,14 @@ class Study(Model):
     def size(self) -> int:
         """Number of design points before any is dropped."""
         return self.form.size
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it only tries everything out, as `--quick` does: one seed, one epoch and few images.
+
+        Accuracies of a trial run mean nothing. Read from the budget, so a renamed study is still one.
+        """
+        return self.seeds == 1 and self.budget.epochs == 1 and self.budget.images <= TRIAL_IMAGES
 
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield the design points in order."""

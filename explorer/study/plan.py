@@ -12,12 +12,12 @@ from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
 from explorer.spaces.space import amount
-from explorer.study.model import Range, Study
+from explorer.study.model import TRIAL_IMAGES, Range, Study
 from explorer.training.recipe import Budget
 
 QUICK_POINTS = 24
 QUICK_WORK = 2e11  # images x MACs, summed over the points
-QUICK_IMAGES = (16, 1_000)
+QUICK_IMAGES = (16, TRIAL_IMAGES)
 
 
 @dataclass(frozen=True)

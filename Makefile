@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: sweep test verify bench clean
+.PHONY: sweep test verify docs bench clean
 
 sweep: $(READY)
 	$(BIN)/python -m explorer sweep squeeze_ratio
+	@echo "Now: source $(BIN)/activate"
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -17,6 +18,10 @@ test: $(READY)
 
 verify: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal -m "slow or not slow"
+
+# What the docs quote from reports, certificates and docstrings; see docs/passages.py.
+docs: $(READY)
+	$(BIN)/cog -r -P -I docs -p "from passages import *" README.md docs/*.md
 
 bench: $(READY)
 	$(BIN)/python benchmarks/start_up.py

@@ -4,12 +4,14 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from explorer.study.files import builtin_studies
+from explorer.study.files import builtin_studies, load_study
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = ROOT / "reports" / "examples"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page, language):
@@ -38,6 +40,17 @@ def test_every_command_is_in_the_readme_and_every_option_exists():
         assert {word for word in words if word.startswith("--")} <= options, words
         if words[0] == "sweep":
             assert words[1] in builtin_studies() or words[1] in {"mine.toml", "filters.toml"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_a_sentence_exist(page):
+    from typer.main import get_command
+
+    from explorer.commands.cli import application
+
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    named = re.findall(r"`(?:python -m )?explorer ([a-z]+)\b", prose)
+    assert set(named) <= get_command(application()).commands.keys()
 
 
 def anchors(page):
@@ -69,20 +82,19 @@ def test_files_that_a_page_names_exist(page):
 
 def test_every_example_report_is_in_the_gallery():
     page = (ROOT / "docs" / "gallery.md").read_text()
-    names = {path.parent.name for path in (ROOT / "reports").glob("*/report.html")}
-    assert names <= set(re.findall(r"reports/([^/]+)/report\.html", page))
+    names = {path.parent.name for path in EXAMPLES.glob("*/report.html")}
+    assert names == set(re.findall(r"reports/examples/([^/]+)/report\.html", page))
 
 
 def test_the_readme_s_python_runs(monkeypatch):
     import matplotlib as mpl
     import matplotlib.pyplot as plt
-    import pandas as pd
 
     import explorer
 
     (code,) = blocks(ROOT / "README.md", "python")
     swept = []
-    points = pd.read_parquet(ROOT / "reports" / "squeeze_ratio@cifar10" / "points.parquet")
+    points = pd.read_parquet(EXAMPLES / "squeeze_ratio@cifar10" / "points.parquet")
     monkeypatch.setattr(explorer, "sweep", lambda name: swept.append(name) or points, raising=False)
     with mpl.rc_context({"backend": "agg"}):
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102
@@ -93,8 +105,6 @@ def test_the_readme_s_python_runs(monkeypatch):
 
 
 def test_the_study_file_of_the_docs_is_valid(tmp_path):
-    from explorer.study.files import load_study
-
     (text,) = blocks(ROOT / "docs" / "architecture.md", "toml")
     (tmp_path / "mine.toml").write_text(text)
     assert load_study(tmp_path / "mine.toml").size == 4
@@ -106,7 +116,6 @@ def test_the_examples_of_the_architecture_page_work(tmp_path, monkeypatch):
     from explorer.networks import quantities
     from explorer.networks.verification import verify
     from explorer.study import forms
-    from explorer.study.files import load_study
 
     family, quantity, form = blocks(ROOT / "docs" / "architecture.md", "python")
     names = {"__name__": "forked"}
@@ -130,7 +139,7 @@ def test_the_examples_of_the_architecture_page_work(tmp_path, monkeypatch):
 
 def test_nothing_names_a_machine():
     """Committed reports and documents hold no absolute path of the computer that they were made on."""
-    pages = [*PAGES, *(ROOT / "reports").rglob("*.html"), *(ROOT / "reports").rglob("*.csv")]
+    pages = [*PAGES, *EXAMPLES.rglob("*.html"), *EXAMPLES.rglob("*.csv")]
     for page in pages:
         found = re.findall(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|var)/\S+", page.read_text())
         assert not found, (page, found)

@@ -28,8 +28,8 @@ from explorer.data.dataset import (
     Labels,
     Pixels,
     cache_folder,
+    cached,
     progress_bar,
-    recall,
     store,
     unwritable,
 )
@@ -159,7 +159,7 @@ class Cifar10Source:
     def prepare(self) -> Dataset:
         """Return the 50,000 training images; the first call takes seconds, plus a 162 MiB download if needed."""
         key = self.files.key() if self.files is not None else f"cifar10 {self.download.checksum}"
-        return recall(key) or self._store(key, self.fetched())
+        return cached(key, lambda: self._store(key, self.fetched()))
 
     def fetched(self) -> Files:
         """Return the files, downloaded if needed."""

@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +19,7 @@ import platformdirs
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from explorer.data.splitting import LARGEST_VALIDATION, Split, stratified_split
 from explorer.errors import ExplorerError
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -27,16 +29,8 @@ ImageBlock: TypeAlias = tuple[Pixels, Labels]
 
 SIZE = 32
 """Side in pixels of the images of every data set."""
-LARGEST_VALIDATION = 5_000
-"""Validation images of a pool of 20,000 or more; smaller pools use a quarter of their images."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Indices into a training pool: `train`, in seeded order, and `validation`; each image is in one of them."""
-
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
+SPLIT_KEYS = ("stratified", "given_validation")
+CHECKED_IMAGES = 5_000  # at a time
 
 
 class Labelled(Protocol):
@@ -66,9 +60,15 @@ class Dataset:
     labels: Labels
     """(n,) int64, indices into `classes`, read-only."""
     fingerprint: str
-    """SHA-256 (hex) of shape, class names, pixels and labels, but not of the name."""
+    """SHA-256 (hex) of shape, class names, kind of split, pixels and labels, but not of the name."""
     folder: Path
     """Holds `images.npy`, `labels.npy` and `meta.json`."""
+    stratified: bool = False
+    """Whether classes are in the same proportion in both parts of the split and in every subset, as in folders."""
+    given_validation: int = 0
+    """The number of images at the end of the pool that are the validation images; 0 if the split draws them."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about the data, such as files that were left out, a line each."""
 
     @property
     def size(self) -> int:
@@ -78,13 +78,15 @@ class Dataset:
     def split(self, seed: int = 0) -> Split:
         """Split the pool into training and validation images by a seeded permutation, the same on every machine.
 
-        Validation takes min(5,000, n // 4) images. A budget of k images trains on the first k of `train`, so the
-        subsets of growing budgets are nested.
+        Validation takes min(5,000, n // 4) images; of a stratified pool, at least 100 or half of it if that is more.
+        A budget of k images trains on the first k of `train`, so the subsets of growing budgets are nested.
         """
         count = len(self.labels)
-        held_out = min(LARGEST_VALIDATION, count // 4)
         # NumPy guarantees the raw stream of a bit generator for good, but not Generator.permutation.
         order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
+        if self.stratified:
+            return stratified_split(self.labels, order, self.given_validation)
+        held_out = min(LARGEST_VALIDATION, count // 4)
         return Split(train=order[held_out:], validation=order[:held_out])
 
     def __reduce__(self) -> tuple[Callable[[Path], Dataset], tuple[Path]]:
@@ -114,16 +116,18 @@ def open_dataset(folder: Path) -> Dataset:
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         # Copy-on-write: torch rejects read-only memory, and writes must not reach the file.
-        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        with warnings.catch_warnings(action="ignore"):
+            images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+            labels = np.load(folder / "labels.npy", allow_pickle=False)
         name, classes, fingerprint = meta["name"], tuple(meta["classes"]), meta["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        split = {key: meta[key] for key in SPLIT_KEYS if key in meta}
+    except Exception as error:  # a damaged file can raise anything
         raise ExplorerError(
             f"a stored data set needs valid images.npy, labels.npy and meta.json, but {folder} does not have them "
             f"({error}); delete that folder and run the command again"
         ) from error
     labels.setflags(write=False)
-    return Dataset(name, classes, images, labels, fingerprint, folder)
+    return Dataset(name, classes, images, labels, fingerprint, folder, **split)
 
 
 def progress_bar(total: int, doing: str, unit: str) -> tqdm[Any]:
@@ -131,19 +135,54 @@ def progress_bar(total: int, doing: str, unit: str) -> tqdm[Any]:
     return tqdm(total=total, desc=doing, unit=unit, disable=None, leave=False)
 
 
-def recall(key: str) -> Dataset | None:
-    """Return the data set stored under `key`, or None if it is missing or damaged."""
+def cached(key: str, make: Callable[[], Dataset]) -> Dataset:
+    """Return the data set stored under `key`; if it is missing or damaged, `make` it again.
+
+    Its fingerprint is computed again, so that no run is trained on other images than its key says.
+    """
     try:
-        return open_dataset(cache_folder() / "datasets" / _pointer(key).read_text(encoding="utf-8"))
-    except (OSError, ValueError, ExplorerError):
-        return None
+        folder = _stored_folder(key)
+    except (OSError, ValueError):
+        return make()
+    if not folder.exists():
+        return make()
+    try:
+        dataset = open_dataset(folder)
+        if is_intact(dataset):
+            return dataset
+    except ExplorerError:
+        pass
+    dataset = make()
+    note = f"the stored copy of {dataset.name} was damaged and has been made again from its source ({folder})"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
-def store(key: str, name: str, classes: Sequence[str], shape: tuple[int, int], blocks: Iterable[ImageBlock]) -> Dataset:
+def is_intact(dataset: Dataset) -> bool:
+    """Whether pixels, labels and class names still have the fingerprint of the data set; takes under a second."""
+    digest = _digest(dataset.images.shape, dataset.classes, dataset.stratified, dataset.given_validation)
+    if dataset.images.dtype != np.uint8 or len(dataset.labels) != len(dataset.images):
+        return False
+    for start in range(0, len(dataset.images), CHECKED_IMAGES):
+        digest.update(np.ascontiguousarray(dataset.images[start : start + CHECKED_IMAGES]).tobytes())
+    digest.update(dataset.labels.astype("<i8").tobytes())
+    found = digest.hexdigest()
+    return found == dataset.fingerprint and dataset.folder.name.endswith(found[:16])
+
+
+def store(
+    key: str,
+    name: str,
+    classes: Sequence[str],
+    shape: tuple[int, int],
+    blocks: Iterable[ImageBlock],
+    *,
+    stratified: bool = False,
+    given_validation: int = 0,
+) -> Dataset:
     """Write a data set to the cache block by block and open it; the same content is stored once.
 
     It is written to a temporary folder and renamed, so interruptions and other processes leave no partial data set.
-    `key` says what it was made from (files with sizes and times, or a generator and its version), for `recall`;
+    `key` says what it was made from (files with sizes and times, or a generator and its version), for `cached`;
     `shape` is (number of images, size in pixels).
     """
     datasets = cache_folder() / "datasets"
@@ -153,7 +192,8 @@ def store(key: str, name: str, classes: Sequence[str], shape: tuple[int, int], b
     except OSError as error:
         raise unwritable(error) from error
     try:
-        fingerprint = _write(temporary, name, classes, shape, blocks)
+        split = {"stratified": stratified, "given_validation": given_validation}
+        fingerprint = _write(temporary, name, classes, shape, blocks, split)
         final = datasets / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).lstrip('.-')}-{fingerprint[:16]}"
         _install(temporary, final)
         _point(key, final.name)
@@ -164,12 +204,25 @@ def store(key: str, name: str, classes: Sequence[str], shape: tuple[int, int], b
     return open_dataset(final)
 
 
+def _digest(shape: Sequence[int], classes: Sequence[str], stratified: bool, given_validation: int) -> hashlib._Hash:
+    """Return a SHA-256 to which pixels and labels are to be added."""
+    header: dict[str, Any] = {"shape": list(shape), "classes": list(classes)}
+    if stratified:
+        header["split"] = {"stratified": True, "given_validation": given_validation}
+    return hashlib.sha256(json.dumps(header).encode())
+
+
 def _write(
-    folder: Path, name: str, classes: Sequence[str], shape: tuple[int, int], blocks: Iterable[ImageBlock]
+    folder: Path,
+    name: str,
+    classes: Sequence[str],
+    shape: tuple[int, int],
+    blocks: Iterable[ImageBlock],
+    split: Mapping[str, Any],
 ) -> str:
     count, size = shape
     full_shape = (count, size, size, 3)
-    digest = hashlib.sha256(json.dumps({"shape": full_shape, "classes": list(classes)}).encode())
+    digest = _digest(full_shape, classes, **split)
     labels = np.empty(count, np.int64)
     done = 0
     with (folder / "images.npy").open("wb") as file:
@@ -188,7 +241,7 @@ def _write(
         raise ValueError(f"{name}: expected {count} images, got {done}")
     digest.update(labels.astype("<i8").tobytes())
     np.save(folder / "labels.npy", labels)
-    meta = {"name": name, "classes": list(classes), "fingerprint": digest.hexdigest()}
+    meta = {"name": name, "classes": list(classes), "fingerprint": digest.hexdigest(), **split}
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return digest.hexdigest()
 
@@ -196,17 +249,26 @@ def _write(
 def _install(temporary: Path, final: Path) -> None:
     if final.exists():
         try:
-            open_dataset(final)
+            if is_intact(open_dataset(final)):
+                return
         except ExplorerError:
-            shutil.rmtree(final)
-        else:
-            return
+            pass
+        # Workers that have opened the damaged files keep them.
+        shutil.rmtree(final)
     try:
         temporary.rename(final)
     except OSError:
         # Another process may have stored the same content first.
         if not final.exists():
             raise
+
+
+def _stored_folder(key: str) -> Path:
+    """Return the folder that is stored under `key`; raises `OSError` or `ValueError` if there is none."""
+    name = _pointer(key).read_text(encoding="utf-8")
+    if not name or name != Path(name).name:
+        raise ValueError(f"{name!r} is no name of a folder")
+    return cache_folder() / "datasets" / name
 
 
 def _pointer(key: str) -> Path:

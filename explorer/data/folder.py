@@ -4,62 +4,111 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from explorer.data.dataset import SIZE, Dataset, ImageBlock, Pixels, progress_bar, recall, store
+from explorer.data.dataset import SIZE, Dataset, ImageBlock, cached, progress_bar, store
+from explorer.data.layout import Layout, find_layout, split_of
+from explorer.data.listing import Ignored, folders_below, images_below
+from explorer.data.pixels import read_square
 from explorer.errors import ExplorerError
 
 SMALLEST_POOL = 4
-"""Fewest images in a training pool; with fewer, a quarter for validation would be empty."""
+"""Fewest images in a training pool; with fewer, there would be one to train on or none to validate on."""
 _BLOCK_BYTES = 32_000_000
 # Raise it when the same files give other pixels or another selection, so that stored copies are rebuilt.
-_VERSION = 2
+_VERSION = 3
+
+LabelledFile: TypeAlias = tuple[Path, int]
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images in the class folders of `root`, cropped to the central square and resized to 32 x 32 px."""
+    """Images in class folders, cropped to the central square and resized to 32 x 32 px."""
 
     name: str
-    root: Path
-    """Folder with one sub-folder for each class."""
-    classes: tuple[str, ...]
-    hold_out: bool
-    """Whether a tenth of each class is set aside as test set, because the folder has none."""
+    layout: Layout
 
     @property
     def class_count(self) -> int:
         """Number of class folders."""
-        return len(self.classes)
+        return len(self.layout.classes)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; bytes of folder names that are not UTF-8 are replaced."""
+        return tuple(_shown(name) for name in self.layout.classes)
 
     def prepare(self) -> Dataset:
         """Return the training pool; the first call decodes every image, about a thousand a second."""
-        files = self._files()
-        key = f"folder {_VERSION} {self.name!r} {SIZE} {[(str(path), _stamp(path)) for path, _ in files]}"
-        return recall(key) or store(key, self.name, self.classes, (len(files), SIZE), self.blocks(files))
+        ignored = Ignored()
+        training, validation = self._training_files(ignored), self._validation_files(ignored)
+        files = [*training, *validation]
+        stamps = [(str(path), _stamp(path)) for path, _ in files]
+        key = f"folder {_VERSION} {self.name!r} {SIZE} {len(validation)} {stamps}"
+        shape = (len(files), SIZE)
 
-    def _files(self) -> list[tuple[Path, int]]:
-        files = []
-        for label, name in enumerate(self.classes):
-            paths = images_below(self.root / name)
+        def make() -> Dataset:
+            blocks = self.blocks(files)
+            return store(key, self.name, self.classes, shape, blocks, stratified=True, given_validation=len(validation))
+
+        dataset = cached(key, make)
+        return replace(dataset, notes=(*dataset.notes, *self.layout.notes, *filter(None, [str(ignored)])))
+
+    def test_files(self) -> list[LabelledFile]:
+        """Return the test images: those of the test folder or, without splits, the tenth of each class."""
+        if not self.layout.is_split:
+            return [
+                (path, label)
+                for label, folder in enumerate(self._class_folders(self.layout.training))
+                for path in sorted(self._tenth(images_below(folder)))
+            ]
+        return self._files_of(self.layout.test, Ignored()) if self.layout.test else []
+
+    def _training_files(self, ignored: Ignored) -> list[LabelledFile]:
+        files: list[LabelledFile] = []
+        for label, folder in enumerate(self._class_folders(self.layout.training)):
+            _refuse_splits_in(folder)
+            paths = images_below(folder, ignored)
             if not paths:
                 raise ExplorerError(
-                    f"every class folder must hold images, but {self.root / name} holds none; add some or remove it"
+                    f"every class folder must hold images, but {folder} holds none; add some or remove it"
                 )
-            held_out = tenth(self.root, paths) if self.hold_out else set()
+            held_out = set() if self.layout.is_split else self._tenth(paths)
             files += [(path, label) for path in paths if path not in held_out]
         if len(files) < SMALLEST_POOL:
             raise ExplorerError(
-                f"a data set needs at least {SMALLEST_POOL} training images, but {self.root} has {len(files)}; add some"
+                f"a data set needs at least {SMALLEST_POOL} training images, but {self.layout.training} has "
+                f"{len(files)}; add some"
             )
         return files
 
-    def blocks(self, files: Sequence[tuple[Path, int]]) -> Iterator[ImageBlock]:
+    def _validation_files(self, ignored: Ignored) -> list[LabelledFile]:
+        folder = self.layout.validation
+        files = self._files_of(folder, ignored) if folder else []
+        if folder and not files:
+            raise ExplorerError(f"a validation folder must hold images, but {folder} holds none; add some or remove it")
+        return files
+
+    def _files_of(self, root: Path, ignored: Ignored) -> list[LabelledFile]:
+        folders = [(root / name, label) for label, name in enumerate(self.layout.classes)]
+        return [(path, label) for folder, label in folders if folder.is_dir() for path in images_below(folder, ignored)]
+
+    def _class_folders(self, root: Path) -> list[Path]:
+        return [root / name for name in self.layout.classes]
+
+    def _tenth(self, paths: Sequence[Path]) -> set[Path]:
+        """Return the tenth with the lowest name hashes, so that images added later hardly change the split."""
+        names = {path: os.fsencode(path.relative_to(self.layout.training).as_posix()) for path in paths}
+        ranked = sorted(paths, key=lambda path: hashlib.sha256(names[path]).digest())
+        return set(ranked[: len(paths) // 10])
+
+    def blocks(self, files: Sequence[LabelledFile]) -> Iterator[ImageBlock]:
         """Yield the images of (path, label) pairs, cropped and resized, with their labels."""
         step = max(1, _BLOCK_BYTES // (3 * SIZE * SIZE))
         with progress_bar(len(files), f"reading {self.name}", "image") as bar:
@@ -67,78 +116,40 @@ class FolderSource:
                 part = files[start : start + step]
                 images = np.empty((len(part), SIZE, SIZE, 3), np.uint8)
                 for index, (path, _) in enumerate(part):
-                    images[index] = _read(path)
+                    images[index] = read_square(path)
                     bar.update()
                 yield images, np.array([label for _, label in part], np.int64)
 
 
 def find(path: Path) -> FolderSource:
-    """Find the class folders: those of `path/train` if that is a split, otherwise those of `path`."""
-    train = path / "train"
-    # A class may be called "train": it is a split only beside another split or with sub-folders.
-    is_split = train.is_dir() and ((path / "test").is_dir() or (path / "val").is_dir() or bool(class_folders(train)))
-    root = train if is_split else path
-    classes = class_folders(root)
-    if len(classes) < 2:  # noqa: PLR2004 -- a classifier needs two
-        raise ExplorerError(
-            f"a folder of images needs a sub-folder for each of at least 2 classes, but {root} has {len(classes)}; "
-            "sort the images into such folders"
-        )
-    return FolderSource(path.resolve().name, root.resolve(), classes, not is_split)
+    """Find the class folders and splits of a folder."""
+    # Never resolved: a linked folder has the name and the neighbours that the user gave it.
+    path = path.absolute()
+    name = path.name if path.name not in {"", ".."} else path.resolve().name
+    return FolderSource(_shown(name) or "data", find_layout(path))
 
 
-def class_folders(path: Path) -> tuple[str, ...]:
-    """Return the sorted names of the sub-folders that are not hidden."""
-    return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+def _refuse_splits_in(folder: Path) -> None:
+    for inner in folders_below(folder):
+        if split_of(inner.name) in {"validation", "test"}:
+            raise ExplorerError(
+                f"images for testing must not be trained on, but the class folder {folder} has {inner.name!r} in it; "
+                f"sort the images into train/{folder.name} and test/{folder.name}, or rename it"
+            )
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Return the sorted images in `folder` and its sub-folders, by file extension, without hidden ones."""
-    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    paths = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [
-            Path(parent, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in extensions
-        ]
-    return sorted(paths)
-
-
-def tenth(root: Path, paths: Sequence[Path]) -> set[Path]:
-    """Return the tenth of `paths` with the lowest name hashes, so that images added later hardly change the split."""
-    ranks = {path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest() for path in paths}
-    return set(sorted(paths, key=ranks.__getitem__)[: len(paths) // 10])
-
-
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content; paths alone do not, as a folder may be a link."""
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError as error:
         raise ExplorerError(
             f"every image must be readable, but {path} is not: {error.strerror}; fix or remove it"
         ) from None
-    return stat.st_size, stat.st_mtime_ns
+    if not stat.S_ISREG(found.st_mode):
+        raise ExplorerError(f"every image must be a file, but {path} is not; remove it")
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _read(path: Path) -> Pixels:
-    """Read the central square of an image, averaged when it shrinks, bicubic when it grows."""
-    try:
-        with Image.open(path) as stored:
-            image = _upright_rgb(stored)
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            filter_ = Image.Resampling.BOX if side > SIZE else Image.Resampling.BICUBIC
-            square = image.crop((left, top, left + side, top + side))
-            return np.asarray(square.resize((SIZE, SIZE), filter_), np.uint8)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ExplorerError(
-            f"every image must be readable, but {path} is not ({error}); replace or remove it"
-        ) from error
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB, rotated as its EXIF tag says; 16-bit images keep their upper 8 bits."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    return upright.convert("RGB")
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from explorer.data.cifar10 import CLASSES, Cifar10Source
 from explorer.data.dataset import ImageBlock, Labels, Pixels
-from explorer.data.folder import FolderSource, class_folders, images_below, tenth
+from explorer.data.folder import FolderSource
+from explorer.data.layout import class_folders
 from explorer.data.proxy import ProxySource, make_block, make_pictures
 from explorer.data.sources import Source
 from explorer.errors import ExplorerError
@@ -41,8 +41,8 @@ class TestImages:
 def read_test_images(source: Source) -> TestImages:
     """Read the test images, cropped and resized like the training pool; takes seconds.
 
-    CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with `train/`
-    has `test/` beside it; any other folder uses the tenth of each class that the training pool leaves out.
+    CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with a training
+    folder has a test folder beside it; any other uses the tenth of each class that the training pool leaves out.
 
     Raises:
         NoTestImages: There are none.
@@ -80,31 +80,19 @@ def _proxy() -> TestImages:
 
 
 def _folder(source: FolderSource) -> TestImages:
-    files = _held_out(source) if source.hold_out else _beside(source)
-    return _joined(list(source.blocks(files)))
-
-
-def _held_out(source: FolderSource) -> list[tuple[Path, int]]:
-    files = [
-        (path, label)
-        for label, name in enumerate(source.classes)
-        for path in sorted(tenth(source.root, images_below(source.root / name)))
-    ]
-    if not files:
-        raise NoTestImages(f"{source.name} has no test images: a tenth of each class is less than one image")
-    return files
-
-
-def _beside(source: FolderSource) -> list[tuple[Path, int]]:
-    root = source.root.parent / "test"
-    found = class_folders(root) if root.is_dir() else ()
-    for name in found:
-        if name not in source.classes:
-            raise ExplorerError(f"{root} must have the same classes as {source.root}, which has no {name!r}")
-    files = [(path, source.classes.index(name)) for name in found for path in images_below(root / name)]
-    if not files:
-        raise NoTestImages(f"{source.name} has no test images: the class folders of {root} are missing or empty")
-    return files
+    layout = source.layout
+    if layout.test is not None and not class_folders(layout.test):
+        raise NoTestImages(f"{source.name} has no test images: {layout.test} has no class folders")
+    files = source.test_files()
+    if files:
+        return _joined(list(source.blocks(files)))
+    if not layout.is_split:
+        reason = "a tenth of each class is less than one image"
+    elif layout.test is None:
+        reason = f"{layout.training.parent} has no test folder"
+    else:
+        reason = f"the class folders of {layout.test} are empty"
+    raise NoTestImages(f"{source.name} has no test images: {reason}")
 
 
 def _joined(blocks: Sequence[ImageBlock]) -> TestImages:

@@ -26,7 +26,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.data.dataset import SIZE, Dataset, ImageBlock, progress_bar, recall, store
+from explorer.data.dataset import SIZE, Dataset, ImageBlock, cached, progress_bar, store
 
 VERSION = 3
 """Raise it when any byte of the images changes, so that cached images are regenerated."""
@@ -67,7 +67,7 @@ class ProxySource:
     def prepare(self) -> Dataset:
         """Return the training pool; the first call takes a few seconds."""
         key = f"proxy {VERSION}"
-        return recall(key) or store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks())
+        return cached(key, lambda: store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks()))
 
     def _blocks(self) -> Iterator[ImageBlock]:
         with progress_bar(COUNT, "making proxy", "image") as bar:

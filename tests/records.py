@@ -1,5 +1,6 @@
 """Synthetic study records: real points and costs, with runs drawn from a model of images and seeds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -7,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 
+from explorer.analysis.accuracies import Accuracies, SeedVariance
 from explorer.storage.record import StudyRecord
 from explorer.study.files import load_study
 from explorer.study.model import Study
@@ -92,6 +94,22 @@ def record_of_bits(bits: dict[int, np.ndarray]) -> StudyRecord:
     ]
     points = record.points[record.points["point"].isin(list(bits))]
     return replace(record, points=points, runs=pd.DataFrame(runs))
+
+
+def accuracies_of(bits: Sequence[np.ndarray]) -> Accuracies:
+    """The accuracies of points with these bits, (seeds, images) each, without a record."""
+    means = [rows.mean(axis=1) for rows in bits]
+    seeds = np.array([len(rows) for rows in bits])
+    spreads = np.array([one.std(ddof=1) if len(one) > 1 else np.nan for one in means])
+    return Accuracies(
+        points=np.arange(len(bits)),
+        seeds=seeds,
+        means=np.array([one.mean() for one in means]),
+        spreads=spreads,
+        counts=np.stack([rows.sum(axis=0) for rows in bits]).astype(np.uint16),
+        known=np.ones(len(bits), dtype=bool),
+        pooled=SeedVariance.of(seeds, spreads),
+    )
 
 
 def broken(

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from records import World, broken, changed, make_record, record_of_bits
+from records import World, accuracies_of, broken, changed, make_record, record_of_bits
+from scipy import stats
 
 from explorer import analysis
 from explorer.errors import ExplorerError
@@ -72,24 +73,76 @@ def test_the_interval_is_the_stated_formula():
     summary = analysis.summarise(record_of_bits(bits))
     y = bits[0].astype(float)
     seeds = (y.mean(axis=1).var(ddof=1) + bits[1].mean(axis=1).var(ddof=1)) / 2 / 3
-    rest = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
-    images = max(0, y.mean(axis=0).var(ddof=1) - (rest**2).sum() / (2 * 49) / 3) / 50
-    freedom = (seeds + images) ** 2 / (seeds**2 / 4 + images**2 / 49)
-    from scipy.stats import t
+    shrunk = (y.mean(axis=0).sum() + 1) / 52
+    images = 1 - y.var(axis=0, ddof=1).sum() / (52 * shrunk * (1 - shrunk))
+    effective = 50 / max(images, 1 / 3 - 50 * seeds / (shrunk * (1 - shrunk)))
+    p = summary["accuracy"][0]
+    exact = stats.beta.ppf([0.025, 0.975], effective * p + [0, 1], effective * (1 - p) + [1, 0])
+    for end, sampled in zip((summary["low"][0], summary["high"][0]), exact, strict=True):
+        variance = ((sampled - p) / stats.norm.ppf(0.975)) ** 2
+        quantile = stats.t.ppf(0.975, (variance + seeds) ** 2 / (seeds**2 / 4))
+        assert abs(end - p) == pytest.approx(quantile * math.sqrt(variance + seeds))
 
-    half = t.ppf(0.975, freedom) * math.sqrt(seeds + images)
-    assert summary["high"][0] - summary["accuracy"][0] == pytest.approx(half)
-    assert summary["accuracy"][0] - summary["low"][0] == pytest.approx(half)
+
+@pytest.mark.parametrize("right", [0, 1, 26, 27])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_images_that_all_seeds_classify_alike_are_a_binomial_sample(right, seeds):
+    bits = np.tile(np.arange(27) < right, (seeds, 1))
+    found = accuracies_of([bits, bits]).intervals()
+    exact = stats.binomtest(right, 27).proportion_ci()
+    assert (found.low[0], found.high[0]) == pytest.approx((exact.low, exact.high))
 
 
 def test_with_one_seed_the_interval_accounts_for_the_images_only():
     record = make_record(seeds=1, images=400)
     summary = analysis.summarise(record)
     assert summary["spread"].isna().all()
-    p = summary["accuracy"][0]
-    assert summary["high"][0] - p == pytest.approx(1.966 * math.sqrt(p * (1 - p) / 399), rel=1e-3)
+    exact = stats.binomtest(int(record.runs["correct"][0].sum()), 400).proportion_ci()
+    assert (summary["low"][0], summary["high"][0]) == pytest.approx((exact.low, exact.high))
     assert math.isnan(analysis.Accuracies.of(record).pooled.deviation)
     assert not analysis.Accuracies.of(record).difference(0, 7).separated
+
+
+@pytest.mark.parametrize("images", [1, 4, 27, 1000])
+def test_where_no_image_differs_a_difference_has_an_honest_width(images):
+    """Two images that differ are added: Bonett and Price's interval, with Student's t."""
+    same = np.ones((3, images), dtype=bool)
+    found = accuracies_of([same, same, ~same])
+    half = stats.t.ppf(0.975, images + 1) * math.sqrt(2) / (images + 2)
+    nothing = found.difference(0, 1)
+    assert (nothing.estimate, nothing.low, nothing.high) == pytest.approx((0, -min(1, half), min(1, half)))
+    assert not nothing.separated
+    everything = found.difference(0, 2)
+    assert everything.estimate == everything.high == 1
+    assert everything.separated == (images > 4)
+    assert np.ptp(found.draws(4000)[0] - found.draws(4000)[1]) > half, "draws agree"
+
+
+def test_with_thousands_of_images_intervals_are_those_of_the_variance():
+    """Mean +- t sqrt(variance), to a hundredth of a point."""
+    world, random = World(), np.random.default_rng(4)
+    images = world.images(random, 5000)
+    bits = [world.draw(random, ability, 3, images) for ability in (0.0, 0.1, 0.4, -0.5)]
+    found, shares = accuracies_of(bits), [rows.mean(axis=0) for rows in bits]
+    noise = [((rows - rows.mean(0) - rows.mean(1)[:, None] + rows.mean()) ** 2).sum() / (2 * 4999) for rows in bits]
+    intervals = found.intervals()
+
+    def half(images, seeds):
+        freedom = (images + seeds) ** 2 / (images**2 / 4999 + seeds**2 / found.pooled.freedom)
+        return stats.t.ppf(0.975, freedom) * math.sqrt(images + seeds)
+
+    for point, share in enumerate(shares):
+        wide = half((share.var(ddof=1) - noise[point] / 3) / 5000, found.pooled.variance / 3)
+        assert (intervals.low[point], intervals.high[point]) == pytest.approx(
+            (share.mean() - wide, share.mean() + wide), abs=3e-4
+        )
+        apart, difference = found.difference(point, 3), share - shares[3]
+        if point < 3:
+            variance = (difference.var(ddof=1) - (noise[point] + noise[3]) / 3) / 5000
+            wide = half(variance, found.pooled.variance * 2 / 3)
+            assert (apart.low, apart.high) == pytest.approx(
+                (difference.mean() - wide, difference.mean() + wide), abs=1e-4
+            )
 
 
 def test_a_point_with_one_seed_uses_the_spread_of_the_others(record):
@@ -106,10 +159,14 @@ def test_without_stored_bits_there_is_a_mean_but_no_interval(record):
 
 
 def test_intervals_stay_between_0_and_1():
-    bits = {0: np.array([[True] * 19 + [False]] * 2), 1: np.array([[False] * 19 + [True]] * 2)}
-    summary = analysis.summarise(record_of_bits(bits))
-    assert summary["high"][0] == 1
-    assert summary["low"][1] == 0
+    bits = {0: np.array([[True] * 20, [True] * 19 + [False]]), 1: np.array([[False] * 20, [False] * 19 + [True]])}
+    record = record_of_bits(bits)
+    summary = analysis.summarise(record)
+    assert 0.95 < summary["high"][0] <= 1
+    assert 0 <= summary["low"][1] < 0.05
+    assert analysis.Accuracies.of(record).difference(0, 1).high == 1
+    ends = analysis.Accuracies.of(record).intervals()
+    assert (summary["low"].tolist(), summary["high"].tolist()) == (ends.low.tolist(), ends.high.tolist())
 
 
 SLOW = pytest.mark.slow

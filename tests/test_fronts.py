@@ -6,7 +6,7 @@ import moocore
 import numpy as np
 import pandas as pd
 import pytest
-from records import World, broken, make_record, record_of_bits
+from records import World, accuracies_of, broken, make_record, record_of_bits
 from scipy import stats
 
 from explorer.analysis import Accuracies, Findings, fronts, pareto_front
@@ -123,6 +123,18 @@ def test_simulated_coverage_of_the_hypervolume_is_at_least_90_percent():
         truth = fronts.areas(costs, world.accuracy(abilities)[:, None], reference)[0]
         held += area.low <= truth <= area.high
     assert held / 120 >= 0.9
+
+
+def test_an_area_is_cut_to_what_accuracies_can_be():
+    """Networks that get all of a few images right: the draws go above 100 %, the interval does not."""
+    costs, bits = np.array([1.0, 2.0, 4.0]), np.ones((3, 10), dtype=bool)
+    found = accuracies_of([bits] * 3)
+    volume = fronts.hypervolume(costs, found.means, found.draws(500), fronts.reference(costs, 0.5))
+    assert (volume.area.estimate, volume.area.high) == (1.0, 1.0)
+    assert 0.5 < volume.mean_accuracy.low < volume.mean_accuracy.high == 1
+    likely = fronts.front_probability(costs, found.draws(500))
+    assert likely[0] == 1
+    assert ((likely[1:] > 0.2) & (likely[1:] < 0.8)).all(), "which of equal points is best is unknown"
 
 
 def test_points_that_are_not_measured_are_on_no_front():

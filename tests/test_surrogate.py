@@ -131,7 +131,8 @@ def test_the_noise_has_each_point_s_own_and_a_shared_part():
     for point in range(3):
         apart = centred[point] - centred.mean(axis=0)
         expected = (apart**2).sum() / 60 / 59 + max(0, seeds / 3 - interaction(bits[point].astype(float)) / 3 / 60)
-        assert own[point] == pytest.approx(expected, rel=1e-4)
+        # One more image keeps it above 0 where all images are right.
+        assert own[point] == pytest.approx(expected + 1 / 62**2, rel=1e-4)
     assert shared == pytest.approx(centred.mean(axis=0).var(ddof=1) / 60, rel=1e-4)
 
 

@@ -5,11 +5,14 @@ correctly is modelled as
 
     y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G.
 
-The mean then has the variance A/m + B/n + G/(n m) = (V - G/n)/m + S^2/n: S^2, the variance of a run's accuracy between
-seeds, pooled over points, estimates B + G/m; V, the variance between images of the mean over seeds, estimates A + G/n;
-and G is the mean square of the interaction. Without subtracting G/n, the noise would count twice. Intervals are mean +-
-t sqrt(variance), with the degrees of freedom of Welch and Satterthwaite, assuming that seeds scatter equally at all
-points. Sources and simulated coverage: docs/methodology.md.
+The mean then has the variance A/m + B/n + G/(n m) = A/m + S^2/n: S^2, the variance of a run's accuracy between seeds,
+pooled over points, estimates B + G/m. The degrees of freedom are those of Welch and Satterthwaite, assuming that seeds
+scatter equally at all points.
+
+Near 0 and 1, and with few images, the estimate of A can be far too small: 27 of 27 right images do not vary at all. So
+the images of an accuracy count as a binomial sample of an effective size, and a difference is computed with one more
+image in favour of each side. Neither matters with thousands of images. Sources and simulated coverage:
+docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from scipy import stats
 from explorer.storage.record import StudyRecord
 
 CONFIDENCE = 0.95
+_TAIL = (1 - CONFIDENCE) / 2
+_Z = float(stats.norm.ppf(1 - _TAIL))
+_LEAST_SHARE = 1e-6  # of the variance that images explain, so that effective sizes stay finite
 _COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known")  # of `Accuracies`, with one entry for each point
 _ROWS = 500  # points processed at a time, so that 10,000 points need little more memory than their bits
 
@@ -43,6 +49,11 @@ class Interval:
     def separated(self) -> bool:
         """Whether a difference is separated from 0: its interval is known and excludes 0."""
         return self.low > 0 or self.high < 0
+
+    def within(self, least: float, most: float) -> Interval:
+        """Cut the ends to what the quantity can be; NaN stays."""
+        low, high = np.clip((self.low, self.high), least, most)
+        return Interval(self.estimate, float(low), float(high))
 
 
 class Intervals(NamedTuple):
@@ -106,7 +117,7 @@ class Accuracies:
         counts = np.zeros((len(groups), images), dtype=np.uint16)
         known = np.zeros(len(groups), dtype=bool)
         for place, (_, _, bits) in enumerate(groups):
-            known[place] = images > 1 and all(is_stored(entry) and len(entry) == images for entry in bits)
+            known[place] = images > 0 and all(is_stored(entry) and len(entry) == images for entry in bits)
             if known[place]:
                 counts[place] = np.stack(bits).sum(axis=0)
         spreads = np.array([values.std(ddof=1) if len(values) > 1 else math.nan for _, values, _ in groups])
@@ -145,9 +156,19 @@ class Accuracies:
         With a single seed, noise cannot be told from the effect of images; it is then included, which widens the
         interval.
         """
-        squares = self._squares - self._totals**2 / max(1, self.images)
-        images = self._image_term(squares, self._noise / self.seeds)
-        return self._intervals(self.means, images, self.pooled.variance / self.seeds, self.known)
+        estimates, seeds = np.where(self.known, self.means, math.nan), self.pooled.variance / self.seeds
+        size = np.where(self.known, self._effective_images, math.nan)
+        right = estimates * size
+        with np.errstate(invalid="ignore"):
+            # Clopper and Pearson's ends, whose quantiles do not exist at 0 and 1.
+            low = np.where(right > 0, stats.beta.ppf(_TAIL, right, size - right + 1), 0)
+            high = np.where(right < size, stats.beta.ppf(1 - _TAIL, right + 1, size - right), 1)
+        below, above = (((estimates - end) / _Z) ** 2 for end in (low, high))
+        return Intervals(
+            estimates,
+            np.clip(estimates - self._half(below, seeds), 0, 1),
+            np.clip(estimates + self._half(above, seeds), 0, 1),
+        )
 
     def differences(self, other: int) -> Intervals:
         """Return how much more accurate each point is than the point `other`, with 95 % intervals.
@@ -172,8 +193,8 @@ class Accuracies:
 
         Each draw shifts the means by a common sample of images and by each point's own seeds, whose pooled variance is
         drawn too (scaled inverse chi-square). The noise G, estimated from thousands of images, is taken as known, so
-        the spread differs from `intervals` by up to a tenth. Points without stored bits do not vary. Returns None if no
-        point has two seeds.
+        the spread differs from `intervals` by up to a tenth; with few images it is that of `differences` rather than
+        of `intervals`. Points without stored bits do not vary. Returns None if no point has two seeds.
         """
         if not self.pooled.freedom or not len(self.points):
             return None
@@ -210,8 +231,13 @@ class Accuracies:
 
     @property
     def _own(self) -> NDArray[np.float64]:
-        """Seed variance of each mean without the noise, which the covariance between images already contains."""
-        return np.clip((self.pooled.variance - self._noise / max(1, self.images)) / self.seeds, 0, None)
+        """Seed variance of each mean without the noise, which the covariance between images already contains; and the
+        variance of one more image, so that the difference of two points has the two that `differences` adds.
+        """
+        m = self.images
+        seeds = np.clip((self.pooled.variance - self._noise / max(1, m)) / self.seeds, 0, None)
+        own: NDArray[np.float64] = seeds + np.where(self.known, 1 / (m + 2) ** 2, 0)
+        return own
 
     def _centred(self, places: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the share of seeds that are correct on each image, minus the point's mean, (points, images)."""
@@ -239,42 +265,50 @@ class Accuracies:
         rest = n * self._totals - n * self._squares - m * within
         return np.where(n > 1, np.clip(rest, 0, None) / (np.maximum(1, n - 1) * max(1, m - 1)), 0.0)
 
-    def _differences(self, places: NDArray[np.int64], other: int) -> Intervals:
-        seeds, seeds_of_other = self.seeds[places], self.seeds[other]
-        products = _products(self.counts[places], self.counts[other]) / (seeds * seeds_of_other)
-        total = self._totals[places] - self._totals[other]
-        squares = self._squares[places] + self._squares[other] - 2 * products - total**2 / max(1, self.images)
-        noise = (self._noise / self.seeds)[places] + (self._noise / self.seeds)[other]
-        return self._intervals(
-            self.means[places] - self.means[other],
-            self._image_term(squares, noise),
-            self.pooled.variance * (1 / seeds + 1 / seeds_of_other),
-            self.known[places] & self.known[other] & (self.pooled.freedom > 0),
-        )
+    @cached_property
+    def _effective_images(self) -> NDArray[np.float64]:
+        """How many images, which all seeds classify alike, would have the variance that images give the means.
 
-    def _image_term(self, squares: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the variance of means due to the images; `squares` are centred sums of squares, `noise` is the part of
-        seeds.
+        The share of the variance that images explain is estimated with two more images, one right and one wrong for all
+        seeds. If images explain nothing, all results are independent, and the variance is at least theirs.
         """
-        m = self.images
-        term: NDArray[np.float64] = np.clip(squares / max(1, m - 1) - noise, 0, None) / max(1, m)
-        return term
+        m, n = max(1, self.images), self.seeds
+        shrunk = (self._totals + 1) / (m + 2)
+        variance = shrunk * (1 - shrunk)
+        between_seeds = (self._totals - self._squares) * n / np.maximum(1, n - 1)
+        least = 1 / n - self.pooled.variance / n * m / variance
+        share = np.maximum(1 - between_seeds / ((m + 2) * variance), np.maximum(least, _LEAST_SHARE))
+        return m / np.minimum(share, 1)
 
-    def _intervals(
-        self,
-        estimates: NDArray[np.float64],
-        images: NDArray[np.float64],
-        seeds: NDArray[np.float64],
-        known: NDArray[np.bool_],
-    ) -> Intervals:
+    def _differences(self, places: NDArray[np.int64], other: int) -> Intervals:
+        known = self.known[places] & self.known[other] & (self.pooled.freedom > 0)
+        n, n_of_other, m = self.seeds[places], self.seeds[other], self.images
+        products = _products(self.counts[places], self.counts[other]) / (n * n_of_other)
+        total = self._totals[places] - self._totals[other]
+        # With one image added that only this point gets right, and one that only the other does.
+        squares = self._squares[places] + self._squares[other] - 2 * products + 2 - total**2 / (m + 2)
+        noise = m * ((self._noise / self.seeds)[places] + (self._noise / self.seeds)[other])
+        seeds = self.pooled.variance * (1 / n + 1 / n_of_other)
+        # If images have no common effect, all results are independent, and the variance is at least theirs.
+        images = np.maximum(squares - noise, 2 + noise - seeds * (m + 2) ** 2)
+        half = self._half(np.clip(images, 0, None) / (m + 2) ** 2, seeds, m + 1)
+        middle = np.where(known, total / (m + 2), math.nan)
+        estimates = np.where(known, self.means[places] - self.means[other], math.nan)
+        return Intervals(estimates, np.clip(middle - half, -1, 1), np.clip(middle + half, -1, 1))
+
+    def _half(
+        self, images: NDArray[np.float64], seeds: NDArray[np.float64], freedom: float = math.inf
+    ) -> NDArray[np.float64]:
+        """Half the width of an interval from the variances due to images, with their degrees of freedom, and to seeds.
+
+        Student's t with the degrees of freedom of Welch and Satterthwaite.
+        """
         variance = images + seeds
-        share = images**2 / max(1, self.images - 1) + (seeds**2 / self.pooled.freedom if self.pooled.freedom else 0.0)
+        share = images**2 / freedom + (seeds**2 / self.pooled.freedom if self.pooled.freedom else 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            freedom = variance**2 / share
-        # Without variance, the ends equal the estimate for any degrees of freedom.
-        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.where(variance > 0, freedom, 1))
-        half = np.where(known, quantile * np.sqrt(variance), math.nan)
-        return Intervals(np.where(known, estimates, math.nan), estimates - half, estimates + half)
+            combined = np.where(share > 0, variance**2 / share, math.inf)
+        half: NDArray[np.float64] = stats.t.ppf(1 - _TAIL, combined) * np.sqrt(variance)
+        return half
 
 
 def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.float64]:

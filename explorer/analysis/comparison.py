@@ -115,7 +115,7 @@ class Comparison:
                 estimate, drawn = self._mean(one) - self._mean(other), None
                 if self.draws[one] is not None:
                     drawn = self._drawn(one) - self._drawn(other)
-                found.append(Lead(self.names[one], self.names[other], reflected(estimate, drawn)))
+                found.append(Lead(self.names[one], self.names[other], reflected(estimate, drawn).within(-1, 1)))
         return found
 
     @cached_property

@@ -114,7 +114,8 @@ def hypervolume(
     """Return the hypervolume of points (points,), with its interval from draws of their accuracies (points, draws)."""
     area = areas(costs, accuracies[:, None], reference)[0]
     drawn = None if draws is None else areas(costs, draws, reference)
-    return Hypervolume(reference, reflected(float(area), drawn))
+    largest = (1 - reference.accuracy) * reference.doublings
+    return Hypervolume(reference, reflected(float(area), drawn).within(0, largest))
 
 
 def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], reference: Reference) -> NDArray[np.float64]:

@@ -40,8 +40,8 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
             "runs": found.seeds,
             "accuracy": found.means,
             "spread": found.spreads,
-            "low": intervals.low.clip(0, 1),
-            "high": intervals.high.clip(0, 1),
+            "low": intervals.low,
+            "high": intervals.high,
         },
         index=found.points,
     ).reindex(_sources(summary).astype(int))

@@ -3,7 +3,7 @@
 Every command is a function here that returns a frame or a small record:
 
 - costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
-- studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `sweep_and_report`, `certify`
+- studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `certify`, `plan_certificate`
 - stored studies: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import certify, sweep, sweep_and_report
+    from explorer.api import certify, plan_certificate, sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -48,13 +48,13 @@ __all__ = [
     "list_studies",
     "load_study",
     "maps",
+    "plan_certificate",
     "plots",
     "price",
     "price_space",
     "report",
     "stored_studies",
     "sweep",
-    "sweep_and_report",
 ]
 
 _HOMES = {
@@ -73,12 +73,12 @@ _HOMES = {
     "list_spaces": "explorer.spaces",
     "list_studies": "explorer.storage.listing",
     "load_study": "explorer.study.files",
+    "plan_certificate": "explorer.api",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
     "report": "explorer.reporting.stored",
     "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api",
-    "sweep_and_report": "explorer.api",
 }
 
 
@@ -88,8 +88,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
         return getattr(import_module(_HOMES[name]), name)
     if name in {"maps", "plots"}:
         return import_module(f"explorer.drawing.{name}")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("cnn-design-explorer")
     raise AttributeError(f"module 'explorer' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -9,72 +9,81 @@ import pandas as pd
 
 from explorer.analysis import summarise
 from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
+from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError
-from explorer.reporting.stored import CertificateReport, Destination, StudyReport, report, report_certificate
+from explorer.networks.quantities import units
+from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
 from explorer.storage.ledger import DEFAULT_STORAGE
 from explorer.study.files import load_study
 from explorer.study.model import Study
+from explorer.sweeping.bar import Bar
+from explorer.sweeping.dry_run import DryRun, dry_run
 from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
+
+FIRST = ("accuracy", "low", "high", "runs", "state")
+"""Columns that follow the metaparameters in the frame of a sweep."""
 
 
 def sweep(
     study: Study | str | Path,
     *,
+    quick: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     workers: int | None = None,
+    reports: str | Path | None = "reports",
+    figures: Collection[str] = (),
+    progress: bool | None = None,
+    command: str = "explorer.sweep in Python",
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Train the missing runs of a study.
+    """Train the missing runs of a study, write its report, and return its points.
 
     In a script, call it under `if __name__ == "__main__":`, because the workers import the script; not needed in
     notebooks.
 
     Args:
         study: A study, the name of a built-in one, or a file; `load_study` gives one with other settings.
+        quick: Whether to cut a named study down to less than a minute, to try it out.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
         workers: Processes that train; one per core if not given.
-        watcher: Follows the progress.
+        reports: Folder for reports; each has its own folder there. None writes no report.
+        figures: Formats to save figures in besides SVG: `pdf`, `png`.
+        progress: Whether to show a progress bar; by default in terminals and notebooks.
+        command: What the report shows as its command.
+        watcher: Follows the progress, instead of the bar.
 
     Returns:
-        One row for each point, as `explorer.analysis.summarise` describes it.
+        One row for each point: the metaparameters, `accuracy` with its 95 % interval from `low` to `high`, and the
+        columns of `explorer.analysis.summarise`; with a report, also fronts and `standing`. `attrs` has the `units`,
+        the name of the `study`, the number of `unfinished` runs, and with a report its path as `report` and the
+        `answer`.
 
     Raises:
         ExplorerError: The study or data set is unknown, it has fewer images than the study asks for, or another process
-            writes to the storage.
+            writes to the storage; also, before training, if a format is unknown or the folder cannot be written.
     """
-    command = "explorer.sweep in Python"
-    (record,) = run_studies(
-        [_loaded(study)], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
-    )
-    return summarise(record)
-
-
-def sweep_and_report(
-    study: Study | str | Path,
-    *,
-    storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
-    workers: int | None = None,
-    reports: str | Path = "reports",
-    figures: Collection[str] = (),
-    command: str = "explorer.sweep_and_report in Python",
-    watcher: Watcher | None = None,
-) -> StudyReport:
-    """Train the missing runs of a study and write its report, as the command `sweep` does.
-
-    The arguments are those of `sweep` and `report`; `command` is what the report shows as its command.
-
-    Raises:
-        ExplorerError: As for `sweep`; also, before training, if a format is unknown or the folder cannot be written.
-    """
-    Destination.checked(reports, figures)
-    (record,) = run_studies(
-        [_loaded(study)], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
-    )
-    return report(record.study.name, storage=storage, reports=reports, figures=figures)
+    if reports is not None:
+        Destination.checked(reports, figures)
+    if isinstance(study, Study) and quick:
+        raise ExplorerError(
+            f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
+        )
+    chosen = study if isinstance(study, Study) else load_study(study, quick=quick, data_dir=data_dir)
+    with Bar.following(watcher, progress) as follower:
+        (record,) = run_studies(
+            [chosen], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=follower
+        )
+    if reports is not None:
+        points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
+    else:
+        points = summarise(record)
+        unfinished = int((record.runs["state"] != "done").sum())
+        points.attrs |= {"study": record.study.name, "unfinished": unfinished, "units": units(map(str, points.columns))}
+    before = ["point", *record.metaparameters, *FIRST]
+    return points[[*before, *(name for name in points.columns if name not in before)]]
 
 
 def certify(
@@ -87,10 +96,11 @@ def certify(
     seeds: int = 2,
     quick: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     workers: int | None = None,
     reports: str | Path = "reports",
     figures: Collection[str] = (),
+    progress: bool | None = None,
     command: str = "explorer.certify in Python",
     watcher: Watcher | None = None,
 ) -> CertificateReport:
@@ -111,22 +121,43 @@ def certify(
         workers: Processes that train; one per core if not given.
         reports: Folder for reports; each has its own folder there.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
+        progress: Whether to show a progress bar; by default in terminals and notebooks.
         command: What the certificate shows as its command.
-        watcher: Follows the progress.
+        watcher: Follows the progress, instead of the bar.
 
     Raises:
-        ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep_and_report`.
+        ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep`.
     """
-    if quick and budget is not None:
-        raise ExplorerError(f"--budget {budget}: --quick has its own budget; drop one of them")
-    chosen = QUICK_BUDGET if quick else Budget.read(budget) if isinstance(budget, str) else budget or Budget()
-    study = certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
+    study = _certified(space, preset, data, budget, points, seeds, quick=quick)
     destination = Destination.checked(reports, figures)
-    certificate = make_certificate(
-        study, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
-    )
+    with Bar.following(watcher, progress) as follower:
+        certificate = make_certificate(
+            study, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=follower
+        )
     return report_certificate(certificate, destination)
 
 
-def _loaded(study: Study | str | Path) -> Study:
-    return study if isinstance(study, Study) else load_study(study)
+def plan_certificate(
+    space: str,
+    preset: str = "cifar",
+    *,
+    data: str = "proxy",
+    budget: Budget | str | None = None,
+    points: int = 32,
+    seeds: int = 2,
+    quick: bool = False,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+) -> DryRun:
+    """Plan a certificate without training it, as `dry_run` plans a study. The arguments are those of `certify`."""
+    study = _certified(space, preset, data, budget, points, seeds, quick=quick)
+    return dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)
+
+
+def _certified(
+    space: str, preset: str, data: str, budget: Budget | str | None, points: int, seeds: int, *, quick: bool
+) -> Study:
+    if quick and budget is not None:
+        raise ExplorerError(f"--budget {budget}: --quick has its own budget; drop one of them")
+    chosen = QUICK_BUDGET if quick else Budget.read(budget) if isinstance(budget, str) else budget or Budget()
+    return certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)

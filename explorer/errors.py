@@ -15,9 +15,13 @@ class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
-    """Return the error for a name not in `choices`; it suggests the nearest one or lists them all."""
-    choices = sorted(choices)
+    """Return the error for a name not in `choices`; it suggests the nearest one or lists them all.
+
+    A choice that reads like the name is not suggested: the name is of another kind, such as text instead of a number.
+    """
+    choices = sorted(choice for choice in choices if choice != name)
     lowered = {choice.lower(): choice for choice in choices}
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    hint = f"did you mean {lowered[near[0]]!r}?" if near else f"choose one of: {', '.join(choices)}"
+    others = f"choose one of: {', '.join(choices)}" if choices else "there is none"
+    hint = f"did you mean {lowered[near[0]]!r}?" if near else others
     return ExplorerError(f"unknown {kind} {name!r}; {hint}")

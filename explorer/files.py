@@ -9,6 +9,14 @@ from pathlib import Path
 from explorer.errors import ExplorerError
 
 
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user gave, with `~` as the home folder; raises `ExplorerError` if that is unknown."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ExplorerError(f"{path}: the home folder is unknown; set HOME, or write the path without ~") from None
+
+
 def check_file(path: Path) -> None:
     """Raise `ExplorerError` if no file can be written at the path."""
     if not path.parent.is_dir():

@@ -110,7 +110,7 @@ def brute_force(params, value, **limits):
     """The share of less accurate designs of equal params, and their number among 100,000, drawn another way."""
     random = np.random.default_rng(99)
     designs = {"squeeze_ratio": random.uniform(0.125, 1, 100_000), "pct3x3": random.uniform(0.01, 0.99, 100_000)}
-    frame = price("squeezenet", "cifar", classes=10, **designs)
+    frame = price("squeezenet", "cifar", designs, classes=10)
     kept = (frame["params"] - params).abs() <= 0.02 * params
     for cost, most in limits.items():
         kept &= frame[cost] <= most
@@ -120,7 +120,7 @@ def brute_force(params, value, **limits):
 
 def chosen(**values):
     """Choices as `published_choices` gives them."""
-    costs = price("squeezenet", "cifar", classes=10, **values)[["params"]]
+    costs = price("squeezenet", "cifar", values, classes=10)[["params"]]
     return pd.DataFrame(values).assign(params=costs["params"], reason="")
 
 
@@ -167,7 +167,7 @@ def test_on_a_simplex_shares_are_drawn_evenly():
     found = percentiles(make_record(study, images=2, seeds=1), surrogate_of(study, flat))
     shares = np.random.default_rng(5).dirichlet(np.ones(3), 100_000)
     factors = {"alpha": 2 ** shares[:, 0], "beta": 2 ** (shares[:, 1] / 2), "gamma": 2 ** (shares[:, 2] / 2)}
-    params = price("efficientnet", "cifar", phi=1.0, classes=10, **factors)["params"].to_numpy(dtype=float)
+    params = price("efficientnet", "cifar", factors, phi=1.0, classes=10)["params"].to_numpy(dtype=float)
     equal = np.abs(params - found["params"][0]) <= 0.02 * found["params"][0]
     own = 0.05 * found["share_depth"][0] + 0.01 * found["share_width"][0]
     below = (0.05 * shares[equal, 0] + 0.01 * shares[equal, 1] < own).mean()

@@ -231,9 +231,9 @@ def test_lines_of_equal_params_stand_where_the_networks_have_these_params(ax, pl
         x, y = path.vertices.T
         squeeze = np.interp(x, range(len(columns)), columns)
         share = np.interp(y, range(len(rows)), rows)
-        priced = price("squeezenet", "cifar", squeeze_ratio=squeeze, pct3x3=share)["params"].to_numpy(dtype=float)
+        priced = price("squeezenet", "cifar", {"squeeze_ratio": squeeze, "pct3x3": share})["params"]
         # Filters are whole numbers, so that params rise in small steps.
-        assert np.abs(priced - level).max() < 6_000
+        assert (priced - level).abs().max() < 6_000
     written = {text.get_text(): text.get_position() for text in labelled(ax.texts, "level")}
     # There is no room for 600 k, in the corner.
     assert list(written) == ["100 k", "200 k", "300 k", "400 k", "500 k"]
@@ -273,7 +273,7 @@ def test_a_merged_cell_shows_the_accuracy_of_its_network(ax):
 def test_the_plane_has_the_classes_of_the_data(plane):
     record = make_record("squeezenet_grid", images=10)
     _, params = plane
-    more = price("squeezenet", "cifar", classes=37, **{key: record.points[key] for key in record.metaparameters})
+    more = price("squeezenet", "cifar", record.points[record.metaparameters], classes=37)
     other = analysis.plane_params(replace(record, classes=37))
     assert (other["params"] - params["params"]).min() > 0
     corner = other[(other["squeeze_ratio"] == 1.0) & (other["pct3x3"] == 0.99)]

@@ -66,7 +66,7 @@ def test_files_match_prices_from_python(capsys, tmp_path, suffix):
     assert len(found) == 160
     assert found["pools"].eq("1-3").all()
     columns = {key: found[key].tolist() for key in ("base_e", "squeeze_ratio", "bypass", "batch_norm")}
-    again = price("squeezenet", "cifar", quantities=quantities, fires=4, pools=(1, 3), **columns)
+    again = price("squeezenet", "cifar", columns, quantities=quantities, fires=4, pools=(1, 3))
     for quantity in quantities:
         assert found[quantity].tolist() == again[quantity].tolist()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

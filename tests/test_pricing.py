@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_spaces import choices, some_metaparameters
 
-from explorer.commands.settings import read_size
 from explorer.errors import ExplorerError, Infeasible
-from explorer.networks.quantities import computed
+from explorer.networks.quantities import computed, read_size
 from explorer.pricing.enumeration import Coded, Continuum, SimplexAxis, Steps, column, enumeration
 from explorer.pricing.fitting import fit
 from explorer.pricing.prices import CHUNK, Splitting, join, price, price_chunks
@@ -52,7 +51,7 @@ def drawn_points(space, count, rng):
 def test_random_points_cost_the_same_in_arrays(space, count):
     points = drawn_points(space, count, np.random.default_rng(0))
     columns = {name: [values[name] for values, _ in points] for name in points[0][0]}
-    frame = price(space.name, **columns)
+    frame = price(space.name, None, columns)
     for (values, point), row in zip(points, frame.itertuples(), strict=True):
         try:
             cost = point.expand().cost
@@ -68,7 +67,7 @@ def test_splits_over_several_chunks_are_put_back_in_place():
     rng = np.random.default_rng(1)
     count = 3 * CHUNK + 17
     columns = {"fires": rng.integers(1, 5, count), "base_e": rng.integers(1, 4, count), "pct3x3": rng.random(count)}
-    frame = price("squeezenet", "cifar", pools=(1,), **columns)
+    frame = price("squeezenet", "cifar", columns, pools=(1,))
     for place in rng.integers(count, size=200):
         point = SQUEEZENET.point("cifar", pools=(1,), **{key: values[place].item() for key, values in columns.items()})
         assert frame["macs"][place] == point.expand().cost.macs
@@ -93,7 +92,7 @@ def test_all_quantities_match_single_points(space):
     names = ["params", "macs", "memory_access_bytes", "peak_activation_bytes", *space.derived]
     points = drawn_points(space, 200, np.random.default_rng(3))
     columns = {name: [values[name] for values, _ in points] for name in points[0][0]}
-    frame = price(space.name, quantities=names, **columns)
+    frame = price(space.name, None, columns, quantities=names)
     for (_, point), row in zip(points, frame.to_dict("records"), strict=True):
         if row["infeasible"]:
             continue
@@ -104,12 +103,16 @@ def test_all_quantities_match_single_points(space):
 
 
 def test_columns_of_every_kind():
-    frame = price("efficientnet", depth=[None, 1.1], resolution=[224, None])
+    frame = price("efficientnet", None, [{"depth": None, "resolution": 224}, {"depth": 1.1, "resolution": None}])
     assert frame["params"].tolist() == [
         price("efficientnet")["params"][0],
         price("efficientnet", depth=1.1)["params"][0],
     ]
-    frame = price("squeezenet", batch_norm=np.array([True, False]), pools=[(1, 4), [1, 4, 8]], base_e=pd.Series([8, 9]))
+    frame = price(
+        "squeezenet",
+        None,
+        {"batch_norm": np.array([True, False]), "pools": [(1, 4), [1, 4, 8]], "base_e": pd.Series([8, 9])},
+    )
     assert frame["batch_norm"].tolist() == [True, False]
     assert frame["pools"].tolist() == ["1-4", "1-4-8"]
     assert frame.dtypes[["params", "macs"]].tolist() == [pd.Int64Dtype()] * 2
@@ -392,7 +395,7 @@ def test_the_best_fit_matches_brute_force(limits):
 def test_the_second_round_improves_the_fit(space):
     limits = {"params": 400_000, "macs": 10_000_000}
     found = fit(space.name, "cifar", limits=limits, sample=3000, count=5)
-    priced = price(space.name, "cifar", **{key: found[key].tolist() for key in space.point("cifar").ranges()})
+    priced = price(space.name, "cifar", found[[*space.point("cifar").ranges()]])
     assert priced["params"].tolist() == found["params"].tolist()
     search = enumeration(
         space, "cifar", {key: f"{a}..{b}" for key, (a, b) in space.point("cifar").ranges().items()}, sample=3000

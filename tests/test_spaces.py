@@ -145,7 +145,7 @@ def test_the_source_of_every_layer_computes_what_its_module_does(space):
 @pytest.mark.parametrize("space", SPACES)
 def test_arrays_cost_the_same_as_single_points(space, seed):
     columns = random_columns(space, 150, seed)
-    frame = price(space.name, **columns)
+    frame = price(space.name, None, columns)
     for place in range(150):
         point = space.point(**{name: column[place] for name, column in columns.items()})
         row = frame.iloc[place]
@@ -160,7 +160,7 @@ def test_arrays_cost_the_same_as_single_points(space, seed):
 
 
 def test_infeasible_points_of_arrays_have_their_reason():
-    frame = price("squeezenet", pools=[(1, 4, 8), (1, 4, 12), (1, 4, 8)], input_size=[224, 224, 9])
+    frame = price("squeezenet", None, {"pools": [(1, 4, 8), (1, 4, 12), (1, 4, 8)], "input_size": [224, 224, 9]})
     assert frame["infeasible"].tolist()[0] == ""
     assert frame["infeasible"].tolist()[1].startswith("pools: a pool after layer 12")
     assert "below one pixel" in frame["infeasible"].tolist()[2]
@@ -200,13 +200,13 @@ def test_narrow_arrays_do_not_overflow(kind):
     sizes = np.array([100, 120]).astype(kind)
     key = "input_size" if np.issubdtype(kind, np.integer) else "squeeze_ratio"
     values = sizes if key == "input_size" else (sizes / 128).astype(kind)
-    frame = price("squeezenet", **{key: values})
+    frame = price("squeezenet", None, {key: values})
     costs = [find_space("squeezenet").point(**{key: value}).expand().cost.macs for value in values.tolist()]
     assert frame["macs"].tolist() == costs
 
 
 def test_many_structures_in_one_call():
-    frame = price("squeezenet", "cifar", fires=np.arange(8, 400, 9), base_e=np.arange(8, 400, 9))
+    frame = price("squeezenet", "cifar", {"fires": np.arange(8, 400, 9), "base_e": np.arange(8, 400, 9)})
     assert frame["params"].is_monotonic_increasing
     assert price("squeezenet", dropout=np.linspace(0, 0.9, 3000))["params"].eq(1_248_424).all()
 
@@ -243,8 +243,14 @@ def test_columns_are_validated():
         price("squeezenet", squeeze_ratio=[0.5, 1.5, 0.25])
     with pytest.raises(ExplorerError, match=r"base_e = 0: should be greater than or equal to 1"):
         price("squeezenet", base_e=np.array([4, 0, 9]))
-    with pytest.raises(ExplorerError, match="sequences of unequal length"):
-        price("squeezenet", base_e=[1, 2], freq=[1, 2, 3])
+    with pytest.raises(ExplorerError, match="columns of unequal length"):
+        price("squeezenet", None, {"base_e": [1, 2], "freq": [1, 2, 3]})
+    with pytest.raises(ExplorerError, match="freq: is not in all points"):
+        price("squeezenet", None, [{"base_e": 1}, {"base_e": 2, "freq": 1}])
+    with pytest.raises(ExplorerError, match="no points are given"):
+        price("squeezenet", None, [])
+    with pytest.raises(ExplorerError, match="freq: is also in the points"):
+        price("squeezenet", None, [{"freq": 1}], freq=2)
     with pytest.raises(ExplorerError, match="at least one value"):
         price("squeezenet", base_e=[])
 

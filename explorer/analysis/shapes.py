@@ -33,8 +33,9 @@ def plane_params(record: StudyRecord) -> pd.DataFrame:
     """Price a fine grid over the two metaparameters of a plane, to draw lines of equal params (Int64)."""
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
-    grid = [axis.ravel() for axis in np.meshgrid(*axes)]
-    frame = price(study.space, study.preset, **study.fixed | {"classes": record.classes, across: grid[0], up: grid[1]})
+    grid = dict(zip((across, up), (axis.ravel() for axis in np.meshgrid(*axes)), strict=True))
+    alike: dict[str, Any] = study.fixed | {"classes": record.classes}
+    frame = price(study.space, study.preset, grid, **alike)
     return frame[[across, up, "params"]]
 
 

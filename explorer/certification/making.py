@@ -49,7 +49,7 @@ def make_certificate(
     study: Study,
     *,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     workers: int | None = None,
     command: str = "",
     watcher: Watcher | None = None,

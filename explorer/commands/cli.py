@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -11,20 +12,23 @@ from typer.exceptions import TyperException
 from explorer.commands import exports, networks, prices, studies
 from explorer.errors import ExplorerError
 
-COMMANDS = (
-    studies.sweep,
-    studies.report,
-    studies.compare,
-    studies.certify,
-    studies.dashboard,
-    studies.studies,
-    networks.spaces,
-    networks.describe,
-    networks.latency,
-    exports.export,
-    exports.images,
-    prices.price,
-)
+COMMANDS: dict[Callable[..., int], str] = {
+    studies.sweep: "sweep squeeze_ratio --data cifar10 --seeds 5",
+    studies.report: "report squeeze_ratio --figures pdf",
+    studies.compare: "compare squeeze_ratio pct3x3 --against params",
+    studies.certify: "certify squeezenet --data cifar10 --dry-run",
+    studies.dashboard: "dashboard --storage explorer.db",
+    studies.studies: "studies --json",
+    networks.spaces: "spaces",
+    networks.describe: "describe squeezenet preset=v1_0 squeeze_ratio=0.25 --levels 2",
+    networks.latency: "latency squeeze_ratio --threads 2",
+    exports.export: "export squeeze_ratio --point 0.25 --out chosen",
+    exports.images: "images squeeze_ratio:0.25 --out sheet.png",
+    prices.price: 'price squeezenet preset=cifar base_e=8..256 --where "params < 500k" --sort -params',
+}
+"""The commands, each with the example that its help shows."""
+
+FIT_EXAMPLE = "fit squeezenet preset=cifar --params 500k --macs 20M"
 
 
 def application() -> typer.Typer:
@@ -32,20 +36,35 @@ def application() -> typer.Typer:
     app = typer.Typer(
         name="explorer",
         help="Explore the design spaces of small CNNs: exact costs, measured accuracies, honest uncertainties.",
+        epilog="Example: explorer sweep squeeze_ratio --quick",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(common)
-    for command in (*COMMANDS, prices.fit_command()):
-        app.command()(command)
+    for command, example in COMMANDS.items():
+        app.command(epilog=f"Example: explorer {example}")(command)
+    spelling = {"token_normalize_func": prices.option_name}
+    app.command(epilog=f"Example: explorer {FIT_EXAMPLE}", context_settings=spelling)(prices.fit_command())
     return app
+
+
+def show_version(wanted: bool) -> None:
+    """Print the versions of the explorer and of torch, and stop."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"explorer {version('cnn-design-explorer')}, torch {version('torch')}")  # noqa: T201 (without colours)
+        raise typer.Exit
 
 
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
+    ] = False,
 ) -> None:
-    """Declares the option that all commands share; `run` reads it, wherever it is."""
+    """Declares the options that all commands share; `run` reads `--debug`, wherever it is."""
 
 
 def run(arguments: list[str]) -> int:

@@ -1,26 +1,89 @@
-"""Printing: lines, tables and cells."""
+"""Printing: lines, tables, cells and JSON."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     import typer
     from rich.console import Console
 
 ACCURACY_HEADINGS = ("accuracy", "95 % interval")
+SHORT = 24
+"""Cells up to this length are never wrapped."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a command prints: everything, only the answer and paths (`quiet`), or one JSON document (`as_json`)."""
+
+    quiet: bool = False
+    as_json: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether everything is printed."""
+        return not (self.quiet or self.as_json)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line that is not the answer."""
+        if self.full:
+            say(text, style)
+
+    def answer(self, text: str, style: str | None = None) -> None:
+        """Print an answer or a path."""
+        if not self.as_json:
+            say(text, style)
+
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
+    ) -> None:
+        """Print a table, as `print_table` does."""
+        if self.full:
+            print_table(header, rows, right, total=total)
+
+    def document(self, records: pd.DataFrame | None, **more: object) -> None:
+        """Print the JSON document: `records`, their `units`, and `more`; frames become lists of records."""
+        if self.as_json:
+            from explorer.networks.quantities import units
+
+            found = {"records": records, "units": units(map(str, () if records is None else records)), **more}
+            print(json.dumps(plain(found), indent=1, allow_nan=False))  # noqa: T201 (exactly as it is)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 (whatever a frame or a record holds)
+    """Convert a value to what JSON has: frames to lists of records, missing and infinite numbers to null."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(value, pd.DataFrame):
+        return [plain(row) for row in value.to_dict(orient="records")]
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
-    # Without a terminal, rich would fold tables to 80 columns. Brackets in names and messages are not markup.
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
+    # Files and pipes get whole lines, unless COLUMNS asks for a width. Brackets in names and messages are not markup.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100_000
+    return Console(markup=False, highlight=False, width=width)
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -36,18 +99,71 @@ def command_line(context: typer.Context) -> str:
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
 ) -> None:
-    """Print rows below a header, the last `right` columns aligned to the right, the last row as a total on request."""
+    """Print rows below a header, the last `right` columns aligned to the right, the last row as a total on request.
+
+    Where the terminal is too narrow, long texts wrap between words, or each row becomes a block of lines. Numbers and
+    names stay whole.
+    """
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
 
+    screen = console()
+    cells = [[str(value) for value in row] for row in rows]
+    widths = _widths(header, cells, screen.width)
+    if widths is None:
+        for row in cells:
+            _print_block(header, row, screen.width)
+        return
     table = Table(box=SIMPLE, show_footer=total)
-    for place, name in enumerate(header):
-        footer = Text(str(rows[-1][place]) if total else "")
-        table.add_column(name, justify="right" if place >= len(header) - right else "left", footer=footer)
-    for row in rows[:-1] if total else rows:
-        table.add_row(*(Text(str(value)) for value in row))
-    console().print(table)
+    for place, (name, width) in enumerate(zip(header, widths, strict=True)):
+        side = "right" if place >= len(header) - right else "left"
+        footer = Text(cells[-1][place] if total else "")
+        table.add_column(Text(name), justify=side, footer=footer, width=width)  # type: ignore[arg-type]  # a literal
+    for row in cells[:-1] if total else cells:
+        table.add_row(*map(Text, row))
+    screen.print(table, soft_wrap=True)
+
+
+def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int) -> list[int] | None:
+    """Return widths of columns in which nothing is cut, for a table of at most `most` characters; None if none fit."""
+    from rich.cells import cell_len
+
+    columns = [list(column) for column in zip(header, *cells, strict=True)]
+    least = [
+        max(
+            max(map(cell_len, name.split()), default=0),
+            *(cell_len(text) if cell_len(text) <= SHORT else max(map(cell_len, text.split())) for text in column),
+            0,
+        )
+        for name, *column in columns
+    ]
+    widths = [max(map(cell_len, column)) for column in columns]
+    around = 3 * len(header) + 1  # spaces between columns and at the ends
+    if sum(least) + around > most:
+        return None
+    while sum(widths) + around > most:
+        widest = max((place for place in range(len(widths)) if widths[place] > least[place]), key=lambda i: widths[i])
+        widths[widest] -= 1
+    return widths
+
+
+def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
+    """Print a row as a block: the first cell, then a line for each other cell that is not empty."""
+    import textwrap
+
+    longest = max(map(len, header[1:]), default=0)
+    say("")
+    say(f"{header[0]} {row[0]}".strip(), "bold")
+    for name, text in zip(header[1:], row[1:], strict=True):
+        if text:
+            start = f"  {name:<{longest}}  "
+            room = max(width, len(start) + SHORT)
+            lines = textwrap.wrap(
+                text, room, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False,
+                break_on_hyphens=False,
+            )  # fmt: skip
+            say("\n".join(lines))
 
 
 def cost_headings() -> list[str]:

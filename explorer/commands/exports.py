@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from explorer.commands.console import ACCURACY_HEADINGS, accuracy_cells, cost_cells, cost_headings, print_table, say
-from explorer.commands.settings import DataDir, Storage, StudyName
+from explorer.commands.console import ACCURACY_HEADINGS, Screen, accuracy_cells, cost_cells, cost_headings
+from explorer.commands.settings import DataDir, Json, Quiet, Storage, StudyName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,8 @@ def export(
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
     keep_test: Annotated[bool, Option("--keep-test", help="Do not read the test images.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Export a point: its network as Python code and ONNX, with the weights of one of its runs.
 
@@ -36,9 +38,11 @@ def export(
     from explorer import export
     from explorer.commands.progress import duration
 
+    screen = Screen(quiet, as_json)
+
     def announce(task: Task) -> None:
         about = f", about {duration(task.stored.seconds)}" if task.stored.seconds else ""
-        say(f"{task.called}: training run {task.run.key[:12]} again{about}")
+        screen.say(f"{task.called}: training run {task.run.key[:12]} again{about}")
 
     made = export(
         study,
@@ -51,11 +55,12 @@ def export(
         keep_test=keep_test,
         before_training=announce,
     )
-    _print_best(made.best)
-    _print_accuracies(made)
+    _print_accuracies(screen, made)
+    _print_best(screen, made.best)
     if made.onnx_obstacle:
-        say(f"no network.onnx: {made.onnx_obstacle}")
-    say(f"wrote {made.folder}: {', '.join(made.files)}")
+        screen.say(f"no network.onnx: {made.onnx_obstacle}")
+    screen.answer(f"wrote {made.folder}: {', '.join(made.files)}")
+    screen.document(made.best, facts=made.facts, test=made.test, folder=made.folder, files=made.files)
     return 0
 
 
@@ -65,18 +70,22 @@ def images(
     data_dir: DataDir = None,
     out: Annotated[Path | None, Option(metavar="FILE", help="Image to write; images-KEY.png by default.")] = None,
     count: Annotated[int, Option(min=1, max=50, help="Images in each row.")] = 12,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of."""
     from explorer import images
 
+    screen = Screen(quiet, as_json)
     made = images(run, count=count, out=out, storage=storage, data_dir=data_dir)
-    say(made.title)
-    _print_sheet(made)
-    say(f"wrote {made.path}")
+    screen.answer(made.title)
+    _print_sheet(screen, made)
+    screen.answer(f"wrote {made.path}")
+    screen.document(made.images, title=made.title, file=made.path)
     return 0
 
 
-def _print_best(table: pd.DataFrame) -> None:
+def _print_best(screen: Screen, table: pd.DataFrame) -> None:
     rows = [
         (
             row["point"],
@@ -87,21 +96,23 @@ def _print_best(table: pd.DataFrame) -> None:
         )
         for row in table.to_dict(orient="records")
     ]
-    print_table(("number", "point", *cost_headings(), *ACCURACY_HEADINGS, "standing"), rows)
+    screen.table(("number", "point", *cost_headings(), *ACCURACY_HEADINGS, "standing"), rows)
 
 
-def _print_accuracies(made: Export) -> None:
+def _print_accuracies(screen: Screen, made: Export) -> None:
     validation, test = (
         fact and f"{fact['accuracy']:.2%} of {fact['images']:,} images"
         for fact in (made.facts["validation"], made.facts["test"])
     )
-    say(f"validation accuracy {validation}, as stored, image by image")
-    say(f"test accuracy {test} ({made.test})" if test else made.test)
+    screen.answer(f"validation accuracy {validation}, as stored, image by image")
+    screen.answer(f"test accuracy {test} ({made.test})" if test else made.test)
     if test and made.tests > 1:
-        say(f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test")
+        screen.say(
+            f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test"
+        )
 
 
-def _print_sheet(made: ImageSheet) -> None:
+def _print_sheet(screen: Screen, made: ImageSheet) -> None:
     rows: list[tuple[object, ...]] = []
     for row, heading in made.rows.items():
         found = [image for image in made.images.to_dict(orient="records") if image["row"] == row]
@@ -112,4 +123,4 @@ def _print_sheet(made: ImageSheet) -> None:
         classes = ", ".join(f"{name} ({number})" for name, number in Counter(i["class"] for i in found).most_common())
         right = sum(image["right"] for image in found)
         rows.append((heading, len(found), right, f"{first} to {last}", classes))
-    print_table(("on the sheet", "images", "right", "top probability", "classes"), rows)
+    screen.table(("on the sheet", "images", "right", "top probability", "classes"), rows)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from explorer.commands.console import cell, cost_cells, cost_headings, print_table, say
-from explorer.commands.settings import SpaceName, Storage, StudyName, read_settings
+from explorer.commands.console import Screen, cell, cost_cells, cost_headings
+from explorer.commands.settings import Json, Quiet, SpaceName, Storage, StudyName, complete_settings, read_settings
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
@@ -17,48 +19,66 @@ if TYPE_CHECKING:
     from explorer.networks.verification import CostCheck
 
 
-def spaces() -> int:
+def spaces(as_json: Json = False, quiet: Quiet = False) -> int:
     """List the design spaces with their presets and metaparameters."""
     from explorer import list_spaces
 
-    for name, group in groupby(list_spaces().to_dict(orient="records"), key=lambda row: row["space"]):
+    screen, found = Screen(quiet, as_json), list_spaces()
+    for name, group in groupby(found.to_dict(orient="records"), key=lambda row: row["space"]):
         rows = list(group)
         presets = rows[0]["presets"]
-        say(f"{name}: {rows[0]['source']}; presets: {', '.join(presets)}", "bold")
+        screen.answer(name if quiet else f"{name}: {rows[0]['source']}; presets: {', '.join(presets)}")
         columns = ("metaparameter", "default", "values", "meaning")
         cells = [tuple(row[column] for column in columns) for row in rows]
-        print_table(("metaparameter", presets[0], "values", "meaning"), cells)
+        screen.table(("metaparameter", presets[0], "values", "meaning"), cells)
+    screen.document(found)
     return 0
 
 
 def describe(
     space: SpaceName,
-    settings: Annotated[list[str] | None, Argument(help="preset=NAME, and metaparameters as key=value.")] = None,
-    depth: Annotated[int, Option(min=1, help="Levels of the network to show.")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        Argument(help="preset=NAME, and metaparameters as key=value.", autocompletion=complete_settings),
+    ] = None,
+    levels: Annotated[int, Option("--levels", "--depth", min=1, help="Levels of the network to show.")] = 1,
     verify: Annotated[bool, Option("--verify", help="Compare with fvcore; exit code 1 if counts differ.")] = False,
     latency: Annotated[bool, Option("--latency", help="Measure the latency of 1 and of 64 images.")] = False,
     threads: Annotated[int | None, Option(min=1, help="Threads for --latency; 1 by default.")] = None,
     onnx: Annotated[Path | None, Option(metavar="FILE", help="Write the untrained network as ONNX.")] = None,
     torch: Annotated[Path | None, Option(metavar="FILE", help="Write it as .pt2, for torch.export.load.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
     from explorer import inspect
 
     if threads is not None and not latency:
         raise ExplorerError(f"--threads {threads}: needs --latency")
+    screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
     measured_on = (threads or 1) if latency else None
-    found = inspect(space, preset, values, depth=depth, verify=verify, threads=measured_on, onnx=onnx, torch=torch)
-    _print_layers(found)
+    found = inspect(space, preset, values, levels=levels, verify=verify, threads=measured_on, onnx=onnx, torch=torch)
+    _print_layers(screen, found)
     for note in found.notes:
-        say(note)
+        screen.say(note)
     if found.check:
-        _print_check(found.check)
+        _print_check(screen, found.check)
     if found.latencies:
-        _print_latencies(found)
+        _print_latencies(screen, found)
     for path in found.files:
-        say(f"wrote {path}: untrained, as seed 0 initialises it")
-    return int(found.check is not None and bool(found.check.mismatches))
+        screen.answer(f"wrote {path}: untrained, as seed 0 initialises it")
+    check = found.check
+    screen.document(
+        found.layers,
+        network=found.network.digest,
+        costs=found.amounts,
+        notes=found.notes,
+        check=check and {"operators": check.operators, "mismatches": check.mismatches},
+        latencies=[asdict(one) for one in found.latencies],
+        files=found.files,
+    )
+    return int(check is not None and bool(check.mismatches))
 
 
 def latency(
@@ -66,6 +86,8 @@ def latency(
     storage: Storage = "explorer.db",
     threads: Annotated[int, Option(min=1, help="Threads that a network runs on.")] = 1,
     again: Annotated[bool, Option("--again", help="Measure again what is stored.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Measure and store the latency of each network of a study on this machine, for 1 image and for 64.
 
@@ -75,16 +97,18 @@ def latency(
     from explorer.commands.progress import counting, duration
     from explorer.networks.quantities import LATENCY
 
+    screen = Screen(quiet, as_json)
+
     def announce(networks: int, seconds: float, warning: str) -> None:
-        say(f"{name}: {networks} networks to measure, about {duration(seconds)}")
+        screen.say(f"{name}: {networks} networks to measure, about {duration(seconds)}")
         if warning:
-            say(warning, "yellow")
+            screen.say(warning, "yellow")
 
     try:
-        with counting(name) as progress:
+        with counting(name) if screen.full else nullcontext() as progress:
             measured = latency(name, threads=threads, again=again, storage=storage, begin=announce, progress=progress)
     except KeyboardInterrupt:
-        say("stopped; every measured network is stored, and the same command continues from there")
+        screen.say("stopped; every measured network is stored, and the same command continues from there")
         raise
     batches = [str(column) for column in measured.networks if str(column).startswith("batch_")]
     rows = [
@@ -93,46 +117,50 @@ def latency(
     ]
     times = [f"batch {batch.split('_')[1]}, {LATENCY.unit.name}" for batch in batches]
     header = (", ".join(measured.metaparameters), *cost_headings(), *times)
-    print_table(header, rows, right=len(header) - 1)
+    screen.table(header, rows, right=len(header) - 1)
     plural = "s" if threads > 1 else ""
-    say(f"median over repeats; {measured.machine}, channels last, eager, {threads} thread{plural}")
+    screen.answer(f"median over repeats; {measured.machine}, channels last, eager, {threads} thread{plural}")
+    screen.document(measured.networks, machine=asdict(measured.machine), threads=threads)
     return 0
 
 
-def _print_layers(found: Inspection) -> None:
+def _print_layers(screen: Screen, found: Inspection) -> None:
     from explorer.networks.quantities import QUANTITIES
 
     headings = {"makes": "filters", "fvcore": f"{QUANTITIES['macs'].noun} by fvcore"}
     headings |= {key: quantity.heading for key, quantity in QUANTITIES.items()}
     rows = [tuple(map(cell, row)) for row in found.layers.itertuples(index=False)]
     header = tuple(headings.get(str(name), str(name)) for name in found.layers)
-    print_table(header, rows, right=len(header) - 2, total=True)
+    screen.table(header, rows, right=len(header) - 2, total=True)
     for key, amount in found.amounts.items():
+        quantity = QUANTITIES[key]
+        text = f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})"
         if key not in found.layers:
-            quantity = QUANTITIES[key]
-            say(f"{quantity.heading}: {quantity.text(amount)} ({key} = {amount:,})")
-    say(f"network: {found.network.digest[:12]}, one image, float32")
+            screen.say(text)
+        elif screen.quiet:
+            screen.answer(text)
+    screen.say(f"network: {found.network.digest[:12]}, one image, float32")
 
 
-def _print_check(check: CostCheck) -> None:
+def _print_check(screen: Screen, check: CostCheck) -> None:
     rows = [
         (row.operator, row.note, *map(cell, (row.calls, row.ours, row.fvcore, row.difference)))
         for row in check.operators.itertuples()
     ]
     header = ("operator", "why", "calls not counted", "FLOPs, ours", "by fvcore", "difference")
-    print_table(header, rows, right=4)
-    say(f"params: {check.params:,} ours, {check.torch_params:,} by torch")
+    screen.table(header, rows, right=4)
+    screen.say(f"params: {check.params:,} ours, {check.torch_params:,} by torch")
     for mismatch in check.mismatches:
-        say(f"differs: {mismatch}", style="red")
+        screen.answer(f"differs: {mismatch}", style="red")
     if not check.mismatches:
-        say("params, and the FLOPs of every convolution and linear layer, are equal")
+        screen.say("params, and the FLOPs of every convolution and linear layer, are equal")
 
 
-def _print_latencies(found: Inspection) -> None:
+def _print_latencies(screen: Screen, found: Inspection) -> None:
     from explorer.networks.quantities import LATENCY
 
     if found.warning:
-        say(found.warning, style="yellow")
+        screen.say(found.warning, style="yellow")
     rows = [
         (
             one.batch,
@@ -146,5 +174,5 @@ def _print_latencies(found: Inspection) -> None:
     ]
     times = (f"{name}, {LATENCY.unit.name}" for name in ("median", "quartiles"))
     header = ("batch", "threads", *times, "images/s", "repeats")
-    print_table(header, rows, right=len(header))
-    say(f"{found.machine}, channels last, eager, untrained weights")
+    screen.table(header, rows, right=len(header))
+    screen.say(f"{found.machine}, channels last, eager, untrained weights")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from explorer.commands.console import cell, print_table, say
-from explorer.commands.settings import SpaceName, read_settings, read_size
+from explorer.commands.console import Screen, cell
+from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings, read_settings
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 LONG = 2_000_000  # points from which progress is shown
 
 VALUES = "preset=NAME, and metaparameters: key=0.5, key=[0.25,0.5], key=8..512, key=0.1..1.0..0.05 (step)."
-Settings = Annotated[list[str] | None, Argument(help=VALUES)]
+Settings = Annotated[list[str] | None, Argument(help=VALUES, autocompletion=complete_settings)]
 Seed = Annotated[int, Option(min=0, help="Seed of random points.")]
 
 
@@ -40,13 +43,16 @@ def price(
     columns: Annotated[str | None, Option(help="Costs to show, such as params,peak_activation_bytes.")] = None,
     out: Annotated[Path | None, Option(help="Write all points to a .parquet or .csv file instead.")] = None,
     infeasible: Annotated[bool, Option("--infeasible", help="Keep infeasible points, with the reason.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Price millions of design points: enumerate or draw them, filter them, write them to a file."""
     from explorer import price_space
     from explorer.commands.progress import counting
 
+    screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
-    with counting(space, LONG) as progress:
+    with counting(space, LONG) if screen.full else nullcontext() as progress:
         found = price_space(
             space,
             preset,
@@ -67,18 +73,26 @@ def price(
         )
     speed = found.size / max(found.seconds, 1e-9)
     points = f"{found.size:,} point{'s' * (found.size != 1)}"
-    say(
+    screen.say(
         f"{points}: {_infeasible(found.infeasible)}{found.kept:,} kept; "
         f"{found.seconds:.2f} s, {float(f'{speed:.3g}'):,.0f} points a second"
     )
     if found.points is None:
-        say(f"written to {found.path}")
+        screen.answer(f"written to {found.path}")
     elif limit:
         header = [_title(str(name)) for name in found.points]
         rows = [tuple(map(cell, row)) for row in found.points.itertuples(index=False)]
-        print_table(header, rows, right=len(header) - ("infeasible" in found.points))
+        screen.table(header, rows, right=len(header) - ("infeasible" in found.points))
         if found.kept > limit:
-            say(f"... and {found.kept - limit:,} more; show them with --limit or write them with --out")
+            screen.say(f"... and {found.kept - limit:,} more; show them with --limit or write them with --out")
+    _say_flops(screen, where, pareto, sort, columns)
+    screen.document(
+        found.points,
+        size=found.size,
+        kept=found.kept,
+        infeasible=found.infeasible,
+        file=found.path,
+    )
     return 0
 
 
@@ -88,25 +102,45 @@ def fit(
     count: Annotated[int, Option(min=1, max=10_000, help="Points to show.")] = 10,
     sample: Annotated[int, Option(min=1, max=100_000_000, help="Points tried in each of two rounds.")] = 1_000_000,
     seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
     **most: str | None,
 ) -> int:
-    """Find the design points that use a budget best: close to all limits, above none."""
+    """Find the design points that use a budget best: close to all limits, above none.
+
+    The search knows costs only. It says nothing about accuracy: train the points to compare them.
+    """
     from explorer import fit as find
 
+    screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
-    limits = {key: read_size(text) for key, text in most.items() if text is not None}
+    limits = {key: text for key, text in most.items() if text is not None}
     found = find(space, preset, values, limits=limits, count=count, sample=sample, seed=seed)
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}
-    bounds = ", ".join(f"{_title(key)} <= {limit:,.0f}" for key, limit in limits.items())
-    say(f"{space}: {len(found)} point{'s' * (len(found) != 1)} within {bounds}")
+    bounds = ", ".join(f"{_title(key)} <= {limit:,.0f}" for key, limit in found.attrs["limits"].items())
+    screen.answer(f"{space}: {len(found)} point{'s' * (len(found) != 1)} within {bounds}")
     titles = [f"of {_title(shares[name])}" if name in shares else _title(name) for name in names]
     rows = [
         tuple(f"{value:.2%}" if name in shares else cell(value) for name, value in zip(names, row, strict=True))
         for row in found.itertuples(index=False)
     ]
-    print_table(titles, rows, right=len(titles))
+    screen.table(titles, rows, right=len(titles))
+    screen.say("They fill the budget; how accurate they are is unknown until they are trained.")
+    best = found.attrs["best"]
+    given = [text for text in settings or [] if text.partition("=")[0] not in best]
+    again = shlex.join(["explorer", "describe", space, *given, *(f"{key}={_written(best[key])}" for key in best)])
+    screen.say(f"The layers of the first: {again}")
+    screen.document(found, limits=found.attrs["limits"], next=again)
     return 0
+
+
+def option_name(typed: str) -> str:
+    """Return the name of an option of `fit` that was typed as an alias: `macs` for `FLOPs`."""
+    from explorer.networks.quantities import QUANTITIES, quantity_key
+
+    key = quantity_key(typed)
+    return key.replace("_", "-") if key in QUANTITIES else typed
 
 
 def fit_command() -> Callable[..., int]:
@@ -120,7 +154,9 @@ def fit_command() -> Callable[..., int]:
             key,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[str | None, Option(help=f"Maximum {quantity.noun}, such as 500k or 20M.")],
+            annotation=Annotated[
+                str | None, Option(help=f"Maximum {quantity.title or quantity.noun}, such as 500k or 20M.")
+            ],
         )
         for key, quantity in QUANTITIES.items()
         if quantity.budget
@@ -132,6 +168,16 @@ def fit_command() -> Callable[..., int]:
 
     command.__signature__ = signature.replace(parameters=[*others, *budgets])  # type: ignore[attr-defined]
     return command
+
+
+def _written(value: object) -> str:
+    """Write a value as `read_settings` reads it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _say_flops(screen: Screen, *options: str | None) -> None:
+    if any("flop" in (option or "").lower() for option in options):
+        screen.say("FLOPs are multiply-adds here (macs); tools that count both operations report twice as many")
 
 
 def _infeasible(reasons: Counter[str]) -> str:

@@ -1,27 +1,51 @@
-"""Arguments of commands: shared options, settings of a design point, and limits on costs."""
+"""Arguments of commands: shared options, what a shell completes, and settings of a design point."""
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 from explorer.errors import ExplorerError
 
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
 
-SpaceName = Annotated[str, Argument(help="A design space (see `explorer spaces`).")]
+
+def complete_studies(incomplete: str) -> list[str]:
+    """Complete the name of a built-in study."""
+    from explorer import list_studies
+
+    return [name for name in list_studies()["name"] if name.startswith(incomplete)]
+
+
+def complete_spaces(incomplete: str) -> list[str]:
+    """Complete the name of a design space."""
+    from explorer import list_spaces
+
+    return [name for name in list_spaces()["space"].unique() if name.startswith(incomplete)]
+
+
+def complete_settings(context: Context, incomplete: str) -> list[str]:
+    """Complete `preset=NAME` and `key=` for the space that is already typed."""
+    from explorer import list_spaces
+
+    spaces = list_spaces()
+    rows = spaces[spaces["space"] == context.params.get("space")].to_dict(orient="records")
+    presets = [f"preset={name}" for row in rows[:1] for name in row["presets"]]
+    return [text for text in (*presets, *(f"{row['metaparameter']}=" for row in rows)) if text.startswith(incomplete)]
+
+
+SpaceName = Annotated[str, Argument(help="A design space (see `explorer spaces`).", autocompletion=complete_spaces)]
 StudyName = Annotated[str, Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")]
 Storage = Annotated[str, Option(help="SQLite file or database URL of studies and runs.")]
 DataDir = Annotated[Path | None, Option(help="Folder with the CIFAR-10 files.")]
 Workers = Annotated[int | None, Option(min=1, help="Processes that train; one per core by default.")]
 Reports = Annotated[Path, Option(help="Folder for reports; each has its own folder there.")]
 Figures = Annotated[str, Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
-
-_FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+Json = Annotated[bool, Option("--json", help="Print one JSON document instead, with raw numbers and their units.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the answer and paths only.")]
 
 
 def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
@@ -46,15 +70,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ExplorerError(f"{text!r}: metaparameters are given as key=value, such as squeeze_ratio=0.25")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        found = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
-
-
-def read_size(text: str) -> float:
-    """Read a number such as `500k`, `20M`, `1.5G`, `5e5` or `500_000`; anything else is an `ExplorerError`."""
-    found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)([kKmMgGtT]?)", text.strip())
-    size = float(found[1].replace("_", "")) * _FACTORS[found[2].lower()] if found else 0.0
-    if not 0 < size < math.inf:
-        raise ExplorerError(f"{text!r}: a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5")
-    return size
+    return key, found if isinstance(found, bool | int | float | str | list) else value  # 08:10:20 is not a time here

@@ -5,23 +5,37 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
 from explorer.commands.console import (
     ACCURACY_HEADINGS,
+    Screen,
     accuracy_cells,
+    cell,
     command_line,
     cost_cells,
     cost_headings,
-    print_table,
     say,
 )
-from explorer.commands.settings import DATA, DataDir, Figures, Reports, SpaceName, Storage, StudyName, Workers
+from explorer.commands.settings import (
+    DATA,
+    DataDir,
+    Figures,
+    Json,
+    Quiet,
+    Reports,
+    SpaceName,
+    Storage,
+    StudyName,
+    Workers,
+    complete_studies,
+)
 
 if TYPE_CHECKING:
-    from explorer.reporting.stored import StudyReport
+    import pandas as pd
+
     from explorer.sweeping.dry_run import DryRun
 
 MOST_ROWS = 50  # points in a table; of more points, the most accurate ones are shown
@@ -29,7 +43,10 @@ MOST_ROWS = 50  # points in a table; of more points, the most accurate ones are 
 
 def sweep(
     context: Context,
-    study: Annotated[str, Argument(help="Name of a built-in study (see `explorer studies`), or a file.")],
+    study: Annotated[
+        str,
+        Argument(help="Name of a built-in study (see `explorer studies`), or a file.", autocompletion=complete_studies),
+    ],
     data: Annotated[str | None, Option(help=DATA)] = None,
     data_dir: DataDir = None,
     seeds: Annotated[int | None, Option(help="Runs of each point.")] = None,
@@ -41,42 +58,50 @@ def sweep(
     figures: Figures = "svg",
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
     quick: Annotated[bool, Option("--quick", help="Try everything in under a minute.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Train the runs of a study and write its report.
 
     Only missing runs are trained. Options that change results make another study with its own name.
     """
     from explorer import dry_run as plan
-    from explorer import load_study, sweep_and_report
+    from explorer import load_study
+    from explorer import sweep as train
     from explorer.commands.progress import watched
 
+    screen = Screen(quiet, as_json)
     chosen = load_study(study, data=data, seeds=seeds, epochs=epochs, images=images, quick=quick, data_dir=data_dir)
     if dry_run:
-        _print_plan(plan(chosen, data_dir=data_dir, workers=workers))
+        _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers))
         return 0
-    made = watched(
-        partial(
-            sweep_and_report,
-            chosen,
-            storage=storage,
-            data_dir=data_dir,
-            workers=workers,
-            reports=reports,
-            figures=figures.split(","),
-            command=command_line(context),
-        )
+    sweep = partial(
+        train,
+        chosen,
+        storage=storage,
+        data_dir=data_dir,
+        workers=workers,
+        reports=reports,
+        figures=figures.split(","),
+        command=command_line(context),
+        progress=False,
     )
-    _print_report(made)
-    return int(made.unfinished > 0)
+    return _print_report(screen, watched(sweep) if screen.full else sweep())
 
 
 def report(
-    name: StudyName, storage: Storage = "explorer.db", reports: Reports = Path("reports"), figures: Figures = "svg"
+    name: StudyName,
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+    figures: Figures = "svg",
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Write a study's report again from its stored runs."""
     from explorer import report
 
-    _print_report(report(name, storage=storage, reports=reports, figures=figures.split(",")))
+    made = report(name, storage=storage, reports=reports, figures=figures.split(","))
+    _print_report(Screen(quiet, as_json), made.points)
     return 0
 
 
@@ -87,14 +112,24 @@ def compare(
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Compare stored studies in one report: which one is more accurate at the same cost, and how sure is that?"""
     from explorer import compare
 
     command, formats = command_line(context), figures.split(",")
     made = compare(studies, against=against, storage=storage, reports=reports, figures=formats, command=command)
-    for line in (*made.statements, f"report: {made.page}"):
-        say(line)
+    screen = Screen(quiet, as_json)
+    for line in made.statements:
+        screen.answer(line)
+    rows = [
+        (cell(row["budget"]), row["study"], row["label"], *accuracy_cells(row), row["standing"])
+        for row in made.budgets.to_dict(orient="records")
+    ]
+    screen.table((f"budget, {against}", "study", "best point", *ACCURACY_HEADINGS, "standing"), rows)
+    screen.answer(f"report: {made.page}")
+    screen.document(made.budgets, answer=made.statements, report=made.page)
     return 0
 
 
@@ -112,34 +147,51 @@ def certify(
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
     quick: Annotated[bool, Option("--quick", help="Only try it out, in a minute or two.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
 
     Only missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
     """
-    from explorer import certify
+    from explorer import certify, plan_certificate
     from explorer.commands.progress import watched
 
-    made = watched(
-        partial(
-            certify,
-            space,
-            preset,
-            data=data,
-            budget=budget,
-            points=points,
-            seeds=seeds,
-            quick=quick,
-            storage=storage,
-            data_dir=data_dir,
-            workers=workers,
-            reports=reports,
-            figures=figures.split(","),
-            command=command_line(context),
-        )
+    screen = Screen(quiet, as_json)
+    asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
+    if dry_run:
+        _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers))
+        return 0
+    train = partial(
+        certify,
+        space,
+        preset,
+        **asked,
+        storage=storage,
+        data_dir=data_dir,
+        workers=workers,
+        reports=reports,
+        figures=figures.split(","),
+        command=command_line(context),
+        progress=False,
     )
-    for line in (*made.statements, f"report: {made.page}"):
-        say(line)
+    made = watched(train) if screen.full else train()
+    for line in made.statements:
+        screen.answer(line)
+    rows = [
+        (
+            row["ranker"],
+            cell(row["factor"]),
+            cell(row["images"]),
+            *(f"{row[name]:.2f}" for name in ("kendall", "kendall_low", "kendall_high")),
+            f"{row['kept']:.1f}",
+        )
+        for row in made.rankers.to_dict(orient="records")
+    ]
+    screen.table(("ranked by", "times the budget", "images seen", "Kendall's tau", "from", "to", "best 5 kept"), rows)
+    screen.answer(f"report: {made.page}")
+    screen.document(made.rankers, answer=made.statements, report=made.page)
     return int(made.certificate.unfinished > 0)
 
 
@@ -156,44 +208,65 @@ def dashboard(
     return 0
 
 
-def studies(storage: Storage = "explorer.db") -> int:
+def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quiet = False) -> int:
     """List the built-in studies and the stored ones."""
     from explorer import list_studies, stored_studies
 
+    screen, builtin, stored = Screen(quiet, as_json), list_studies(), stored_studies(storage)
     header = ("built-in study", "question", "space", "points", "runs")
-    print_table(header, list(list_studies().itertuples(index=False)), right=2)
-    stored = stored_studies(storage).to_dict(orient="records")
-    if stored:
-        rows = [(row["name"], f"{row['done']} of {row['runs']}") for row in stored]
-        print_table((f"stored in {stored[0]['storage']}", "runs done"), rows, right=1)
+    screen.table(header, list(builtin.itertuples(index=False)), right=2)
+    if len(stored):
+        rows = [(row["name"], f"{row['done']} of {row['runs']}") for row in stored.to_dict(orient="records")]
+        screen.table((f"stored in {stored['storage'].iloc[0]}", "runs done"), rows, right=1)
+    for name in (*builtin["name"], *stored["name"]) if quiet else ():
+        screen.answer(name)
+    screen.document(builtin, stored=stored)
     return 0
 
 
-def _print_plan(found: DryRun) -> None:
+def _print_plan(screen: Screen, found: DryRun) -> None:
     from explorer.commands.progress import duration
 
     study = found.study
     rows = [
         (row["label"], row["state"], *cost_cells(row), row["reason"]) for row in found.points.to_dict(orient="records")
     ]
-    print_table((", ".join(study.varied), "state", *cost_headings(), "reason"), rows)
+    screen.table((", ".join(study.varied), "state", *cost_headings(), "reason"), rows)
     states = ", ".join(f"{number} {state}" for state, number in found.states.items())
     budget = f"{study.budget.epochs} x {study.budget.images:,} images on {study.data}"
     networks = f"{found.networks} distinct networks, {found.runs} runs of {budget}"
-    say(f"{study.name}: {len(rows)} points ({states}), {networks}")
-    say(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)")
+    screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
+    screen.say(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)")
     if math.isnan(found.seconds):
-        say("time unknown: a network could not be trained to time it")
+        screen.answer("time unknown: a network could not be trained to time it")
     else:
-        say(f"about {duration(found.seconds)} on {found.workers} workers, if no run is stored yet")
+        screen.answer(f"about {duration(found.seconds)} on {found.workers} workers, if no run is stored yet")
+    screen.document(
+        found.points,
+        study=study.name,
+        states=found.states,
+        networks=found.networks,
+        runs=found.runs,
+        macs=found.macs,
+        workers=found.workers,
+        seconds=found.seconds,
+    )
 
 
-def _print_report(made: StudyReport) -> None:
+def _print_report(screen: Screen, points: pd.DataFrame) -> int:
+    """Print the answer, the table and the path of the report; return the exit code: 1 if runs are not done."""
+    about = points.attrs
+    shown = points
+    if len(points) > MOST_ROWS:
+        shown = points.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
     rows = [
         (row["label"], *cost_cells(row), *accuracy_cells(row), row["state"], row["reason"])
-        for row in made.most_accurate(MOST_ROWS).to_dict(orient="records")
+        for row in shown.to_dict(orient="records")
     ]
-    print_table(("point", *cost_headings(), *ACCURACY_HEADINGS, "state", "reason"), rows)
-    if len(rows) < len(made.points):
-        say(f"the {len(rows)} most accurate of {len(made.points):,} points; the report has all")
-    say(f"report: {made.page}")
+    screen.answer(about["answer"])
+    screen.table(("point", *cost_headings(), *ACCURACY_HEADINGS, "state", "reason"), rows)
+    if len(shown) < len(points):
+        screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has all")
+    screen.answer(f"report: {about['report']}")
+    screen.document(points, **{key: about[key] for key in ("study", "answer", "report", "unfinished")})
+    return int(about["unfinished"] > 0)

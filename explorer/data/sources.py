@@ -8,6 +8,7 @@ from typing import Protocol
 from explorer.data import cifar10, folder, proxy
 from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError, unknown
+from explorer.files import user_path
 
 BUILT_IN = ("cifar10", "proxy")
 """Names that `find_source` accepts besides paths of folders of images."""
@@ -28,7 +29,7 @@ class Source(Protocol):
         """Return the data set from the cache, or else read, download or generate it, which may take minutes."""
 
 
-def find_source(name: str, data_dir: Path | None = None) -> Source:
+def find_source(name: str, data_dir: str | Path | None = None) -> Source:
     """Find a data set without reading any image.
 
     Args:
@@ -43,10 +44,10 @@ def find_source(name: str, data_dir: Path | None = None) -> Source:
             f"--data-dir gives the folder of the 'cifar10' files; data set {name!r} does not use it, so drop it"
         )
     if name == "cifar10":
-        return cifar10.find(data_dir)
+        return cifar10.find(None if data_dir is None else user_path(data_dir))
     if name == "proxy":
         return proxy.ProxySource()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return folder.find(path)
     if path.exists():

@@ -24,7 +24,7 @@ from explorer.exporting.bundle import (
 )
 from explorer.exporting.choice import best_point, find_point, find_run
 from explorer.exporting.retraining import Task, retraining_task
-from explorer.files import check_folder, write_files
+from explorer.files import check_folder, user_path, write_files
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.training.trainer import Trained
 
@@ -60,7 +60,7 @@ def export(
     best: int = 10,
     out: str | Path | None = None,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     keep_test: bool = False,
     before_training: Callable[[Task], None] | None = None,
 ) -> Export:
@@ -87,7 +87,7 @@ def export(
     record = ledger.studies.load(study)
     number = best_point(record) if point is None else find_point(record, point)
     key = find_run(record, number, seed)
-    folder = Path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
+    folder = user_path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir)
     # Holding the lock of the storage, so that no other export tests the same run.

@@ -17,7 +17,7 @@ from explorer.data.dataset import Pixels
 from explorer.drawing.colours import GREY, INK
 from explorer.exporting.choice import called, find_run, find_stored_run
 from explorer.exporting.surest import ROWS, surest, validation_places
-from explorer.files import check_file, write_file
+from explorer.files import check_file, user_path, write_file
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 DPI = 150
@@ -51,7 +51,7 @@ def images(
     count: int = 12,
     out: str | Path | None = None,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> ImageSheet:
     """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of.
 
@@ -69,7 +69,7 @@ def images(
     record, number, seed = find_stored_run(ledger, run)
     stored = ledger.runs.find(find_run(record, number, seed))
     assert stored is not None  # it is done
-    path = Path(out) if out is not None else Path(f"images-{stored.key[:8]}.png")
+    path = user_path(out) if out is not None else Path(f"images-{stored.key[:8]}.png")
     check_file(path)
     dataset = find_source(record.study.data, data_dir).prepare()
     places = validation_places(dataset, stored)

@@ -52,7 +52,7 @@ def inspect(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     *,
-    depth: int = 1,
+    levels: int = 1,
     verify: bool = False,
     threads: int | None = None,
     onnx: str | Path | None = None,
@@ -64,7 +64,7 @@ def inspect(
         space: Name of the space.
         preset: Name of the preset; the first one if not given.
         settings: Metaparameters that differ from the preset.
-        depth: Levels of the network in the layer table.
+        levels: Levels of the network in the layer table.
         verify: Whether to compare with what fvcore and torch count.
         threads: Measure the latency on this number of threads.
         onnx: Write the network, untrained, to this ONNX file.
@@ -85,7 +85,7 @@ def inspect(
 
         timing.check_threads(threads)
         machine, warning = timing.this_machine(), timing.busy(load_average())
-    layers, check = layer_table(network, depth), None
+    layers, check = layer_table(network, levels), None
     if verify:
         from explorer.networks.verification import check_cost
 
@@ -112,9 +112,9 @@ def inspect(
 def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
     """Return the paths by format; raises `ExplorerError` for what cannot be written."""
     from explorer.exporting.programs import check_onnx
-    from explorer.files import check_file
+    from explorer.files import check_file, user_path
 
-    files = {name: Path(path) for name, path in (("onnx", onnx), ("torch", torch)) if path is not None}
+    files = {name: user_path(path) for name, path in (("onnx", onnx), ("torch", torch)) if path is not None}
     if "onnx" in files:
         check_onnx(files["onnx"], network)
     if "torch" in files:

@@ -82,7 +82,9 @@ class Task:
         return f" ({told})" if told else ""
 
 
-def retraining_task(ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: Path | None = None) -> Task:
+def retraining_task(
+    ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: str | Path | None = None
+) -> Task:
     """Prepare to train a done run again; reading its data can take minutes the first time.
 
     Raises `ExplorerError` if the run is not done, or if it would be another run now, with everything that differs.

@@ -7,9 +7,13 @@ Registering a quantity is all it takes to add one:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     from explorer.networks.arrays import Int
@@ -17,17 +21,18 @@ if TYPE_CHECKING:
 
 
 class Unit(NamedTuple):
-    """The unit to show amounts in: its name, its size in the stored unit, and the decimals in tables."""
+    """The unit to show amounts in: its name, its size in the stored unit, decimals in tables, and the stored unit."""
 
     name: str
     scale: float
     decimals: int
+    stored: str = ""
 
 
 COUNT = Unit("", 1.0, 0)  # axes add a prefix k, M or G
-MIB = Unit("MiB", 2.0**20, 2)
-MILLISECONDS = Unit("ms", 1e-3, 3)
-PERCENT = Unit("%", 0.01, 1)
+MIB = Unit("MiB", 2.0**20, 2, "bytes")
+MILLISECONDS = Unit("ms", 1e-3, 3, "seconds")
+PERCENT = Unit("%", 0.01, 1, "fraction")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Quantity:
         figure: Name of the figure of that front. A computed quantity with a figure is also shown in short tables.
         ranked: Whether its ranking of points is compared with that of accuracy.
         budget: Whether `fit` has an option that limits it.
+        counts: What a count counts, if the noun does not say it.
+        aliases: Other spellings, in lower case.
     """
 
     key: str
@@ -57,6 +64,13 @@ class Quantity:
     figure: str = ""
     ranked: bool = False
     budget: bool = False
+    counts: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def stored_unit(self) -> str:
+        """Unit of amounts in frames and files: `multiply-adds`, `bytes`, `seconds`, `fraction`."""
+        return self.unit.stored or self.counts or self.noun
 
     @property
     def main(self) -> bool:
@@ -96,6 +110,66 @@ def register(*quantities: Quantity) -> None:
     QUANTITIES.update({quantity.key: quantity for quantity in quantities})
 
 
+def quantity_key(name: str) -> str:
+    """Return the key of the quantity with this key, noun or alias, in any case; other names are returned unchanged.
+
+    `FLOPs` are multiply-adds here, as in the papers of the spaces.
+    """
+    wanted = _spelt(name)
+    for key, quantity in QUANTITIES.items():
+        if wanted in map(_spelt, (key, quantity.noun, *quantity.aliases)):
+            return key
+    return name
+
+
+def hyphenated() -> list[str]:
+    """Return the aliases with a hyphen, which an expression would read as a minus sign."""
+    return [alias for quantity in QUANTITIES.values() for alias in quantity.aliases if "-" in alias]
+
+
+def _spelt(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+
+
+FRACTIONS = ("low", "high", "spread", "guess", "probability")
+"""Columns of frames with fractions, beside the quantities."""
+
+
+def units(names: Iterable[str]) -> dict[str, str]:
+    """Return the units of the numbers in the columns of a frame, for the columns that have one."""
+    found = {}
+    for name in names:
+        if name in QUANTITIES:
+            found[name] = QUANTITIES[name].stored_unit
+        elif name.endswith("_seconds") or name == "seconds":
+            found[name] = "seconds"
+        elif name.endswith("_share") or name in FRACTIONS:
+            found[name] = "fraction"
+        elif name == "fvcore":
+            found[name] = QUANTITIES["macs"].stored_unit
+    return found
+
+
+_SIZE = re.compile(r"([+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?:([kKmMgGtT])(i?))?[bB]?")
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def read_size(text: str | float) -> float:
+    """Read a number such as `500k`, `20M`, `1.5G`, `1MB`, `512KiB`, `5e5` or `500_000`.
+
+    k, M, G and T are powers of 1,000; Ki, Mi, Gi and Ti are powers of 1,024. Raises `ExplorerError` for anything else.
+    """
+    found = _SIZE.fullmatch(str(text).strip())
+    size = 0.0
+    if found:
+        size = float(found[1].replace("_", "")) * (1024 if found[3] else 1000) ** _POWERS.get(
+            (found[2] or "").lower(), 0
+        )
+    if not 0 < size < math.inf:
+        raise ExplorerError(f"{str(text)!r}: a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5")
+    return size
+
+
 def computed() -> dict[str, Callable[[Network], Int]]:
     """Return the functions that compute quantities from a network, by key."""
     return {key: quantity.compute for key, quantity in QUANTITIES.items() if quantity.compute}
@@ -116,9 +190,25 @@ LATENCY = Quantity("latency_seconds", "latency", MILLISECONDS, front=True, figur
 
 _EVERYWHERE: dict[str, Any] = {"front": True, "ranked": True, "budget": True}
 register(
-    Quantity("params", "params", COUNT, lambda net: net.cost.params, figure="front_params", **_EVERYWHERE),
     Quantity(
-        "macs", "FLOPs", COUNT, lambda net: net.cost.macs, "FLOPs (multiply-adds)", figure="front_macs", **_EVERYWHERE
+        "params",
+        "params",
+        COUNT,
+        lambda net: net.cost.params,
+        figure="front_params",
+        aliases=("parameter", "parameters", "weights"),
+        **_EVERYWHERE,
+    ),
+    Quantity(
+        "macs",
+        "FLOPs",
+        COUNT,
+        lambda net: net.cost.macs,
+        "FLOPs (multiply-adds)",
+        figure="front_macs",
+        counts="multiply-adds",
+        aliases=("mult-adds", "multiply-adds", "mult-add", "multiply-add", "multadds", "madds"),
+        **_EVERYWHERE,
     ),
     Quantity("activations", "activations", COUNT, lambda net: net.cost.activations, **_EVERYWHERE),
     Quantity("model_bytes", "model size", MIB, lambda net: net.cost.model_bytes, ranked=True, budget=True),

@@ -216,9 +216,16 @@ def enumeration(
     return found
 
 
+def listed(value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
+    """Return arrays, series, ranges and tuples as lists, which hold several values or are one; others unchanged."""
+    return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, range | tuple) else value
+
+
 def _read(family: type[Space], preset: str | None, key: str, value: Any, *, drawn: bool) -> Any:  # noqa: ANN401
     if isinstance(value, str) and ".." in value:
         return _range(family, key, value, drawn=drawn)
+    if isinstance(value, str) and (found := _OTHER_RANGE.fullmatch(value.strip())) and _kind(family, key) != "string":
+        raise _misspelt(family, preset, key, value, found, drawn=drawn)
     if not isinstance(value, list):
         return value
     if _kind(family, key) == "array" and _nesting(value) <= _nesting(getattr(family.point(preset), key)):
@@ -259,20 +266,74 @@ def _range(family: type[Space], key: str, text: str, *, drawn: bool) -> Axis:
     wrong = f"{family.name}: {key} = {text}: "
     found = _RANGE.fullmatch(text.strip())
     if not found:
-        raise ExplorerError(f"{wrong}a range is low..high or low..high..step, such as 8..512..8 or 0.1..1.0..0.05")
+        dots = re.fullmatch(rf"\s*{_NUMBER}\s*\.+\s*{_NUMBER}\s*(?:\.+\s*{_NUMBER})?\s*", text)
+        example = f"{key}={_written(*dots.groups())}" if dots else "8..512..8 or 0.1..1.0..0.05"
+        raise ExplorerError(f"{wrong}a range is low..high or low..high..step, such as {example}")
     low, high, step = (Decimal(number or 1) for number in found.groups())
     if low > high:
-        raise ExplorerError(f"{wrong}the low end {low} is above the high end {high}; write {key}={high}..{low}")
+        turned = _written(found[2], found[1], found[3])
+        raise ExplorerError(f"{wrong}the low end {low} is above the high end {high}; write {key}={turned}")
     if step <= 0:
-        raise ExplorerError(f"{wrong}the step should be greater than 0")
+        stepped = _written(found[1], found[2], _step(low, high))
+        raise ExplorerError(f"{wrong}the step should be greater than 0; write {key}={stepped}")
     written_real = any(mark in text.replace("..", " ") for mark in ".eE")
     real = written_real or _kind(family, key) == "number"
     if real and drawn and not found[3]:
         return Continuum(key, float(low), float(high))
     if written_real and not found[3]:
-        raise ExplorerError(f"{wrong}real numbers need a step, such as {key}={text}..0.05, or --sample")
+        raise ExplorerError(f"{wrong}real numbers need a step, such as {key}={text}..{_step(low, high)}, or --sample")
     digits = max(0, *(-int(number.as_tuple().exponent) for number in (low, step)))
     first, last, by = (int(number.scaleb(digits)) for number in (low, high, step))
     if max(abs(first), abs(last), by, 10**digits) > EXACT:
         raise ExplorerError(f"{wrong}too many digits for 64-bit numbers")
     return Steps(key, first, by, (last - first) // by + 1, 10**digits, real=real)
+
+
+_MARK = "(?P<mark>[-:,;~\N{EN DASH}\N{HORIZONTAL ELLIPSIS}]|to)"
+_OTHER_RANGE = re.compile(rf"{_NUMBER}\s*{_MARK}\s*{_NUMBER}(?:\s*(?P=mark)\s*{_NUMBER})?")
+
+
+def _misspelt(
+    family: type[Space], preset: str | None, key: str, text: str, found: re.Match[str], *, drawn: bool
+) -> ExplorerError:
+    """Return the error for a range or a list with other signs, such as 8-64, with one that can be used."""
+    first, second, third = found[1], found[3], found[4]
+    low, high = Decimal(first), Decimal(second)
+    low, high = min(low, high), max(low, high)
+    real = not drawn and any(mark in first + second for mark in ".eE")
+    step = third if third and found["mark"] == ":" and Decimal(third) > 0 else _step(low, high) if real else None
+    hints = [f"{key}={_written(str(low), str(high), step)}"]
+    if found["mark"] in ",;":
+        hints.append(f"{key}=[{','.join(filter(None, (first, second, third)))}]")
+        if third:
+            hints.reverse()
+    usable = [hint for hint in hints if _is_valid(family, preset, key, hint.partition("=")[2], drawn=drawn)]
+    advice = f"write {' or '.join(usable)}" if usable else "and its values should be valid"
+    what = "lists" if found["mark"] in ",;" and third else "ranges"
+    how = "[a,b,c]" if what == "lists" else "low..high or low..high..step"
+    return ExplorerError(f"{family.name}: {key} = {text}: {what} are written {how}; {advice}")
+
+
+def _is_valid(family: type[Space], preset: str | None, key: str, text: str, *, drawn: bool) -> bool:
+    value: Any = text
+    if text.startswith("["):
+        value = [float(one) if any(mark in one for mark in ".eE") else int(one) for one in text.strip("[]").split(",")]
+    try:
+        axis = _read(family, preset, key, value, drawn=drawn)
+        for place in (0, -1):
+            end = np.asarray(axis.extremes[key])[place].item() if isinstance(axis, Axis) else axis
+            family.point(preset, **{key: end})
+    except ExplorerError:
+        return False
+    return True
+
+
+def _written(low: str, high: str, step: object = None) -> str:
+    return "..".join(str(part) for part in (low, high, step) if part is not None)
+
+
+def _step(low: Decimal, high: Decimal) -> str:
+    """Return a round step that divides a range in about eight to twenty parts."""
+    span = float(high - low) / 8 or 1.0
+    power = 10.0 ** math.floor(math.log10(span))
+    return f"{max(factor * power for factor in (1, 2, 5) if factor * power <= span):g}"

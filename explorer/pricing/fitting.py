@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import computed, quantity_key, read_size, units
 from explorer.pricing.enumeration import (
     BLOCK,
     Axis,
@@ -29,6 +30,7 @@ from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
 CENTRES = 64  # points that the second round searches around
+MOST_DECIMALS = 9  # tried for rounded values
 WIDEST = 0.1  # fraction of a range that the second round searches around a centre
 
 
@@ -38,7 +40,7 @@ def fit(
     settings: Mapping[str, Any] | None = None,
     /,
     *,
-    limits: Mapping[str, float],
+    limits: Mapping[str, float | str],
     count: int = 10,
     sample: int = 1_000_000,
     seed: int = 0,
@@ -48,24 +50,73 @@ def fit(
 
     Settings are those of `price_space`; if none varies, everything with a range in the space does. Points are
     enumerated if there are at most `sample`; otherwise `sample` points are drawn, and as many again around the best of
-    them. Points with equal costs are kept once. Columns: what varies, `params`, `macs`, `activations`, and the share
-    used of each limit, `KEY_share`. Raises `ExplorerError` with the closest point if nothing fits.
+    them. Points with equal costs are kept once. Real numbers that were drawn have the fewest decimals that give the
+    same network. Nothing here knows how accurate a point is.
+
+    Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`. Columns: what varies, `params`, `macs`,
+    `activations`, and the share used of each limit, `KEY_share`. `attrs` has the `units`, the `limits` as numbers, and
+    the metaparameters of the `best` point. Raises `ExplorerError` with the closest point if nothing fits.
     """
     family = find_space(space)
     if not limits:
         raise ExplorerError(f"{space}: at least one limit is needed, such as --params 500k or --macs 20M")
+    most = {key if key in family.derived else quantity_key(key): read_size(limit) for key, limit in limits.items()}
     search = _search(family, preset, {**(settings or {}), **metaparameters}, sample, seed)
     reasons: Counter[str] = Counter()
-    best = _best(_priced(search, search.blocks(), limits), limits, max(count, CENTRES), reasons)
+    best = _best(_priced(search, search.blocks(), most), most, max(count, CENTRES), reasons)
     if best is not None and search.sample is not None:
-        second = _priced(search, _around(search, best), limits)
-        best = _best(chain([best], second), limits, max(count, CENTRES), reasons)
+        second = _priced(search, _around(search, best), most)
+        best = _best(chain([best], second), most, max(count, CENTRES), reasons)
     if best is None:
         raise ExplorerError(f"{space}: none of {search.size:,} points is feasible: {reasons.most_common(1)[0][0]}")
-    fits = _shares(best, limits).max(axis=0) <= 1
+    fits = _shares(best, most).max(axis=0) <= 1
     if not fits.any():
-        raise ExplorerError(_nothing(search, best[:1], limits))
-    return _frame(best[np.flatnonzero(fits)[:count]], limits)
+        raise ExplorerError(_nothing(search, best[:1], most))
+    chosen = _rounded(search, best[np.flatnonzero(fits)[:count]])
+    frame = _frame(chosen, most)
+    frame.attrs = {"units": units(map(str, frame.columns)), "limits": most, "best": _values(chosen, 0)}
+    return frame
+
+
+def _rounded(search: Enumeration, best: Priced) -> Priced:
+    """Round the real numbers that were drawn to the fewest decimals that give the same networks."""
+    columns = dict(best.columns)
+    costs = list(computed())
+    (exact,) = price_chunks(search.space, search.preset, [columns], costs, search.fixed)
+    for axis in (axis for axis in search.axes if isinstance(axis, Continuum)):
+        (key,) = axis.keys
+        waiting = np.ones(len(best), dtype=bool)
+        for decimals in range(MOST_DECIMALS):
+            numbers = columns[key]
+            assert not isinstance(numbers, Coded)
+            near = np.round(numbers, decimals)
+            near = np.where(waiting & (near >= axis.low) & (near <= axis.high), near, numbers)
+            (priced,) = price_chunks(search.space, search.preset, [columns | {key: near}], costs, search.fixed)
+            same = np.all([priced.amounts[cost] == exact.amounts[cost] for cost in costs], axis=0) & priced.feasible
+            same &= waiting & (near == np.round(numbers, decimals))
+            columns[key] = np.where(same, near, numbers)
+            waiting &= ~same
+    rounded = Priced(columns, best.amounts, best.codes, best.reasons)
+    # Equal costs are not yet equal networks.
+    differ = [_digest(search, rounded, row) != _digest(search, best, row) for row in range(len(best))]
+    return replace(rounded, columns={key: _restored(columns[key], best.columns[key], differ) for key in columns})
+
+
+def _restored(column: Column, before: Column, differ: list[bool]) -> Column:
+    if isinstance(column, Coded) or isinstance(before, Coded):
+        return column
+    return np.where(differ, before, column)
+
+
+def _digest(search: Enumeration, priced: Priced, row: int) -> str:
+    return search.space.point(search.preset, **{**search.fixed, **_values(priced, row)}).expand().digest
+
+
+def _values(priced: Priced, row: int) -> dict[str, Any]:
+    return {
+        key: column.choices[column.codes[row]] if isinstance(column, Coded) else column[row].item()
+        for key, column in priced.columns.items()
+    }
 
 
 def _search(

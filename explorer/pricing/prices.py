@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ from explorer.errors import ExplorerError, Infeasible, unknown
 from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
-from explorer.networks.quantities import computed
-from explorer.pricing.enumeration import Block, Coded, Column, Part, column
+from explorer.networks.quantities import computed, quantity_key, units
+from explorer.pricing.enumeration import Block, Coded, Column, Part, column, enumeration, listed
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
@@ -30,6 +30,8 @@ PRICED = (*COUNTS, "model_bytes")
 DEEP = 40  # nested splits, after which pieces no longer wait
 
 Places = NDArray[np.int64]
+Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Listed design points: a frame, columns by name, or a mapping for each point."""
 
 
 def describe(
@@ -37,49 +39,91 @@ def describe(
     preset: str | None = None,
     /,
     *,
-    depth: int = 1,
+    levels: int = 1,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """Return the layer table of a design point, one row per layer, `depth` levels down, and a last row of totals.
+    """Return the layer table of a design point, one row per layer, `levels` levels down, and a last row of totals.
 
     Columns: `layer`, `makes` (filters, such as `3x3/2 64`), `output` (height x width x channels), `params`, `macs`,
-    `activations`. Raises `Infeasible` if no network realises the point.
+    `activations`; `attrs["units"]` has their units. Raises `Infeasible` if no network realises the point.
     """
-    return layer_table(find_space(space).point(preset, **metaparameters).expand(), depth)
+    return layer_table(find_space(space).point(preset, **metaparameters).expand(), levels)
 
 
-def layer_table(network: Network, depth: int = 1) -> pd.DataFrame:
+def layer_table(network: Network, levels: int = 1) -> pd.DataFrame:
     """Return the layer table of a network; see `describe`."""
     rows: list[tuple[Any, ...]] = [("input", "", str(network.input), *astuple(Cost()))]
-    rows += [(name, node.layer.notation, str(node.output), *astuple(node.cost)) for name, node in network.rows(depth)]
+    rows += [(name, node.layer.notation, str(node.output), *astuple(node.cost)) for name, node in network.rows(levels)]
     rows.append(("total", "", str(network.trace.output), *astuple(network.cost)))
-    return pd.DataFrame(rows, columns=["layer", "makes", "output", *COUNTS])
+    frame = pd.DataFrame(rows, columns=["layer", "makes", "output", *COUNTS])
+    frame.attrs["units"] = units(COUNTS)
+    return frame
 
 
 def price(
     space: str,
     preset: str | None = None,
+    points: Points | None = None,
     /,
     *,
     quantities: Sequence[str] = PRICED,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """Return the exact cost of design points: each metaparameter has one value, or a sequence with one per point.
+    """Return the exact cost of design points: all combinations of the metaparameters, or the listed points.
 
-    The frame has a row per point: the metaparameters given as sequences, the `quantities` (also those that the space
-    derives; missing if the point is infeasible) and `infeasible` (the reason, or an empty text).
+        price(space, width=range(8, 20), drop=[0.1, 0.2])  # a grid: 24 points
+        price(space, preset, [{"width": 8, "drop": 0.2}, {"width": 16, "drop": 0.1}])  # 2 points
+
+    Args:
+        space: Name of the space.
+        preset: Name of the preset; the first one if not given.
+        points: Listed points: a frame, or a list with a mapping for each point, or a mapping of equally long columns.
+        quantities: Costs to compute, also those that the space derives.
+        metaparameters: Each has a value, or several (a list, `range`, array or series), or a range as text such as
+            `"0.1..1.0..0.05"`. Beside `points`, each has one value that all points share.
+
+    Returns:
+        A row per point, the last metaparameter varying fastest: the metaparameters that vary, the `quantities` (missing
+        if the point is infeasible) and `infeasible` (the reason, or an empty text). `attrs["units"]` has the units.
+
+    Raises:
+        ExplorerError: A name is unknown, a value breaks a rule, or columns have unequal lengths.
     """
     family = find_space(space)
-    given = {key: value for key, value in metaparameters.items() if isinstance(value, list | np.ndarray | pd.Series)}
+    asked = [name if name in family.derived else quantity_key(name) for name in quantities]
+    blocks: Iterable[Block]
+    if points is None:
+        search = enumeration(family, preset, {key: listed(value) for key, value in metaparameters.items()})
+        blocks, alike = search.blocks(), search.fixed
+    else:
+        blocks, alike = [_columns(family, points)], metaparameters
+        if twice := alike.keys() & blocks[0].keys():
+            raise ExplorerError(f"{space}: {min(twice)}: is also in the points; remove it from one of them")
+    frame = join(list(price_chunks(family, preset, blocks, asked, alike))).frame(asked)
+    frame.attrs["units"] = units(asked)
+    return frame
+
+
+def _columns(family: type[Space], points: Points) -> Block:
+    if isinstance(points, pd.DataFrame):
+        given: Mapping[str, Any] = {
+            str(key): column if column.notna().all() else [None if pd.isna(value) else value for value in column]
+            for key, column in points.items()
+        }
+    elif isinstance(points, Mapping):
+        given = points
+    else:
+        keys = dict.fromkeys(key for point in points for key in point)
+        for key in keys:
+            if any(key not in point for point in points):
+                raise ExplorerError(f"{family.name}: {key}: is not in all points; add it to the others")
+        given = {key: [point[key] for point in points] for key in keys}
     lengths = {key: len(value) for key, value in given.items()}
     if len(set(lengths.values())) > 1:
-        raise ExplorerError(f"{space}: sequences of unequal length: {lengths}")
-    if 0 in lengths.values():
-        raise ExplorerError(f"{space}: {min(given)} = []: at least one value is needed")
-    columns = {key: _column(value) for key, value in given.items()} or {"": np.zeros(1)}
-    alike = {key: value for key, value in metaparameters.items() if key not in given}
-    (priced,) = price_chunks(family, preset, [columns], quantities, alike)
-    return priced.frame(quantities)
+        raise ExplorerError(f"{family.name}: columns of unequal length: {lengths}")
+    if not lengths or 0 in lengths.values():
+        raise ExplorerError(f"{family.name}: no points are given; at least one is needed")
+    return {key: _column(value) for key, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -258,7 +302,7 @@ def _slices(places: Part) -> list[Part]:
     return [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
 
 
-def _column(values: list[Any] | NDArray[Any] | pd.Series[Any]) -> Column:
+def _column(values: Sequence[Any] | NDArray[Any] | pd.Series[Any]) -> Column:
     if isinstance(values, list) and any(value is None for value in values):
         return column(values)  # pandas would read None as a missing number
     array = np.asarray(values if isinstance(values, np.ndarray) else pd.Series(values))

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError, unknown
+from explorer.networks.quantities import hyphenated, quantity_key, read_size
 from explorer.pricing.enumeration import Coded, Column
 from explorer.pricing.prices import Priced, join
 from explorer.spaces.space import label
@@ -33,18 +34,21 @@ _ALLOWED = (
 class Where:
     """A condition on columns by name, such as `params < 5e5 and macs / params <= 40`.
 
-    It may hold names, numbers, quoted text, comparisons, arithmetic, `and`, `or` and `not`. Raises `ExplorerError` for
-    anything else, and for names that are not in `known`.
+    It may hold names, numbers, sizes such as 500k, quoted text, comparisons, arithmetic, `and`, `or` and `not`. Raises
+    `ExplorerError` for anything else, and for names that are not in `known`.
     """
 
     def __init__(self, text: str, known: Iterable[str]) -> None:
         self.text = text
+        choices = list(known)
         try:
-            root = ast.parse(text.strip(), mode="eval").body
+            root = ast.parse(_spelt_out(text.strip()), mode="eval").body
             nodes = list(ast.walk(root))
             for node in nodes:
                 if type(node) is ast.Constant and type(node.value) is int:
                     node.value = float(node.value)  # powers of integers grow without limit
+                if isinstance(node, ast.Name) and node.id not in choices:
+                    node.id = quantity_key(node.id)
             self._expression = ast.unparse(root)
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
@@ -54,7 +58,6 @@ class Where:
                 allowed = "names, numbers, comparisons, arithmetic, and, or, not"
                 raise self._wrong(f"{ast.unparse(node)!r} is not allowed; use {allowed}")
         self._ranges: dict[str, tuple[float, float]] = {}
-        choices = list(known)
         self.names = list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
         for name in self.names:
             if name not in choices:
@@ -91,6 +94,22 @@ class Where:
 
     def _wrong(self, what: str) -> ExplorerError:
         return ExplorerError(f"--where {self.text!r}: {what}")
+
+
+_QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
+_SIZED = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s?[kKmMgGtT]i?[bB]?(?!\w)")
+
+
+def _spelt_out(text: str) -> str:
+    """Write sizes as plain numbers and names with a hyphen as keys, outside of quoted text."""
+    parts = _QUOTED.split(text)
+    for place in range(0, len(parts), 2):
+        for alias in hyphenated():
+            parts[place] = re.sub(
+                rf"(?<![\w-]){alias}(?![\w-])", quantity_key(alias), parts[place], flags=re.IGNORECASE
+            )
+        parts[place] = _SIZED.sub(lambda found: repr(read_size(found[0])), parts[place])
+    return "".join(parts)
 
 
 def _span(low: float, high: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.quantities import computed
-from explorer.pricing.enumeration import Enumeration, SimplexAxis, enumeration
+from explorer.files import user_path
+from explorer.networks.quantities import computed, quantity_key, units
+from explorer.pricing.enumeration import Enumeration, SimplexAxis, enumeration, listed
 from explorer.pricing.files import write_prices
 from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.pricing.selection import Where, front, ordered
@@ -88,10 +89,14 @@ def price_space(
     if infeasible and (pareto or sort):
         raise ExplorerError("--infeasible: infeasible points have no cost; leave out --pareto and --sort")
     family = find_space(space)
+    known = {*family.model_fields, *family.derived}
+    quantities = [_key(name, known) for name in quantities or COUNTS]
+    pareto, sort = pareto and _key(pareto, known), sort and _key(sort, known)
+    settings = {key: listed(value) for key, value in (settings or {}).items()}
     axis = _simplex_axis(family, simplex=simplex, steps=steps, ratio=ratio)
-    search = enumeration(family, preset, settings or {}, sample=sample, seed=seed, simplex=axis)
-    stream = _Stream(search, *_checked(family, where, quantities or COUNTS, pareto, sort), infeasible, progress)
-    path = Path(out) if out is not None else None
+    search = enumeration(family, preset, settings, sample=sample, seed=seed, simplex=axis)
+    stream = _Stream(search, *_checked(family, where, quantities, pareto, sort), infeasible, progress)
+    path = user_path(out) if out is not None else None
     started = perf_counter()
     parts: Iterable[Priced] = stream.chosen()
     if pareto:
@@ -112,6 +117,8 @@ def price_space(
     if not stream.kept:
         raise ExplorerError(stream.nothing())
     points = None if path else stream.frame(head)
+    if points is not None:
+        points.attrs["units"] = units(map(str, points.columns))
     return SpacePrices(points, search.size, stream.kept, stream.reasons, perf_counter() - started, path)
 
 
@@ -183,6 +190,12 @@ def _simplex_axis(family: type[Space], *, simplex: bool, steps: int | None, rati
         if value is not None:
             raise ExplorerError(f"{name} {value}: needs --simplex")
     return None
+
+
+def _key(name: str, known: Collection[str]) -> str:
+    """Return the key of a quantity, which may be spelt otherwise and may follow a minus sign; others unchanged."""
+    sign, plain = ("-", name[1:]) if name.startswith("-") else ("", name)
+    return sign + (plain if plain in known else quantity_key(plain))
 
 
 def _checked(

@@ -11,10 +11,12 @@ import pandas as pd
 from explorer.analysis import Findings
 from explorer.analysis.comparison import Comparison
 from explorer.certification.model import Certificate, find_certificate
+from explorer.certification.statistics import rankers
 from explorer.drawing.formats import check_formats
 from explorer.errors import ExplorerError, unknown
-from explorer.files import check_folder
-from explorer.networks.quantities import LATENCY, QUANTITIES
+from explorer.files import check_folder, user_path
+from explorer.networks.quantities import LATENCY, QUANTITIES, quantity_key, units
+from explorer.reporting.answer import answer
 from explorer.reporting.certificate import write_certificate
 from explorer.reporting.comparison import statements, write_comparison
 from explorer.reporting.index import write_index
@@ -34,23 +36,23 @@ class Destination:
     def checked(cls, reports: str | Path, figures: Collection[str]) -> Destination:
         """Check first: raise `ExplorerError` if a format is unknown or the folder cannot be written to."""
         formats = check_formats(figures)
-        check_folder(Path(reports))
-        return cls(Path(reports), formats)
+        folder = user_path(reports)
+        check_folder(folder)
+        return cls(folder, formats)
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A study's report: the HTML page, the rows of `points.csv` with fronts, and the number of runs not done."""
+    """A study's report: the HTML page, the rows of `points.csv` with fronts, the number of runs not done, the answer.
+
+    `points.attrs` has the other fields too, the page as `report`, and the `units` of its numbers.
+    """
 
     study: str
     page: Path
     points: pd.DataFrame
     unfinished: int
-
-    def most_accurate(self, most: int) -> pd.DataFrame:
-        """Return all points, in order, if there are at most `most`, else the most accurate ones."""
-        ordered = self.points.sort_values("accuracy", ascending=False, kind="stable")
-        return ordered.head(most) if len(ordered) > most else self.points
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,12 @@ class ComparisonReport:
 
 @dataclass(frozen=True)
 class CertificateReport:
-    """A certificate and its report: the HTML page and the result in sentences."""
+    """A certificate and its report: the HTML page, the result in sentences, and the rows of `rankers.csv`."""
 
     page: Path
     statements: list[str]
     certificate: Certificate
+    rankers: pd.DataFrame
 
 
 def report(
@@ -96,7 +99,11 @@ def report(
     certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates.all()))
     page = write_report(findings, destination.folder / study, certificate, ledger.tests.of(study), destination.formats)
     write_index(destination.folder)
-    return StudyReport(study, page, findings.points, int((record.runs["state"] != "done").sum()))
+    points, said = findings.points.copy(), " ".join(answer(findings))
+    unfinished = int((record.runs["state"] != "done").sum())
+    points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": unfinished}
+    points.attrs["units"] = units(map(str, points.columns))
+    return StudyReport(study, page, points, unfinished, said)
 
 
 def compare(
@@ -123,6 +130,7 @@ def compare(
             cost, or latencies were measured under different conditions.
     """
     costs = [key for key, quantity in QUANTITIES.items() if quantity.front and not quantity.more_is_better]
+    against = quantity_key(against)
     if against not in costs:
         raise unknown("cost", against, costs)
     if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
@@ -147,7 +155,8 @@ def report_certificate(certificate: Certificate, destination: Destination) -> Ce
     """Write a certificate's report."""
     page = write_certificate(certificate, destination.folder / certificate.name, destination.formats)
     write_index(destination.folder)
-    return CertificateReport(page, [*trust(certificate), *missing_points(certificate)], certificate)
+    said = [*trust(certificate), *missing_points(certificate)]
+    return CertificateReport(page, said, certificate, rankers(certificate))
 
 
 def _check_comparable(findings: Findings, against: str) -> None:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL, make_url
 
 from explorer.errors import ExplorerError
+from explorer.files import user_path
 from explorer.storage import sqlite
 from explorer.storage.tables import REVISION, SCHEMA, metadata, revision, version
 
@@ -25,7 +26,7 @@ def storage_url(storage: str | Path) -> URL:
     """Return the database URL of a `--storage` value, which is a URL or the path of a SQLite file."""
     text = str(storage)
     try:
-        return make_url(text) if "://" in text else URL.create("sqlite", database=text)
+        return make_url(text) if "://" in text else URL.create("sqlite", database=str(user_path(text)))
     except sa.exc.ArgumentError:
         raise ExplorerError(
             f"storage {text!r}: not a database URL; write sqlite:///FILE or postgresql+psycopg://..."

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.quantities import QUANTITIES, computed
+from explorer.networks.quantities import QUANTITIES, computed, quantity_key
 from explorer.study.values import Model, Value
 
 
 def _known_cost(name: str, info: ValidationInfo) -> str:
+    name = quantity_key(name)
     costs = [key for key in computed() if not QUANTITIES[key].more_is_better]
     if name not in costs:
         raise ExplorerError(f"{info.field_name} = {name}: {unknown('cost', name, costs)}")

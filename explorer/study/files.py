@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from explorer.errors import ExplorerError, unknown
+from explorer.files import user_path
 from explorer.networks.quantities import computed
 from explorer.spaces.space import label, rule
 from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff
@@ -47,7 +49,7 @@ def load_study(
     epochs: int | None = None,
     images: int | None = None,
     quick: bool = False,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
 ) -> Study:
     """Read a built-in study by its name, or a file; other settings become part of its name.
 
@@ -69,7 +71,7 @@ def _find(name: str) -> Study:
     builtin = builtin_studies()
     if name in builtin:
         return _read(builtin[name])
-    path = Path(name)
+    path = user_path(name)
     if path.suffix == ".toml" or path.is_file():
         return _read(path)
     raise unknown("study", name, builtin)
@@ -77,24 +79,31 @@ def _find(name: str) -> Study:
 
 def _read(path: Path) -> Study:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows add a byte-order mark
         values = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ExplorerError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ExplorerError(f"{path}: not valid TOML: {error}") from None
+        size = re.search(r"=\s*(\d[\d_.]*[kKMGTgmt]i?B?)\s*(?=[,}#\n]|$)", text)
+        hint = f'; write sizes in quotes: "{size[1]}"' if size else ""
+        raise ExplorerError(f"{path}: not valid TOML: {error}{hint}") from None
     for key in ("name", "text", "form"):
         if key in values:
             hint = "; a study is named after its file" if key == "name" else ""
             raise ExplorerError(f"{path}: {key}: not a key of a study file{hint}")
     try:
-        study = Study.model_validate({**values, "name": path.stem, "text": text})
+        study = Study.model_validate({**values, "name": _name(path), "text": text})
         _check(study)
     except ValidationError as error:
         raise ExplorerError(f"{path}: {_mistake(error)}") from None
     except ExplorerError as error:
         raise ExplorerError(f"{path}: {error}") from None
     return study
+
+
+def _name(path: Path) -> str:
+    """Return the name of a study after its file; bytes that are no text become an underscore."""
+    return re.sub("[\ud800-\udfff]", "_", path.stem)
 
 
 def _mistake(error: ValidationError) -> str:
@@ -108,15 +117,24 @@ def _mistake(error: ValidationError) -> str:
     if kind == "extra_forbidden":
         *parents, key = place
         if parents[:1] == ["claims"]:
-            return str(unknown("key of a claim", str(key), CLAIMS[str(parents[2])].model_fields))
+            wrong = unknown("key", str(key), CLAIMS[str(parents[2])].model_fields)
+            return f"claim {int(parents[1]) + 1}: {wrong}{_form(parents[2])}"
         return str(unknown("key", str(key), _keys(parents)))
     if kind == "union_tag_invalid":
         return f"{where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}"
     if kind == "missing":
-        return f"{where}: this key is required"
+        of_claim = place[:1] == ("claims",) and len(place) > 2 and place[2] in CLAIMS  # noqa: PLR2004 (number, form)
+        return f"{where}: this key is required{_form(place[2]) if of_claim else ''}"
     if kind in {"model_type", "dict_type"}:
         return f"{where} = {value}: should be a table, {{ key = value }}"
     return f"{where} = {value}: {rule(details)}"
+
+
+def _form(name: Any) -> str:  # noqa: ANN401 (part of a place)
+    keys = CLAIMS[str(name)].model_fields
+    needed = ", ".join(key for key, field in keys.items() if field.is_required())
+    others = ", ".join(key for key, field in keys.items() if not field.is_required())
+    return f"; a claim of the form {str(name)!r} has the keys {needed}{f', and may have {others}' if others else ''}"
 
 
 def _keys(parents: Sequence[Any]) -> set[str]:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import quantity_key, read_size
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label, rule
 from explorer.study.claims import AnyClaim, CostName
@@ -32,7 +33,7 @@ TRIAL_IMAGES = 1_000
 class Range(Model):
     """Limits of a cost or ratio; points outside are over budget and not trained.
 
-    A file may also say `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1.
+    A file may also say `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1, and give sizes as text: `{ max = "500k" }`.
     """
 
     min: float | None = None
@@ -41,6 +42,8 @@ class Range(Model):
     @model_validator(mode="before")
     @classmethod
     def _around(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
+        if isinstance(given, dict):
+            given = {key: read_size(value) if isinstance(value, str) else value for key, value in given.items()}
         if not isinstance(given, dict) or not given.keys() & {"target", "tolerance"}:
             return given
         target, tolerance = given.get("target"), given.get("tolerance")
@@ -95,6 +98,8 @@ class Study(Model):
         if not isinstance(given, dict):
             return given
         tables = {key: given[key] for key in given.keys() & form_tables().keys()}
+        if isinstance(limits := given.get("constraints"), dict):
+            given = given | {"constraints": {quantity_key(str(key)): limit for key, limit in limits.items()}}
         form = given["form"] if "form" in given else form_of(tables)
         if isinstance(form, Form):
             form = form.model_copy(update={"space": given.get("space", "")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +43,21 @@ class DryRun:
     seconds: float
 
 
-def dry_run(study: Study | str | Path, *, data_dir: Path | None = None, workers: int | None = None) -> DryRun:
+def dry_run(
+    study: Study | str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    factors: Sequence[int] = (1,),
+) -> DryRun:
     """Plan a study without training it. Some of its networks are timed, which takes seconds.
 
     Args:
         study: A study, the name of a built-in one, or a file.
         data_dir: Folder with the files of CIFAR-10.
         workers: Processes that would train; one per core if not given.
+        factors: Multiples of the budget, with increasing numbers of epochs; each run is trained at all of them, and
+            shares its trunk between them.
 
     Raises:
         ExplorerError: The study or data set is unknown, or no point can be trained.
@@ -56,16 +65,20 @@ def dry_run(study: Study | str | Path, *, data_dir: Path | None = None, workers:
     refuse_in_worker()
     chosen = study if isinstance(study, Study) else load_study(study)
     points = plan(chosen, find_source(chosen.data, data_dir).class_count)
-    runs = list(runs_of(chosen, points, data_fingerprint="").values())
-    images = chosen.budget.images * chosen.budget.epochs
+    *shorter, longest = factors
+    lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
+    runs = list(runs_of(lengthened, points, data_fingerprint="").values())
+    # A shorter budget adds the epochs of its own decay to the trunk of the longest.
+    work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
+    images = lengthened.budget.images * lengthened.budget.epochs
     processes = workers or default_workers()
     return DryRun(
         study=chosen,
         points=points_frame(chosen, points),
         states=dict(Counter(point.state for point in points)),
         networks=len({point.network.digest for point in points if point.network}),
-        runs=len(runs),
-        macs=3 * images * sum(run.network.cost.macs for run in runs),
+        runs=len(runs) * len(factors),
+        macs=round(3 * images * work * sum(run.network.cost.macs for run in runs)),
         workers=processes,
-        seconds=estimate_seconds(runs, processes),
+        seconds=work * estimate_seconds(runs, processes),
     )

@@ -43,7 +43,7 @@ def run_studies(
     studies: Sequence[Study],
     *,
     storage: str | Path = DEFAULT_STORAGE,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     workers: int | None = None,
     command: str = "",
     watcher: Watcher | None = None,

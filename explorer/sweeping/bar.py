@@ -1,0 +1,52 @@
+"""A progress bar for sweeps from Python, in terminals and notebooks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from explorer.storage.runs import Result
+from explorer.study.model import Study
+from explorer.sweeping.sweeping import Watcher
+from explorer.training.engine import Outcome
+from explorer.training.run import Run
+
+
+class Bar(Watcher):
+    """A bar that counts finished runs."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    @classmethod
+    @contextmanager
+    def following(cls, watcher: Watcher | None, progress: bool | None) -> Iterator[Watcher | None]:
+        """Yield the watcher if there is one, else a bar if `progress`, by default in terminals and notebooks."""
+        if watcher is not None or not (is_seen() if progress is None else progress):
+            yield watcher
+            return
+        bar = cls()
+        try:
+            yield bar
+        finally:
+            if bar._bar is not None:
+                bar._bar.close()
+
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:  # noqa: ARG002
+        """Show the bar."""
+        total = len(runs) + len(stored)
+        self._bar = tqdm(total=total, initial=len(stored), desc=study.name, unit="run")
+
+    def ended(self, outcome: Outcome) -> None:  # noqa: ARG002
+        """Count a run."""
+        if self._bar is not None:
+            self._bar.update()
+
+
+def is_seen() -> bool:
+    """Whether someone sees a progress bar: in a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

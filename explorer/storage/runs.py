@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from explorer.storage.database import Database
 from explorer.storage.tables import runs
-from explorer.training.bits import unpack
+from explorer.training.bits import unpack, unpack_classes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Result:
 class StoredRun:
     """A stored run: its inputs and its outcome; None for unknown values.
 
-    `correct` (bool) and `top_probability` (float16) have one entry per validation image.
+    `correct` (bool), `top_probability` (float16) and `predicted` (the top class) have one entry per validation image.
     """
 
     key: str
@@ -45,6 +45,7 @@ class StoredRun:
     accuracy: float | None
     correct: NDArray[np.bool_] | None
     top_probability: NDArray[np.float16] | None
+    predicted: NDArray[np.int64] | None
     seconds: float | None
     host: Mapping[str, str]
 
@@ -75,6 +76,8 @@ class Runs:
         if not rows:
             return None
         row = unpacked(rows[0])
+        if row["predicted"] is not None:
+            row["predicted"] = unpack_classes(row["predicted"], len(row["correct"]))
         return StoredRun(**{field.name: row[field.name] for field in fields(StoredRun)})
 
 

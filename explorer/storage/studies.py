@@ -21,7 +21,8 @@ from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
-OUTCOMES = [column for column in runs.columns if column.name not in INPUTS]
+# Predicted classes are large, and only sheets of images show them.
+OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted"}]
 RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
 
 

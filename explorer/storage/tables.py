@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 SCHEMA = 2  # for versions that predate revisions, which open only 1
 
 # The names differ from those of Optuna's tables in the same database.
@@ -32,6 +32,7 @@ runs = sa.Table(
     sa.Column("validation_images", sa.Integer),
     sa.Column("correct", sa.LargeBinary),
     sa.Column("top_probability", sa.LargeBinary),
+    sa.Column("predicted", sa.LargeBinary),
     sa.Column("seconds", sa.Float),
     sa.Column("images_per_second", sa.Float),
     sa.Column("peak_memory_bytes", sa.BigInteger),

@@ -1,4 +1,4 @@
-"""Stored predictions of a run: one bit and one half-precision number for each validation image."""
+"""Stored predictions of a run: one bit, one half-precision number and one class for each validation image."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def unpack(correct: bytes, top_probability: bytes, images: int) -> dict[str, NDA
         "correct": np.unpackbits(np.frombuffer(correct, np.uint8), count=images).astype(bool),
         "top_probability": np.frombuffer(top_probability, np.float16),
     }
+
+
+def pack_classes(predicted: NDArray[np.int64]) -> bytes:
+    """Return predicted classes as bytes, one or more for each image, as the largest class needs."""
+    return predicted.astype(np.min_scalar_type(predicted.max(initial=0)).newbyteorder("<")).tobytes()
+
+
+def unpack_classes(predicted: bytes, images: int) -> NDArray[np.int64]:
+    """Return stored classes as an array (images,)."""
+    return np.frombuffer(predicted, f"<u{len(predicted) // images}").astype(np.int64)

@@ -24,7 +24,7 @@ from distributed.scheduler import KilledWorker
 from explorer.data import open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import isa, isa_switches
-from explorer.training.bits import pack
+from explorer.training.bits import pack, pack_classes
 from explorer.training.run import Run
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def _done(measured: Measurement) -> dict[str, Any]:
         "peak_memory_bytes": measured.peak_memory_bytes,
         "host": _host() | isa(),
         **pack(measured.correct, measured.top_probability),
+        "predicted": pack_classes(measured.predicted),
     }
 
 

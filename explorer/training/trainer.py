@@ -42,14 +42,16 @@ class Measurement:
     """What a run measured.
 
     `accuracies` and `train_losses` have one entry for each epoch: the validation accuracy, on the first `GLANCE` images
-    before the last epoch and on all after it, and the mean training loss. `correct` and `top_probability` have one
-    entry for each validation image, after the last epoch. `peak_memory_bytes` is as in `PeakMemory`.
+    before the last epoch and on all after it, and the mean training loss. `correct`, `top_probability` and `predicted`
+    (the top class) have one entry for each validation image, after the last epoch. `peak_memory_bytes` is as in
+    `PeakMemory`.
     """
 
     accuracies: tuple[float, ...]
     train_losses: tuple[float, ...]
     correct: NDArray[np.bool_]
     top_probability: NDArray[np.float32]
+    predicted: NDArray[np.int64]
     seconds: float
     images_per_second: float
     peak_memory_bytes: int
@@ -258,7 +260,7 @@ class _Trainer:
     def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
         """Evaluate the model; raises `RunFailed` if its probabilities are not finite."""
         started = time.perf_counter()
-        correct, top_probability = _evaluate(self.model, validation, self.using)
+        correct, top_probability, predicted = _evaluate(self.model, validation, self.using)
         if not np.isfinite(top_probability).all():
             raise RunFailed(f"the probabilities are not finite after epoch {len(self.train_losses)}")
         return Measurement(
@@ -266,6 +268,7 @@ class _Trainer:
             train_losses=tuple(self.train_losses),
             correct=correct,
             top_probability=top_probability,
+            predicted=predicted,
             seconds=self.seconds + time.perf_counter() - started,
             images_per_second=self.step * self.batch_size / self.training_seconds,
             peak_memory_bytes=memory.bytes,
@@ -298,17 +301,18 @@ class _Trainer:
 @torch.inference_mode()
 def _evaluate(
     model: nn.Module, data: Batches, using: Numerics, count: int | None = None
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Return for each of the first `count` images whether the top class is correct, and its probability."""
+) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.int64]]:
+    """Return for each of the first `count` images whether the top class is correct, its probability and the class."""
     model.eval()
-    correct, top = [], []
+    correct, top, classes = [], [], []
     for images, labels in data.plain(EVALUATION_BATCH, count):
         with _autocast(using):
             logits = model(images)
         probability, predicted = logits.float().softmax(dim=1).max(dim=1)
         correct.append(predicted == labels)
         top.append(probability)
-    return torch.cat(correct).cpu().numpy(), torch.cat(top).cpu().numpy()
+        classes.append(predicted)
+    return torch.cat(correct).cpu().numpy(), torch.cat(top).cpu().numpy(), torch.cat(classes).cpu().numpy()
 
 
 def _autocast(using: Numerics) -> torch.autocast:

@@ -6,7 +6,8 @@ from pictures import fill
 from PIL import Image
 
 from explorer.data import find_source
-from explorer.data.pixels import BACKGROUND, read_square
+from explorer.data.photo import BACKGROUND
+from explorer.data.pixels import read_square
 from explorer.errors import ExplorerError
 
 RAMP = np.linspace(0, 1, 32 * 32).reshape(32, 32)

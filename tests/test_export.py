@@ -1,6 +1,8 @@
 """Networks as ONNX and torch programs; stored runs as folders; sheets of their images, all as a user makes them."""
 
 import json
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -15,11 +17,15 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import explorer
 from explorer.__main__ import main
+from explorer.data import find_source
 from explorer.errors import ExplorerError
 from explorer.exporting import bundle, programs, retraining
+from explorer.exporting import preparing as preparing_code
+from explorer.exporting.preparing import Preparing
 from explorer.networks.layers import Conv, Shape
 from explorer.networks.network import Network, chain
 from explorer.spaces import find_space
@@ -148,7 +154,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(network, module, tmp_path, monke
 # A run that a sweep's worker trained, exported
 
 
-FILES = {"network.py", "weights.safetensors", "network.onnx", "export.json", "best.csv"}
+FILES = {"network.py", "weights.safetensors", "network.onnx", "predict.py", "export.json", "best.csv", "README.md"}
 
 
 def make_study(folder):
@@ -226,15 +232,17 @@ import sys
 sys.modules["explorer"] = None  # importing it raises
 sys.path.insert(0, sys.argv[1])
 import numpy as np, torch
+from PIL import Image
 from safetensors.torch import load_file
 torch.set_num_threads(1)
 import network
 model = network.build()
 model.load_state_dict(load_file(sys.argv[1] + "/weights.safetensors"))
 with torch.inference_mode():
-    prepared = network.prepare(torch.from_numpy(np.load(sys.argv[1] + "/images.npy")))
+    prepared = torch.cat([network.prepare(Image.fromarray(pixels)) for pixels in np.load(sys.argv[1] + "/images.npy")])
     np.savez(sys.argv[1] + "/found.npz", prepared=prepared.numpy(), logits=model.eval()(prepared).numpy())
 print(network.__doc__)
+print(network.labels)
 """
 
 
@@ -287,7 +295,7 @@ def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes)
     ):
         assert said in ended.stdout
     assert f"{run_row.accuracy:.2%} of 100 images of stripes" in ended.stdout
-    assert "across, along, askew" in ended.stdout
+    assert "['across', 'along', 'askew']" in ended.stdout
 
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(folder / "made" / "network.onnx", providers=["CPUExecutionProvider"])
@@ -313,16 +321,270 @@ def test_the_same_from_python(folder, capsys):
     assert sheet.images.groupby("row", sort=False).size().loc[["right", "unsure"]].tolist() == [5, 5]
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos as cameras, scanners and browsers write them, in one of two class folders."""
+    folder = tmp_path_factory.mktemp("photos") / "a"
+    folder.mkdir()
+    folder.with_name("b").mkdir()
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    wide = coarse.resize((320, 240), Image.Resampling.BICUBIC)
+    wide.save(folder / "wide.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide.save(folder / "turned.jpg", exif=turned)
+    wide.convert("CMYK").save(folder / "print.jpg")
+    wide.rotate(90, expand=True).save(folder / "high.webp")
+    wide.convert("L").save(folder / "grey.png")
+    wide.convert("1").save(folder / "bilevel.png")
+    wide.quantize(16).save(folder / "palette.gif")
+    wide.resize((32, 32)).save(folder / "as large.png")
+    coarse.save(folder / "tiny.png")
+    coarse.resize((33, 31)).save(folder / "odd.bmp")
+    cut = wide.convert("RGBA")
+    cut.putalpha(wide.convert("L"))
+    cut.save(folder / "transparent.png")
+    cut.convert("LA").save(folder / "grey transparent.png")
+    deep = np.asarray(wide.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(deep).save(folder / "deep.tif")
+    Image.fromarray((deep / 65_535).astype(np.float32)).save(folder / "floats.tif")
+    wide.convert("P").save(folder / "palette transparent.png", transparency=0)
+    return sorted(folder.iterdir())
+
+
+def exported_names(preparing):
+    """What the exported code defines."""
+    names = {"__name__": "network"}
+    exec(preparing_code.HEADER + preparing.code, names)  # noqa: S102
+    return names
+
+
 @pytest.mark.parametrize("size", [10, 32, 45])
-def test_images_are_prepared_as_they_were_for_training(stripes, size):
-    batches = Batches(stripes, np.arange(6), size, torch.device("cpu"))
-    network = SimpleNamespace(input=Shape(3, size))
-    trained = SimpleNamespace(mean=tuple(batches.mean.tolist()), deviation=tuple(batches.deviation.tolist()))
-    task = SimpleNamespace(run=SimpleNamespace(network=network), dataset=stripes)
-    names = {"torch": torch, "nn": torch.nn, "Tensor": torch.Tensor}
-    exec(bundle._preparing(task, trained), names)  # noqa: S102
-    prepared = names["prepare"](torch.from_numpy(stripes.images[:6]))
-    assert torch.allclose(prepared, next(batches.plain(6))[0], atol=1e-4)
+def test_photos_are_prepared_as_they_were_for_training(photos, size):
+    source = find_source(str(photos[0].parent.parent))
+    ((pixels, labels),) = source.blocks([(path, 0) for path in photos])
+    batches = Batches(SimpleNamespace(images=pixels, labels=labels), np.arange(len(photos)), size, torch.device("cpu"))
+    (expected, _), *_ = batches.plain(len(photos))
+    preparing = Preparing(["a", "b"], 32, Shape(3, size), batches.mean.tolist(), batches.deviation.tolist())
+    names = exported_names(preparing)
+    for path, one in zip(photos, expected, strict=True):
+        from_path, from_text = names["prepare"](path), names["prepare"](str(path))
+        with Image.open(path) as image:
+            from_image = names["prepare"](image)
+        assert torch.equal(from_path, from_text)
+        assert torch.equal(from_path, from_image)
+        assert from_path.shape == (1, 3, size, size)
+        assert torch.allclose(from_path[0], one, atol=1e-4), path
+    for path, square in zip(photos, pixels, strict=True):
+        with Image.open(path) as image:
+            assert (np.asarray(names["central_square"](image, 32)) == square).all(), path
+
+
+def test_what_prepare_does_is_said():
+    mean, deviation = (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
+    for size, said in ((10, "resampled to 10 x 10 (area means)"), (45, "resampled to 45 x 45 (bilinear)"), (32, None)):
+        text = Preparing(["a"], 32, Shape(3, size), mean, deviation).text
+        assert (said in text) if said else ("resampled" not in text)
+        assert "resized to 32 x 32 pixels" in text
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", "b"],
+        [f"class number {n}, with a name in words" for n in range(300)],
+        ["it's", 'a "cat"', "back\\slash", "two\nlines", "\N{SNOWMAN}", "\udce9", "{}", "# no", '"""'],
+        ["x " * 200, "y" * 300],
+    ],
+)
+def test_labels_can_be_any_text(labels):
+    preparing = Preparing(labels, 32, Shape(3, 24), (1.0,) * 3, (2.0,) * 3)
+    names = {}
+    exec(compile((preparing_code.HEADER + preparing.code).encode("utf-8", "backslashreplace"), "x", "exec"), names)  # noqa: S102
+    assert names["labels"] == labels
+    assert json.loads(preparing.metadata["labels"]) == labels
+    assert max(map(len, preparing.code.splitlines())) <= 120 or "y" * 300 in labels
+
+
+# Photos, with the exported files alone
+
+
+ALONE = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"explorer", "pandas", "scipy", "matplotlib", "optuna", "pydantic", "onnx"}:
+            raise ModuleNotFoundError(f"{name} is not installed here")
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, swept):
+    """The folder of an exported network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("exported"))
+        made = explorer.export("small", point="0.5", out="made", storage=swept, keep_test=True)
+        return made.folder.absolute()
+
+
+def predict(exported, elsewhere, *paths):
+    """Run `predict.py` in another folder, where the explorer and most packages cannot be imported."""
+    (elsewhere / "site").mkdir(exist_ok=True)
+    (elsewhere / "site" / "sitecustomize.py").write_text(ALONE)
+    ended = subprocess.run(
+        [sys.executable, exported / "predict.py", *paths],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(elsewhere / "site"), "PYTHONIOENCODING": "cp1252"},
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def test_photos_are_classified_with_the_exported_files_alone(exported, tmp_path, photos, image_folder):
+    stripes = [image_folder / name / "007.png" for name in ("across", "along", "askew")]
+    paths = [str(path) for path in (*stripes, *photos)]
+    code, out, err = predict(exported, tmp_path, *paths)
+    assert (code, err) == (0, "")
+    names = {"__name__": "network"}
+    exec((exported / "network.py").read_text(), names)  # noqa: S102
+    model = names["build"]()
+    model.load_state_dict(load_file(exported / "weights.safetensors"))
+    lines = iter(out.splitlines())
+    for path in paths:
+        assert next(lines) == path
+        with torch.inference_mode():
+            expected = model.eval()(names["prepare"](path)).softmax(dim=1)[0].tolist()
+        found = [next(lines).split() for _ in expected]
+        assert {label for _, label in found} == {"across", "along", "askew"}
+        shares = [float(share.rstrip("%")) / 100 for share, _ in found]
+        assert shares == sorted(shares, reverse=True)
+        for share, (_, label) in zip(shares, found, strict=True):
+            assert share == pytest.approx(expected[names["labels"].index(label)], abs=1e-3)
+    assert list(lines) == []
+    assert len(Path(exported / "predict.py").read_text().splitlines()) < 30
+
+
+def test_what_is_no_photo_is_one_line_and_the_others_are_classified(exported, tmp_path, photos):
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "cut.jpg").write_bytes(photos[-1].read_bytes()[:700])
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(np.full((40, 40), 1 << 20, np.int32)).save(tmp_path / "counts.tif")
+    bad = ["missing.jpg", "notes.txt", "empty.jpg", "cut.jpg", "folder", "counts.tif"]
+    code, out, err = predict(exported, tmp_path, *bad[:2], str(photos[0]), *bad[2:])
+    assert code == 2
+    assert out.splitlines()[0] == str(photos[0])
+    assert len(out.splitlines()) == 4
+    lines = err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == bad
+    assert lines[0] == "missing.jpg: No such file or directory"
+    assert lines[1].startswith("notes.txt: cannot identify image file")
+    assert "whose range is unknown" in lines[-1]
+    code, out, err = predict(exported, tmp_path)
+    assert (code, out, err) == (1, "", "usage: python predict.py PHOTO [PHOTO ...]\n")
+
+
+def test_onnx_says_what_goes_in_and_out(exported, photos):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(exported / "network.onnx", providers=["CPUExecutionProvider"])
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.shape) == ("images", ["batch", 3, 24, 24])
+    assert (logits.name, logits.shape) == ("logits", ["batch", 3])
+    metadata = session.get_modelmeta().custom_metadata_map
+    facts = json.loads((exported / "export.json").read_text())
+    assert json.loads(metadata["labels"]) == facts["data"]["classes"] == ["across", "along", "askew"]
+    assert json.loads(metadata["mean"]) == facts["preprocessing"]["mean"]
+    assert json.loads(metadata["deviation"]) == facts["preprocessing"]["std"]
+    assert metadata["input_size"] == "24"
+    assert metadata["prepare"] == facts["preprocessing"]["prepare"]
+    names = {"__name__": "network"}
+    exec((exported / "network.py").read_text(), names)  # noqa: S102
+    model = names["build"]()
+    model.load_state_dict(load_file(exported / "weights.safetensors"))
+    for count in (1, 7):
+        prepared = torch.cat([names["prepare"](path) for path in photos[:count]])
+        (found,) = session.run(["logits"], {"images": prepared.numpy()})
+        with torch.inference_mode():
+            np.testing.assert_allclose(found, model.eval()(prepared).numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_read_me_says_how_to_use_it_and_how_good_it_is(folder, monkeypatch):
+    made = explorer.export("small", point="0.5", out="made")
+    text = (folder / "made" / "README.md").read_text()
+    assert text.startswith("# small, point 1 (0.5), seed 0\n")
+    assert max(map(len, text.splitlines())) <= 120
+    assert "python predict.py photo.jpg" in text
+    assert set(re.findall(r"^- `([^`]+)`", text, re.MULTILINE)) == FILES - {"README.md"}
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.]+)% \| ([\d.]+)% to ([\d.]+)% \|", text, re.MULTILINE)
+    for kind, count, accuracy, low, high in rows:
+        fact = made.facts[kind]
+        p, n, z = fact["accuracy"], fact["images"], 1.959964
+        centre, half = (
+            (p + z**2 / (2 * n)) / (1 + z**2 / n),
+            z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5,
+        )
+        assert int(count) == n
+        assert (float(accuracy), float(low), float(high)) == pytest.approx(
+            (100 * p, 100 * (centre - half), 100 * (centre + half)), abs=0.051
+        )
+    assert [kind for kind, *_ in rows] == ["validation", "test"]
+    # One of ours is replaced; one of the user's stays.
+    monkeypatch.setattr(bundle, "onnx_obstacle", lambda _: "it takes a second each time")
+    explorer.export("small", point="0.25", out="made", keep_test=True)
+    text = (folder / "made" / "README.md").read_text()
+    assert text.startswith("# small, point 0 (0.25), seed 0\n")
+    assert "| test |" not in text
+    (folder / "made" / "README.md").write_text("my own notes")
+    made = explorer.export("small", point="0.5", out="made", keep_test=True)
+    assert "README.md" not in made.files
+    assert (folder / "made" / "README.md").read_text() == "my own notes"
+
+
+# Images that have moved
+
+
+@pytest.fixture
+def moved(folder, image_folder):
+    """The study's images in a new folder; where they were, there is nothing any more."""
+    shutil.copytree(image_folder, folder / "new" / "photos")
+    change("update ledger_studies set study = json_replace(study, '$.data', '/gone/stripes')")
+    return folder / "new" / "photos"
+
+
+def test_moved_images_can_be_named_again(moved, capsys):
+    for command in (["export", "small"], ["images", "small:0.5"]):
+        assert (
+            "small: its images were in /gone/stripes, which is no longer a folder; "
+            "give the folder where they are now with --data" in refused(capsys, *command)
+        )
+    code, out, err = run(capsys, "images", "small:0.5", "--data", str(moved), "--out", "sheet.png")
+    assert (code, err) == (0, "")
+    code, out, err = run(capsys, "export", "small", "--point", "0.5", "--out", "made", "--data", "new/photos")
+    assert (code, err) == (0, "")
+    assert "as stored, image by image" in out
+    assert {path.name for path in Path("made").iterdir()} == FILES
+    assert json.loads(Path("made/export.json").read_text())["test"]["images"] == 60
+
+
+def test_other_images_are_refused_with_both_fingerprints(moved, capsys, monkeypatch, stripes):
+    monkeypatch.setattr(retraining, "train", forbidden)
+    for path in sorted((moved / "across").iterdir())[:20]:
+        path.unlink()
+    other = find_source(str(moved)).prepare().fingerprint
+    for command in (["export", "small"], ["images", "small:0.5"]):
+        err = refused(capsys, *command, "--data", str(moved))
+        assert f"--data {moved} must hold the images of small, but its fingerprint is {other[:12]}" in err
+        assert f"the study was trained on {stripes.fingerprint[:12]}" in err
+        assert "does not exist" in refused(capsys, *command, "--data", "none") or "unknown data set 'none'" in refused(
+            capsys, *command, "--data", "none"
+        )
+        assert "is a file" in refused(capsys, *command, "--data", "explorer.db")
+    assert not Path("export").exists()
 
 
 def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
@@ -498,6 +760,45 @@ def test_the_sheet_shows_the_right_images(folder, capsys, monkeypatch, stripes):
         assert (folder / "other.png").read_bytes() == (folder / f"images-{key[:8]}.png").read_bytes()
 
 
+def test_the_sheet_says_what_an_image_was_taken_for(folder, capsys, monkeypatch, stripes):
+    from explorer.exporting import image_sheet
+
+    drawn = []
+    draw = image_sheet._draw
+    monkeypatch.setattr(image_sheet, "_draw", lambda ax, pixels, lines: (drawn.append(lines), draw(ax, pixels, lines)))
+    sheet = explorer.images("small:0.25", count=8, out="sheet.png").images
+    ledger = Ledger("explorer.db")
+    trained = retraining.retraining_task(ledger, ledger.studies.load("small"), 0, 0)
+    places = stripes.split().validation[:100]
+    predicted = trained.train().measurement.predicted
+    assert ((predicted == stripes.labels[places]) == ledger.runs.find(key_of(0, 0)).correct).all()
+    expected = [stripes.classes[label] for label in predicted[sheet["place"]]]
+    assert sheet["taken_for"].tolist() == expected
+    assert ((sheet["taken_for"] == sheet["class"]) == sheet["right"]).all()
+    assert not sheet["right"].all()
+    for lines, image in zip(drawn, sheet.to_dict(orient="records"), strict=True):
+        share = f"{image['probability']:.1%}"
+        if image["right"]:
+            assert lines == [image["class"], share + " right" * (image["row"] == "unsure")]
+        else:
+            assert lines == [image["class"], "taken for", image["taken_for"], share]
+    monkeypatch.setenv("COLUMNS", "200")
+    out = run(capsys, "images", "small:0.25", "--count", "8")[1]
+    wrong = sheet[sheet["row"] == "wrong"].iloc[0]
+    assert f"{wrong['class']}, taken for {wrong['taken_for']} (" in out
+
+    # Runs stored by older versions.
+    change("update ledger_runs set predicted = null")
+    assert (folder / "sheet.png").exists()
+    drawn.clear()
+    older = explorer.images("small:0.25", count=8, out="sheet.png").images
+    assert older["taken_for"].isna().all()
+    assert any(line.endswith("wrong") for _, line in drawn)
+    code, out, _ = run(capsys, "images", "small:0.25", "--count", "8")
+    assert code == 0
+    assert "taken for" not in out
+
+
 def test_a_sheet_is_drawn_row_by_row():
     from explorer.exporting.image_sheet import CELL_INCHES, DPI, ROW_INCHES, TOP_INCHES, draw_sheet
     from explorer.exporting.surest import surest
@@ -512,7 +813,7 @@ def test_a_sheet_is_drawn_row_by_row():
     }
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255], [0, 255, 255]], np.uint8)
     images = np.broadcast_to(colours[:, None, None], (6, 8, 8, 3))
-    named = chosen.assign(**{"class": ["$a$", "b" * 50, "\N{SNOWMAN}", "", "e", "f", "g", "h"]})
+    named = chosen.assign(**{"class": ["$a$", "b" * 50, "\N{SNOWMAN}", "", "e", "f", "g", "h"], "taken_for": "i" * 30})
     png = draw_sheet(named, images[chosen["place"]], "a title")
     assert draw_sheet(named, images[chosen["place"]], "a title") == png
     import io
@@ -532,7 +833,9 @@ def test_a_run_that_was_never_wrong_has_no_such_row():
 
     chosen = surest(np.array([True, True]), np.array([0.5, 0.6], np.float16), 5)
     assert chosen["row"].tolist() == ["right"] * 2 + ["unsure"] * 2
-    assert draw_sheet(chosen.assign(**{"class": "a"}), np.zeros((4, 8, 8, 3), np.uint8), "t").startswith(b"\x89PNG")
+    assert draw_sheet(
+        chosen.assign(**{"class": "a", "taken_for": "a"}), np.zeros((4, 8, 8, 3), np.uint8), "t"
+    ).startswith(b"\x89PNG")
 
 
 def test_images_of_other_data_are_refused(folder, capsys):

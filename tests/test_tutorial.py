@@ -13,7 +13,7 @@ import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", flags=re.DOTALL)
-FILE = re.compile(r"`([\w@./-]+\.(?:html|csv|parquet|svg|png|py|safetensors|onnx|json|db|toml))`")
+FILE = re.compile(r"`([\w@./-]+\.(?:html|csv|parquet|svg|png|py|md|safetensors|onnx|json|db|toml))`")
 
 
 def execute(folder, line):
@@ -72,6 +72,8 @@ def test_what_the_text_says_is_so(followed):
     (priced,) = (printed[line] for line in printed if " price " in line)
     for count in re.findall(r"priced ([\d,]+) networks, and ([\d,]+)", text)[0]:
         assert count in priced
+    assert re.match(r"sheet.png\n( +\d+\.\d%  kind \d\n){5}$", printed["python chosen/predict.py sheet.png"])
+    assert re.match(r"kind \d\n$", printed["python use.py"])
     index = (folder / "reports" / "index.html").read_text()
     assert re.findall(r'<h2><a href="([^"]+)/report.html"', index)
     assert sorted(path.parent.name for path in folder.glob("reports/*/report.html")) == sorted(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from explorer.exporting.image_sheet import ImageSheet
     from explorer.exporting.retraining import Task
 
+Moved = Annotated[str | None, Option("--data", help="Where the study's images are now, if their folder has moved.")]
+
 
 def export(
     study: StudyName,
@@ -27,6 +30,7 @@ def export(
     out: Annotated[Path | None, Option(help="Folder to write; export/STUDY-pointN-seedM by default.")] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
+    data: Moved = None,
     keep_test: Annotated[bool, Option("--keep-test", help="Do not read the test images.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -52,6 +56,7 @@ def export(
         out=out,
         storage=storage,
         data_dir=data_dir,
+        data=data,
         keep_test=keep_test,
         before_training=announce,
     )
@@ -68,6 +73,7 @@ def images(
     run: Annotated[str, Argument(help="A run's key (6 or more characters), or STUDY:POINT[:SEED].")],
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
+    data: Moved = None,
     out: Annotated[Path | None, Option(metavar="FILE", help="Image to write; images-KEY.png by default.")] = None,
     count: Annotated[int, Option(min=1, max=50, help="Images in each row.")] = 12,
     as_json: Json = False,
@@ -77,7 +83,7 @@ def images(
     from explorer import images
 
     screen = Screen(quiet, as_json)
-    made = images(run, count=count, out=out, storage=storage, data_dir=data_dir)
+    made = images(run, count=count, out=out, storage=storage, data_dir=data_dir, data=data)
     screen.answer(made.title)
     _print_sheet(screen, made)
     screen.answer(f"wrote {made.path}")
@@ -120,7 +126,13 @@ def _print_sheet(screen: Screen, made: ImageSheet) -> None:
             rows.append((heading, 0, "-", "-", "-"))
             continue
         first, last = (f"{found[place]['probability']:.1%}" for place in (0, -1))
-        classes = ", ".join(f"{name} ({number})" for name, number in Counter(i["class"] for i in found).most_common())
+        classes = "; ".join(f"{name} ({number})" for name, number in Counter(map(_named, found)).most_common())
         right = sum(image["right"] for image in found)
         rows.append((heading, len(found), right, f"{first} to {last}", classes))
     screen.table(("on the sheet", "images", "right", "top probability", "classes"), rows)
+
+
+def _named(image: dict[Hashable, Any]) -> str:
+    """The class of an image, and what it was taken for if that is another class."""
+    taken_for = image["taken_for"]
+    return f"{image['class']}, taken for {taken_for}" if taken_for and not image["right"] else str(image["class"])

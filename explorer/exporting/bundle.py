@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from explorer.analysis import measured, ranked
 from explorer.data.held_out import read_test_images
 from explorer.errors import ExplorerError
+from explorer.exporting.preparing import HEADER, PREDICT_CODE, Preparing
 from explorer.exporting.programs import onnx_bytes, onnx_obstacle
 from explorer.exporting.retraining import Task
 from explorer.exporting.torch_code import WIDTH, code_of
@@ -30,11 +31,11 @@ from explorer.storage.record import StudyRecord
 from explorer.training.trainer import Trained
 
 CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.safetensors", "network.onnx", "export.json", "best.csv"
+PREDICT = "predict.py"
 BEST_COLUMNS = [
     *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
 ]
-MOST_CLASSES = 40  # listed in the code; export.json has all of them
 _TOLERANCE = 1e-4  # of the largest logit, between the code and the model
 
 USE = """
@@ -42,7 +43,8 @@ USE = """
 
     model = build()
     model.load_state_dict(load_file("weights.safetensors"))
-    logits = model.eval()(prepare(images))
+    logits = model.eval()(prepare("photo.jpg"))
+    print(labels[logits.argmax()])
 """
 
 
@@ -103,6 +105,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
             "input": [shape.channels, shape.size, shape.size],
             "mean": trained.mean,
             "std": trained.deviation,
+            "prepare": preparing(task, trained).text,
         },
         "settings": run.settings,
         "versions": {"explorer": version("cnn-design-explorer"), "torch": torch.__version__, "numpy": np.__version__},
@@ -114,8 +117,13 @@ def facts_file(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps(facts, indent=1) + "\n").encode()
 
 
+def preparing(task: Task, trained: Trained) -> Preparing:
+    """How the images of a run become the input of its network."""
+    return Preparing(task.dataset.classes, task.dataset.size, task.run.network.input, trained.mean, trained.deviation)
+
+
 def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
-    """Code, weights and ONNX by file name, and why there is no `network.onnx` (empty if there is).
+    """Code, weights, `predict.py` and ONNX by file name, and why there is no `network.onnx` (empty if there is).
 
     Raises `ExplorerError` if the code does not run or gives other logits than the model.
     """
@@ -123,13 +131,15 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     model = network.build()
     model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
     model.eval()
-    code = code_of(network, _docstring(task, facts), _preparing(task, trained))
+    prepared = preparing(task, trained)
+    code = code_of(network, _docstring(task, facts), prepared.code, HEADER)
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    files = {CODE: code.encode(), WEIGHTS: weights}
+    # Names of classes can have surrogates, from file names in other encodings.
+    files = {CODE: code.encode("utf-8", "backslashreplace"), WEIGHTS: weights, PREDICT: PREDICT_CODE.encode()}
     obstacle = onnx_obstacle(network)
     if not obstacle:
-        files[ONNX] = onnx_bytes(model, network.input)
+        files[ONNX] = onnx_bytes(model, network.input, prepared.metadata)
     return files, obstacle
 
 
@@ -140,44 +150,22 @@ def _settings(task: Task) -> dict[str, Any]:
 
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
     """The docstring of the code."""
-    validation, classes = facts["validation"], facts["data"]["classes"]
+    validation = facts["validation"]
     named = f"point {task.number}" + (f" ({task.point.label})" if task.point.label else "")
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
     how = f"{validation['images']:,} images of {facts['data']['name']}, in {task.run.numerics.dtype} as in training"
     if task.run.numerics.dtype != "float32":
         how += f", and {validation['accuracy_float32']:.2%} in float32"
-    listed = ", ".join(classes) if len(classes) <= MOST_CLASSES else f"{len(classes)}, listed in {FACTS}"
     cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
     paragraphs = (
         f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
         f"{facts['space']}, preset {facts['preset']}: {settings}.",
         f"Validation accuracy: {validation['accuracy']:.2%} of {how}. {FACTS} has everything known about the run.",
-        f"Classes, in the order of the logits: {listed}.",
-        "`prepare` turns RGB images into the input of the network. To use it:",
+        "`labels` are the classes, and `prepare` turns a photo into the input of the network. To use it:",
     )
     text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
     # Labels and classes can be any text.
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '"""'
-
-
-def _preparing(task: Task, trained: Trained) -> str:
-    """Code that prepares images as in training: resampled if the network has another input size, and normalised."""
-    size, given = task.run.network.input.size, task.dataset.size
-    resampling = 'mode="area"' if size < given else 'mode="bilinear", align_corners=False'
-    resampled = (
-        f"    channels = nn.functional.interpolate(channels, size={size}, {resampling})\n" if size != given else ""
-    )
-    mean, deviation = (tuple(round(value, 6) for value in values) for values in (trained.mean, trained.deviation))
-    return f'''
-MEAN = {mean}  # of each channel of the training images, in bytes
-DEVIATION = {deviation}
-
-
-def prepare(images: Tensor) -> Tensor:
-    """RGB bytes (N, {given}, {given}, {len(mean)}) to normalised images (N, {len(mean)}, {size}, {size})."""
-    channels = images.permute(0, 3, 1, 2).float()
-{resampled}    return (channels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
-'''
 
 
 def _check(code: str, model: nn.Module, shape: Shape) -> None:

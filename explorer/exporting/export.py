@@ -19,10 +19,12 @@ from explorer.exporting.bundle import (
     best_points,
     facts_file,
     network_files,
+    preparing,
     read_test,
     run_facts,
 )
 from explorer.exporting.choice import best_point, find_point, find_run
+from explorer.exporting.readme import README, may_write_readme, readme_file
 from explorer.exporting.retraining import Task, retraining_task
 from explorer.files import check_folder, user_path, write_files
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -61,6 +63,7 @@ def export(
     out: str | Path | None = None,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
+    data: str | Path | None = None,
     keep_test: bool = False,
     before_training: Callable[[Task], None] | None = None,
 ) -> Export:
@@ -77,6 +80,7 @@ def export(
         out: The folder; `export/STUDY-pointN-seedM` if not given.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
+        data: Where the images of the study are now, if their folder has moved.
         keep_test: Whether not to read the test images.
         before_training: Called with the run before it is trained.
 
@@ -89,7 +93,7 @@ def export(
     key = find_run(record, number, seed)
     folder = user_path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
-    task = retraining_task(ledger, record, number, seed, data_dir)
+    task = retraining_task(ledger, record, number, seed, data_dir, data)
     # Holding the lock of the storage, so that no other export tests the same run.
     with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         if before_training is not None:
@@ -101,6 +105,8 @@ def export(
     facts["test"] = None if test is None else {name: test[name] for name in ("accuracy", "images", "finished")}
     table = best_points(record, best)
     files |= {FACTS: facts_file(facts), BEST: best_file(table)}
+    if may_write_readme(folder):
+        files[README] = readme_file(facts, files, preparing(task, trained).text)
     write_files(files, folder)
     if obstacle:
         # An older one, of another run, must not look like a part of this export.

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from explorer.data import find_source
 from explorer.data.dataset import Pixels
 from explorer.drawing.colours import GREY, INK
 from explorer.exporting.choice import called, find_run, find_stored_run
+from explorer.exporting.data import check_data, data_of
 from explorer.exporting.surest import ROWS, surest, validation_places
 from explorer.files import check_file, user_path, write_file
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 DPI = 150
-CELL_INCHES = (0.95, 1.2)  # of an image and the text below it
+CELL_INCHES = (0.95, 1.45)  # of an image and the text below it
 TOP_INCHES, ROW_INCHES = 0.55, 0.3  # above all rows, and above each row
 TITLE_INCHES = 0.08  # per character of the title
 LINE_POINTS = 9  # height of a line of text
@@ -36,7 +38,8 @@ class ImageSheet:
         path: The PNG.
         title: The title of the sheet: the run and its accuracy.
         rows: The headings of the sheet's rows, by the names in `images`.
-        images: One row for each image on the sheet, with the columns of `surest` and `class`.
+        images: One row for each image on the sheet, with the columns of `surest`, `class` and `taken_for`, the class
+            that the run found most likely (None where that is not stored).
     """
 
     path: Path
@@ -52,6 +55,7 @@ def images(
     out: str | Path | None = None,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> ImageSheet:
     """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of.
 
@@ -61,9 +65,10 @@ def images(
         out: The PNG; `images-KEY.png` in this folder if not given.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
+        data: Where the images of the study are now, if their folder has moved.
 
     Raises:
-        ExplorerError: The run is unknown or not done, or the data set has changed since.
+        ExplorerError: The run is unknown or not done, or the data set is missing or has changed since.
     """
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
@@ -71,12 +76,16 @@ def images(
     assert stored is not None  # it is done
     path = user_path(out) if out is not None else Path(f"images-{stored.key[:8]}.png")
     check_file(path)
-    dataset = find_source(record.study.data, data_dir).prepare()
+    dataset = data_of(record, data, data_dir).prepare()
+    check_data(record, dataset, data)
     places = validation_places(dataset, stored)
     assert stored.correct is not None
     assert stored.top_probability is not None
     chosen = surest(stored.correct, stored.top_probability, count)
     chosen["class"] = [dataset.classes[label] for label in dataset.labels[places[chosen["place"]]]]
+    chosen["taken_for"] = None
+    if stored.predicted is not None:
+        chosen["taken_for"] = [dataset.classes[label] for label in stored.predicted[chosen["place"]]]
     title = (
         f"{record.study.name}, {called(record, number)}, seed {seed}: "
         f"{stored.accuracy:.1%} of {len(places):,} validation images right"
@@ -86,10 +95,9 @@ def images(
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
-    """Draw one row for each kind of images; `chosen` is what `surest` returns plus `class`, `images` are its images.
+    """Draw one row for each kind of images; `chosen` is `ImageSheet.images`, `images` are their pixels.
 
-    Below each image are its class and the probability of the most likely class, and in the last row whether that was
-    right.
+    Below each image are its class, the class that it was taken for if that is wrong, and the probability of the latter.
     """
     chosen = chosen.assign(pixels=list(images))
     across = max(1, int(chosen.groupby("row").size().max()))
@@ -110,14 +118,23 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
                 left, bottom = 0.15 + column * CELL_INCHES[0], top - ROW_INCHES - CELL_INCHES[0] + 0.12
                 side = CELL_INCHES[0] - 0.12
                 ax = figure.add_axes((left / width, bottom / height, side / width, side / height))
-                verdict = "" if row != "unsure" else " right" if cell["right"] else " wrong"
-                _draw(ax, cell["pixels"], (_short(cell["class"]), f"{cell['probability']:.1%}{verdict}"))
+                _draw(ax, cell["pixels"], _below(cell))
             top -= CELL_INCHES[1] + ROW_INCHES
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _draw(ax: Axes, image: Pixels, lines: tuple[str, ...]) -> None:
+def _below(cell: Mapping[Hashable, Any]) -> list[str]:
+    """The lines below an image."""
+    named, probability = _short(cell["class"]), f"{cell['probability']:.1%}"
+    if cell["right"]:
+        return [named, f"{probability} right" if cell["row"] == "unsure" else probability]
+    if cell["taken_for"] is None:
+        return [named, f"{probability} wrong"]
+    return [named, "taken for", _short(cell["taken_for"]), probability]
+
+
+def _draw(ax: Axes, image: Pixels, lines: Sequence[str]) -> None:
     ax.imshow(image, interpolation="nearest")
     ax.set_axis_off()
     for number, line in enumerate(lines, start=1):

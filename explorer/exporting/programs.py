@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ExplorerError
 from explorer.files import check_file, write_file
@@ -53,8 +54,8 @@ def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
     write_file(path, onnx_bytes(module, shape))
 
 
-def onnx_bytes(module: nn.Module, shape: Shape) -> bytes:
-    """The content of the file that `save_onnx` writes."""
+def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The content of the file that `save_onnx` writes, with metadata."""
     import torch
 
     program = _program(module, shape)
@@ -63,8 +64,21 @@ def onnx_bytes(module: nn.Module, shape: Shape) -> bytes:
             program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
         )
     assert exported is not None  # it is for the older exporter only
-    content: bytes = exported.model_proto.SerializeToString()
+    proto = exported.model_proto
+    _name_batch(proto.graph)
+    for name, value in (metadata or {}).items():
+        proto.metadata_props.add(key=name, value=value)
+    content: bytes = proto.SerializeToString()
     return content
+
+
+def _name_batch(graph: Any) -> None:  # noqa: ANN401 (onnx has no types for its messages)
+    """Call the first axis of the images `batch` everywhere; torch gives it a name such as `s77`."""
+    axis = re.compile(rf"\b{re.escape(graph.input[0].type.tensor_type.shape.dim[0].dim_param)}\b")
+    for tensor in (*graph.input, *graph.output, *graph.value_info):
+        for size in tensor.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = axis.sub("batch", size.dim_param)
 
 
 def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from explorer.analysis.verified import verified_networks
-from explorer.data import Dataset, Source, find_source
+from explorer.data import Dataset, Source
 from explorer.errors import ExplorerError
 from explorer.exporting.choice import called, find_run
+from explorer.exporting.data import check_data, data_of
 from explorer.machine import isa, torch_threads
 from explorer.networks.verification import CostMismatch, verify
 from explorer.storage.ledger import Ledger
@@ -83,9 +84,16 @@ class Task:
 
 
 def retraining_task(
-    ledger: Ledger, record: StudyRecord, number: int, seed: int, data_dir: str | Path | None = None
+    ledger: Ledger,
+    record: StudyRecord,
+    number: int,
+    seed: int,
+    data_dir: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> Task:
     """Prepare to train a done run again; reading its data can take minutes the first time.
+
+    `data` is where the images of the study are now, if their folder has moved.
 
     Raises `ExplorerError` if the run is not done, or if it would be another run now, with everything that differs.
     """
@@ -93,7 +101,7 @@ def retraining_task(
     stored = ledger.runs.find(key)
     assert stored is not None  # it is done
     study = record.study
-    source = find_source(study.data, data_dir)
+    source = data_of(record, data, data_dir)
     network = verified_networks(record, [number]).networks.get(number)
     if network is None:
         raise ExplorerError(
@@ -101,6 +109,7 @@ def retraining_task(
             "was trained; sweep the study again"
         )
     dataset = source.prepare()
+    check_data(record, dataset, data)
     run = Run(network, dataset.fingerprint, study.recipe, study.budget, seed, numerics())
     if run.key != key:
         differences = "; ".join(_differences(stored.settings, run.settings)) or "the format of keys"

@@ -46,15 +46,17 @@ class Function:
     body: Call
 
 
-def code_of(network: Network, opening: str = "", ending: str = "") -> str:
+def code_of(network: Network, opening: str = "", ending: str = "", header: str = HEADER) -> str:
     """Code that defines `build()`, which makes the untrained network with the same names of weights as `Network.build`.
 
-    `opening` (a docstring) is put before the imports, and `ending` (more code) after `build`.
+    `opening` (a docstring) is put before the imports, and `ending` (more code) after `build`. `header` has the imports:
+    those of `HEADER`, and what `ending` needs.
     """
     sources: dict[str, str] = {}
     root = _code(network.source(), sources)
-    functions = _folded(root, RESERVED | sources.keys() | set(re.findall(r"^(?:def )?(\w+)", ending, re.MULTILINE)))
-    pieces = [f"{opening}\n{HEADER}", *sources.values(), *map(_definition, functions), ending]
+    defined = re.findall(r"^(?:def )?(\w+)", ending, re.MULTILINE) + re.findall(r"\w+", header)
+    functions = _folded(root, RESERVED | sources.keys() | set(defined))
+    pieces = [f"{opening}\n{header}", *sources.values(), *map(_definition, functions), ending]
     return "\n\n\n".join(piece.strip() for piece in pieces if piece) + "\n"
 
 

@@ -1,0 +1,92 @@
+"""`README.md` of an export: what the network is, how to use it and how accurate it is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from explorer.networks.quantities import main_costs
+
+README = "README.md"
+MARK = "Exported by cnn-design-explorer"
+FILES = {
+    "network.py": "the network as torch code (`build`), its classes (`labels`), and photos as its input (`prepare`)",
+    "weights.safetensors": "its trained weights",
+    "predict.py": "prints the most likely classes of photos",
+    "network.onnx": "network and weights for other tools; its metadata name the classes and say how to prepare images",
+    "export.json": "everything known about the run",
+    "best.csv": "the best points of the study",
+}
+
+
+def may_write_readme(folder: Path) -> bool:
+    """Whether the folder has no `README.md`, or one of an earlier export."""
+    path = folder / README
+    return not path.exists() or (path.is_file() and MARK.encode() in path.read_bytes())
+
+
+def readme_file(facts: Mapping[str, Any], files: Collection[str], prepared: str) -> bytes:
+    """`README.md`, from the content of `export.json`, the names of the files and how photos are prepared."""
+    point, data = facts["point"], facts["data"]
+    named = f"point {point['number']}" + (f" ({point['label']})" if point["label"] else "")
+    cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
+    rows = [("validation", facts["validation"], "the best point of a study looks better here than it is")]
+    if facts["test"]:
+        rows.append(("test", facts["test"], "read once, after all choices"))
+    accuracies = "\n".join(
+        f"| {kind} | {fact['images']:,} | {fact['accuracy']:.1%} | {_interval(fact)} | {note} |"
+        for kind, fact, note in rows
+    )
+    listed = "\n".join(f"- `{name}`: {FILES[name]}" for name in FILES if name in files)
+    text = f"""# {facts["study"]}, {named}, seed {facts["seed"]}
+
+A {facts["space"]} network with {cost}, trained on {data["name"]} ({len(data["classes"])} classes; fingerprint
+{data["fingerprint"][:12]}). {MARK} {facts["versions"]["explorer"]}.
+
+## Use
+
+It needs Python 3.11 or newer with torch, numpy, pillow and safetensors, but not the explorer:
+
+    pip install torch numpy pillow safetensors
+    python predict.py photo.jpg
+
+In your own code:
+
+    import torch
+    from safetensors.torch import load_file
+    from network import build, labels, prepare
+
+    model = build()
+    model.load_state_dict(load_file("weights.safetensors"))
+    with torch.inference_mode():
+        logits = model.eval()(prepare("photo.jpg"))
+    print(labels[logits.argmax()])
+
+For several photos at once, pass `torch.cat([prepare(path) for path in paths])`.
+
+{textwrap.fill(prepared, 120)}
+
+## Accuracy
+
+| images | count | accuracy | 95 % interval | |
+|---|---|---|---|---|
+{accuracies}
+
+The intervals (Wilson's) are for this one model and images like those it was measured on. The network names one of its
+classes for every photo, also for photos of something else.
+
+## Files
+
+{listed}
+"""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _interval(fact: Mapping[str, Any]) -> str:
+    right = round(fact["accuracy"] * fact["images"])
+    interval = stats.binomtest(right, fact["images"]).proportion_ci(method="wilson")
+    return f"{interval.low:.1%} to {interval.high:.1%}"

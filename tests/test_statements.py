@@ -41,6 +41,9 @@ def test_reports_hold_the_claims_that_the_docs_quote():
 def test_what_the_readme_states_holds_on_another_machine():
     """The differences that it speaks of are several times as wide as their intervals, taken as independent."""
     readme = (ROOT / "README.md").read_text()
+    assert "eight SqueezeNets with\nthree seeds" in readme
+    study = load_study("squeeze_ratio")
+    assert (study.size, study.seeds) == (8, 3)
     assert "several times wider than its interval" in readme
     squeezed = pd.read_parquet(EXAMPLES / "squeeze_ratio@cifar10" / "points.parquet").sort_values("squeeze_ratio")
     assert ratio(squeezed.iloc[-1], squeezed.iloc[0]) > 2

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,13 +33,13 @@ def execute(folder, line):
 
 def tiny(study):
     """A study file with a budget that takes no time."""
-    (budget,) = re.findall(r"images = 2_000\nepochs = 4\nvalidation = 2_000\n", study)
+    (budget,) = re.findall(r"images = 5_000\nepochs = 4\nvalidation = 5_000\n", study)
     return study.replace(budget, "images = 500\nepochs = 1\nvalidation = 500\n")
 
 
 @pytest.fixture(scope="module", params=["tiny", pytest.param("as written", marks=pytest.mark.slow)])
 def followed(request, tmp_path_factory):
-    """A folder in which the tutorial was followed, and what each line printed; with tiny or the written budgets."""
+    """A folder where the tutorial was followed, what each line printed, and whether its budgets were tiny."""
     folder, printed = tmp_path_factory.mktemp("tutorial"), {}
     for language, text in BLOCK.findall(PAGE.read_text()):
         if language == "sh":
@@ -47,11 +48,11 @@ def followed(request, tmp_path_factory):
         elif language != "text":
             (name,) = re.findall(r"^# ([\w.]+)\n", text)
             (folder / name).write_text(tiny(text) if request.param == "tiny" and language == "toml" else text)
-    return folder, printed
+    return folder, printed, request.param
 
 
 def test_every_line_works_and_every_file_is_there(followed):
-    folder, printed = followed
+    folder, printed, _ = followed
     assert len(printed) >= 12
     named = set(FILE.findall(PAGE.read_text()))
     assert {"explorer.db", "reports/index.html", "mine.toml", "chosen/network.py", "sheet.png"} <= named
@@ -59,16 +60,23 @@ def test_every_line_works_and_every_file_is_there(followed):
 
 
 def test_what_the_text_says_is_so(followed):
-    folder, printed = followed
+    folder, printed, budget = followed
     text = PAGE.read_text()
     points = pd.read_parquet(folder / "reports" / "mine" / "points.parquet").set_index("label")
     assert points["state"].to_dict() == dict.fromkeys(["0.125", "0.25", "0.5", "0.75"], "done") | {"1.0": "over budget"}
     for params, macs in zip(points["params"], points["macs"], strict=True):
         assert f"{params:,}   {macs:,}" in text, "the table of the text"
     summary = json.loads((folder / "reports" / "mine" / "summary.json").read_text())
-    assert len(summary["verdicts"]) == 2
-    (second,) = (printed[line] for line in printed if line.endswith("sweep filters.toml"))
-    assert "4 runs to train, 2 stored already" in second
+    first, second = summary["verdicts"]
+    if budget == "as written":
+        assert first.startswith("supported")
+        low, high = points.loc["0.125"], points.loc["0.75"]
+        half = np.hypot(high["high"] - high["low"], low["high"] - low["low"]) / 2
+        assert high["accuracy"] - low["accuracy"] > 2 * half, "several times the width of their interval"
+        assert not second.startswith("supported")
+    (shared,) = (printed[line] for line in printed if line.endswith("sweep filters.toml"))
+    (promised,) = re.findall(r"`(\d+ runs to train, \d+ stored already)`", text)
+    assert promised in shared
     (priced,) = (printed[line] for line in printed if " price " in line)
     for count in re.findall(r"priced ([\d,]+) networks, and ([\d,]+)", text)[0]:
         assert count in priced
@@ -77,5 +85,5 @@ def test_what_the_text_says_is_so(followed):
     index = (folder / "reports" / "index.html").read_text()
     assert re.findall(r'<h2><a href="([^"]+)/report.html"', index)
     assert sorted(path.parent.name for path in folder.glob("reports/*/report.html")) == sorted(
-        ["squeeze_ratio@quick", "mine", "filters", "mine-vs-filters"]
+        ["squeeze_ratio@quick", "mine", "filters", "mine-vs-filters", "mine@photos-quick"]
     )

@@ -216,7 +216,8 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
 
 def _text(documented: object) -> str:
     """A docstring in Google style as Markdown."""
-    sections = griffe.Docstring(inspect.getdoc(documented) or "").parse("google", warnings=False)
+    one_item = {"returns_multiple_items": False, "returns_named_value": False}
+    sections = griffe.Docstring(inspect.getdoc(documented) or "").parse("google", warnings=False, **one_item)
     said = []
     for section in sections:
         if section.kind is griffe.DocstringSectionKind.text:
@@ -224,7 +225,9 @@ def _text(documented: object) -> str:
         elif section.kind is griffe.DocstringSectionKind.parameters:
             said.append("\n".join(_item(one.name, one.description) for one in section.value))
         elif section.kind is griffe.DocstringSectionKind.returns:
-            said += [textwrap.fill(f"Returns: {_line(one.description)}", WIDTH) for one in section.value]
+            # Types are in the signature, so what the parser takes for one is the text before a colon.
+            texts = (": ".join(map(str, filter(None, (one.annotation, one.description)))) for one in section.value)
+            said += [textwrap.fill(f"Returns: {_line(text)}", WIDTH) for text in texts]
         elif section.kind is griffe.DocstringSectionKind.raises:
             raised = (f"Raises `{one.annotation}`: {_line(one.description)}" for one in section.value)
             said += [textwrap.fill(one, WIDTH) for one in raised]

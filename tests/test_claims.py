@@ -10,7 +10,6 @@ from records import broken, changed, make_record
 
 from explorer.analysis import Findings
 from explorer.analysis.claims import judge
-from explorer.analysis.plateau import plateau
 from explorer.errors import ExplorerError
 from explorer.reporting.notes import evidence
 from explorer.study.files import builtin_studies, load_study
@@ -183,25 +182,26 @@ def test_errors_in_claims_name_the_file_the_value_and_the_nearest_choice(tmp_pat
     assert "\n" not in str(error.value)
 
 
-def flat(accuracies):
-    found = Findings(measured(make_record("squeeze_ratio", images=2000), accuracies))
-    return plateau(found.measured, "squeeze_ratio")
+def test_near_guessing_and_in_a_trial_run_nothing_is_decided():
+    assert verdicts("bypass", [0.1, 0.13, 0.12]) == ["undecided"] * 3
+    record = measured(make_record("bypass", images=2000), [0.1, 0.13, 0.3])
+    simple, complex_, last = judge(Findings(record))
+    assert simple.verdict == "undecided", "13 and 10 % are separated, but both are near guessing"
+    assert evidence(simple, Findings(record)).endswith("points (both near guessing).")
+    assert (complex_.verdict, last.verdict) == ("supported", "refuted")
+    trial = changed("bypass", budget={"images": 500, "epochs": 1})
+    found = Findings(make_record(trial, images=500, seeds=1))
+    assert {(one.verdict, evidence(one, found)) for one in judge(found)} == {
+        ("undecided", "A trial run decides nothing.")
+    }
+    flat = measured(make_record("squeeze_ratio", images=2000), [0.11] * 8)
+    assert {one.verdict for one in judge(Findings(flat))} == {"undecided"}, "levelling off at guessing is no result"
 
 
-def test_the_plateau_is_the_consecutive_values_not_separated_from_the_best():
-    found = flat([0.3, 0.36, 0.4, 0.461, 0.461, 0.462, 0.461, 0.461])
-    assert (found.first, found.last, found.best) == (0.5, 1.0, 0.75)
-    assert (found.from_first, found.to_last) == (False, True)
-    # 0.125 is not separated either, but is not adjacent.
-    found = flat([0.461, 0.3, 0.4, 0.461, 0.461, 0.462, 0.3, 0.3])
-    assert (found.first, found.last) == (0.5, 0.75)
-    assert flat([0.3, 0.31, 0.32, 0.5, 0.3, 0.3, 0.3, 0.3]).is_single
-    assert flat([0.4] * 8).is_all
-
-
-def test_there_is_no_plateau_with_one_seed():
-    record = make_record("squeeze_ratio", images=100, seeds=1)
-    assert plateau(Findings(record).measured, "squeeze_ratio") is None
+def test_where_no_image_of_a_few_differs_claims_are_undecided():
+    for images in (1, 4, 27):
+        record = measured(make_record("squeeze_ratio", images=images), [1.1] * 8)
+        assert {one.verdict for one in judge(Findings(record))} == {"undecided"}
 
 
 def test_busy_seconds_count_overlaps_once():

@@ -6,7 +6,7 @@ from html import unescape
 
 import numpy as np
 import pytest
-from records import World, make_record, record_of_bits
+from records import World, changed, make_record, record_of_bits
 
 from explorer.analysis import Accuracies, Findings
 from explorer.analysis.comparison import Comparison
@@ -49,6 +49,9 @@ def test_a_study_has_no_lead_over_a_copy_of_itself(three):
     (lead,) = found.leads
     assert lead.difference.estimate == 0
     assert not lead.difference.separated
+    said = " ".join(statements(found))
+    assert "the runs cannot tell squeeze_ratio from copy (+0.0 points, " in said
+    assert "more accurate" not in said
     # The shared images cancel; the spread between seeds remains.
     own = found.hypervolumes[0].mean_accuracy
     assert lead.difference.high - lead.difference.low < own.high - own.low
@@ -110,6 +113,22 @@ def test_on_different_images_only_the_ranking_of_shared_networks_is_compared():
     said = " ".join(statements(found))
     assert "measured on different images" in said
     assert "both measured 8 networks" in said
+
+
+def test_nothing_is_compared_with_a_trial_run_or_where_nothing_is_learnt(tmp_path):
+    learnt = make_record("squeeze_ratio", images=200)
+    trial = make_record(changed("squeeze_ratio", budget={"images": 500, "epochs": 1}), seeds=1, images=200)
+    runs = learnt.runs.assign(correct=[np.arange(200) % 10 == 0] * len(learnt.runs), accuracy=0.1)
+    guessing = named(replace(learnt, runs=runs), "guessing")
+    for other, said in (
+        (named(trial, "quick"), "quick is a trial run, whose accuracies mean nothing."),
+        (guessing, "No network of guessing has learnt anything yet, so there is nothing to compare."),
+    ):
+        found = Comparison([Findings(learnt), Findings(other)], "macs")
+        assert statements(found)[-1] == said
+        assert (found.leads, found.hypervolumes, found.on_joint_front) == ([], [], None)
+        assert set(found.at_budgets["standing"]) == {""}
+        assert "Nothing to compare." in write_comparison(found, tmp_path / other.study.name, "").read_text()
 
 
 def test_very_different_numbers_of_points_give_a_warning(tmp_path):

@@ -2,13 +2,14 @@
 
 A claim is supported if every pair of points is separated in the claimed direction, which needs no adjustment for
 multiple tests (docs/methodology.md), refuted if one pair is separated in the other direction, and otherwise undecided.
+Two points of which neither has learnt anything decide nothing, nor does a trial run.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, Literal
 
@@ -32,10 +33,14 @@ class PointComparison:
     second: int
     difference: Interval
     margin: float = 0.0
+    learnt: bool = True
+    """Whether at least one of the two has learnt anything."""
 
     @property
     def verdict(self) -> Verdict:
         """Supported if the interval is above minus the margin, refuted if it is below."""
+        if not self.learnt:
+            return "undecided"
         if self.difference.low > -self.margin:
             return "supported"
         return "refuted" if self.difference.high < -self.margin else "undecided"
@@ -51,11 +56,24 @@ class Judged:
     correlation: Interval | None = None
     missing: tuple[int, ...] = ()
     """Numbers of the points that the claim is about but that are not measured."""
+    reason: str = ""
+    """Why the study decides nothing; empty if it could."""
 
 
 def judge(findings: Findings) -> list[Judged]:
     """Return the claims of a study with their verdicts, in file order."""
-    return [_judge(claim, findings) for claim in findings.record.study.claims]
+    reason = undecidable(findings)
+    judged = [_judge(claim, findings) for claim in findings.record.study.claims]
+    return [replace(one, verdict="undecided", reason=reason) for one in judged] if reason else judged
+
+
+def undecidable(findings: Findings) -> str:
+    """Say why no claim of a study can be decided; empty if one can."""
+    if findings.record.study.is_trial:
+        return "A trial run decides nothing."
+    if not findings.measured.empty and not findings.learnt:
+        return "No network has learnt anything yet."
+    return ""
 
 
 @singledispatch
@@ -111,7 +129,13 @@ def _decided(
     pairs = [(one, other) for one, other in pairs if one != other]
     measured = set(findings.accuracies.points.tolist())
     comparisons = tuple(
-        PointComparison(one, other, findings.accuracies.difference(one, other), margin)
+        PointComparison(
+            one,
+            other,
+            findings.accuracies.difference(one, other),
+            margin,
+            learnt=bool({one, other} & findings.learnt),
+        )
         for one, other in pairs
         if {one, other} <= measured
     )

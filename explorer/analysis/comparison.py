@@ -55,6 +55,11 @@ class Comparison:
         self.names = [findings.record.study.name for findings in studies]
 
     @cached_property
+    def tells_nothing(self) -> list[Findings]:
+        """The studies whose accuracies mean nothing; with any, nothing is compared."""
+        return [one for one in self.studies if one.tells_nothing]
+
+    @cached_property
     def same_images(self) -> bool:
         """Whether all studies were measured on the same validation images."""
         return len({(one.record.data_fingerprint, one.accuracies.images) for one in self.studies}) == 1
@@ -97,7 +102,7 @@ class Comparison:
     @cached_property
     def hypervolumes(self) -> list[Hypervolume]:
         """The hypervolume of each study's front over the common budgets; empty if there are none."""
-        if self.reference is None:
+        if self.reference is None or self.tells_nothing:
             return []
         return [
             hypervolume(one.costs_of(self.cost), one.accuracies.means, drawn, self.reference)
@@ -107,7 +112,7 @@ class Comparison:
     @cached_property
     def leads(self) -> list[Lead]:
         """The mean lead of each study over each later one; empty if images differ or there are no common budgets."""
-        if self.reference is None or not self.same_images:
+        if self.reference is None or not self.same_images or self.tells_nothing:
             return []
         found = []
         for one in range(len(self.studies)):
@@ -142,7 +147,7 @@ class Comparison:
     @cached_property
     def on_joint_front(self) -> pd.Series[int] | None:
         """How many points of the joint front belong to each study, by name; None if images differ."""
-        if not self.same_images:
+        if not self.same_images or self.tells_nothing:
             return None
         frames = [one.measured.assign(study=name) for one, name in zip(self.studies, self.names, strict=True)]
         together = pd.concat(frames, ignore_index=True)[["study", self.cost, "accuracy"]]
@@ -186,7 +191,7 @@ class Comparison:
         return int(means.argmax())
 
     def _standing(self, number: int, place: int, best: int, best_place: int) -> str:
-        if not self.same_images:
+        if not self.same_images or self.tells_nothing:
             return ""
         if number == best:
             return "best"

@@ -21,6 +21,7 @@ from explorer.analysis.fronts import (
     probability_column,
     reference,
 )
+from explorer.analysis.guessing import learnt, tells_nothing
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
@@ -105,6 +106,19 @@ class Findings:
         """The unchanged networks among the first `SHOWN` of `foremost` and an even sample of the others."""
         first, others = self.foremost[:SHOWN], self.foremost[SHOWN:]
         return verified_networks(self.record, first + others[:: -(-len(others) // COMPARED) or 1])
+
+    @cached_property
+    def learnt(self) -> frozenset[int]:
+        """The numbers of the points that are shown to be better than guessing."""
+        return frozenset(self.accuracies.points[learnt(self.accuracies, self.record.guess)].tolist())
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether accuracies cannot be compared: it is a trial run, or no point has learnt anything.
+
+        Reports then have no savings, standings, fronts or other statistics.
+        """
+        return tells_nothing(self.record, self.accuracies)
 
     @property
     def lines(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.analysis.accuracies import Accuracies, is_stored
+from explorer.analysis.guessing import tells_nothing
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import is_ordered
@@ -72,11 +73,12 @@ def _joined(names: list[str]) -> str:
 def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
     """Return `summarise` with the column `standing`: `best`, or `separated` or `not separated` from the best point.
 
-    It is empty for points without measurements, and for all but the best if no point has two seeds.
+    It is empty for points without measurements, and for all but the best if no point has two seeds. It is empty for all
+    points of a trial run, or if no point has learnt anything (`guessing.tells_nothing`).
     """
     found = accuracies or Accuracies.of(record)
     summary = summarise(record, found)
-    if not len(found.points):
+    if not len(found.points) or tells_nothing(record, found):
         return summary.assign(standing="")
     best = int(found.points[found.means.argmax()])
     apart = found.differences(best)

@@ -1,4 +1,7 @@
-"""The answer of a study in two sentences, and what else its numbers say."""
+"""The answer of a study in at most two sentences, and what else its numbers say.
+
+A saving is claimed only where the loss is shown to be small. Points that are not separated are only said to be so.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,35 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.analysis import Findings
-from explorer.analysis.plateau import Plateau, plateau
+from explorer.analysis.guessing import near_guessing
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
 from explorer.spaces.simplex import SHARE
-from explorer.spaces.space import label
+from explorer.study.claims import MARGIN
 
 MOST_NAMES = 4  # in a sentence
 MOST_GROUPS = 4  # of points of about equal cost; the most expensive ones are compared
+LEAST_SAVING = 0.01
+LONGER = 4  # times as many epochs for networks that have not learnt anything
 
 
 def answer(findings: Findings) -> list[str]:
-    """Return at most two sentences: the best point, and which points are not separated from it.
+    """Return at most two sentences: the best point, and what is known of the others.
 
-    The second one says where a curve levels off, which series is best at equal cost, or how the corners of a triangle
-    compare.
+    The second one says which cheaper point is shown to lose next to nothing, which points cannot be told from the best,
+    how series compare at equal cost, or how the corners of a triangle compare. A trial run, and networks that have not
+    learnt anything, have no best point.
     """
-    measured = findings.measured
+    measured, study = findings.measured, findings.record.study
     if measured.empty:
         return ["No runs have finished yet."]
-    if findings.record.study.is_trial:
-        images = findings.record.study.budget.images
-        return [f"Trial run: one seed and one epoch of {images:,} images; its accuracies mean nothing."]
+    if study.is_trial:
+        return [f"Trial run: one seed and one epoch of {study.budget.images:,} images; its accuracies mean nothing."]
     best = measured.iloc[int(measured["accuracy"].argmax())]
-    name = _name(findings, best)
+    if not findings.learnt:
+        return _nothing_learnt(findings, best)
     # A series is capitalised at the start of a sentence; a metaparameter keeps its spelling.
+    name = _name(findings, best)
     name = f"{name[0].upper()}{name[1:]}" if best["series"] else name
     found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
@@ -46,14 +53,45 @@ def answer(findings: Findings) -> list[str]:
 
 
 def more(findings: Findings) -> list[str]:
-    """Return how the series compare at other costs, and the least accurate point."""
-    measured = findings.measured
-    if len(measured) < 2 or not findings.accuracies.pooled.freedom:  # noqa: PLR2004 (nothing to compare)
+    """Return how the series compare at other costs, which points are near guessing, and the least accurate point."""
+    measured, guess = findings.measured, findings.record.guess
+    if len(measured) < 2 or findings.tells_nothing:  # noqa: PLR2004 (nothing to compare)
         return []
-    worst, said = measured.iloc[int(measured["accuracy"].argmin())], answer(findings)
+    said = []
+    near = measured[~measured["point"].isin(findings.learnt)]
+    if len(near):
+        names = f": {'; '.join(near['label'])}" if len(near) <= MOST_NAMES else ""
+        are = "is" if len(near) == 1 else "are"
+        said.append(
+            f"{len(near):,} of the {len(measured):,} measured points {are} not clearly better than guessing "
+            f"({percent(guess)}){names}."
+        )
+    if not findings.accuracies.pooled.freedom:
+        return said
+    worst, already = measured.iloc[int(measured["accuracy"].argmin())], answer(findings)
     return [
-        *(sentence for sentence in _at_equal_cost(findings).values() if sentence not in said),
+        *(sentence for sentence in _at_equal_cost(findings).values() if sentence not in already),
+        *said,
         f"The least accurate is {_name(findings, worst)}: {percent(worst['accuracy'])}, with {costs_in_words(worst)}.",
+    ]
+
+
+def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
+    """Say that no network is better than guessing, and what would help."""
+    guess, epochs = findings.record.guess, findings.record.study.budget.epochs
+    found = percent(best["accuracy"])
+    if math.isfinite(best["low"]):
+        found += f" ({100 * best['low']:.1f} to {percent(best['high'])})"
+    beside = (
+        f"the best, {_name(findings, best)}, has {found}, and always naming the largest class has {percent(guess)}."
+    )
+    if best["accuracy"] <= near_guessing(guess):
+        return [f"No network has learnt anything yet: {beside}", f"Train longer: `--epochs {LONGER * epochs}`."]
+    images = findings.accuracies.images
+    few = f"{images:,} validation image{'' if images == 1 else 's'}"
+    return [
+        f"No network is clearly better than guessing: {beside}",
+        f"More than {few}, more seeds or longer runs would tell: `--seeds`, `--epochs {LONGER * epochs}`.",
     ]
 
 
@@ -65,61 +103,41 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
         own = [sentence for points, sentence in compared.items() if int(best["point"]) in points]
         return own[0] if own else list(compared.values())[-1]
     rivals = measured[measured["standing"] == "not separated"]
+    # The points of a triangle are meant to cost the same.
+    saving = "" if findings.figure == "triangle" else _saving(findings, best)
+    if saving:
+        return saving
     if rivals.empty:
         return f"It is separated from {'the' if len(measured) == 2 else 'every'} other point."  # noqa: PLR2004
     if findings.figure == "triangle":
-        return _corners(findings, len(rivals))
-    return _rivals(findings, best, rivals)
+        return _corners(findings, rivals)
+    return f"The runs cannot tell it from {_counted(findings, rivals)}."
 
 
-def _rivals(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> str:
-    """Say which points are not separated from the best one, and how much the cheapest of them saves."""
-    against = findings.record.study.plot.against
-    level = _level(findings)
-    if level:
-        key = findings.record.metaparameters[0]
-        rivals = rivals[rivals[key].astype(float).between(level.first, level.last)]
-        who = f"{_values(level, key)} separated from it"
-    elif len(rivals) > MOST_NAMES:
-        who = _counted(findings, len(rivals))
-    else:
-        who = f"Not separated from it: {'; '.join(rivals['label'])}"
-    cheapest = rivals.iloc[int(rivals[against].astype(float).argmin())]
-    saved = 1 - float(cheapest[against]) / float(best[against])
-    noun = QUANTITIES[against].noun
-    saves = f"saves {100 * saved:.0f}{SPACE}% of the {noun} ({percent(cheapest['accuracy'])})"
-    if saved < 0.005:  # noqa: PLR2004 (not worth a clause)
-        return f"{who}; none of these saves any {noun}."
-    if len(rivals) == 1:
-        return f"{cheapest['label']} is not separated from it and {saves}."
-    return f"{who}; of these, {cheapest['label']} {saves}."
+def _saving(findings: Findings, best: pd.Series[Any]) -> str:
+    """Name the cheapest point that is shown to lose at most the margin; empty if none saves anything."""
+    against, measured = findings.record.study.plot.against, findings.measured
+    saved = 1 - measured[against].astype(float) / float(best[against])
+    for place in saved[saved >= LEAST_SAVING].sort_values(ascending=False, kind="stable").index:
+        row = measured.loc[place]
+        if findings.accuracies.difference(int(row["point"]), int(best["point"])).low > -MARGIN:
+            return (
+                f"{row['label']} saves {100 * saved[place]:.0f}{SPACE}% of the {QUANTITIES[against].noun} and loses at "
+                f"most {100 * MARGIN:g} point (95{SPACE}%)."
+            )
+    return ""
 
 
-def _counted(findings: Findings, rivals: int) -> str:
-    are = "is" if rivals == 1 else "are"
-    return f"{rivals:,} of the {len(findings.measured) - 1:,} other points {are} not separated from it"
+def _counted(findings: Findings, rivals: pd.DataFrame) -> str:
+    others = len(findings.measured) - 1
+    if len(rivals) <= MOST_NAMES:
+        return listed(rivals["label"].tolist(), "or")
+    return (
+        f"any of the {others:,} other points" if len(rivals) == others else f"{len(rivals):,} of the {others:,} others"
+    )
 
 
-def _level(findings: Findings) -> Plateau | None:
-    """Return the plateau of a curve over one numeric metaparameter, if it has more than one value."""
-    keys = findings.record.metaparameters
-    if len(keys) != 1 or not analysis.is_ordered(findings.measured[keys[0]]):
-        return None
-    found = plateau(findings.measured, keys[0])
-    return None if found is None or found.is_single else found
-
-
-def _values(found: Plateau, key: str) -> str:
-    if found.is_all:
-        return f"No value of {key} is"
-    if found.to_last:
-        return f"{label(found.first)} and above are not"
-    if found.from_first:
-        return f"{label(found.last)} and below are not"
-    return f"{label(found.first)} to {label(found.last)} are not"
-
-
-def _corners(findings: Findings, rivals: int) -> str:
+def _corners(findings: Findings, rivals: pd.DataFrame) -> str:
     """Compare the corners of a triangle, where one factor gets everything, with its best point."""
     frame = analysis.triangle(findings.record, findings.points)
     groups: dict[str, list[str]] = {"separated": [], "not separated": []}
@@ -132,8 +150,8 @@ def _corners(findings: Findings, rivals: int) -> str:
         for standing, names in groups.items()
         if names
     ]
-    who = _counted(findings, rivals)
-    return f"{who}; of the corners, {' and '.join(parts)}." if parts else f"{who}."
+    said = f"The runs cannot tell it from {_counted(findings, rivals)}"
+    return f"{said}; of the corners, {' and '.join(parts)}." if parts else f"{said}."
 
 
 def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
@@ -149,13 +167,18 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
     twice = group["series"].duplicated(keep=False)
     group = group.assign(name=group["series"].where(~twice, group["series"] + " at " + group["label"]))
     best, *others = (row for _, row in group.sort_values("accuracy", ascending=False, kind="stable").iterrows())
-    names: dict[str, list[str]] = {"separated": [], "not separated": []}
+    apart: list[str] = []
+    near: list[str] = []
     for other in others:
-        apart = findings.accuracies.difference(best["point"], other["point"]).separated
-        names["separated" if apart else "not separated"].append(other["name"])
-    parts = [f"{standing} from {listed(found)}" for standing, found in names.items() if found]
+        separated = findings.accuracies.difference(best["point"], other["point"]).separated
+        (apart if separated else near).append(other["name"])
+    parts = [f"separated from {listed(apart)}"] if apart else []
+    parts += [f"but the runs cannot tell it from {listed(near, 'or')}"] if near else []
     costs = amount(against, group[against].min(), group[against].max())
-    return f"At {costs}, {best['name']} is best ({percent(best['accuracy'])}), {' and '.join(parts)}."
+    found = f"{best['name']} has the best accuracy ({percent(best['accuracy'])})"
+    if not set(group["point"]) & findings.learnt:
+        return f"At {costs}, no point is clearly better than guessing."
+    return f"At {costs}, {found}, {', '.join(parts)}."
 
 
 def _name(findings: Findings, row: pd.Series[Any]) -> str:

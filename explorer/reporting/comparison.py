@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from explorer.analysis import Interval
+from explorer.analysis import Findings, Interval
 from explorer.analysis.comparison import Comparison, Lead
 from explorer.drawing import comparison_plots
 from explorer.drawing.figures import TALL_INCHES, Panel, panel
@@ -53,6 +53,8 @@ def statements(comparison: Comparison) -> list[str]:
     """Return the result of the comparison in sentences, differences in training first."""
     said, cost = _different_training(comparison), QUANTITIES[comparison.cost].noun
     reference = comparison.reference
+    if comparison.tells_nothing:
+        return said + [_says_nothing(one) for one in comparison.tells_nothing]
     if reference is not None and comparison.leads:
         budgets = amount(comparison.cost, reference.smallest, reference.largest)
         leads = "; ".join(map(_lead, comparison.leads))
@@ -76,6 +78,12 @@ def statements(comparison: Comparison) -> list[str]:
     return said
 
 
+def _says_nothing(findings: Findings) -> str:
+    if findings.record.study.is_trial:
+        return f"{findings.record.study.name} is a trial run, whose accuracies mean nothing."
+    return f"No network of {findings.record.study.name} has learnt anything yet, so there is nothing to compare."
+
+
 def _lead(lead: Lead) -> str:
     ahead = lead.difference.estimate >= 0
     sign = 1 if ahead else -1
@@ -84,8 +92,11 @@ def _lead(lead: Lead) -> str:
     text = f"{first} is {100 * abs(lead.difference.estimate):.1f} points more accurate than {second}"
     if math.isnan(low):
         return f"{text} (interval unknown)"
-    verdict = "" if lead.difference.separated else ": not separated"
-    return f"{text} (95 % interval {100 * low:+.1f} to {100 * high:+.1f}{verdict})"
+    interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    if not lead.difference.separated:
+        estimate = f"{100 * abs(lead.difference.estimate):+.1f} points, {interval}"
+        return f"the runs cannot tell {first} from {second} ({estimate})"
+    return f"{text} ({interval})"
 
 
 def _panels(comparison: Comparison) -> list[Panel]:
@@ -121,8 +132,8 @@ def _fronts(comparison: Comparison) -> Table:
         for name, found in zip(comparison.names, comparison.hypervolumes, strict=False)
     ]
     reference = comparison.reference
-    caption = "There are no common budgets."
-    if reference is not None:
+    caption = "Nothing to compare." if comparison.tells_nothing else "There are no common budgets."
+    if reference is not None and rows:
         caption = (
             "Hypervolume: points of accuracy times doublings of the cost, measured from "
             f"{percent(reference.accuracy)} and {amount(comparison.cost, reference.largest)}. Budgets: from "

@@ -29,7 +29,9 @@ class Details:
 
 
 def details(findings: Findings, panels: Mapping[str, Panel]) -> Details:
-    """Return what is known of a study; empty if too few points are measured."""
+    """Return what is known of a study; empty if too few points are measured or accuracies cannot be compared."""
+    if findings.tells_nothing:
+        return Details("", {}, [])
     found = {
         "Costs as rankers": _ranks(findings),
         "Importance": _importance(findings),

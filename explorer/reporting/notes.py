@@ -72,6 +72,8 @@ def changed_note(findings: Findings) -> str:
 
 def evidence(judged: Judged, findings: Findings) -> str:
     """Return the comparisons that a verdict rests on, in points of accuracy with their intervals."""
+    if judged.reason:
+        return judged.reason
     if judged.correlation is not None:
         if math.isnan(judged.correlation.estimate):
             return "Too few points are measured to rank them."
@@ -80,7 +82,11 @@ def evidence(judged: Judged, findings: Findings) -> str:
     missing = f"Not measured: {'; '.join(names[point] for point in judged.missing)}." if judged.missing else ""
     if not judged.comparisons:
         return missing or "This study has no points to compare for this claim."
-    shown = [f"{names[one.first]} minus {names[one.second]}: {points_of(one.difference)}" for one in judged.comparisons]
+    shown = [
+        f"{names[one.first]} minus {names[one.second]}: {points_of(one.difference)}"
+        + ("" if one.learnt else " (both near guessing)")
+        for one in judged.comparisons
+    ]
     margin = judged.comparisons[0].margin
     points = "point" if math.isclose(margin, 0.01) else "points"
     start = f"A gain of up to {100 * margin:g} {points} counts as none. " if margin else ""
@@ -109,8 +115,10 @@ def cost_note(effort: Effort | None) -> str:
 
 
 def volume_notes(findings: Findings) -> list[str]:
-    """Give the hypervolume of each front that is drawn."""
-    said = []
+    """Give the hypervolume of each front that is drawn; nothing if accuracies cannot be compared."""
+    said: list[str] = []
+    if findings.tells_nothing:
+        return said
     for cost in (cost for cost in findings.costs if QUANTITIES[cost].figure):
         found = findings.hypervolume(cost)
         if found is None:

@@ -19,9 +19,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{SPACE}%"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Join names: `a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """Join names: `a`, `a and b`, `a, b and c`; or with another word."""
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def amount(cost: str, low: float, high: float | None = None) -> str:

@@ -22,6 +22,9 @@ def _known_cost(name: str, info: ValidationInfo) -> str:
 CostName = Annotated[str, AfterValidator(_known_cost)]
 """A cost that is computed from a network."""
 
+MARGIN = 0.01
+"""A loss or gain of accuracy up to this fraction, one point, counts as none."""
+
 Selector = Annotated[dict[str, Value], Field(min_length=1)]
 """Values of metaparameters, `label` or `series` that select points."""
 
@@ -60,7 +63,7 @@ class LevelsOff(Claim):
     form: Literal["levels off"]
     over: str
     at: int | float
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    margin: Annotated[float, Field(ge=0, lt=1)] = MARGIN
     where: dict[str, Value] = Field(default_factory=dict)
 
 

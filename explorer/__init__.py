@@ -4,7 +4,8 @@ Every command is a function here that returns a frame or a small record:
 
 - costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `certify`, `plan_certificate`
-- stored studies: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`
+- stored studies: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`,
+  `delete_study`, `rename_study`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from explorer.reporting.stored import compare, report
     from explorer.spaces import list_spaces
     from explorer.storage.dashboard import dashboard_server
+    from explorer.storage.editing import delete_study, rename_study
     from explorer.storage.listing import list_studies, stored_studies
     from explorer.study.files import load_study
     from explorer.sweeping.dry_run import dry_run
@@ -37,6 +39,7 @@ __all__ = [
     "certify",
     "compare",
     "dashboard_server",
+    "delete_study",
     "describe",
     "dry_run",
     "export",
@@ -52,6 +55,7 @@ __all__ = [
     "plots",
     "price",
     "price_space",
+    "rename_study",
     "report",
     "stored_studies",
     "sweep",
@@ -63,6 +67,7 @@ _HOMES = {
     "certify": "explorer.api",
     "compare": "explorer.reporting.stored",
     "dashboard_server": "explorer.storage.dashboard",
+    "delete_study": "explorer.storage.editing",
     "describe": "explorer.pricing.prices",
     "dry_run": "explorer.sweeping.dry_run",
     "export": "explorer.exporting.export",
@@ -76,6 +81,7 @@ _HOMES = {
     "plan_certificate": "explorer.api",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
+    "rename_study": "explorer.storage.editing",
     "report": "explorer.reporting.stored",
     "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api",

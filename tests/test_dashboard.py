@@ -26,7 +26,7 @@ def storage(tmp_path):
     ledger = Ledger(tmp_path / "explorer.db", create=True)
     with ledger.writing():
         ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}, classes=10))
-    view = View(ledger.url, study)
+    view = View(ledger, study, points)
     view.sync({point.number: (point, [Result("done", "", 0.5), Result("done", "", 0.6)]) for point in points})
     view.close()
     return tmp_path / "explorer.db"
@@ -42,8 +42,8 @@ def test_the_dashboard_serves_only_this_machine(storage):
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline()).group()
-        (summary,) = ask(address, "/api/studies")["study_summaries"]
-        assert summary["study_name"] == "squeeze_ratio"
+        summary, front = ask(address, "/api/studies")["study_summaries"]
+        assert (summary["study_name"], front["study_name"]) == ("squeeze_ratio", "squeeze_ratio: front")
         detail = ask(address, f"/api/studies/{summary['study_id']}?after=0")
         assert len(detail["trials"]) == 8
         columns = {attribute["key"] for attribute in detail["union_user_attrs"]}

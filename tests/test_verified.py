@@ -128,7 +128,7 @@ def stored(tmp_path, *numbers):
         for point in points:
             ledger.runs.record(run_row(f"{point.number}"))
         old = stale(ledger.studies.load(study.name), *numbers).points["network"]
-        with ledger.transaction() as connection:
+        with ledger.engine.begin() as connection:
             rows = connection.exec_driver_sql("select points from ledger_studies").scalar_one()
             rows = [row | {"network": network} for row, network in zip(json.loads(rows), old, strict=True)]
             connection.exec_driver_sql("update ledger_studies set points = ?", (json.dumps(rows),))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import exports, networks, prices, studies
+from explorer.commands import editing, exports, networks, prices, studies
 from explorer.errors import ExplorerError
 
 COMMANDS: dict[Callable[..., int], str] = {
@@ -19,6 +19,8 @@ COMMANDS: dict[Callable[..., int], str] = {
     studies.certify: "certify squeezenet --data cifar10 --dry-run",
     studies.dashboard: "dashboard --storage explorer.db",
     studies.studies: "studies --json",
+    editing.delete: "delete squeeze_ratio --runs",
+    editing.rename: "rename squeeze_ratio first_try",
     networks.spaces: "spaces",
     networks.describe: "describe squeezenet preset=v1_0 squeeze_ratio=0.25 --levels 2",
     networks.latency: "latency squeeze_ratio --threads 2",

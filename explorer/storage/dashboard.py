@@ -9,7 +9,7 @@ from optuna_dashboard import wsgi
 
 from explorer.errors import ExplorerError
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
-from explorer.storage.optuna_view import optuna_storage
+from explorer.storage.optuna_tables import OptunaTables
 
 
 class _Quiet(WSGIRequestHandler):
@@ -27,7 +27,7 @@ def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) ->
     Raises:
         ExplorerError: If the storage cannot be opened, or the port is in use.
     """
-    application = wsgi(optuna_storage(Ledger(storage).url))
+    application = wsgi(OptunaTables(Ledger(storage)).storage)
     try:
         return make_server("127.0.0.1", port, application, handler_class=_Quiet)
     except OSError as error:

@@ -1,23 +1,31 @@
-"""The connection to a storage: URL, transactions, one-line errors, and the writer's lock."""
+"""The connection to a storage: URL, transactions, one-line errors, and waiting for a server that went away."""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 from sqlalchemy.engine import URL, make_url
 
 from explorer.errors import ExplorerError
 from explorer.files import user_path
 from explorer.storage import sqlite
-from explorer.storage.tables import REVISION, SCHEMA, metadata, revision, version
+from explorer.storage.lock import Busy, ServerLock, file_lock
+from explorer.storage.tables import REVISION, SCHEMA, foreign_table, metadata, revision, version
 
-ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be the number of another program
+log = logging.getLogger("explorer")
+Done = TypeVar("Done")
+
+PATIENCE = 300
+"""Seconds that a writer waits for a server that went away."""
+RECONNECTIONS = 20
+"""Times that a writer connects again for one transaction before it gives up."""
 REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
 CHUNK = 500  # values in one `IN (...)`; databases limit their number
 
@@ -34,8 +42,19 @@ def storage_url(storage: str | Path) -> URL:
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Return the options of every engine, ours and Optuna's: SQLite waits up to 30 s for another writer."""
-    return {"connect_args": {"timeout": 30}} if url.get_backend_name() == "sqlite" else {}
+    """Return the options of every engine, ours and Optuna's.
+
+    SQLite waits up to 30 s for another writer. A server's connection is checked before it is used again, and one that
+    goes silent counts as lost after two minutes.
+    """
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 30}}
+    libpq = {"connect_timeout": 15, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+    given = libpq if url.drivername in {"postgresql+psycopg", "postgresql+psycopg2", "postgresql"} else {}
+    return {
+        "pool_pre_ping": True,
+        "connect_args": {key: value for key, value in given.items() if key not in url.query},
+    }
 
 
 class Database:
@@ -53,15 +72,18 @@ class Database:
         """
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
-        self.file = self._sqlite_file(create)
-        self.read_only = self.file is not None and not create and not sqlite.writable(self.file)
+        self._lock: ServerLock | None = None  # held while this process writes to a server
         try:
+            self.file = self._sqlite_file(create)
+            self.read_only = self.file is not None and not create and not sqlite.writable(self.file)
             if self.file is not None and self.read_only:
                 self.file = sqlite.temporary_copy(self.file, self)
                 self.url = self.url.set(database=str(self.file))
             self.engine = sa.create_engine(self.url, poolclass=sa.NullPool, **engine_options(self.url))
         except REFUSALS as error:
-            raise self._error(_first_line(error)) from None
+            raise self.error(_first_line(error)) from None
+        except OSError as error:
+            raise self.error(f"cannot be read: {error.strerror}") from None
         if self.file is not None:
             sqlite.set_up(self.engine)
         if self.file is None or self.file.exists():
@@ -71,22 +93,24 @@ class Database:
         if self.url.get_backend_name() != "sqlite":
             return None
         if not self.url.database or self.url.database == ":memory:":
-            raise self._error("in-memory databases are not supported; give a file")
+            raise self.error("in-memory databases are not supported; give a file")
         path = Path(self.url.database)
+        if path.is_dir():
+            raise self.error(f"it is a folder; give a file in it, such as {path / 'explorer.db'}")
         if not path.parent.is_dir():
-            raise self._error(f"the folder {path.parent} does not exist")
+            raise self.error(f"the folder {path.parent} does not exist")
         if not create and not path.is_file():
-            raise self._error("does not exist; create it with `explorer sweep`")
+            raise self.error("does not exist; create it with `explorer sweep`")
         if create and not sqlite.writable(path):
-            raise self._error("cannot be written: Permission denied")
+            raise self.error("cannot be written: Permission denied")
         return path
 
     def _check_revision(self, create: bool) -> None:
         found = self._revision()
         if found is None and not create:
-            raise self._error("has no studies; add one with `explorer sweep`")
+            raise self.error("has no studies; add one with `explorer sweep`")
         if found is not None and found > REVISION:
-            raise self._error(
+            raise self.error(
                 f"written by a newer explorer (revision {found}, this one reads {REVISION}); update the explorer"
             )
         if found is not None and found < REVISION:
@@ -94,14 +118,23 @@ class Database:
 
     def _revision(self) -> str | None:
         """Return the revision of the tables: empty if older than revisions, None without tables."""
-        with self.transaction() as connection:
+
+        def read(connection: sa.Connection) -> str | None:
             tables = sa.inspect(connection).get_table_names()
+            if not {revision.name, version.name} & set(tables):
+                return None
+            self._refuse_foreign(connection, [revision, version])
             if revision.name in tables:
                 return connection.execute(sa.select(revision.c.version_num)).scalar_one_or_none()
-            if version.name not in tables:
-                return None
             schema = connection.execute(sa.select(version.c.schema)).scalar_one_or_none()
-        return {None: None, 1: ""}.get(schema, f"schema {schema}")
+            return {None: None, 1: ""}.get(schema, f"schema {schema}")
+
+        return self.perform(read)
+
+    def _refuse_foreign(self, connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
+        foreign = foreign_table(connection, tables)
+        if foreign:
+            raise self.error(f"it has a table {foreign} that is not the explorer's; use another database")
 
     def _migrate(self) -> None:
         """Migrate the tables in one transaction; keep a copy of a file until that has succeeded."""
@@ -114,27 +147,65 @@ class Database:
                     sqlite.backup(self.file, copy)
                 with self.engine.begin() as connection:
                     upgrade(connection)
+                    self._refuse_foreign(connection, metadata.sorted_tables)
             except Exception as error:
                 kept = f"; {copy} is a copy" if copy else ""
-                raise self._error(
+                raise self.error(
                     f"cannot be migrated to revision {REVISION}: {_first_line(error)}; it is unchanged{kept}"
                 ) from error
             if copy is not None:
                 copy.unlink()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """Open a connection and commit all its changes or none; database errors become `ExplorerError`."""
-        try:
+    def perform(self, work: Callable[[sa.Connection], Done]) -> Done:
+        """Do some work in one transaction, all of it or nothing, and return its result."""
+
+        def transaction() -> Done:
+            if self._lock is not None:
+                with self._lock.session.begin():
+                    return work(self._lock.session)
             with self.engine.begin() as connection:
-                yield connection
-        except REFUSALS as error:
-            raise self._error(_first_line(error)) from None
+                return work(connection)
+
+        return self.call(transaction)
+
+    def call(self, action: Callable[[], Done]) -> Done:
+        """Call what uses the database; errors of the database become `ExplorerError`.
+
+        While writing, a connection to a server that is lost is opened again, and the action repeated.
+        """
+        for _ in range(RECONNECTIONS):
+            try:
+                return action()
+            except REFUSALS as error:
+                if self._lock is None or not _is_lost(error):
+                    raise self.error(_first_line(error)) from None
+                self._reconnect(self._lock, error)
+        raise self.error(f"the connection was lost {RECONNECTIONS} times")
+
+    def _reconnect(self, lock: ServerLock, error: Exception) -> None:
+        """Wait for the server and take the lock again."""
+        log.warning("storage %s: connection lost; waiting up to %d minutes for the server", self.shown, PATIENCE // 60)
+        deadline, pause = time.monotonic() + PATIENCE, 0.5
+        while time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(2 * pause, 10)
+            try:
+                lock.retake()
+            except Busy:
+                raise self.error("another explorer command took over while the connection was lost") from None
+            except REFUSALS as refusal:
+                error = refusal
+            else:
+                log.warning("storage %s: connected again", self.shown)
+                return
+        raise self.error(
+            f"no connection for {PATIENCE // 60} minutes: {_first_line(error)}; "
+            "every stored run is kept, and the same command continues from there"
+        )
 
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[sa.RowMapping]:
         """Return the rows of a statement."""
-        with self.transaction() as connection:
-            return list(connection.execute(statement).mappings())
+        return self.perform(lambda connection: list(connection.execute(statement).mappings()))
 
     def select_in(
         self, statement: sa.Select[*tuple[Any, ...]], column: sa.Column[str], values: Sequence[str]
@@ -145,53 +216,73 @@ class Database:
 
     def replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store rows, replacing those with the same primary key."""
-        with self.transaction() as connection:
+
+        def store(connection: sa.Connection) -> None:
             for row in rows:
                 same = (column == row[column.name] for column in table.primary_key)
                 connection.execute(table.delete().where(*same))
                 connection.execute(table.insert().values(row))
 
-    def _error(self, reason: str) -> ExplorerError:
+        self.perform(store)
+
+    def error(self, reason: str) -> ExplorerError:
+        """Return an error that names the storage, without its password."""
         return ExplorerError(f"storage {self.shown}: {reason}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the writer's lock, which ends with the process at the latest; create the tables of a new storage."""
         if self.read_only:
-            raise self._error("cannot be written: Permission denied")
+            raise self.error("cannot be written: Permission denied")
         with self._only_writer():
             if self._revision() is None:
-                with self.transaction() as connection:
-                    metadata.create_all(connection)
-                    connection.execute(version.insert().values(schema=SCHEMA))
-                    connection.execute(revision.insert().values(version_num=REVISION))
+                self.perform(self._create_tables)
+            if self.file is not None:
+                file = self.file
+                self.call(lambda: sqlite.write_ahead(file))
             yield
+
+    def _create_tables(self, connection: sa.Connection) -> None:
+        self._refuse_foreign(connection, metadata.sorted_tables)
+        metadata.create_all(connection)
+        connection.execute(version.insert().values(schema=SCHEMA))
+        connection.execute(revision.insert().values(version_num=REVISION))
 
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
-        busy = self._error("another explorer command is writing to it; wait, or use another --storage")
+        busy = self.error("another explorer command is writing to it; wait, or use another --storage")
         if self.file is not None:
-            lock = FileLock(f"{self.file}.lock")
+            with ExitStack() as held:
+                try:
+                    held.enter_context(file_lock(self.file))
+                except Busy:
+                    raise busy from None
+                except OSError as error:
+                    raise self.error(f"cannot be written: {error.strerror}") from None
+                yield
+        elif self.url.get_backend_name() == "postgresql":
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
+                self._lock = self.call(lambda: ServerLock(self.engine))
+            except Busy:
                 raise busy from None
-            except OSError as error:
-                raise self._error(f"cannot be written: {error.strerror}") from None
             try:
                 yield
             finally:
-                lock.release()
-        elif self.url.get_backend_name() == "postgresql":
-            # The server releases a session's lock when the connection ends, however that happens.
-            with self.engine.connect() as connection:
-                if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
-                    raise busy
-                connection.commit()
-                yield
+                self._lock.session.close()
+                self._lock = None
         else:
-            raise self._error("only SQLite and PostgreSQL are supported")
+            raise self.error("only SQLite and PostgreSQL are supported")
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the connection to a server is lost, or cannot be opened, as against any other error."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    unreachable = isinstance(error, sa.exc.OperationalError) and (state or "08").startswith(("08", "57P"))
+    return error.connection_invalidated or unreachable
 
 
 def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]
+    reason = (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]
+    return f"{reason}; is the disk full, or the size of files limited?" if reason == "disk I/O error" else reason

@@ -26,8 +26,7 @@ class HeldOutTests:
         Raises:
             ExplorerError: If the run was tested before.
         """
-        with self.database.transaction() as connection:
-            connection.execute(tests.insert().values(row))
+        self.database.perform(lambda connection: connection.execute(tests.insert().values(row)))
 
     def find(self, key: str) -> Mapping[str, Any] | None:
         """Return the recorded test of a run, or None if it was not tested."""

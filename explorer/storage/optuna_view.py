@@ -1,76 +1,111 @@
-"""The Optuna view: a study's settled points as trials of an Optuna study in the same database.
+"""The Optuna view: the points of a study as trials of two Optuna studies in the same database.
+
+`NAME` has the accuracy as its objective, with a value for each epoch. `NAME: front` has the costs as further
+objectives, and so a Pareto front; Optuna has no values per epoch with several objectives.
 
 Finished trials cannot be changed, so if one no longer agrees with the ledger, the whole view is replaced.
 """
 
+# ruff: noqa: SLF001 (Optuna's storages go by the private numbers of studies and trials)
+
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
+from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.engine import URL
 
 from explorer.errors import ExplorerError
-from explorer.networks.quantities import main_amounts
+from explorer.networks.quantities import main_amounts, main_costs
 from explorer.spaces.space import label
-from explorer.storage.database import engine_options
+from explorer.storage.database import Database, log
+from explorer.storage.optuna_tables import OptunaTables
 from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
 
+LATE = {"interval"}
+"""User attributes that trials get when all of them are finished."""
 
-def optuna_storage(url: URL) -> optuna.storages.RDBStorage:
-    """Open Optuna's tables in the database; tables of another Optuna version are an `ExplorerError`."""
-    try:
-        return optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options(url))
-    except RuntimeError as error:
-        raise ExplorerError(f"storage {url}: Optuna cannot read it: {str(error).splitlines()[0]}") from None
+NOTE = "explorer:note"
+"""System attribute of a study with the note that was written last, to see whether a user has edited it since."""
+
+
+def view_names(study: str) -> tuple[str, str]:
+    """Return the names of the two views of a study."""
+    return study, f"{study}: front"
 
 
 class View:
-    """The Optuna study that shows a study."""
+    """The Optuna studies that show a study."""
 
-    def __init__(self, url: URL, study: Study) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def __init__(self, database: Database, study: Study, points: Iterable[Point]) -> None:
+        """Open the view, or create it; raises `NoView` if Optuna cannot use the storage."""
+        self.tables = OptunaTables(database)
         self.study = study
-        self.storage = optuna_storage(url)
+        self.points = {point.number: point for point in points}
         self.distributions = {key: _distribution(values) for key, values in study.varied.items()}
-        self.optuna_study = self._open()
+        costs = dict.fromkeys((cost.key for cost in main_costs()), "minimize")
+        trials, front = view_names(study.name)
+        try:
+            self.trials = _Trials(self.tables, trials, {"accuracy": "maximize"}, self._is_earlier)
+            self.front = _Trials(self.tables, front, {"accuracy": "maximize"} | costs)
+        except BaseException:
+            self.tables.close()
+            raise
+        for shown in (self.trials, self.front):
+            if shown.study.study_name != shown.view:
+                message = "storage %s: its Optuna study %r is not the explorer's; the view is %r"
+                log.warning(message, database.shown, shown.view, shown.study.study_name)
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
-        """Show exactly these points, by number, with the results of their runs."""
-        wanted = {number: self._trial(point, results) for number, (point, results) in settled.items()}
-        shown = {trial.user_attrs.get("point"): trial for trial in self.optuna_study.get_trials(deepcopy=False)}
-        if any(number not in wanted or not _agree(trial, wanted[number]) for number, trial in shown.items()):
-            optuna.delete_study(study_name=self.study.name, storage=self.storage)
-            self.optuna_study, shown = self._open(), {}
-        self.optuna_study.add_trials([trial for number, trial in wanted.items() if number not in shown])
+        """Show exactly these points as finished, by number, with the results of their runs."""
+        self.trials.sync({number: self._finished(*shown) for number, shown in settled.items()})
+        fronts = {number: self._on_front(*shown) for number, shown in settled.items()}
+        self.front.sync({number: trial for number, trial in fronts.items() if trial is not None})
+
+    def start(self, point: Point) -> None:
+        """Show a point as running, because its first run has started."""
+        self.trials.start(point.number, self._trial(TrialState.RUNNING, point, []))
 
     def add(self, point: Point, results: Sequence[Result]) -> None:
-        """Show one more settled point."""
-        self.optuna_study.add_trial(self._trial(point, results))
+        """Show a point as finished."""
+        self.trials.finish(point.number, self._finished(point, results))
+        trial = self._on_front(point, results)
+        if trial is not None:
+            self.front.finish(point.number, trial)
 
     def close(self) -> None:
-        """Close the connection."""
-        self.storage.remove_session()
-        self.storage.engine.dispose()
+        """Close the connection; points that were running wait."""
+        with suppress(ExplorerError):
+            self.trials.pause()
+        self.tables.close()
 
-    def _open(self) -> optuna.Study:
-        opened = optuna.create_study(
-            study_name=self.study.name, storage=self.storage, direction="maximize", load_if_exists=True
-        )
-        with warnings.catch_warnings():
-            # Experimental, but it only labels the dashboard's axes.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            opened.set_metric_names(["accuracy"])
-        return opened
+    def _finished(self, point: Point, results: Sequence[Result]) -> FrozenTrial:
+        done = [result for result in results if result.accuracy is not None]
+        trial = self._trial(TrialState.COMPLETE if done else TrialState.FAIL, point, results)
+        if done:
+            trial.values = [mean(result.accuracy for result in done if result.accuracy is not None)]
+            epochs = zip(*(result.accuracies or () for result in done), strict=False)
+            trial.intermediate_values = {epoch: mean(values) for epoch, values in enumerate(epochs, start=1)}
+        return trial
 
-    def _trial(self, point: Point, results: Sequence[Result]) -> FrozenTrial:
+    def _on_front(self, point: Point, results: Sequence[Result]) -> FrozenTrial | None:
+        """Return a point with its costs as further objectives; None if it has no accuracy or is merged."""
+        trial = self._finished(point, results)
+        if trial.state != TrialState.COMPLETE or point.network is None or point.same_as is not None:
+            return None
+        trial.values = [*trial.values, *(float(amount) for amount in main_amounts(point.network).values())]
+        trial.intermediate_values = {}
+        return trial
+
+    def _trial(self, state: TrialState, point: Point, results: Sequence[Result]) -> FrozenTrial:
         accuracies = [result.accuracy for result in results if result.accuracy is not None]
         reason = next((result.reason for result in results if result.reason), point.reason)
         attributes: dict[str, Any] = {"point": point.number, "label": point.label, "state": point.state}
@@ -84,18 +119,138 @@ class View:
             attributes["spread"] = stdev(accuracies)
         if reason:
             attributes["reason"] = reason
-        return create_trial(
-            state=TrialState.COMPLETE if accuracies else TrialState.FAIL,
-            value=mean(accuracies) if accuracies else None,
-            params={
-                key: label(point.metaparameters.get(key))
-                if isinstance(distribution, CategoricalDistribution)
-                else point.metaparameters[key]
-                for key, distribution in self.distributions.items()
-            },
+        seconds = [result.seconds for result in results if result.seconds is not None]
+        if seconds:
+            attributes["training_seconds"] = round(sum(seconds), 1)
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=self._params(point),
             distributions=self.distributions,
             user_attrs=attributes,
         )
+        trial.state = state
+        if state.is_finished():
+            trial.datetime_start, trial.datetime_complete = _span(results)
+        return trial
+
+    def _params(self, point: Point) -> dict[str, Any]:
+        return {
+            key: label(point.metaparameters.get(key))
+            if isinstance(distribution, CategoricalDistribution)
+            else point.metaparameters[key]
+            for key, distribution in self.distributions.items()
+        }
+
+    def _is_earlier(self, found: optuna.Study) -> bool:
+        """Whether every trial is a point of this study as earlier versions, which set no mark, showed it."""
+        trials = found.get_trials(deepcopy=False)
+        named = found.metric_names == ["accuracy"] and not found.user_attrs
+        return named and bool(trials) and all(map(self._is_point, trials))
+
+    def _is_point(self, trial: FrozenTrial) -> bool:
+        number = trial.user_attrs.get("point")
+        point = self.points.get(number) if isinstance(number, int) else None
+        if point is None or not trial.state.is_finished() or trial.system_attrs or trial.intermediate_values:
+            return False
+        known: dict[str, Any] = {"label": point.label}
+        if point.network is not None:
+            known |= main_amounts(point.network) | {"network": point.network.digest[:12]}
+        return trial.params == self._params(point) and known.items() <= trial.user_attrs.items()
+
+
+class _Trials:
+    """An Optuna study with a trial for each point that is shown."""
+
+    def __init__(
+        self,
+        tables: OptunaTables,
+        view: str,
+        objectives: Mapping[str, str],
+        is_earlier: Callable[[optuna.Study], bool] = lambda _: False,
+    ) -> None:
+        self.tables = tables
+        self.view = view
+        self.open = partial(tables.open, view, objectives, is_earlier)
+        self.study = tables.call(self.open)
+
+    def sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
+        """Show exactly these trials, by number of their points, beside those of points that are not finished."""
+        self.tables.call(lambda: self._sync(wanted))
+
+    def _sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
+        trials = self.study.get_trials(deepcopy=False)
+        shown: dict[Any, FrozenTrial] = {trial.user_attrs.get("point"): trial for trial in trials}
+        twice = len(shown) < len(trials)
+        if twice or any(not _agree(trial, wanted.get(number)) for number, trial in shown.items()):
+            self.tables.delete(self.view)
+            self.study, shown = self.open(), {}
+        self.study.add_trials([trial for number, trial in wanted.items() if number not in shown])
+        self._pause()
+
+    def start(self, number: int, trial: FrozenTrial) -> None:
+        """Show a point as running; does nothing if it is finished or running already."""
+        self.tables.call(lambda: self._start(number, trial))
+
+    def _start(self, number: int, trial: FrozenTrial) -> None:
+        shown = self._shown(number)
+        if shown is None:
+            self.study.add_trial(trial)
+        elif shown.state == TrialState.WAITING:
+            self.tables.storage.set_trial_state_values(shown._trial_id, TrialState.RUNNING)
+
+    def finish(self, number: int, trial: FrozenTrial) -> None:
+        """Show a point as finished; does nothing if it is already."""
+        self.tables.call(lambda: self._finish(number, trial))
+
+    def _finish(self, number: int, trial: FrozenTrial) -> None:
+        shown, storage = self._shown(number), self.tables.storage
+        if shown is None:
+            self.study.add_trial(trial)
+        elif not shown.state.is_finished():
+            for key, value in trial.user_attrs.items():
+                if shown.user_attrs.get(key) != value:
+                    storage.set_trial_user_attr(shown._trial_id, key, value)
+            for epoch, value in trial.intermediate_values.items():
+                storage.set_trial_intermediate_value(shown._trial_id, epoch, value)
+            values = trial.values if trial.state == TrialState.COMPLETE else None
+            storage.set_trial_state_values(shown._trial_id, trial.state, values)
+
+    def pause(self) -> None:
+        """Show running points as waiting."""
+        self.tables.call(self._pause)
+
+    def _pause(self) -> None:
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.tables.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def _shown(self, number: int) -> FrozenTrial | None:
+        trials = self.study.get_trials(deepcopy=False)
+        return next((trial for trial in trials if trial.user_attrs.get("point") == number), None)
+
+
+def annotate(database: Database, study: str, report: str, note: str, intervals: Mapping[int, str]) -> None:
+    """Add what is known with a study's report to its view: the report's path, a note, and intervals by point.
+
+    Does nothing without a view. A note that a user has edited is kept.
+    """
+    with closing(OptunaTables(database)) as tables:
+        for name in view_names(study):
+            tables.call(partial(_annotate, tables, name, report, note, intervals))
+
+
+def _annotate(tables: OptunaTables, view: str, report: str, note: str, intervals: Mapping[int, str]) -> None:
+    from optuna_dashboard import get_note, save_note
+
+    found = tables.load(view)
+    if found is None:
+        return
+    ours = tables.storage.get_study_system_attrs(found._study_id).get(NOTE, "")
+    if get_note(found) == ours != note:
+        save_note(found, note)
+        tables.storage.set_study_system_attr(found._study_id, NOTE, note)
+    found.set_user_attr("report", report)
+    trials = {trial.user_attrs.get("point"): trial for trial in found.get_trials(deepcopy=False)}
+    tables.set_late("interval", [(trials[point], text) for point, text in intervals.items() if point in trials])
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:
@@ -107,5 +262,20 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
     return FloatDistribution(min(numbers), max(numbers))
 
 
-def _agree(shown: FrozenTrial, wanted: FrozenTrial) -> bool:
-    return (shown.state, shown.values, shown.user_attrs) == (wanted.state, wanted.values, wanted.user_attrs)
+def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
+    """Return when the first of some runs started and the last one finished, in local time, as Optuna has it."""
+    ends = [(datetime.fromisoformat(result.finished), result.seconds) for result in results if result.finished]
+    if not ends:
+        return datetime.now(), datetime.now()  # noqa: DTZ005 (Optuna's times have no zone)
+    first = min(end - timedelta(seconds=seconds or 0) for end, seconds in ends)
+    first, last = (time.astimezone().replace(tzinfo=None) for time in (first, max(end for end, _ in ends)))
+    return first, last
+
+
+def _agree(shown: FrozenTrial, wanted: FrozenTrial | None) -> bool:
+    """Whether a trial shows what is wanted: one that is not finished if None is."""
+    if wanted is None or not shown.state.is_finished():
+        return wanted is None and not shown.state.is_finished()
+    attributes = {key: value for key, value in shown.user_attrs.items() if key not in LATE}
+    found = (shown.state, shown.values, attributes, shown.intermediate_values)
+    return found == (wanted.state, wanted.values, wanted.user_attrs, wanted.intermediate_values)

@@ -17,12 +17,14 @@ from explorer.training.bits import unpack, unpack_classes
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: accuracy and duration if it is `done`, otherwise the reason."""
+    """How a run ended: accuracy (also after each epoch) and duration if it is `done`, otherwise the reason."""
 
     state: str
     reason: str
     accuracy: float | None
     seconds: float | None = None
+    accuracies: Sequence[float] | None = None
+    finished: str | None = None  # UTC, ISO 8601
 
     @property
     def final(self) -> bool:

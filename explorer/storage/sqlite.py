@@ -16,13 +16,20 @@ import sqlalchemy as sa
 
 def writable(path: Path) -> bool:
     """Return whether a file (perhaps a new one), SQLite's files beside it and the lock can be written."""
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    file = path.resolve()
+    return os.access(file.parent, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
 
 
 def set_up(engine: sa.Engine) -> None:
-    """Set write-ahead mode, in which readers and the writer do not block each other, and full transactions."""
+    """Set full transactions, in which tables can be altered too."""
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
+
+
+def write_ahead(path: Path) -> None:
+    """Switch a file to write-ahead mode, in which readers and the writer do not block each other."""
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def backup(path: Path, copy: Path, query: str = "") -> None:
@@ -36,15 +43,22 @@ def temporary_copy(path: Path, owner: object) -> Path:
     """Copy a write-protected file; the copy is deleted with its owner."""
     folder = tempfile.mkdtemp(prefix="explorer-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    path = path.resolve()
     copy = Path(folder) / path.name
-    # SQLite cannot lock the file. Without a write-ahead log beside it, nobody is writing to it.
-    backup(path, copy, "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1")
+    journals = [journal for journal in (Path(f"{path}-wal"), Path(f"{path}-journal")) if journal.exists()]
+    try:
+        # SQLite cannot lock the file. Without a journal beside it, nobody is writing to it.
+        backup(path, copy, "mode=ro" if journals else "immutable=1")
+    except sqlite3.Error:
+        # On read-only media it cannot apply a journal that a crash has left, so apply a copy of it to the copy.
+        copy.unlink(missing_ok=True)
+        for file in (path, *journals):
+            shutil.copyfile(file, copy.with_name(file.name))
     return copy
 
 
 def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 (a DBAPI connection)
     connection.isolation_level = None  # or the driver begins no transaction before tables are altered
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 

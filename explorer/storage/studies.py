@@ -82,11 +82,14 @@ class Studies:
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
         ]
-        with self.database.transaction() as connection:
+
+        def store(connection: sa.Connection) -> None:
             connection.execute(members.delete().where(members.c.study == study.name))
             connection.execute(studies.delete().where(studies.c.name == study.name))
             connection.execute(studies.insert().values(row))
             connection.execute(members.insert(), member_rows)
+
+        self.database.perform(store)
 
     def load(self, name: str) -> StudyRecord:
         """Return a stored study with its results; an unknown name is an `ExplorerError`."""

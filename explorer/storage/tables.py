@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 REVISION = "0003"
@@ -93,3 +95,15 @@ tests = sa.Table(
     sa.Column("images", sa.Integer, nullable=False),
     sa.Column("finished", sa.String(32), nullable=False),
 )
+
+
+def foreign_table(connection: sa.Connection, tables: Iterable[sa.Table]) -> str | None:
+    """Return the name of a table or view that is named as one of these tables but lacks columns; None without one."""
+    inspector = sa.inspect(connection)
+    present = {*inspector.get_table_names(), *inspector.get_view_names()}
+    for table in tables:
+        if table.name in present:
+            columns = {column["name"] for column in inspector.get_columns(table.name)}
+            if not columns >= set(table.columns.keys()):
+                return table.name
+    return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from explorer.storage.runs import Result
 from explorer.study.plan import Point
@@ -30,12 +32,16 @@ class SettledPoints:
         """Return the settled points and their results, by number."""
         return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
 
+    def points_of(self, key: str) -> list[Point]:
+        """Return the points that a run belongs to."""
+        return [point for point in self.points if key in self._keys_of(point)]
+
     def add(self, outcome: Outcome) -> list[Point]:
         """Add the result of a run and return the points that it settles."""
-        row = outcome.row
-        self.results[outcome.run.key] = Result(row["state"], row["reason"], row.get("accuracy"))
         key = outcome.run.key
-        return [point for point in self.points if key in self._keys_of(point) and self._is_settled(point)]
+        row: dict[str, Any] = {field.name: outcome.row.get(field.name) for field in fields(Result)}
+        self.results[key] = Result(**row)
+        return [point for point in self.points_of(key) if self._is_settled(point)]
 
     def _keys_of(self, point: Point) -> list[str]:
         return self.keys.get(point.number if point.same_as is None else point.same_as, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -11,13 +11,12 @@ from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
 from explorer.machine import cores
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
-from explorer.storage.optuna_view import View
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
 from explorer.sweeping.provenance import provenance
-from explorer.sweeping.settled import SettledPoints
+from explorer.sweeping.views import Views
 from explorer.training.engine import Job, Outcome, execute, refuse_in_worker
 from explorer.training.run import Run
 
@@ -66,27 +65,20 @@ def run_studies(
     dataset = source.prepare()
     _check_budget(first, dataset)
     processes = workers or default_workers()
-    with ledger.writing(), ExitStack() as open_views:
+    with ledger.writing(), ExitStack() as opened:
         enlisted = [_enlist(study, points, ledger, dataset, command) for study in studies]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())
         if watcher is not None:
             watcher.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
-        views = [
-            (open_views.enter_context(closing(View(ledger.url, study))), SettledPoints(points, runs, results))
-            for study, runs in enlisted
-        ]
-        for view, settled in views:
-            view.sync(settled.so_far())
+        views = opened.enter_context(Views.open(ledger, enlisted, points, results))
         for outcome in execute(jobs, dataset.folder, processes):
             ledger.runs.record(outcome.row)
-            for view, settled in views:
-                for point in settled.add(outcome):
-                    view.add(point, settled.results_of(point))
+            views.ended(outcome)
             if watcher is not None:
                 watcher.ended(outcome)
-    return [ledger.studies.load(study.name) for study, _ in enlisted]
+        return [ledger.studies.load(study.name) for study, _ in enlisted]
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:

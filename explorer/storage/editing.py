@@ -1,0 +1,131 @@
+"""Delete and rename stored studies."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from explorer.errors import ExplorerError
+from explorer.storage.database import CHUNK
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+from explorer.storage.optuna_tables import NoView, OptunaTables
+from explorer.storage.optuna_view import view_names
+from explorer.storage.studies import stored_study
+from explorer.storage.tables import members, runs, studies, tests
+
+NAME = re.compile(r"\w([\w .@~+=-]*[\w@~+=-])?")
+MOST_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class DeletedStudy:
+    """What was deleted, and what was kept.
+
+    Attributes:
+        study: Name of the deleted study.
+        deleted_runs: Number of runs that were deleted.
+        kept_runs: Number of its stored runs that were kept.
+        shared_runs: Number of kept runs that other studies have too.
+    """
+
+    study: str
+    deleted_runs: int
+    kept_runs: int
+    shared_runs: int
+
+
+def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAULT_STORAGE) -> DeletedStudy:
+    """Delete a stored study and its Optuna view.
+
+    Its runs stay in the storage, where later sweeps find them, unless `runs` is given. Reports, test accuracies,
+    latencies and certificates are kept.
+
+    Args:
+        study: Name of a stored study.
+        runs: Whether to delete the runs too, except those that other studies have.
+        storage: SQLite file or database URL.
+
+    Raises:
+        ExplorerError: The study is unknown, or another process writes to the storage.
+    """
+    ledger = Ledger(storage)
+    stored_study(ledger, study)
+    with ledger.writing():
+        tables = _optuna(ledger)
+        if tables is not None:
+            with closing(tables):
+                for view in view_names(study):
+                    tables.call(partial(tables.delete, view))
+        return ledger.perform(lambda connection: _delete(connection, study, runs))
+
+
+def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE) -> None:
+    """Rename a stored study and its Optuna view; reports that were written keep the old name.
+
+    Args:
+        study: Name of a stored study.
+        new: A name that no stored study has.
+        storage: SQLite file or database URL.
+
+    Raises:
+        ExplorerError: The study is unknown, the new name is taken or not valid, or another process writes to the
+            storage.
+    """
+    if not NAME.fullmatch(new) or len(new) > MOST_CHARACTERS:
+        raise ExplorerError(
+            f"{new!r}: a study's name has 1 to {MOST_CHARACTERS} letters, digits, spaces and . _ - @ ~ + =, and starts "
+            f"with a letter or digit, such as {_valid(new)!r}"
+        )
+    ledger = Ledger(storage)
+    stored_study(ledger, study)
+    with ledger.writing():
+        if new in ledger.studies.names():
+            raise ExplorerError(f"{new!r}: the storage has a study of this name; choose another name")
+        ledger.perform(lambda connection: _rename(connection, study, new))
+        tables = _optuna(ledger)
+        if tables is not None:
+            with closing(tables):
+                for view, renamed in zip(view_names(study), view_names(new), strict=True):
+                    tables.call(partial(tables.rename, view, renamed))
+
+
+def _optuna(ledger: Ledger) -> OptunaTables | None:
+    """Open Optuna's tables; None where there is no view."""
+    try:
+        return OptunaTables(ledger)
+    except NoView:
+        return None
+
+
+def _delete(connection: sa.Connection, study: str, with_runs: bool) -> DeletedStudy:
+    others = sa.select(members.c.key).where(members.c.study != study)
+    own = sa.select(runs.c.key).where(runs.c.key.in_(sa.select(members.c.key).where(members.c.study == study)))
+    stored = set(connection.execute(own).scalars())
+    shared = set(connection.execute(own.where(runs.c.key.in_(others))).scalars())
+    alone = sorted(stored - shared) if with_runs else []
+    for start in range(0, len(alone), CHUNK):
+        connection.execute(runs.delete().where(runs.c.key.in_(alone[start : start + CHUNK])))
+    connection.execute(members.delete().where(members.c.study == study))
+    connection.execute(studies.delete().where(studies.c.name == study))
+    return DeletedStudy(study, len(alone), len(stored) - len(alone), len(shared))
+
+
+def _rename(connection: sa.Connection, study: str, new: str) -> None:
+    row = dict(connection.execute(sa.select(studies).where(studies.c.name == study)).mappings().one())
+    renamed = json.loads(row["study"]) | {"name": new}
+    row |= {"name": new, "study": json.dumps(renamed)}
+    connection.execute(studies.insert().values(row))
+    connection.execute(members.update().where(members.c.study == study).values(study=new))
+    connection.execute(tests.update().where(tests.c.study == study).values(study=new))
+    connection.execute(studies.delete().where(studies.c.name == study))
+
+
+def _valid(name: str) -> str:
+    """Return the nearest valid name."""
+    return re.sub(r"[^\w .@~+=-]+", "_", name).strip(" ._-@~+=")[:MOST_CHARACTERS] or "my_study"

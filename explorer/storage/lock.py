@@ -1,0 +1,104 @@
+"""The writer's lock: one explorer command at a time writes to a storage. It ends with its process at the latest."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be the number of another program
+
+_HOLDER = sa.text(
+    "select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1"
+    " and (classid::bigint << 32) | objid::bigint = :key"
+    " and database = (select oid from pg_database where datname = current_database())"
+)
+
+
+class Busy(Exception):  # noqa: N818 (a state, which callers turn into an error)
+    """Another process holds the lock."""
+
+
+@contextmanager
+def file_lock(file: Path) -> Iterator[None]:
+    """Hold the lock of a SQLite file, which is created if it does not exist.
+
+    Raises:
+        Busy: Another process holds it.
+        OSError: The file or its lock cannot be written.
+    """
+    lock = FileLock(f"{file}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Busy from None
+    try:
+        with _name_in_kernel(file):
+            yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _name_in_kernel(file: Path) -> Iterator[None]:
+    """Hold a name of the file that, unlike a lock file, cannot be removed: an abstract socket, which only Linux has."""
+    if sys.platform != "linux":
+        yield
+        return
+    if not file.exists():
+        file.touch()
+    status = file.stat()
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind(f"\0explorer storage {status.st_dev} {status.st_ino}")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Busy from None
+            raise
+        yield
+
+
+class ServerLock:
+    """The lock of a PostgreSQL database: an advisory lock of a session, which the server releases when that ends.
+
+    What the writer stores goes through the same session, so nothing can be written without the lock.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """Take the lock; raises `Busy`, or SQLAlchemy's errors."""
+        self.engine = engine
+        self.backend = 0  # the server's process of the session
+        self.session = self._take()
+
+    def retake(self) -> None:
+        """Take the lock in a new session, as the old one was lost; raises `Busy` if another process has it now."""
+        self.session.invalidate()
+        self.session.close()
+        self.session = self._take()
+
+    def _take(self) -> sa.Connection:
+        session = self.engine.connect()
+        try:
+            with session.begin():
+                self._lock(session)
+                self.backend = session.execute(sa.select(sa.func.pg_backend_pid())).scalar_one()
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _lock(self, session: sa.Connection) -> None:
+        if session.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
+            return
+        if session.execute(_HOLDER, {"key": ADVISORY_LOCK}).scalar() != self.backend:
+            raise Busy
+        # The server has not noticed yet that the old session is lost.
+        session.execute(sa.select(sa.func.pg_terminate_backend(self.backend)))
+        session.execute(sa.text("set local lock_timeout = '10s'"))
+        session.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_LOCK)))

@@ -1,0 +1,166 @@
+"""Optuna's tables in a storage, and which of the Optuna studies in them are the explorer's.
+
+The explorer's studies carry a mark. It creates, changes and deletes no others: users may keep their own Optuna studies,
+and tables of other programs, in the same database.
+"""
+
+# ruff: noqa: SLF001 (Optuna's storages go by the private numbers of studies and trials)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TypeVar
+
+import optuna
+import sqlalchemy as sa
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from explorer.errors import ExplorerError
+from explorer.storage.database import Database, engine_options
+
+MARK = "explorer_view"
+"""User attribute of the explorer's studies: the name of the view, which the study has unless another one has it."""
+
+Done = TypeVar("Done")
+
+
+class NoView(ExplorerError):  # noqa: N818 (a state of the storage, in which sweeps go on)
+    """Optuna's tables cannot be in this storage, or are of another version."""
+
+
+class OptunaTables:
+    """Optuna's tables; they are created where there are none."""
+
+    def __init__(self, database: Database) -> None:
+        """Open the tables; raises `NoView` if other programs' tables have their names, or Optuna's version differs."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.database = database
+        database.perform(self._refuse_foreign)
+        url = database.url.render_as_string(hide_password=False)
+        options = engine_options(database.url)
+        try:
+            self.storage = self.call(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
+        except RuntimeError as error:
+            raise NoView(f"storage {database.shown}: Optuna cannot read it: {str(error).splitlines()[0]}") from None
+
+    def _refuse_foreign(self, connection: sa.Connection) -> None:
+        inspector = sa.inspect(connection)
+        present = {*inspector.get_table_names(), *inspector.get_view_names()}
+        version = models.VersionInfoModel.__table__
+        if version.name in present:
+            columns = {column["name"] for column in inspector.get_columns(version.name)}
+            foreign = set() if columns >= set(version.columns.keys()) else {version.name}
+        else:
+            foreign = present & {*models.BaseModel.metadata.tables, "alembic_version"}
+        if foreign:
+            raise NoView(f"storage {self.database.shown}: it has a table {min(foreign)} that is not Optuna's")
+
+    def call(self, action: Callable[[], Done]) -> Done:
+        """Call what uses the tables, as `Database.call` does; it may be repeated."""
+
+        def plainly() -> Done:
+            try:
+                return action()
+            except StorageInternalError as error:
+                raise error.__cause__ or error from None
+
+        return self.database.call(plainly)
+
+    def find(self, view: str) -> str | None:
+        """Return the name of the Optuna study that carries the mark of a view, or None."""
+        names = [study.study_name for study in self.storage.get_all_studies() if study.user_attrs.get(MARK) == view]
+        return min(names, default=None)
+
+    def open(
+        self, view: str, objectives: Mapping[str, str], is_earlier: Callable[[optuna.Study], bool]
+    ) -> optuna.Study:
+        """Return the Optuna study of a view; create it if necessary, under a name that is free.
+
+        Args:
+            view: Name of the view.
+            objectives: Direction of each objective, by name.
+            is_earlier: Tells whether a study without a mark is a view of an earlier version, which set none.
+        """
+        taken = {study.study_name for study in self.storage.get_all_studies()}
+        name = self.find(view)
+        if name is None and view in taken and is_earlier(self._load(view)):
+            name = view
+        if name is None:
+            return self._create(view, objectives, taken)
+        opened = self._load(name)
+        opened.set_user_attr(MARK, view)
+        return opened
+
+    def _create(self, view: str, objectives: Mapping[str, str], taken: set[str]) -> optuna.Study:
+        directions = [StudyDirection[direction.upper()] for direction in objectives.values()]
+        for name in filter(lambda name: name not in taken, names_of(view)):
+            try:
+                created = optuna.create_study(study_name=name, storage=self.storage, directions=directions)
+            except DuplicatedStudyError:  # another program was quicker
+                continue
+            created.set_user_attr(MARK, view)
+            # The key of `Study.set_metric_names`, which warns that it is experimental.
+            self.storage.set_study_system_attr(created._study_id, "study:metric_names", list(objectives))
+            return created
+        raise AssertionError("names never end")
+
+    def _load(self, name: str) -> optuna.Study:
+        return optuna.load_study(study_name=name, storage=self.storage)
+
+    def load(self, view: str) -> optuna.Study | None:
+        """Return the Optuna study of a view, or None without one."""
+        name = self.find(view)
+        return None if name is None else self._load(name)
+
+    def delete(self, view: str) -> str | None:
+        """Delete the Optuna study of a view; return its name, or None if there is none."""
+        name = self.find(view)
+        if name is not None:
+            optuna.delete_study(study_name=name, storage=self.storage)
+        return name
+
+    def rename(self, view: str, new: str) -> str | None:
+        """Rename a view and its Optuna study; return the study's new name, or None if there is no view."""
+        found = self.load(view)
+        if found is None:
+            return None
+        taken = {study.study_name for study in self.storage.get_all_studies()}
+        name = next(name for name in names_of(new) if name not in taken)
+        table = models.StudyModel.__table__
+        rename = sa.update(table).where(table.c.study_id == found._study_id).values(study_name=name)
+        self.database.perform(lambda connection: connection.execute(rename))
+        found.set_user_attr(MARK, new)
+        return name
+
+    def set_late(self, attribute: str, values: Sequence[tuple[FrozenTrial, str]]) -> None:
+        """Set a user attribute of finished trials, which Optuna's own interface does not change."""
+        table = models.TrialUserAttributeModel.__table__
+        rows = [
+            {"trial_id": trial._trial_id, "key": attribute, "value_json": json.dumps(value)} for trial, value in values
+        ]
+
+        def store(connection: sa.Connection) -> None:
+            for row in rows:
+                same = (table.c.trial_id == row["trial_id"], table.c.key == attribute)
+                connection.execute(table.delete().where(*same))
+                connection.execute(table.insert().values(row))
+
+        self.database.perform(store)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+
+def names_of(view: str) -> Iterator[str]:
+    """Yield the names that a view may have, in order of preference."""
+    yield view
+    yield f"{view} (explorer)"
+    for number in count(2):
+        yield f"{view} (explorer {number})"

@@ -13,6 +13,7 @@ from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError
 from explorer.networks.quantities import units
 from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
+from explorer.reporting.view_note import annotate_view
 from explorer.storage.ledger import DEFAULT_STORAGE
 from explorer.study.files import load_study
 from explorer.study.model import Study
@@ -78,6 +79,7 @@ def sweep(
         )
     if reports is not None:
         points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
+        annotate_view(points, storage)
     else:
         points = summarise(record)
         unfinished = int((record.runs["state"] != "done").sum())

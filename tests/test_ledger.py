@@ -1,5 +1,6 @@
 import multiprocessing
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from explorer.errors import ExplorerError
 from explorer.storage.database import storage_url
 from explorer.storage.ledger import Ledger
 from explorer.storage.studies import Provenance
+from explorer.storage.tables import metadata
 from explorer.study.files import load_study
 from explorer.study.plan import plan
 from explorer.training.bits import pack
@@ -245,6 +247,58 @@ def test_one_process_at_a_time_writes(tmp_path):
     other.join()
     with ledger.writing():
         pass
+
+
+def test_a_removed_lock_file_lets_nobody_in(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "runs.db", held, release))
+    other.start()
+    assert held.wait(30)
+    (tmp_path / "runs.db.lock").unlink()
+    (tmp_path / "link.db").symlink_to(tmp_path / "runs.db")
+    for path in ("runs.db", "link.db"):
+        ledger = Ledger(tmp_path / path)
+        with pytest.raises(ExplorerError, match="is writing to it"), ledger.writing():
+            pass
+    release.set()
+    other.join()
+    with ledger.writing():
+        pass
+
+
+@pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables])
+@pytest.mark.parametrize("kind", ["table", "view"])
+def test_a_table_of_the_user_with_the_name_of_one_of_ours_is_never_touched(tmp_path, table, kind):
+    content = "(amount integer)" if kind == "table" else "as select 1 as amount"
+    with closing(sqlite3.connect(tmp_path / "books.db")) as books, books:
+        books.execute(f"create {kind} {table} {content}")
+        before = list(books.iterdump())
+    message = f"it has a table {table} that is not the explorer's; use another database"
+    with pytest.raises(ExplorerError, match=message), Ledger(tmp_path / "books.db", create=True).writing():
+        pass
+    with closing(sqlite3.connect(tmp_path / "books.db")) as books:
+        assert list(books.iterdump()) == before
+
+
+def test_a_file_of_another_program_is_not_changed_by_reading(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "places.db")) as places, places:
+        places.execute("create table places (url text)")
+    before = (tmp_path / "places.db").read_bytes()
+    with pytest.raises(ExplorerError, match="has no studies"):
+        Ledger(tmp_path / "places.db")
+    assert (tmp_path / "places.db").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["places.db"]
+    with Ledger(tmp_path / "places.db", create=True).writing():
+        pass
+    with closing(sqlite3.connect(tmp_path / "places.db")) as places:
+        assert places.execute("select count(*) from places").fetchone() == (0,)
+
+
+def test_a_folder_is_no_storage(tmp_path):
+    for create in (False, True):
+        with pytest.raises(ExplorerError, match=r"it is a folder; give a file in it, such as .*/explorer\.db"):
+            Ledger(tmp_path, create=create)
 
 
 def test_passwords_are_not_shown():

@@ -13,7 +13,6 @@ from typer import Argument, Option, confirm
 from explorer.commands.console import Screen
 from explorer.commands.settings import Json, Quiet, Reports, Storage, StudyName
 from explorer.errors import ExplorerError
-from explorer.files import user_path
 
 
 def delete(
@@ -38,7 +37,7 @@ def delete(
         if not confirm(f"delete the study {name}{' and its runs' if runs else ''} from {storage}?"):
             screen.answer("nothing was deleted")
             return 1
-    done, folder = delete_study(name, runs=runs, storage=storage), user_path(reports) / name
+    done, folder = delete_study(name, runs=runs, storage=storage), reports.expanduser() / name
     deleted = f" and {_runs(done.deleted_runs)}" if runs else ""
     screen.answer(f"deleted the study {name}{deleted}")
     if done.kept_runs:
@@ -62,7 +61,7 @@ def rename(
     from explorer import rename_study
 
     rename_study(name, new, storage=storage)
-    screen, folder, command = Screen(quiet, as_json), user_path(reports) / name, f"explorer report {quote(new)}"
+    screen, folder, command = Screen(quiet, as_json), reports.expanduser() / name, f"explorer report {quote(new)}"
     screen.answer(f"renamed the study {name} to {new}")
     if folder.is_dir():
         screen.say(f"kept its report under the old name: {folder}")

@@ -1,0 +1,56 @@
+"""What a study's Optuna view says once its report is written: the answer, the report's path, and the intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from explorer.errors import ExplorerError
+from explorer.reporting.words import percent
+from explorer.storage.database import log
+from explorer.storage.ledger import Ledger
+
+MOST_ROWS = 50  # of the note's table; of more points, the most accurate ones are in it
+
+
+def annotate_view(points: pd.DataFrame, storage: str | Path) -> None:
+    """Add the answer, the report's path and the intervals to a study's view; `points` are those of its report.
+
+    Where that is not possible, a line says why: the view is a convenience.
+    """
+    from explorer.storage.optuna_view import annotate
+
+    report = str(Path(points.attrs["report"]).absolute())
+    try:
+        ledger = Ledger(storage)
+        with ledger.writing():
+            annotate(ledger, points.attrs["study"], report, note(points, report), intervals(points))
+    except ExplorerError as error:
+        log.warning("%s; the Optuna view has no answer and no intervals", error)
+
+
+def note(points: pd.DataFrame, report: str) -> str:
+    """Return the answer, the report's path and the points with their intervals, as Markdown."""
+    measured = points[points["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
+    found = intervals(points)
+    rows = [
+        f"| {_cell(row['label'])} | {percent(row['accuracy'])} | {found.get(row['point'], '-')} |"
+        for row in measured.head(MOST_ROWS).to_dict(orient="records")
+    ]
+    table = ["| point | accuracy | 95 % interval |", "|---|---|---|", *rows] if rows else []
+    return "\n".join([points.attrs["answer"], "", f"Report: `{report}`", "", *table])
+
+
+def intervals(points: pd.DataFrame) -> Mapping[int, str]:
+    """Return the 95 % intervals of the accuracies, by point."""
+    known = points[points["low"].notna() & points["high"].notna()]
+    return {
+        int(row["point"]): f"{100 * row['low']:.1f} to {percent(row['high'])}"
+        for row in known.to_dict(orient="records")
+    }
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|")

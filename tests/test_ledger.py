@@ -13,7 +13,7 @@ from explorer.storage.studies import Provenance
 from explorer.storage.tables import metadata
 from explorer.study.files import load_study
 from explorer.study.plan import plan
-from explorer.training.bits import pack
+from explorer.training.bits import pack, pack_classes
 
 PROVENANCE = Provenance("the command", {"python": "3"}, {"cores": "2"}, classes=10)
 
@@ -306,3 +306,12 @@ def test_passwords_are_not_shown():
     with pytest.raises(ExplorerError) as error:
         Ledger(url.render_as_string(hide_password=False))
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("classes", [2, 256, 257, 70_000])
+def test_predicted_classes_come_back(ledger, classes):
+    predicted = np.array([0, 1, classes - 1] * 5)
+    ledger.runs.record(run_row("k") | {"predicted": pack_classes(predicted)})
+    assert ledger.runs.find("k").predicted.tolist() == predicted.tolist()
+    ledger.runs.record(run_row("older"))
+    assert ledger.runs.find("older").predicted is None

@@ -79,7 +79,7 @@ class Runs:
             return None
         row = unpacked(rows[0])
         if row["predicted"] is not None:
-            row["predicted"] = unpack_classes(row["predicted"], len(row["correct"]))
+            row["predicted"] = None if row["correct"] is None else unpack_classes(row["predicted"], len(row["correct"]))
         return StoredRun(**{field.name: row[field.name] for field in fields(StoredRun)})
 
 

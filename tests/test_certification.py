@@ -34,7 +34,7 @@ from explorer.certification.statistics import (
 from explorer.commands.cli import run
 from explorer.errors import ExplorerError
 from explorer.pricing.population import population
-from explorer.reporting.study import render
+from explorer.reporting.study import report_files
 from explorer.reporting.trust import no_certificate, trust
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
@@ -274,12 +274,7 @@ def test_a_certificate_covers_multiples_of_its_budget_too():
 
 
 def rendered(record, certificate):
-    names = ("curve", "front_params", "front_macs", "learning_curves")
-    return render(Findings(record), [], {name: _Nothing() for name in names}, certificate)
-
-
-class _Nothing:
-    title = caption = inline = ""
+    return report_files(Findings(record), certificate)["report.html"].decode()
 
 
 def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeypatch):

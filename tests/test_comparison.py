@@ -188,7 +188,7 @@ def test_the_page_has_statements_tables_and_figures(three, tmp_path):
     [
         (["squeeze_ratio"], "give two or more studies"),
         (["squeeze_ratio", "squeeze_ratio"], "give two or more studies of different names"),
-        (["a", "b", "--against", "flops"], "unknown cost 'flops'"),
+        (["a", "b", "--against", "flips"], "unknown cost 'flips'"),
         (["a", "b", "--storage", "none.db"], "does not exist"),
     ],
 )

@@ -9,18 +9,18 @@ from xml.parsers.expat import ParserCreate
 import numpy as np
 import pandas as pd
 import pytest
-import seaborn as sns
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
-from records import World, broken, changed, make_record
+from records import broken, make_record
 
 from explorer.analysis import Findings
 from explorer.drawing import colours, figures, formats, plots
 from explorer.drawing.figures import PANEL_INCHES, panel
 from explorer.errors import ExplorerError
-from explorer.reporting import study_figures
-from explorer.study.forms import Triangle
+from explorer.reporting.study_figures import main_figure, paper_figure
+from explorer.study.files import load_study
+from explorer.training.recipe import Budget
 
 DARK = "#15181c"  # the ground of a page in dark colours
 HOSTILE = "<script>alert(\"1\")</script> & $x^{ #333333 'also' --> ]]> \N{SNOWMAN}"
@@ -48,12 +48,6 @@ SIMPLE = {
 @pytest.fixture(scope="module")
 def simple():
     return panel("simple", f"A title {HOSTILE}", "A caption", draw)
-
-
-@pytest.fixture(scope="module")
-def ratio():
-    findings = Findings(make_record(images=1000, world=World(seed=0.03)))
-    return findings, study_figures.draw(findings)
 
 
 def test_a_figure_is_an_svg_and_what_else_is_asked_for(simple):
@@ -138,7 +132,6 @@ def test_data_colours_are_seen_on_white_and_on_a_dark_page():
     lines = [colours.LINES(share) for share in np.linspace(0, 1, 33)]
     for colour, ground in itertools.product([*colours.CATEGORIES, *lines], ("#ffffff", DARK)):
         assert colours.contrast(colour, ground) >= 3
-    assert set(colours.CATEGORIES) <= set(sns.color_palette("colorblind").as_hex())
     assert not {*colours.CATEGORIES, colours.ON_DARK, colours.ON_LIGHT} & colours.VARIABLES.keys()
 
 
@@ -175,127 +168,70 @@ def test_as_many_colours_as_there_are_things():
         assert len(set(colours.categories(count))) == count
 
 
-def test_a_study_of_one_metaparameter_has_these_figures(ratio):
-    findings, panels = ratio
-    assert list(panels) == [
-        *("curve", "published", "front_params", "front_macs", "surrogate", "edf", "learning_curves"),
-    ]
-    assert all(panels[name].name == name for name in panels)
-    assert all(one.title and one.caption.endswith(".") for one in panels.values())
-    assert "as in SqueezeNet v1.0" in panels["curve"].svg
+@pytest.mark.parametrize(
+    ("name", "main", "published"),
+    [
+        ("squeeze_ratio", "curve", True),
+        ("bypass", "curve", True),
+        ("delayed_downsampling", "curve", False),
+        ("fire_growth", "curve", False),
+        ("squeezenet_grid", "map", False),
+        ("compound_grid", "map", False),
+        ("compound_scaling", "curve", False),
+    ],
+)
+def test_a_study_has_one_figure_of_its_points_and_the_curve_of_its_paper(name, main, published):
+    findings = Findings(make_record(name, images=100))
+    figure, paper = main_figure(findings), paper_figure(findings)
+    assert figure.name == main
+    assert figure.title
+    assert figure.caption.endswith(".")
+    assert len(figure.svg) < 50_000
+    assert (paper is not None) == published
+
+
+def test_a_published_network_is_named_in_the_figure():
+    findings = Findings(make_record(images=100))
+    assert "as in SqueezeNet v1.0" in main_figure(findings).svg
     assert findings.choices["point"][0] == 0
 
 
-def test_files_are_small(ratio):
-    for one in ratio[1].values():
-        assert len(one.svg) < 40_000
-
-
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "lost", "words"),
     [
-        ("bypass", {"published"}),
-        ("delayed_downsampling", set()),
-        ("fire_growth", {"surrogate", "importance", "parallel", "edf"}),
-        ("squeezenet_grid", {"map", "surrogate", "importance", "edf"}),
-        ("compound_grid", {"map", "surrogate", "edf"}),
-        ("compound_scaling", {"edf"}),
+        ("squeezenet_grid", 4, ("Diamond: as in SqueezeNet v1.0.", "* some seeds missing.", "Thick frame: the best")),
+        ("fire_growth", 4, ("labels where there is room: base_e, incr_e, freq. Hollow: some seeds missing.",)),
+        ("compound_grid", 4, ("Diamond: the published factors (alpha * beta^2 * gamma^2 = 1.92; ",)),
     ],
 )
-def test_a_study_has_the_figures_that_its_points_allow(name, expected, monkeypatch):
-    monkeypatch.setattr(study_figures, "panel", lambda name, *_: replace(EMPTY, name=name))
-    panels = study_figures.draw(Findings(make_record(name, images=100)))
-    assert set(panels) == expected | {"curve", "front_params", "front_macs", "learning_curves"}
+def test_captions_say_what_is_drawn(name, lost, words):
+    caption = main_figure(Findings(broken(make_record(name, images=300), lost, (1,)))).caption
+    for text in words:
+        assert text in caption
 
 
-EMPTY = figures.Panel("", "", "", Figure())
-
-
-def captions(monkeypatch, findings):
-    found = {}
-
-    def keep(name, _, caption, *_args):
-        found[name] = caption
-        return replace(EMPTY, name=name)
-
-    monkeypatch.setattr(study_figures, "panel", keep)
-    study_figures.draw(findings)
-    return found
-
-
-def test_captions_say_what_is_drawn(monkeypatch):
-    record = broken(make_record("squeezenet_grid", images=300), 4, (1,))
-    said = captions(monkeypatch, Findings(record))
-    assert said["learning_curves"].startswith("The 20 most accurate of 25 points.")
-    assert "Diamond: as in SqueezeNet v1.0." in said["map"]
-    assert "* some seeds missing." in said["map"]
-    assert said["curve"].endswith("labels where there is room: squeeze_ratio, pct3x3. Hollow: some seeds missing.")
-    assert "of 25 points." in said["front_params"]
-    assert "more likely on the front" in said["front_params"]
-    assert "not a random sample" in said["edf"]
-
-
-def test_with_one_seed_nothing_is_said_of_probabilities(monkeypatch):
-    said = captions(monkeypatch, Findings(make_record("squeeze_ratio", images=300, seeds=1)))
-    assert "likely" not in said["front_params"]
-    assert "Filled: on the front." in said["front_params"]
-
-
-def test_at_equal_cost_the_caption_names_the_best(monkeypatch):
-    findings = Findings(make_record("delayed_downsampling", images=300))
-    best = findings.points.loc[findings.points["accuracy"].idxmax(), "label"]
-    assert captions(monkeypatch, findings)["front_params"].startswith(
-        f"All points cost the same, so only the most accurate is on the front: {best}."
-    )
-
-
-def test_published_shares_are_marked_in_the_triangle(monkeypatch):
-    said = captions(monkeypatch, Findings(make_record("compound_grid", images=100)))
-    assert "Diamond: the published factors (alpha * beta^2 * gamma^2 = 1.92; " in said["map"]
-
-
-def test_measured_latencies_have_a_front_of_their_own(monkeypatch):
-    record = make_record("bypass", images=100)
-    rows = [
-        {
-            "processor": "a",
-            "torch": "2",
-            "dtype": "f",
-            "batch": 1,
-            "threads": 1,
-            "network": network,
-            "median_seconds": seconds,
-        }
-        for network, seconds in zip(record.points["network"], (0.003, 0.001, 0.002), strict=True)
-    ]
-    findings = Findings(record, pd.DataFrame(rows))
-    assert findings.points["latency_seconds"].tolist() == [0.003, 0.001, 0.002]
-    assert "front_latency" in captions(monkeypatch, findings)
-    assert "front_latency" not in captions(monkeypatch, Findings(record))
-
-
-def test_points_drawn_from_the_simplex_have_a_band_and_parallel_coordinates(monkeypatch):
-    study = changed("compound_grid", simplex=Triangle(draw=40, seed=3))
-    said = captions(monkeypatch, Findings(make_record(study, images=100)))
-    assert said["edf"].startswith("40 networks")
-    assert "Band" in said["edf"]
-    assert "parallel" in said
-
-
-def test_a_study_without_a_measured_point_has_figures_that_say_so():
+def test_a_study_without_a_measured_point_has_a_figure_that_says_so():
     record = make_record("bypass", images=10)
     for point in range(3):
         record = broken(record, point, (0, 1, 2), "missing", "")
-    panels = study_figures.draw(Findings(record))
-    assert "no runs have finished yet" in panels["curve"].svg
-    assert "no runs have finished yet" in panels["front_params"].svg
-    assert "no runs have finished yet" in panels["learning_curves"].svg
+    assert "no runs have finished yet" in main_figure(Findings(record)).svg
+
+
+def test_a_trial_run_has_no_intervals_and_no_best_point():
+    budget = Budget(images=500, epochs=1, validation=100)
+    line, plane = (
+        main_figure(Findings(make_record(load_study(name).model_copy(update={"budget": budget}), images=100, seeds=1)))
+        for name in ("squeeze_ratio", "squeezenet_grid")
+    )
+    bands = [artist for artist in line.figure.axes[0].collections if isinstance(artist, PolyCollection)]
+    assert not [path for band in bands for path in band.get_paths() if np.isfinite(path.vertices).all()]
+    assert not {"best", "not separated"} & {artist.get_label() for artist in plane.figure.axes[0].collections}
 
 
 def test_hostile_labels_are_drawn_as_texts():
     record = make_record("bypass", images=50)
     record = replace(record, points=record.points.assign(label=[f"{place} {HOSTILE}" for place in range(3)]))
-    for one in study_figures.draw(Findings(record)).values():
+    for one in (main_figure(Findings(record)), paper_figure(Findings(record))):
         ParserCreate().Parse(one.svg.encode(), True)
         assert "<script" not in one.svg
 

@@ -16,6 +16,7 @@ from records import World, broken, changed, make_record
 
 from explorer import analysis
 from explorer.drawing import colours, plots
+from explorer.drawing.labels import label_ends
 from explorer.drawing.marks import MOST_LABELS
 from explorer.study.files import load_study
 
@@ -374,59 +375,27 @@ def test_published_names_are_not_joined(ax):
     assert ax.get_legend() is None
 
 
-def test_learning_curves_have_a_line_a_run_and_one_a_point(ax):
-    study = load_study("squeeze_ratio").override(epochs=4)
-    runs = analysis.runs_table(broken(make_record(study, images=100), 0, (1,)))
-    plots.learning_curves(runs, ax)
-    assert len(segments(ax, "run")) == 23
-    means = labelled(ax.lines, "mean")
-    assert len(means) == 8
-    table = np.array(runs[runs["point"] == 1]["accuracies"].tolist())
-    assert means[1].get_ydata() == pytest.approx(100 * table.mean(axis=0))
-    assert means[1].get_xdata().tolist() == [1, 2, 3, 4]
-    assert sorted(labels(ax)) == sorted(runs["label"].unique())
-    # A line in the colour of the curve leads from its end to its name behind the axes.
-    assert {(*text.xy, to_hex(text.arrow_patch.get_edgecolor())) for text in texts(ax)} == {
-        (*line.get_xydata()[-1], to_hex(line.get_color())) for line in means
-    }
-    assert all(box_of(text).x0 > ax.get_window_extent().x1 for text in texts(ax))
-
-
 def box_of(text):
     """Where a text stands, in pixels, without the line to its point, which its own extent includes."""
     text.figure.draw_without_rendering()
     return super(Annotation, text).get_window_extent()
 
 
-def test_of_many_points_the_most_accurate_have_learning_curves(ax):
-    record = make_record("squeezenet_grid", images=300)
-    runs = analysis.runs_table(record)
-    plots.learning_curves(runs, ax)
-    best = runs.groupby("label")["accuracy"].mean().nlargest(plots.MOST_CURVES)
-    assert len(labelled(ax.lines, "mean")) == plots.MOST_CURVES == len(best)
-    assert set(labels(ax)) <= set(best.index)
-    assert best.index[0] in labels(ax)
-
-
 def test_ends_too_close_to_be_named_have_the_names_of_the_highest_only(ax):
-    runs = analysis.runs_table(make_record("squeezenet_grid", images=300))
-    final = 0.5 + 0.001 * np.arange(len(runs)) / len(runs)
-    runs = runs.assign(accuracy=final, accuracies=[[0.1, value] for value in final])
-    plots.learning_curves(runs, ax)
-    best = runs.groupby("label")["accuracy"].mean().nlargest(8)
-    assert set(labels(ax)) == set(best.index)
+    ends = [(1.0, 50 + 0.001 * number) for number in range(25)]
+    ax.set(ylim=(0, 100))
+    label_ends(ax, ends, [str(number) for number in range(25)], colours.ordered(25))
+    assert set(labels(ax)) == {str(number) for number in range(17, 25)}
 
 
 @pytest.mark.parametrize("name", ["squeeze_ratio", "pct3x3", "bypass", "delayed_downsampling"])
-@pytest.mark.parametrize("kind", ["curve", "params", "macs", "published", "learning"])
+@pytest.mark.parametrize("kind", ["curve", "params", "macs", "published"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_labels_cover_neither_each_other_nor_marks_and_stay_inside(ax, name, kind, seed):
     record = make_record(name, images=2000, world=World(seed=0.03), random=seed)
     summary = analysis.summarise(record)
     if kind == "curve":
         plots.curve(summary, ax, record.study.plot.against)
-    elif kind == "learning":
-        plots.learning_curves(analysis.runs_table(record), ax)
     elif kind != "published":
         plots.front(summary, ax, kind)
     elif record.study.plot.published:
@@ -483,30 +452,3 @@ def test_the_style_outlives_nothing():
     with plots.style():
         assert mpl.rcParams["svg.fonttype"] == "none"
     assert dict(mpl.rcParams) == before
-
-
-def test_a_published_curve_is_laid_over_the_points_of_the_same_values(ax):
-    frame = analysis.summarise(make_record("squeeze_ratio", images=300))
-    papers = analysis.published_curve("squeezenet_fig3", "squeeze_ratio")
-    plots.curve(frame, ax, "model_bytes", papers=papers)
-    (line,) = [line for line in ax.lines if line.get_label() == "published"]
-    x, y = line.get_data()
-    own = frame.set_index("squeeze_ratio").loc[papers["value"].tolist()]
-    assert x == pytest.approx(own["model_bytes"].astype(float).to_numpy() / 2**20)
-    # The shape is the paper's, stretched to the height of the measured one.
-    assert np.corrcoef(y, papers["accuracy"])[0, 1] == pytest.approx(1)
-    assert (y.min(), y.max()) == pytest.approx((100 * own["accuracy"].min(), 100 * own["accuracy"].max()))
-    (axis,) = ax.child_axes
-    ax.figure.draw_without_rendering()
-    low, high = axis.get_ylim()
-    bottom, top = ax.get_ylim()
-    at = low + (y[0] - bottom) / (top - bottom) * (high - low)
-    assert at == pytest.approx(100 * papers["accuracy"].iloc[0]), "its own axis tells its accuracy"
-    assert axis.get_ylabel() == "ImageNet top-5 (%)"
-
-
-def test_too_few_shared_values_are_not_compared(ax):
-    frame = analysis.summarise(make_record("squeeze_ratio", images=300))
-    papers = analysis.published_curve("squeezenet_fig3", "squeeze_ratio").head(2)
-    plots.curve(frame, ax, "model_bytes", papers=papers)
-    assert not [line for line in ax.lines if line.get_label() == "published"]

@@ -8,7 +8,8 @@ from matplotlib.colors import to_rgb
 
 from explorer.certification.model import COSTS
 from explorer.drawing.colours import BLUE, GREY, INK, ORANGE
-from explorer.drawing.labels import LABEL_SIZE, label_ends, tidy
+from explorer.drawing.labels import label_ends, tidy
+from explorer.drawing.style import LABEL_SIZE
 from explorer.networks.quantities import QUANTITIES
 
 THOUSAND = 1_000

@@ -18,10 +18,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from explorer.drawing import plots
 from explorer.drawing.colours import VARIABLES
 from explorer.drawing.formats import FOLDER
 from explorer.drawing.labels import settle
+from explorer.drawing.style import style
 
 PANEL_INCHES = (4.2, 3.3)  # small, so that its type is readable on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps and for lines close together
@@ -120,7 +120,7 @@ def panel(
 
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
-    with plots.style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+    with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # Text stays text, and viewers have fonts of their own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

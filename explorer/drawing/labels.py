@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from explorer.drawing.colours import GREY, INK, LINE
 from explorer.drawing.placing import place, sampled
+from explorer.drawing.style import LABEL_SIZE
 from explorer.networks import quantities
 from explorer.study.coordinates import is_logarithmic
 
-LABEL_SIZE = 9.5  # points of type
 _, ACCURACY = quantities.ACCURACY.axis()
 
 _MANY_ENDS = 8

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from explorer.analysis import share_columns
 from explorer.drawing.colours import CELLS, GREY, GROUND, INK, LINE, on
-from explorer.drawing.labels import ACCURACY, LABEL_SIZE, place_labels, say_no_runs
+from explorer.drawing.labels import ACCURACY, place_labels, say_no_runs
 from explorer.drawing.marks import CROWD, MOST_MARKS, diamond
+from explorer.drawing.style import LABEL_SIZE
 from explorer.networks.quantities import prefixed
 from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label

@@ -1,7 +1,7 @@
 """Plots of a study, for reports and notebooks.
 
 Every function draws a frame of `explorer.analysis` into a matplotlib `Axes`. Data coordinates are costs in the unit of
-their axis and accuracies in percent. Use `style` around it; no setting outlives it.
+their axis and accuracies in percent. Use `style` around it; settings are as before afterwards.
 
     with plots.style():
         figure, ax = plt.subplots()
@@ -12,25 +12,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
-from numpy.typing import NDArray
 
 from explorer.analysis import is_ordered, measured, probability_column
-from explorer.drawing.colours import BLUE, GREY, GROUND, INK, LINE, ORANGE, categories, ordered
+from explorer.drawing.colours import BLUE, GREY, GROUND, INK, ORANGE, categories
 from explorer.drawing.labels import (
-    ACCURACY,
-    LABEL_SIZE,
     cost_axis,
     label_ends,
     place_labels,
@@ -38,42 +29,14 @@ from explorer.drawing.labels import (
     tidy,
 )
 from explorer.drawing.marks import Marks, measured_marks, short
+from explorer.drawing.style import style
 from explorer.networks.quantities import QUANTITIES
 
-MOST_CURVES = 20
-"""Only the most accurate points have learning curves."""
+__all__ = ["curve", "front", "paper_curve", "scaling_curves", "style"]
 
-_FEWEST_SHARED = 3  # values that a published curve and a study must share to be compared in shape
 _ASIDE = 2.4  # points of type between the lines of two series
 UNLIKELY = 0.05
 """Front probability up to which a mark has the colour of points off the front."""
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Apply the style of all plots; create, draw and save the figure inside."""
-    settings: dict[Any, Any] = {
-        **sns.axes_style("ticks"),
-        **sns.plotting_context("notebook", rc={"font.size": 10, "axes.labelsize": 10}),
-        "axes.labelpad": 5,
-        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
-        **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
-        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
-        # These alone, so that a page can replace them by its own.
-        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-        "grid.color": LINE,
-        "figure.facecolor": GROUND,
-        "axes.facecolor": "none",
-        "lines.linewidth": 1.6,
-        "lines.markersize": 6,
-        # Comes with matplotlib, so that labels are measured alike everywhere.
-        "font.sans-serif": ["DejaVu Sans"],
-        # Text stays text, so that a vector file can be searched and its type changed.
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-    }
-    with mpl.rc_context(settings):
-        yield
 
 
 def curve(
@@ -82,7 +45,6 @@ def curve(
     against: str = "params",
     *,
     chosen: Mapping[int, str] | None = None,
-    papers: pd.DataFrame | None = None,
 ) -> None:
     """Draw accuracy against a cost: a labelled mark for each measured point of `analysis.summarise`.
 
@@ -94,7 +56,6 @@ def curve(
         ax: Where to draw.
         against: The cost.
         chosen: The names of published networks by the numbers of points with the same values; these have a diamond.
-        papers: A published curve over the metaparameter, of `analysis.published_curve`, drawn with an axis of its own.
     """
     points = measured(frame)
     tidy(ax)
@@ -112,37 +73,12 @@ def curve(
         if not barred:
             ax.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0, zorder=1)
             lines += [np.column_stack([x, low + share * (high - low)]) for share in (0, 0.25, 0.5, 0.75, 1)]
-        if papers is not None:
-            lines += _lay_over(ax, papers, dict(zip(points[keys[0]], zip(marks.x, marks.y, strict=True), strict=True)))
     colours = [BLUE] * len(points)
     if barred:
         marks.bars(colours)
     marks.draw(colours, (points["state"] != "partly done").to_numpy(dtype=float))
     marks.label(lines)
     return None
-
-
-def _lay_over(ax: Axes, papers: pd.DataFrame, places: Mapping[float, tuple[float, float]]) -> list[NDArray[np.float64]]:
-    """Draw a published curve at the places, (x, y), of equal values, as high as the study's; return its line.
-
-    Nothing is drawn if fewer than three values are shared or one of the curves is flat.
-    """
-    shared = papers[papers["value"].isin(list(places))].sort_values("value")
-    x, own = (np.array([places[value][axis] for value in shared["value"]]) for axis in (0, 1))
-    theirs = 100 * shared["accuracy"].to_numpy(dtype=float)
-    if len(shared) < _FEWEST_SHARED or not np.ptp(own) or not np.ptp(theirs):
-        return []
-    scale = np.ptp(own) / np.ptp(theirs)
-    right = ax.secondary_yaxis(
-        "right",
-        functions=(lambda y: (y - own.min()) / scale + theirs.min(), lambda y: (y - theirs.min()) * scale + own.min()),
-    )
-    right.set_ylabel(f"{papers['metric'].iloc[0]} (%)", color=ORANGE, parse_math=False)
-    right.tick_params(colors=ORANGE)
-    right.spines["right"].set_color(ORANGE)
-    y = (theirs - theirs.min()) * scale + own.min()
-    ax.plot(x, y, color=ORANGE, lw=1.2, ls=(0, (4, 2)), marker="s", ms=3.5, zorder=2, label="published")
-    return [np.column_stack([x, y])]
 
 
 def front(
@@ -247,35 +183,3 @@ def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transfo
     """Draw the marks of a series; hollow if some seeds are missing."""
     faces = [GROUND if state == "partly done" else colour for state in points["state"]]
     measured_marks(ax, points["x"].to_numpy(), points, face=faces, edge=colour, form=form, size=36, transform=transform)
-
-
-def learning_curves(runs: pd.DataFrame, ax: Axes) -> None:
-    """Draw accuracy after each epoch, of `analysis.runs_table`: thin lines for runs, thick ones for means."""
-    tidy(ax)
-    known = runs[runs["accuracies"].map(lambda entries: entries is not None and np.ndim(entries) == 1)]
-    if known.empty:
-        return say_no_runs(ax)
-    best = known.groupby("point")["accuracy"].mean().sort_values(ascending=False, kind="stable").index[:MOST_CURVES]
-    known = known[known["point"].isin(best)]
-    groups = [(short(group["label"].iloc[0]), list(group["accuracies"])) for _, group in known.groupby("point")]
-    numbers = pd.to_numeric(pd.Series([label for label, _ in groups]), errors="coerce").notna().all()
-    # A run of colours for what has an order; hues otherwise. The label at the end of each line says which it is.
-    colours = ordered(len(groups)) if numbers else categories(len(groups))
-    ends = []
-    for colour, (_, curves) in zip(colours, groups, strict=True):
-        longest = max(map(len, curves))
-        table = np.array([[*entries, *[math.nan] * (longest - len(entries))] for entries in curves]) * 100
-        epochs = np.arange(1, longest + 1)
-        runs_of_point = LineCollection(
-            [np.column_stack([epochs, row]) for row in table], colors=colour, alpha=0.45, linewidths=0.7, label="run"
-        )
-        ax.add_collection(runs_of_point)
-        whole = table[:, ~np.isnan(table).all(axis=0)]
-        mean = np.nanmean(whole, axis=0)
-        ax.plot(epochs[: len(mean)], mean, color=colour, marker="o", markersize=3, label="mean")
-        ends.append((float(len(mean)), float(mean[-1])))
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel(ACCURACY)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_ends(ax, ends, [label for label, _ in groups], colours)
-    return None

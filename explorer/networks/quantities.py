@@ -47,7 +47,7 @@ class Quantity:
         title: Name on axes and in tables; the noun if empty.
         more_is_better: Direction on fronts.
         front: Whether there is a front of accuracy against it.
-        figure: Name of the figure of that front. A computed quantity with a figure is also shown in short tables.
+        main: Whether short tables and sentences show it.
         ranked: Whether its ranking of points is compared with that of accuracy.
         budget: Whether `fit` has an option that limits it.
         counts: What a count counts, if the noun does not say it.
@@ -61,7 +61,7 @@ class Quantity:
     title: str = ""
     more_is_better: bool = False
     front: bool = False
-    figure: str = ""
+    main: bool = False
     ranked: bool = False
     budget: bool = False
     counts: str = ""
@@ -71,11 +71,6 @@ class Quantity:
     def stored_unit(self) -> str:
         """Unit of amounts in frames and files: `multiply-adds`, `bytes`, `seconds`, `fraction`."""
         return self.unit.stored or self.counts or self.noun
-
-    @property
-    def main(self) -> bool:
-        """Whether short tables and sentences show it."""
-        return bool(self.compute and self.figure)
 
     @property
     def heading(self) -> str:
@@ -177,7 +172,7 @@ def computed() -> dict[str, Callable[[Network], Int]]:
 
 def main_costs() -> list[Quantity]:
     """Return the computed quantities that short tables and sentences show."""
-    return [quantity for quantity in QUANTITIES.values() if quantity.main]
+    return [quantity for quantity in QUANTITIES.values() if quantity.main and quantity.compute]
 
 
 def main_amounts(network: Network) -> dict[str, Int]:
@@ -186,7 +181,7 @@ def main_amounts(network: Network) -> dict[str, Int]:
 
 
 ACCURACY = Quantity("accuracy", "accuracy", PERCENT, title="validation accuracy", more_is_better=True)
-LATENCY = Quantity("latency_seconds", "latency", MILLISECONDS, front=True, figure="front_latency")
+LATENCY = Quantity("latency_seconds", "latency", MILLISECONDS, front=True, main=True)
 
 _EVERYWHERE: dict[str, Any] = {"front": True, "ranked": True, "budget": True}
 register(
@@ -195,7 +190,7 @@ register(
         "params",
         COUNT,
         lambda net: net.cost.params,
-        figure="front_params",
+        main=True,
         aliases=("parameter", "parameters", "weights"),
         **_EVERYWHERE,
     ),
@@ -205,7 +200,7 @@ register(
         COUNT,
         lambda net: net.cost.macs,
         "FLOPs (multiply-adds)",
-        figure="front_macs",
+        main=True,
         counts="multiply-adds",
         aliases=("mult-adds", "multiply-adds", "mult-add", "multiply-add", "multadds", "madds"),
         **_EVERYWHERE,

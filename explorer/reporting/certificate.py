@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -14,10 +14,10 @@ from explorer.drawing.figures import TALL_INCHES, panel
 from explorer.drawing.formats import FOLDER
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
-from explorer.reporting.pages import data_files, environment, write_page
+from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.tables import Table, amounts, number, recipe_text, whole
 from explorer.reporting.trust import missing_points, trust
-from explorer.reporting.words import column_interval
+from explorer.reporting.words import column_interval, listed
 
 
 def write_certificate(certificate: Certificate, folder: Path, formats: Collection[str] = ()) -> Path:
@@ -42,22 +42,33 @@ def write_certificate(certificate: Certificate, folder: Path, formats: Collectio
         ),
     ]
     answer = [*trust(certificate), *missing_points(certificate)]
-    page = (
-        environment()
-        .get_template("certificate.html.j2")
-        .render(
-            certificate=certificate,
-            answer=answer,
-            panels=panels,
-            tables={"rankers": _rankers(rankers), "points": _points(accuracies)},
-            measured=_measured(certificate),
-        )
-    )
     files = data_files({"rankers": rankers, "epochs": epochs, "points": accuracies}, panels, formats)
     title = f"How far short runs of {certificate.space} can be trusted"
     summary = Summary(name=certificate.name, title=title, answer=answer[0], figure=f"{FOLDER}/{panels[0].name}.svg")
     files["certificate.json"] = f"{certificate.model_dump_json(indent=1)}\n".encode()
-    return write_page(files | {SUMMARY: summary.as_bytes(), "report.html": page.encode()}, folder)
+    page = render(
+        "certificate.html.j2",
+        certificate=certificate,
+        setting=_setting(certificate),
+        answer=answer,
+        panels=panels,
+        rankers=_rankers(rankers),
+        points=_points(accuracies),
+        measured_facts=_measured(certificate),
+        file_names=list(files),
+    )
+    return write_page(files | {SUMMARY: summary.as_bytes(), "report.html": page}, folder)
+
+
+def _setting(certificate: Certificate) -> list[str]:
+    budget = certificate.budget
+    epochs = listed([str(factor * budget.epochs) for factor in FACTORS])
+    return [
+        f"certificate {certificate.name}",
+        f"{len(certificate.points)} points on {PurePath(certificate.data).name or certificate.data}",
+        f"{budget.images:,} images \N{MULTIPLICATION SIGN} {epochs} epochs",
+        f"{certificate.seeds} seeds",
+    ]
 
 
 def _rankers(rankers: pd.DataFrame) -> Table:

@@ -14,9 +14,9 @@ from explorer.drawing.figures import TALL_INCHES, Panel, panel
 from explorer.drawing.formats import FOLDER
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
-from explorer.reporting.pages import data_files, environment, write_page
+from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.tables import Table, number, whole
-from explorer.reporting.words import amount, listed, percent, with_interval
+from explorer.reporting.words import amount, listed, percent, signed, with_interval
 
 UNEQUAL = 4  # ratio of numbers of points beyond which intervals of leads are too narrow
 
@@ -24,29 +24,30 @@ UNEQUAL = 4  # ratio of numbers of points beyond which intervals of leads are to
 def write_comparison(comparison: Comparison, folder: Path, command: str, formats: Collection[str] = ()) -> Path:
     """Write `report.html`, the tables as CSV and the figures; return the path of the page."""
     title, said, panels = f"{listed(comparison.names)} compared", statements(comparison), _panels(comparison)
-    page = (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            title=title,
-            cost=QUANTITIES[comparison.cost].noun,
-            answer=said,
-            panels=panels,
-            tables={"fronts": _fronts(comparison), "budgets": _budgets(comparison), "studies": _studies(comparison)},
-            note=_note(comparison),
-            command=command,
-        )
-    )
     days = [one.effort.last for one in comparison.studies if one.effort]
+    day = f"{max(days):%Y-%m-%d}" if days else ""
+    files = data_files({"budgets": comparison.at_budgets}, panels, formats)
+    page = render(
+        "comparison.html.j2",
+        title=title,
+        setting=[f"against {QUANTITIES[comparison.cost].noun}", *([f"measured {day}"] if day else [])],
+        answer=said,
+        panels=panels,
+        fronts=_fronts(comparison),
+        budgets=_budgets(comparison),
+        studies=_studies(comparison),
+        note=_note(comparison),
+        command_text=command,
+        file_names=list(files),
+    )
     summary = Summary(
         name="-vs-".join(comparison.names),
         title=title,
         answer=" ".join(said[:2]),
-        day=f"{max(days):%Y-%m-%d}" if days else "",
+        day=day,
         figure=f"{FOLDER}/{panels[0].name}.svg",
     )
-    files = data_files({"budgets": comparison.at_budgets}, panels, formats)
-    return write_page(files | {SUMMARY: summary.as_bytes(), "report.html": page.encode()}, folder)
+    return write_page(files | {SUMMARY: summary.as_bytes(), "report.html": page}, folder)
 
 
 def statements(comparison: Comparison) -> list[str]:
@@ -92,7 +93,7 @@ def _lead(lead: Lead) -> str:
     text = f"{first} is {100 * abs(lead.difference.estimate):.1f} points more accurate than {second}"
     if math.isnan(low):
         return f"{text} (interval unknown)"
-    interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    interval = f"95 % interval {signed(100 * low, '+.1f')} to {signed(100 * high, '+.1f')}"
     if not lead.difference.separated:
         estimate = f"{100 * abs(lead.difference.estimate):+.1f} points, {interval}"
         return f"the runs cannot tell {first} from {second} ({estimate})"

@@ -11,34 +11,30 @@ import pandas as pd
 
 from explorer.analysis import Findings, Interval
 from explorer.analysis.ranks import cost_ranks
-from explorer.drawing.figures import Panel
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.tables import ACCURACY_PERCENT, UNKNOWN, Table, amounts, cell, known_costs, number, whole
 from explorer.reporting.words import SPACE, column_interval, with_interval
 
-PANELS = ("surrogate", "importance", "parallel", "edf")
-
 
 @dataclass(frozen=True)
 class Details:
-    """A sentence about the surrogate, tables by name, and figures."""
+    """A sentence about the surrogate, and tables by name."""
 
     surrogate: str
     tables: dict[str, Table]
-    panels: list[Panel]
 
 
-def details(findings: Findings, panels: Mapping[str, Panel]) -> Details:
+def details(findings: Findings) -> Details:
     """Return what is known of a study; empty if too few points are measured or accuracies cannot be compared."""
     if findings.tells_nothing:
-        return Details("", {}, [])
+        return Details("", {})
     found = {
         "Costs as rankers": _ranks(findings),
         "Importance": _importance(findings),
         "Published choices": _choices(findings),
     }
     tables = {name: table for name, table in found.items() if table}
-    return Details(_surrogate(findings), tables, [panels[name] for name in PANELS if name in panels])
+    return Details(_surrogate(findings), tables)
 
 
 def _surrogate(findings: Findings) -> str:

@@ -15,7 +15,7 @@ from explorer.pricing.prices import layer_table
 from explorer.reporting.front_view import FrontView
 from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
-from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, known_costs
+from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, further_amounts, known_costs
 
 
 def front_data(view: FrontView) -> Markup:
@@ -23,6 +23,7 @@ def front_data(view: FrontView) -> Markup:
     findings = view.findings
     data = view.data() | _layers(findings)
     data["costs"] = {cost: QUANTITIES[cost].noun for cost in view.axes if cost != "accuracy"}
+    data["further"] = further_amounts(findings)
     data["tip"] = [ACCURACY_PERCENT, *(one.heading for one in known_costs(findings.points) if one.main)]
     data["runs"] = _runs(findings)
     data["command"] = _command(findings)

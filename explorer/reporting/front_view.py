@@ -105,8 +105,11 @@ class FrontView:
 
     @property
     def first(self) -> str | None:
-        """The cost shown first; None if all points cost the same."""
-        return next((key for key in self.axes if key != "accuracy"), None)
+        """The cost shown first: another one than in the study's own figure; None if all points cost the same."""
+        costs = [key for key in self.axes if key != "accuracy"]
+        against = self.findings.record.study.plot.against
+        others = [key for key in costs if key != against and QUANTITIES[key].main]
+        return next(iter([*reversed(others), *costs]), None)
 
     @cached_property
     def marks(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The index of a folder of reports: figure, answer and date of each, newest first."""
+"""The index of a folder of reports: figure, answer and date of each, newest first; and the methodology beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from explorer.files import write_file
-from explorer.reporting.pages import environment
+from explorer.reporting.methodology import PAGE, methodology
+from explorer.reporting.pages import render
 
 SUMMARY = "summary.json"
 
@@ -31,7 +32,7 @@ class Summary(BaseModel):
 
 
 def write_index(reports: Path) -> Path:
-    """Write `index.html` from the summaries in the sub-folders and return its path.
+    """Write `index.html` from the summaries in the sub-folders, and `methodology.html`; return the path of the index.
 
     Sub-folders without a summary that this version can read are skipped.
     """
@@ -42,6 +43,7 @@ def write_index(reports: Path) -> Path:
         except ValidationError:
             continue
     found.sort(key=lambda one: one[1].day, reverse=True)
-    page = environment().get_template("index.html.j2").render(reports=found, images="'self' data: file:")
-    write_file(reports / "index.html", page.encode())
+    page = render("index.html.j2", reports=found, images="'self' data: file:")
+    write_file(reports / PAGE, methodology())
+    write_file(reports / "index.html", page)
     return reports / "index.html"

@@ -115,11 +115,11 @@ def cost_note(effort: Effort | None) -> str:
 
 
 def volume_notes(findings: Findings) -> list[str]:
-    """Give the hypervolume of each front that is drawn; nothing if accuracies cannot be compared."""
+    """Give the hypervolume of the fronts of the main costs; nothing if accuracies cannot be compared."""
     said: list[str] = []
     if findings.tells_nothing:
         return said
-    for cost in (cost for cost in findings.costs if QUANTITIES[cost].figure):
+    for cost in (cost for cost in findings.costs if QUANTITIES[cost].main):
         found = findings.hypervolume(cost)
         if found is None:
             continue

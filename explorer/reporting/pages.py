@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,24 +17,33 @@ from markupsafe import Markup
 from explorer.drawing.figures import Panel
 from explorer.drawing.formats import OPTIONAL
 from explorer.files import check_folder, write_files
+from explorer.reporting.prose import prose
+
+
+def render(template: str, scripts: Collection[str] = (), **values: Any) -> bytes:  # noqa: ANN401 (what a template shows)
+    """Render a page with `page.js` and further scripts; its content security policy allows these and no other."""
+    texts = [_text(name) for name in ("page.js", *scripts)]
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    page = _environment().get_template(template)
+    return page.render(scripts=list(map(Markup, texts)), hashes=hashes, **values).encode()
 
 
 @cache
-def environment() -> Environment:
+def _environment() -> Environment:
     """The environment of the templates; it escapes everything."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("explorer"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = prose
+    return environment
 
 
-def script(name: str) -> tuple[Markup, str]:
-    """Return a script of the templates and its SHA-256 for the content security policy, which allows no other."""
-    text = (resources.files("explorer") / "templates" / name).read_text("utf-8")
-    return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()  # noqa: S704 (our own file)
+def _text(name: str) -> str:
+    return (resources.files("explorer") / "templates" / name).read_text("utf-8")
 
 
 def as_json(text: str) -> Markup:

@@ -6,17 +6,18 @@ The same rows give the same bytes: there are no times and no random identifiers.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from explorer.analysis import Findings
+from explorer.analysis import Findings, published_source
 from explorer.analysis.claims import Judged, judge
 from explorer.certification.model import Certificate
 from explorer.drawing.figures import Panel
 from explorer.drawing.formats import FOLDER
-from explorer.reporting import study_figures
 from explorer.reporting.answer import answer, more
 from explorer.reporting.details import details
 from explorer.reporting.front_data import front_data
@@ -33,8 +34,11 @@ from explorer.reporting.notes import (
     tested_note,
     volume_notes,
 )
-from explorer.reporting.pages import data_files, environment, script, write_page
-from explorer.reporting.tables import dropped_points, how_measured, measured_points, trained_runs
+from explorer.reporting.pages import data_files, render, write_page
+from explorer.reporting.prose import papers
+from explorer.reporting.setting import data_name, last_day, setting
+from explorer.reporting.study_figures import main_figure, paper_figure
+from explorer.reporting.tables import how_measured, measured_points, trained_runs
 from explorer.reporting.trust import no_certificate, trust
 
 
@@ -64,74 +68,84 @@ def report_files(
     formats: Collection[str] = (),
 ) -> dict[str, bytes]:
     """Return the files of a report by name."""
-    panels, judged = study_figures.draw(findings), judge(findings)
+    study = findings.record.study
+    panels = [panel for panel in (main_figure(findings), paper_figure(findings)) if panel]
+    judged = [] if study.is_trial else judge(findings)
     tables = {"points": findings.table, "runs": findings.runs}
-    files = data_files(tables, panels.values(), formats)
+    files = data_files(tables, panels, formats)
     for name, table in tables.items():
-        table.to_parquet(buffer := io.BytesIO(), index=False)
+        table.to_parquet(buffer := io.BytesIO(), index=False, engine="pyarrow")
         files[f"{name}.parquet"] = buffer.getvalue()
-    study, shown = findings.record.study, next(name for name in ("map", "curve", "front_params") if name in panels)
     summary = Summary(
         name=study.name,
         title=study.title,
         answer=" ".join(answer(findings)),
         progress=progress(findings.record)[1],
-        day=_day(findings),
-        figure=f"{FOLDER}/{shown}.svg",
+        day=last_day(findings),
+        figure=f"{FOLDER}/{panels[0].name}.svg",
         verdicts=tuple(one.verdict for one in judged),
     )
-    page = render(findings, judged, panels, certificate, tests)
-    return files | {SUMMARY: summary.as_bytes(), "report.html": page.encode()}
+    page = _page(findings, judged, panels, list(files), certificate, tests)
+    return files | {SUMMARY: summary.as_bytes(), "report.html": page}
 
 
-def render(
+def _page(
     findings: Findings,
     judged: Sequence[Judged],
-    panels: Mapping[str, Panel],
-    certificate: Certificate | None = None,
-    tests: pd.DataFrame | None = None,
-) -> str:
-    """Return the page, given the judged claims and the figures."""
-    record = findings.record
-    factor = certificate.factor_of(record) if certificate else None
-    view = None if findings.measured.empty else FrontView(findings)
-    notes = (changed_note(findings), space_note(record), enlarged_note(record), interval_note(findings))
-    code, code_hash = script("report.js")
-    return (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            study=record.study,
-            day=_day(findings),
-            answer=answer(findings),
-            progress=progress(record),
-            judged=[(one, evidence(one, findings)) for one in judged],
-            view=view,
-            data=front_data(view) if view else "",
-            script=code,
-            script_hash=code_hash,
-            more=more(findings),
-            panels=panels,
-            fronts=[panels[name] for name in panels if name.startswith("front_")],
-            first=[panels[name] for name in ("map", "curve", "published") if name in panels],
-            details=details(findings, panels),
-            volumes=volume_notes(findings),
-            tested=tested_note(findings, tests),
-            notes=list(filter(None, notes)),
-            cost=cost_note(findings.effort),
-            tables={
-                "points": measured_points(findings),
-                "dropped": dropped_points(findings),
-                "runs": trained_runs(findings.runs),
-            },
-            trust=trust(certificate, factor) if certificate and factor else [no_certificate(record)],
-            measured=how_measured(findings),
-            command=record.command,
-            versions=record.versions,
-            machine=record.machine,
+    panels: Sequence[Panel],
+    files: Sequence[str],
+    certificate: Certificate | None,
+    tests: pd.DataFrame | None,
+) -> bytes:
+    """Return the page, given the judged claims, the figures and the names of the files beside it."""
+    record, study = findings.record, findings.record.study
+    shared: dict[str, Any] = {
+        "study": study,
+        "data": data_name(study),
+        "setting": setting(findings),
+        "progress": progress(record),
+        "notes": list(filter(None, (changed_note(findings), space_note(record), enlarged_note(record)))),
+        "cost": cost_note(findings.effort),
+        "runs": trained_runs(findings.runs),
+        "measured_facts": how_measured(findings),
+        "command_text": record.command,
+        "versions": record.versions,
+        "machine": record.machine,
+        "file_names": files,
+        "papers": papers(_sources(findings)),
+    }
+    if study.is_trial:
+        return render(
+            "trial.html.j2",
+            trial=" ".join(answer(findings)),
+            panel=replace(panels[0], caption="What a trial run draws."),
+            points=measured_points(findings, trial=True),
+            **shared,
         )
+    factor = certificate.factor_of(record) if certificate else None
+    view = None if findings.measured.empty or findings.tells_nothing else FrontView(findings)
+    shown = view if view and view.first else None
+    return render(
+        "report.html.j2",
+        scripts=["report.js"] if shown else [],
+        answer=answer(findings),
+        judged=[(one, evidence(one, findings)) for one in judged],
+        view=shown,
+        front_data=front_data(shown) if shown else "",
+        more=more(findings),
+        panels=panels,
+        details=details(findings),
+        volumes=volume_notes(findings),
+        tested=tested_note(findings, tests),
+        intervals=interval_note(findings),
+        points=measured_points(findings),
+        trust=trust(certificate, factor) if certificate and factor else [no_certificate(record)],
+        **shared,
     )
 
 
-def _day(findings: Findings) -> str:
-    return "" if findings.effort is None else f"{findings.effort.last:%Y-%m-%d}"
+def _sources(findings: Findings) -> list[str]:
+    """Return the sources of the claims and of the published curve."""
+    study = findings.record.study
+    published = [published_source(study.plot.published)] if study.plot.published else []
+    return [*(claim.source for claim in study.claims), *published]

@@ -33,14 +33,18 @@ class Table:
     ids: list[str] | None = None
 
 
-def measured_points(findings: Findings) -> Table:
-    """Return the points with their accuracies and costs; the identifiers of the rows are `point-NUMBER`."""
+def measured_points(findings: Findings, *, trial: bool = False) -> Table:
+    """Return the points with their accuracies and main costs; the identifiers of the rows are `point-NUMBER`.
+
+    The page of a trial has neither fronts nor standings.
+    """
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
-    costs = known_costs(frame)
-    fronts = [quantity for quantity in costs if quantity.figure]
+    costs = _shown_costs(findings)
+    fronts = [quantity for quantity in known_costs(frame) if quantity.main and not trial]
+    all_done = set(frame["state"]) == {"done"}
     measured = (
-        *(ACCURACY_PERCENT, "spread, points", "seeds done"),
+        ACCURACY_PERCENT,
         *(quantity.heading for quantity in costs),
         *(f"front of {quantity.noun}" for quantity in fronts),
     )
@@ -48,29 +52,45 @@ def measured_points(findings: Findings) -> Table:
         [
             *(cell(row[key]) for key in names),
             *(number(row[key], 0 if pd.api.types.is_integer(row[key]) else 2) for key in derived),
-            _plus_minus(row),
-            number(row["spread"], 2, 100),
-            str(row["runs"]),
+            number(row["accuracy"], 1, 100) if trial else _plus_minus(row),
             *amounts(row, costs),
             *(_on_front(row, quantity.key) for quantity in fronts),
-            row["standing"] or UNKNOWN,
-            _outcome(row),
+            *([] if trial else [row["standing"] or UNKNOWN]),
+            *([] if all_done else [_outcome(row)]),
         ]
         for row in frame.to_dict(orient="records")
     ]
     caption = (
-        "Accuracy: mean over the seeds \N{PLUS-MINUS SIGN} half the width of its 95 % interval. Spread: standard "
-        "deviation between seeds. Front: probability that the point is on the front of accuracy and that cost, given "
-        "these measurements; where many points are nearly equal, it is low for each. Standing: whether the point is "
-        "separated from the best one."
+        "Accuracy: mean over the seeds \N{PLUS-MINUS SIGN} half the width of its 95 % interval. Front: probability of "
+        "being on the front of accuracy and that cost; where many points are nearly equal, it is low for each. "
+        "Standing: whether the point is separated from the best one."
     )
+    last = (*(() if trial else ("standing",)), *(() if all_done else ("state",)))
     return Table(
-        caption,
-        (*names.values(), *derived.values(), *measured, "standing", "state"),
+        "" if trial else caption,
+        (*names.values(), *derived.values(), *measured, *last),
         frozenset({*derived.values(), *measured}),
         rows,
         [f"point-{point}" for point in frame["point"]],
     )
+
+
+def further_amounts(findings: Findings) -> dict[str, list[str]]:
+    """Return what the table of points leaves out of the measured ones, by heading: spread, seeds and other costs."""
+    shown = {quantity.key for quantity in _shown_costs(findings)}
+    rows = findings.measured.to_dict(orient="records")
+    others = [quantity for quantity in known_costs(findings.measured) if quantity.key not in shown]
+    return {
+        "spread between seeds, points": [number(row["spread"], 2, 100) for row in rows],
+        "seeds done": [str(row["runs"]) for row in rows],
+        **{quantity.heading: [amounts(row, [quantity])[0] for row in rows] for quantity in others},
+    }
+
+
+def _shown_costs(findings: Findings) -> list[Quantity]:
+    """Return the costs in the table of points: the main ones, and the one that the study is drawn against."""
+    against = findings.record.study.plot.against
+    return [one for one in known_costs(findings.table) if one.main or one.key == against]
 
 
 def known_costs(frame: pd.DataFrame) -> list[Quantity]:
@@ -93,19 +113,6 @@ def _names(record: StudyRecord) -> dict[str, str]:
     title = record.study.form.label_title
     labels = {"label": title} if title else {}
     return series | labels | {key: key for key in record.metaparameters}
-
-
-def dropped_points(findings: Findings) -> Table:
-    """Return the points that were not trained, with the reasons."""
-    names, frame = _names(findings.record), findings.table
-    costs = [one for one in known_costs(frame) if one.main]
-    dropped = frame[frame["state"].isin(["infeasible", "over budget", "merged"])]
-    rows = [
-        [*(cell(row[key]) for key in names), *amounts(row, costs), str(row["state"]), str(row["reason"])]
-        for row in dropped.to_dict(orient="records")
-    ]
-    numbers = tuple(quantity.heading for quantity in costs)
-    return Table("", (*names.values(), *numbers, "state", "reason"), frozenset(numbers), rows)
 
 
 def trained_runs(runs: pd.DataFrame) -> Table:

@@ -19,6 +19,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{SPACE}%"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 seed`, `3 seeds`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: Sequence[str], word: str = "and") -> str:
     """Join names: `a`, `a and b`, `a, b and c`; or with another word."""
     return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
@@ -51,9 +56,14 @@ def _three_digits(value: float) -> str:
     return f"{rounded if places else value:,.{places}f}"
 
 
+def signed(value: float, form: str = ".2f") -> str:
+    """Write a number with a minus sign instead of a hyphen."""
+    return f"{value:{form}}".replace("-", "\N{MINUS SIGN}")
+
+
 def with_interval(found: Interval, form: str = ".2f", factor: float = 1) -> str:
     """Write an estimate times a factor, with its interval if known: `0.76 (0.63 to 0.85)`."""
-    estimate, low, high = (f"{factor * value:{form}}" for value in (found.estimate, found.low, found.high))
+    estimate, low, high = (signed(factor * value, form) for value in (found.estimate, found.low, found.high))
     return estimate if math.isnan(found.low) else f"{estimate} ({low} to {high})"
 
 

@@ -11,7 +11,7 @@ from explorer.data import Dataset
 from explorer.machine import cores, processor
 from explorer.storage.studies import Provenance
 
-PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
+PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib")
 
 
 def provenance(command: str, dataset: Dataset) -> Provenance:

@@ -92,7 +92,8 @@
 
   // Repeated clicks go through marks that overlap.
   function below(i) {
-    const pile = [...places.keys()].filter((j) => places[j] && Math.hypot(places[j][0] - places[i][0], places[j][1] - places[i][1]) < 4);
+    const close = (one, other) => Math.hypot(one[0] - other[0], one[1] - other[1]) < 4;
+    const pile = [...places.keys()].filter((j) => places[j] && close(places[j], places[i]));
     return pile.includes(selected) ? pile[(pile.indexOf(selected) + 1) % pile.length] : i;
   }
 
@@ -132,24 +133,32 @@
     marks[i].setAttribute("aria-current", "true");
     make("h3", data.names[i], chosen);
     const list = make("dl", undefined, chosen);
-    cellsOf(i).forEach((text, column) => {
-      if (heads[column].textContent.startsWith("front of")) return; // listed below, for every cost
+    const tell = (name, text) => {
       const entry = make("div", undefined, list);
-      make("dt", heads[column].textContent, entry);
+      make("dt", name, entry);
       make("dd", text, entry);
+    };
+    cellsOf(i).forEach((text, column) => {
+      // Fronts are listed below, for every cost.
+      if (!heads[column].textContent.startsWith("front of")) tell(heads[column].textContent, text);
     });
+    for (const [name, texts] of Object.entries(data.further)) tell(name, texts[i]);
     for (const [cost, shares] of Object.entries(data.sure)) {
       if (shares[i] === null) continue;
-      const entry = make("div", undefined, list);
-      make("dt", `on the front of ${data.costs[cost]}`, entry);
-      make("dd", data.probable ? `with probability ${(100 * shares[i]).toFixed(0)} %` : shares[i] ? "yes" : "no", entry);
+      const yes = data.probable ? `with probability ${(100 * shares[i]).toFixed(0)} %` : shares[i] ? "yes" : "no";
+      tell(`on the front of ${data.costs[cost]}`, yes);
     }
     curves(data.runs[point] ?? []);
     layers(data.layers[point]);
     make("h4", "Retrain and export", chosen);
-    const command = make("pre", undefined, chosen);
+    const block = make("div", undefined, chosen);
+    block.className = "command";
+    const command = make("pre", undefined, block);
     command.tabIndex = 0;
     make("code", `${data.command[0]}${point}${data.command[1]}`, command);
+    const button = make("button", "Copy", block);
+    button.type = "button";
+    button.className = "copy";
   }
 
   function curves(runs) {
@@ -182,7 +191,10 @@
   function layers(numbers) {
     make("h4", "Layers", chosen);
     if (!numbers) {
-      make("p", data.layers_left_out || "Only the points on the fronts and the most accurate ones have layers here; the command below writes this network as code.", chosen);
+      const why =
+        "Only the points on the fronts and the most accurate ones have layers here; the command below writes this " +
+        "network as code.";
+      make("p", data.layers_left_out || why, chosen);
       return;
     }
     const scroll = make("div", undefined, chosen);
@@ -194,7 +206,8 @@
     const body = make("tbody", undefined, listed);
     for (const number of numbers) {
       const line = make("tr", undefined, body);
-      data.layer_rows[number].forEach((text, column) => (make("td", text, line).className = column > 2 ? "number" : ""));
+      for (const [column, text] of data.layer_rows[number].entries())
+        make("td", text, line).className = column > 2 ? "number" : "";
     }
   }
 
@@ -225,9 +238,11 @@
   });
   function fill() {
     const wanted = filter.querySelector("input").value.trim().toLowerCase();
-    const kept = rows.filter((row) => (!framed || framed.has(row.id)) && (!wanted || row.textContent.toLowerCase().includes(wanted)));
+    const named = (row) => !wanted || row.textContent.toLowerCase().includes(wanted);
+    const kept = rows.filter((row) => (!framed || framed.has(row.id)) && named(row));
     table.tBodies[0].replaceChildren(...kept.slice(0, most));
-    filter.querySelector("[role=status]").textContent = `${kept.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} points`;
+    const [some, all] = [kept, rows].map((list) => list.length.toLocaleString("en"));
+    filter.querySelector("[role=status]").textContent = `${some} of ${all} points`;
     rest.hidden = kept.length <= most;
     rest.firstElementChild.textContent = `show all ${kept.length.toLocaleString("en")}`;
   }

@@ -1,0 +1,46 @@
+"""The style of all figures: matplotlib's defaults and our settings, whatever the user's settings are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+
+from explorer.drawing.colours import GROUND, INK, LINE
+
+LABEL_SIZE = 9.5  # points of type
+
+_SETTINGS: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.labelpad": 5,
+    "axes.labelsize": 10,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
+    # These alone, so that a page can replace them by its own.
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "grid.color": LINE,
+    "figure.facecolor": GROUND,
+    "axes.facecolor": "none",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 6,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": GROUND,
+    "patch.force_edgecolor": True,
+    # Comes with matplotlib, so that labels are measured alike everywhere.
+    "font.sans-serif": ["DejaVu Sans"],
+    # Text stays text, so that a vector file can be searched and its type changed.
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the style; create, draw and save the figure inside. Afterwards the user's settings are as before."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield

@@ -1,0 +1,33 @@
+"""What a study measured, in one line: the data, the budget, the seeds and the accuracy of guessing."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from explorer.analysis import Findings
+from explorer.reporting.words import SPACE, counted, percent
+from explorer.study.model import Study
+
+
+def setting(findings: Findings) -> list[str]:
+    """Return the parts of the line below the title of a report."""
+    record, study = findings.record, findings.record.study
+    budget = study.budget
+    return [
+        f"study {study.name}",
+        f"{counted(len(record.points), 'point')} on {data_name(study)}",
+        f"{budget.images:,} images \N{MULTIPLICATION SIGN}{SPACE}{counted(budget.epochs, 'epoch')}",
+        counted(study.seeds, "seed"),
+        f"guessing: {percent(record.guess)}",
+        *([f"measured {day}"] if (day := last_day(findings)) else []),
+    ]
+
+
+def data_name(study: Study) -> str:
+    """Return the name of the data: of a folder, the last part of its path."""
+    return PurePath(study.data).name or study.data
+
+
+def last_day(findings: Findings) -> str:
+    """Return the date of the last run; empty without one."""
+    return "" if findings.effort is None else f"{findings.effort.last:%Y-%m-%d}"

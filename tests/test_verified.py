@@ -114,6 +114,11 @@ def test_of_many_points_some_are_compared(monkeypatch):
     assert 8 <= len(verified) <= 10
     assert set(findings.foremost[:6]) <= verified.keys()
     assert sorted(findings.foremost) == sorted(findings.measured["point"])
+    # Only a change is said, with the number that was compared and the number that there are.
+    assert findings.verified.note("x") == ""
+    note = Findings(stale(make_record("squeezenet_grid"), findings.foremost[0])).verified.note("x")
+    changed = f"1 of {findings.verified.compared} networks (a sample: the study has {len(findings.foremost)})"
+    assert note == f"The code has changed since: {changed} are not those that were trained; x."
 
 
 def stored(tmp_path, *numbers):

@@ -105,7 +105,8 @@ class Findings:
     def verified(self) -> VerifiedNetworks:
         """The unchanged networks among the first `SHOWN` of `foremost` and an even sample of the others."""
         first, others = self.foremost[:SHOWN], self.foremost[SHOWN:]
-        return verified_networks(self.record, first + others[:: -(-len(others) // COMPARED) or 1])
+        sample = others[:: -(-len(others) // COMPARED) or 1]
+        return verified_networks(self.record, first + sample, len(self.foremost))
 
     @cached_property
     def learnt(self) -> frozenset[int]:

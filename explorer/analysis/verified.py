@@ -17,6 +17,8 @@ class VerifiedNetworks:
     networks: dict[int, Network]
     compared: int
     """How many were compared with what is stored."""
+    trained: int
+    """How many there are; of many, only some are compared."""
 
     @property
     def unchanged(self) -> bool:
@@ -27,14 +29,17 @@ class VerifiedNetworks:
         """Why something is left out; empty if nothing need be."""
         if self.unchanged:
             return ""
-        changed = (
-            f"{self.compared - len(self.networks):,} of {self.compared:,} networks are not those that were trained"
-        )
-        return f"The code has changed since: {changed}; {left_out}."
+        changed = f"{self.compared - len(self.networks):,} of {self.compared:,} networks"
+        if self.compared < self.trained:
+            changed += f" (a sample: the study has {self.trained:,})"
+        return f"The code has changed since: {changed} are not those that were trained; {left_out}."
 
 
-def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNetworks:
-    """Expands trained points with today's code, and keeps the networks whose digest is the stored one."""
+def verified_networks(record: StudyRecord, points: Iterable[int], trained: int | None = None) -> VerifiedNetworks:
+    """Expand trained points with today's code, and keep the networks whose digest is the stored one.
+
+    `trained` is the number of points that the given ones are a sample of; by default, they are all.
+    """
     study, chosen, networks = record.study, list(points), {}
     stored, design_points = record.points.set_index("point")["network"], list(study.design_points())
     for number in chosen:
@@ -45,4 +50,4 @@ def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNet
             continue
         if network.digest == stored[number]:
             networks[number] = network
-    return VerifiedNetworks(networks, len(chosen))
+    return VerifiedNetworks(networks, len(chosen), len(chosen) if trained is None else trained)

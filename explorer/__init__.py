@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import certify, plan_certificate, sweep
+    from explorer.api import certify, dry_run, plan_certificate, sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from explorer.storage.editing import delete_study, rename_study
     from explorer.storage.listing import list_studies, stored_studies
     from explorer.study.files import load_study
-    from explorer.sweeping.dry_run import dry_run
     from explorer.sweeping.latency import latency
 
 __all__ = [
@@ -69,7 +68,7 @@ _HOMES = {
     "dashboard_server": "explorer.storage.dashboard",
     "delete_study": "explorer.storage.editing",
     "describe": "explorer.pricing.prices",
-    "dry_run": "explorer.sweeping.dry_run",
+    "dry_run": "explorer.api",
     "export": "explorer.exporting.export",
     "fit": "explorer.pricing.fitting",
     "images": "explorer.exporting.image_sheet",

@@ -14,11 +14,12 @@ from explorer.errors import ExplorerError
 from explorer.networks.quantities import units
 from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
 from explorer.reporting.view_note import annotate_view
-from explorer.storage.ledger import DEFAULT_STORAGE
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.study.files import load_study
 from explorer.study.model import Study
+from explorer.sweeping import dry_run as planning
 from explorer.sweeping.bar import Bar
-from explorer.sweeping.dry_run import DryRun, dry_run
+from explorer.sweeping.dry_run import DryRun
 from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
 
@@ -63,7 +64,7 @@ def sweep(
         `answer`.
 
     Raises:
-        ExplorerError: The study or data set is unknown, it has fewer images than the study asks for, or another process
+        ExplorerError: The study or data set is unknown, its images cannot be read, or another process
             writes to the storage; also, before training, if a format is unknown or the folder cannot be written.
     """
     if reports is not None:
@@ -86,6 +87,39 @@ def sweep(
         points.attrs |= {"study": record.study.name, "unfinished": unfinished, "units": units(map(str, points.columns))}
     before = ["point", *record.metaparameters, *FIRST]
     return points[[*before, *(name for name in points.columns if name not in before)]]
+
+
+def dry_run(
+    study: Study | str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    storage: str | Path | None = None,
+    reports: str | Path | None = None,
+    figures: Collection[str] = (),
+) -> DryRun:
+    """Plan a study without training it: prepare its data as `sweep` does, and time some of its networks.
+
+    Args:
+        study: A study, the name of a built-in one, or a file.
+        data_dir: Folder with the files of CIFAR-10.
+        workers: Processes that would train; one per core if not given.
+        storage: SQLite file or database URL, to check that it can be written.
+        reports: Folder for reports, to check that it can be written.
+        figures: Formats of figures, to check that they are known.
+
+    Raises:
+        ExplorerError: As for `sweep`, before it trains.
+    """
+    _check_written(storage, reports, figures)
+    return planning.dry_run(study, data_dir=data_dir, workers=workers)
+
+
+def _check_written(storage: str | Path | None, reports: str | Path | None, figures: Collection[str]) -> None:
+    if reports is not None:
+        Destination.checked(reports, figures)
+    if storage is not None:
+        Ledger(storage, create=True)
 
 
 def certify(
@@ -150,10 +184,14 @@ def plan_certificate(
     quick: bool = False,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    storage: str | Path | None = None,
+    reports: str | Path | None = None,
+    figures: Collection[str] = (),
 ) -> DryRun:
     """Plan a certificate without training it, as `dry_run` plans a study. The arguments are those of `certify`."""
+    _check_written(storage, reports, figures)
     study = _certified(space, preset, data, budget, points, seeds, quick=quick)
-    return dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)
+    return planning.dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)
 
 
 def _certified(

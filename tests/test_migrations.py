@@ -70,6 +70,7 @@ def folder_study(tmp_path, classes, **changes):
         tmp_path / "old.db",
         "alter table ledger_studies drop column classes",
         "alter table ledger_runs drop column predicted",
+        "alter table ledger_studies drop column class_counts",
         "drop table ledger_revision",
         "update ledger_version set schema = 1",
     )
@@ -81,7 +82,7 @@ def test_the_tables_are_at_the_last_revision():
     config.set_main_option("script_location", "explorer.storage:migrations")
     script = ScriptDirectory.from_config(config)
     assert script.get_current_head() == REVISION
-    assert [revision.revision for revision in script.walk_revisions()] == ["0003", "0002", "0001"]
+    assert [revision.revision for revision in script.walk_revisions()] == ["0004", "0003", "0002", "0001"]
 
 
 def test_a_migrated_storage_equals_a_new_one(storage, tmp_path):
@@ -92,7 +93,8 @@ def test_a_migrated_storage_equals_a_new_one(storage, tmp_path):
     assert migrated == schema(tmp_path / "new.db")
     assert query(storage, "select * from ledger_revision") == [(REVISION,)]
     assert query(storage, "select * from alembic_version") == optuna
-    assert Ledger(storage).studies.load("depths").classes == 10
+    record = Ledger(storage).studies.load("depths")
+    assert (record.classes, record.class_counts, record.guess) == (10, None, 0.1)
     assert not list(tmp_path.glob("*before*"))
 
 
@@ -131,10 +133,10 @@ def test_a_failed_migration_leaves_the_storage_unchanged(storage, monkeypatch):
 
     monkeypatch.setattr(migrations, "upgrade", failing)
     with pytest.raises(
-        ExplorerError, match="cannot be migrated to revision 0003: 'half-way'; it is unchanged"
+        ExplorerError, match="cannot be migrated to revision 0004: 'half-way'; it is unchanged"
     ) as error:
         Ledger(storage)
-    copy = storage.with_name("explorer.db.before-0003")
+    copy = storage.with_name("explorer.db.before-0004")
     assert str(copy) in str(error.value)
     assert content(storage) == before == content(copy)
     monkeypatch.undo()
@@ -153,16 +155,16 @@ def test_a_killed_migration_leaves_the_storage_unchanged(storage):
         "Ledger(sys.argv[1])\n"
     )
     assert subprocess.run([sys.executable, "-c", code, storage], check=False).returncode == -signal.SIGKILL
-    assert content(storage.with_name("explorer.db.before-0003")) == before
+    assert content(storage.with_name("explorer.db.before-0004")) == before
     assert content(storage) == before
     assert Ledger(storage).studies.names() == ["depths", "squeezes"]
-    assert not storage.with_name("explorer.db.before-0003").exists()
+    assert not storage.with_name("explorer.db.before-0004").exists()
 
 
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        (["update ledger_revision set version_num = '0099'"], "revision 0099, this one reads 0003"),
+        (["update ledger_revision set version_num = '0099'"], "revision 0099, this one reads 0004"),
         (["drop table ledger_revision", "update ledger_version set schema = 7"], "revision schema 7"),
     ],
 )

@@ -25,6 +25,10 @@ class Display:
 
     bar: Progress | None = None
 
+    def note(self, text: str) -> None:
+        """Print the line."""
+        console().print(text)
+
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Start with the runs to train, the stored results of the other runs, and the number of workers."""
         self.screen, self.started = console(), time.monotonic()

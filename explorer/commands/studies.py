@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,18 +72,17 @@ def sweep(
     from explorer.commands.progress import watched
 
     screen = Screen(quiet, as_json)
+    written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     chosen = load_study(study, data=data, seeds=seeds, epochs=epochs, images=images, quick=quick, data_dir=data_dir)
     if dry_run:
-        _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers))
+        _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers, **written))
         return 0
     sweep = partial(
         train,
         chosen,
-        storage=storage,
+        **written,
         data_dir=data_dir,
         workers=workers,
-        reports=reports,
-        figures=figures.split(","),
         command=command_line(context),
         progress=False,
     )
@@ -159,20 +159,19 @@ def certify(
     from explorer.commands.progress import watched
 
     screen = Screen(quiet, as_json)
+    written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
     if dry_run:
-        _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers))
+        _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
         return 0
     train = partial(
         certify,
         space,
         preset,
         **asked,
-        storage=storage,
+        **written,
         data_dir=data_dir,
         workers=workers,
-        reports=reports,
-        figures=figures.split(","),
         command=command_line(context),
         progress=False,
     )
@@ -236,6 +235,12 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     budget = f"{study.budget.epochs} x {study.budget.images:,} images on {study.data}"
     networks = f"{found.networks} distinct networks, {found.runs} runs of {budget}"
     screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
+    training, validation = found.images
+    split = f"{training + validation:,} images: {training:,} train, {validation:,} validate"
+    screen.answer(f"{split}; budget {study.budget.images:,} x {study.budget.epochs:,}")
+    screen.say(f"classes: {found.counts.text}")
+    for note in found.notes:
+        screen.answer(note)
     screen.say(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)")
     if math.isnan(found.seconds):
         screen.answer("time unknown: a network could not be trained to time it")
@@ -250,6 +255,9 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
         macs=found.macs,
         workers=found.workers,
         seconds=found.seconds,
+        images={"training": training, "validation": validation},
+        classes=asdict(found.counts),
+        notes=found.notes,
     )
 
 

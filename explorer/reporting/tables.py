@@ -155,6 +155,9 @@ def how_measured(findings: Findings) -> dict[str, str]:
         "Varied": study.form.summary,
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
+        "Classes": record.class_counts.text if record.class_counts else f"{record.classes} classes",
+        "Guessing": f"always naming the largest class is right for {100 * record.guess:.1f} % of the validation images"
+        + ("" if record.class_counts else ", if all classes have equally many"),
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from explorer.data.class_counts import ClassCounts
 from explorer.study.model import Study
 
 
@@ -34,11 +35,12 @@ class StudyRecord:
     classes: int  # of the data
     points: pd.DataFrame
     runs: pd.DataFrame
+    class_counts: ClassCounts | None = None  # unknown for studies stored by earlier versions
 
     @property
     def guess(self) -> float:
-        """Accuracy of always naming the same class, as a fraction."""
-        return 1 / self.classes
+        """Accuracy of guessing (always naming the largest class), as a fraction; of equal classes where unknown."""
+        return self.class_counts.guess if self.class_counts else 1 / self.classes
 
     @property
     def metaparameters(self) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 
+from explorer.data.class_counts import ClassCounts
 from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
 from explorer.storage.database import Database
@@ -35,6 +36,7 @@ class Provenance:
     machine: Mapping[str, str]
     classes: int
     image_size: int | None = None  # pixels
+    class_counts: ClassCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Studies:
             "machine": dict(provenance.machine),
             "points": json.loads(points_frame(study, points, provenance.image_size).to_json(orient="records")),
             "classes": provenance.classes,
+            "class_counts": provenance.class_counts and asdict(provenance.class_counts),
         }
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
@@ -109,6 +112,7 @@ class Studies:
             versions=row["versions"],
             machine=row["machine"],
             classes=row["classes"],
+            class_counts=ClassCounts.read(row["class_counts"]) if row["class_counts"] else None,
             points=_points(study, row["points"]),
             runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
         )

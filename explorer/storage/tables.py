@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-REVISION = "0003"
+REVISION = "0004"
 SCHEMA = 2  # for versions that predate revisions, which open only 1
 
 # The names differ from those of Optuna's tables in the same database.
@@ -53,6 +53,7 @@ studies = sa.Table(
     sa.Column("machine", sa.JSON, nullable=False),
     sa.Column("points", sa.JSON, nullable=False),
     sa.Column("classes", sa.Integer, nullable=False),
+    sa.Column("class_counts", sa.JSON(none_as_null=True)),
 )
 members = sa.Table(
     "ledger_members",

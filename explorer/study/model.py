@@ -181,6 +181,17 @@ class Study(Model):
         parts += [f"seeds{changed.seeds}"] if changed.seeds != self.seeds else []
         return changed.renamed(parts)
 
+    def fitted(self, available: int) -> Self:
+        """Return the study for data with this many training images.
+
+        With fewer images than its budget asks for, all of them are used and seen as many times in all, and the recipe
+        fits their number. Otherwise the study stays as it is.
+        """
+        budget = self.budget.fitted(available)
+        if budget == self.budget:
+            return self
+        return self.model_copy(update={"budget": budget, "recipe": self.recipe.fitted(budget)})
+
     def renamed(self, parts: list[str]) -> Self:
         """Return the study with parts added to its name after an `@`."""
         if not parts:

@@ -71,14 +71,14 @@ def plan(study: Study, classes: int) -> list[Point]:
 def quick(study: Study, classes: int, available: int) -> Study:
     """Cut a study down to less than a minute, to try it out: fewer points and images, one epoch, one seed.
 
-    `available` is the number of training images in the data.
+    `available` is the number of training images in the data; few are seen more than once.
     """
     thin = study.thinned(QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
-    images = min(available, max(least, min(most, int(QUICK_WORK / work))))
+    images = max(least, min(most, int(QUICK_WORK / work)))
     budget = Budget(images=images, epochs=1, validation=max(least, images // 2))
-    return thin.model_copy(update={"budget": budget, "seeds": 1}).renamed(["quick"])
+    return thin.model_copy(update={"budget": budget, "seeds": 1}).fitted(available).renamed(["quick"])
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:

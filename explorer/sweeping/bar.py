@@ -36,6 +36,10 @@ class Bar(Watcher):
             if bar._bar is not None:
                 bar._bar.close()
 
+    def note(self, text: str) -> None:
+        """Write the line above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:  # noqa: ARG002
         """Show the bar."""
         total = len(runs) + len(stored)

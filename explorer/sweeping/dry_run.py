@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer.data import find_source
+from explorer.data.class_counts import ClassCounts
 from explorer.study.files import load_study
 from explorer.study.model import Study
-from explorer.study.plan import plan, points_frame
+from explorer.study.plan import points_frame
+from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.sweeping import default_workers, runs_of
 from explorer.training.engine import refuse_in_worker
 from explorer.training.estimate import estimate_seconds
@@ -23,7 +24,7 @@ class DryRun:
     """What a sweep would train if no run were stored.
 
     Attributes:
-        study: The study.
+        study: The study, fitted to its data.
         points: One row for each point, as in `StudyRecord.points`.
         states: Number of points by state.
         networks: Number of distinct networks.
@@ -31,6 +32,9 @@ class DryRun:
         macs: Multiply-adds of all training, forward and backward.
         workers: Number of processes that would train.
         seconds: About how long they would take; NaN if a network could not be trained to time it.
+        images: Number of images that the data have for training and for validation.
+        counts: Images of each class that runs train on and are measured on.
+        notes: What to know about the data and the budget, a line each.
     """
 
     study: Study
@@ -41,6 +45,9 @@ class DryRun:
     macs: int
     workers: int
     seconds: float
+    images: tuple[int, int]
+    counts: ClassCounts
+    notes: tuple[str, ...]
 
 
 def dry_run(
@@ -50,7 +57,7 @@ def dry_run(
     workers: int | None = None,
     factors: Sequence[int] = (1,),
 ) -> DryRun:
-    """Plan a study without training it. Some of its networks are timed, which takes seconds.
+    """Plan a study without training it: prepare its data as a sweep does, and time some of its networks.
 
     Args:
         study: A study, the name of a built-in one, or a file.
@@ -60,17 +67,18 @@ def dry_run(
             shares its trunk between them.
 
     Raises:
-        ExplorerError: The study or data set is unknown, or no point can be trained.
+        ExplorerError: As for a sweep, before it trains.
     """
     refuse_in_worker()
     chosen = study if isinstance(study, Study) else load_study(study)
-    points = plan(chosen, find_source(chosen.data, data_dir).class_count)
+    ready = prepare_study(chosen, data_dir)
+    chosen, points = ready.study, ready.points
     *shorter, longest = factors
     lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
     runs = list(runs_of(lengthened, points, data_fingerprint="").values())
     # A shorter budget adds the epochs of its own decay to the trunk of the longest.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
-    images = lengthened.budget.images * lengthened.budget.epochs
+    images = lengthened.budget.seen
     processes = workers or default_workers()
     return DryRun(
         study=chosen,
@@ -81,4 +89,7 @@ def dry_run(
         macs=round(3 * images * work * sum(run.network.cost.macs for run in runs)),
         workers=processes,
         seconds=work * estimate_seconds(runs, processes),
+        images=(ready.available, len(ready.dataset.labels) - ready.available),
+        counts=ready.counts,
+        notes=ready.notes,
     )

@@ -8,14 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from explorer.data import Dataset
+from explorer.data.class_counts import ClassCounts
 from explorer.machine import cores, processor
 from explorer.storage.studies import Provenance
+from explorer.training.recipe import Budget
 
 PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib")
 
 
-def provenance(command: str, dataset: Dataset) -> Provenance:
-    """Return the provenance of a study that this process runs."""
+def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:
+    """Return the provenance of a study that this process runs, with the classes of the images of its budget."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
@@ -27,6 +29,7 @@ def provenance(command: str, dataset: Dataset) -> Provenance:
         },
         classes=len(dataset.classes),
         image_size=dataset.size,
+        class_counts=ClassCounts.of(dataset, budget.images, budget.validation),
     )
 
 

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from explorer.data import Dataset, find_source
-from explorer.errors import ExplorerError
+from explorer.data import Dataset
 from explorer.machine import cores
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
 from explorer.study.model import Study
-from explorer.study.plan import Point, plan
+from explorer.study.plan import Point
+from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.views import Views
 from explorer.training.engine import Job, Outcome, execute, refuse_in_worker
@@ -23,6 +23,9 @@ from explorer.training.run import Run
 
 class Watcher(Protocol):
     """Follows the progress of a sweep."""
+
+    def note(self, text: str) -> None:
+        """Note a line about the data or the budget that a user should know."""
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Note the runs to train, the stored results of the others, and the number of workers."""
@@ -54,19 +57,19 @@ def run_studies(
     the runs in progress.
 
     Raises:
-        ExplorerError: The data set is unknown or has fewer images than the studies ask for, or another process writes
-            to the storage.
+        ExplorerError: The data set is unknown or cannot be read, or another process writes to the storage.
     """
     refuse_in_worker()
-    first = studies[0]
-    source = find_source(first.data, data_dir)
-    points = plan(first, source.class_count)
     ledger = Ledger(storage, create=True)
-    dataset = source.prepare()
-    _check_budget(first, dataset)
+    ready = prepare_study(studies[0], data_dir)
+    points, dataset = ready.points, ready.dataset
+    fitted = [_like(ready.study, study, studies[0]) for study in studies]
+    if watcher is not None:
+        for note in ready.notes:
+            watcher.note(note)
     processes = workers or default_workers()
     with ledger.writing(), ExitStack() as opened:
-        enlisted = [_enlist(study, points, ledger, dataset, command) for study in studies]
+        enlisted = [_enlist(study, points, ledger, dataset, command) for study in fitted]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())
@@ -94,13 +97,10 @@ def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dic
     }
 
 
-def _check_budget(study: Study, dataset: Dataset) -> None:
-    available = len(dataset.split().train)
-    if study.budget.images > available:
-        raise ExplorerError(
-            f"{study.name}: budget.images = {study.budget.images}: {dataset.name} has {available} training images; "
-            f"give --images {available} or less"
-        )
+def _like(fitted: Study, study: Study, first: Study) -> Study:
+    """Fit a study of a growing budget as the first one was; its epochs stay the same multiple."""
+    factor = study.budget.epochs // first.budget.epochs
+    return study.model_copy(update={"recipe": fitted.recipe, "budget": fitted.budget.times(factor)})
 
 
 def _enlist(
@@ -110,7 +110,7 @@ def _enlist(
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
-    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset))
+    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset, named.budget))
     return named, runs
 
 

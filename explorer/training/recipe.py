@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from explorer.errors import ExplorerError
 from explorer.spaces.space import rule
 
+FEWEST_BATCHES = 4
+"""Batches in an epoch of a data set with fewer images than the budget asks for."""
+LONGEST_WARMUP = 0.5
+"""Share of the images that a run sees."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -38,6 +43,26 @@ class Recipe(BaseModel):
         warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0
         return self.learning_rate * min(warmup, self._decay(seen, total))
 
+    def warms_up_too_long(self, budget: Budget) -> bool:
+        """Whether more than half of the images that a run sees are for the warm-up."""
+        return self.warmup_images > LONGEST_WARMUP * budget.seen
+
+    def fitted(self, budget: Budget) -> Recipe:
+        """Return the recipe for a budget of few images: several batches in an epoch, and no longer warm-up than half.
+
+        Smaller batches take a proportionally lower learning rate (Goyal et al. 2017, arXiv:1706.02677).
+        """
+        batch_size = self.batch_size
+        while batch_size > 2 and FEWEST_BATCHES * batch_size > budget.images:  # noqa: PLR2004 (batch norm needs two)
+            batch_size = max(2, batch_size // 2)
+        return self.model_copy(
+            update={
+                "batch_size": batch_size,
+                "learning_rate": self.learning_rate * batch_size / self.batch_size,
+                "warmup_images": min(self.warmup_images, int(LONGEST_WARMUP * budget.seen)),
+            }
+        )
+
     def trunk(self, steps: int, batch_size: int) -> int:
         """Return how many of `steps` precede the decay, at most all but one; all larger budgets share them."""
         total = (steps + 1) * batch_size
@@ -58,6 +83,11 @@ class Budget(BaseModel):
     validation: Annotated[int, Field(ge=1)] = 5_000
 
     @property
+    def seen(self) -> int:
+        """Images that a run sees, each as often as there are epochs."""
+        return self.images * self.epochs
+
+    @property
     def short(self) -> str:
         """Images and epochs as `read` parses them, such as `10000x2`."""
         return f"{self.images}x{self.epochs}"
@@ -65,6 +95,12 @@ class Budget(BaseModel):
     def times(self, factor: int) -> Budget:
         """Return the budget with `factor` times the epochs."""
         return self.model_copy(update={"epochs": factor * self.epochs})
+
+    def fitted(self, available: int) -> Budget:
+        """Return the budget for data with this many training images: if they are fewer, each is seen more often."""
+        if self.images <= available:
+            return self
+        return self.model_copy(update={"images": available, "epochs": max(1, round(self.seen / available))})
 
     @classmethod
     def read(cls, text: str) -> Budget:

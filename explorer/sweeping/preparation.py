@@ -1,0 +1,66 @@
+"""A study with its data: what a sweep, a certificate and a dry run need before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.data import Dataset, Source, find_source
+from explorer.data.class_counts import ClassCounts
+from explorer.study.model import Study
+from explorer.study.plan import Point, plan
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that fits its data.
+
+    Attributes:
+        study: The study, fitted to the number of training images.
+        points: Its plan.
+        source: Where the data come from.
+        dataset: The data, checked against their fingerprint.
+        available: Number of training images.
+        counts: Images of each class that runs train on and are measured on.
+        notes: What to know about the data and the budget, a line each.
+    """
+
+    study: Study
+    points: list[Point]
+    source: Source
+    dataset: Dataset
+    available: int
+    counts: ClassCounts
+    notes: tuple[str, ...]
+
+
+def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedStudy:
+    """Prepare the data of a study, and fit its budget and recipe to them.
+
+    Raises:
+        ExplorerError: The data are unknown or cannot be read, or no point can be trained.
+    """
+    source = find_source(study.data, data_dir)
+    points = plan(study, source.class_count)
+    dataset = source.prepare()
+    available = len(dataset.split().train)
+    fitted = study.fitted(available)
+    counts = ClassCounts.of(dataset, fitted.budget.images, fitted.budget.validation)
+    notes = (*dataset.notes, *counts.warnings, *filter(None, [_budget_note(study, fitted)]))
+    return PreparedStudy(fitted, points, source, dataset, available, counts, notes)
+
+
+def _budget_note(asked: Study, fitted: Study) -> str:
+    budget, recipe = fitted.budget, fitted.recipe
+    if fitted is not asked:
+        return (
+            f"{budget.images:,} training images, fewer than the {asked.budget.images:,} of the budget, so each is seen "
+            f"{budget.epochs:,} times, in batches of {recipe.batch_size} at a learning rate of "
+            f"{recipe.learning_rate:g}"
+        )
+    if recipe.warms_up_too_long(budget):
+        return (
+            f"the learning rate rises over the first {recipe.warmup_images:,} images, but a run sees only "
+            f"{budget.seen:,}; give more epochs or images, or a smaller warmup_images in [recipe]"
+        )
+    return ""

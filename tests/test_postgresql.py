@@ -75,6 +75,7 @@ def test_a_storage_of_the_first_version_is_migrated_or_unchanged(url, monkeypatc
         for statement in (
             "alter table ledger_studies drop column classes",
             "alter table ledger_runs drop column predicted",
+            "alter table ledger_studies drop column class_counts",
             "drop table ledger_revision, ledger_latencies, ledger_certificates, ledger_tests",
             "update ledger_version set schema = 1",
             # A folder, so that the classes are found by the params.

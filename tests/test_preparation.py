@@ -120,6 +120,7 @@ def test_quick_fits_few_images_too(tmp_path):
     study = load_study("squeeze_ratio", data=str(pets(tmp_path)), quick=True)
     assert (study.budget.images, study.budget.epochs, study.recipe.batch_size) == (81, 12, 16)
     assert study.name == "squeeze_ratio@pets-quick"
+    assert study.is_trial
 
 
 def broken(tmp_path):

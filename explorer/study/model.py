@@ -136,11 +136,11 @@ class Study(Model):
 
     @property
     def is_trial(self) -> bool:
-        """Whether it only tries everything out, as `--quick` does: one seed, one epoch and few images.
+        """Whether it only tries everything out, as `--quick` does: one seed, and few images are seen.
 
         Accuracies of a trial run mean nothing. Read from the budget, so a renamed study is still one.
         """
-        return self.seeds == 1 and self.budget.epochs == 1 and self.budget.images <= TRIAL_IMAGES
+        return self.seeds == 1 and self.budget.seen <= TRIAL_IMAGES
 
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield the design points in order."""

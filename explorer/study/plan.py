@@ -69,7 +69,7 @@ def plan(study: Study, classes: int) -> list[Point]:
 
 
 def quick(study: Study, classes: int, available: int) -> Study:
-    """Cut a study down to less than a minute, to try it out: fewer points and images, one epoch, one seed.
+    """Cut a study down to less than a minute, to try it out: fewer points and images, one seed.
 
     `available` is the number of training images in the data; few are seen more than once.
     """
@@ -77,8 +77,10 @@ def quick(study: Study, classes: int, available: int) -> Study:
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
     least, most = QUICK_IMAGES
     images = max(least, min(most, int(QUICK_WORK / work)))
-    budget = Budget(images=images, epochs=1, validation=max(least, images // 2))
-    return thin.model_copy(update={"budget": budget, "seeds": 1}).fitted(available).renamed(["quick"])
+    used = min(images, available)
+    budget = Budget(images=used, epochs=images // used, validation=max(least, images // 2))
+    recipe = study.recipe.fitted(budget) if used < images else study.recipe
+    return thin.model_copy(update={"budget": budget, "recipe": recipe, "seeds": 1}).renamed(["quick"])
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:

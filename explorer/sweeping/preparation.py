@@ -58,7 +58,7 @@ def _budget_note(asked: Study, fitted: Study) -> str:
             f"{budget.epochs:,} times, in batches of {recipe.batch_size} at a learning rate of "
             f"{recipe.learning_rate:g}"
         )
-    if recipe.warms_up_too_long(budget):
+    if recipe.warms_up_too_long(budget) and not fitted.is_trial:
         return (
             f"the learning rate rises over the first {recipe.warmup_images:,} images, but a run sees only "
             f"{budget.seen:,}; give more epochs or images, or a smaller warmup_images in [recipe]"

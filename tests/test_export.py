@@ -71,6 +71,8 @@ def test_onnx_gives_the_same_logits_for_any_batch(network, module, tmp_path, cap
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, network.input.size, network.input.size]
+    assert session.get_outputs()[0].shape[0] == "batch"
     for count in (1, 3):
         images = some_images(network, count)
         (found,) = session.run(["logits"], {"images": images.numpy()})
@@ -354,6 +356,13 @@ def photos(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
+def plain(path):
+    """Whether Pillow's own conversion to RGB is all that there is to do."""
+    with Image.open(path) as image:
+        deep = image.mode.startswith(("I", "F"))
+        return not deep and not image.has_transparency_data and not image.getexif()
+
+
 def exported_names(preparing):
     """What the exported code defines."""
     names = {"__name__": "network"}
@@ -373,8 +382,10 @@ def test_photos_are_prepared_as_they_were_for_training(photos, size):
         from_path, from_text = names["prepare"](path), names["prepare"](str(path))
         with Image.open(path) as image:
             from_image = names["prepare"](image)
+            from_bytes = names["prepare"](np.array(image.convert("RGB")))
         assert torch.equal(from_path, from_text)
         assert torch.equal(from_path, from_image)
+        assert torch.equal(from_path, from_bytes) or not plain(path)
         assert from_path.shape == (1, 3, size, size)
         assert torch.allclose(from_path[0], one, atol=1e-4), path
     for path, square in zip(photos, pixels, strict=True):

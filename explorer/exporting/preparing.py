@@ -103,8 +103,13 @@ MEAN = {mean}  # of each channel of the training images, in bytes
 DEVIATION = {deviation}
 
 
-def prepare(image: Image.Image | str | Path) -> Tensor:
-    """Turn a photo (its path, or a Pillow image) into the input of the network, (1, {channels}, {size}, {size})."""
+def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
+    """Turn a photo into the input of the network, (1, {channels}, {size}, {size}).
+
+    The photo is a path, a Pillow image, or RGB bytes (height, width, 3).
+    """
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         with Image.open(image) as opened:
             return prepare(opened)

@@ -7,7 +7,17 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 where runs of a sweep are not done, 2 for a user's mistake, 130 when interrupted."""
-    from explorer.commands.cli import run
+    try:
+        from explorer.commands.cli import run
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("explorer"):
+            raise
+        print(  # noqa: T201 (errors go to stderr)
+            f"explorer: {error.name} is not installed for {sys.executable}; "
+            "activate the environment that has it, such as with: source .venv/bin/activate",
+            file=sys.stderr,
+        )
+        return 2
 
     return run(sys.argv[1:] if arguments is None else arguments)
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,14 @@ def test_make_sweep_says_how_to_go_on(clone):
     *_, sweep, last = commands.splitlines()
     assert sweep == ".venv/bin/python -m explorer sweep squeeze_ratio"
     assert last == 'echo "Now: source .venv/bin/activate"'
+
+
+def test_without_the_environment_one_line_says_how_to_activate_it():
+    # -S leaves out the installed packages, as a Python outside the environment does.
+    command = [sys.executable, "-S", "-m", "explorer", "studies"]
+    found = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("explorer: typer is not installed for ")
+    assert line.endswith("source .venv/bin/activate")

@@ -5,14 +5,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from test_ledger import run_row
 
 from explorer.errors import ExplorerError
 from explorer.storage import migrations
 from explorer.storage.ledger import Ledger
+from explorer.storage.optuna_tables import NoView
+from explorer.storage.optuna_view import View
+from explorer.storage.runs import Result
 from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan
@@ -25,8 +31,22 @@ pytestmark = [
 ]
 
 
+class Server:
+    """A PostgreSQL server that tests may stop and start."""
+
+    def __init__(self, url, control):
+        self.url, self.control = url, control
+
+    def restart(self):
+        """As after a crash: sessions break off, and the log is replayed."""
+        self.control("-m", "immediate", "restart")
+
+    def stop(self):
+        self.control("-m", "immediate", "stop")
+
+
 @pytest.fixture
-def url(tmp_path):
+def server(tmp_path):
     pytest.importorskip("psycopg", reason="needs the extra `postgresql`")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -38,18 +58,27 @@ def url(tmp_path):
             folder.chmod(0o755)
         shutil.chown(tmp_path, "postgres")
 
-    def server(*arguments):
+    def run(*arguments):
         user = ["runuser", "-u", "postgres", "--"] if as_root else []
         subprocess.run([*user, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
 
-    control = BINARIES[-1] / "pg_ctl"
-    server(BINARIES[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+    run(BINARIES[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
     options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
-    server(control, "-D", data, "-w", "-l", tmp_path / "log", "-o", options, "start")
+
+    def control(*arguments):
+        run(BINARIES[-1] / "pg_ctl", "-D", data, "-w", "-l", tmp_path / "log", "-o", options, *arguments)
+
+    control("start")
     try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        yield Server(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", control)
     finally:
-        server(control, "-D", data, "-w", "-m", "immediate", "stop")
+        if (data / "postmaster.pid").exists():
+            control("-m", "immediate", "stop")
+
+
+@pytest.fixture
+def url(server):
+    return server.url
 
 
 def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
@@ -64,6 +93,35 @@ def test_a_sweep_is_stored_and_resumed(url, tmp_path, image_folder):
     record = Ledger(url).studies.load("bypass@stripes-quick")
     assert record.runs["state"].eq("done").all()
     assert (work / "reports" / "bypass@stripes-quick" / "report.html").is_file()
+
+
+def test_a_sweep_survives_restarts_of_the_server(server, tmp_path, image_folder):
+    work = tmp_path / "work"
+    work.mkdir()
+    arguments = ["sweep", "bypass", "--data", str(image_folder), "--quick", "--storage"]
+    calm = subprocess.run(
+        [sys.executable, "-m", "explorer", *arguments, "calm.db"], check=False, cwd=work, capture_output=True, text=True
+    )
+    assert calm.returncode == 0, calm.stderr
+    expected = Ledger(work / "calm.db").studies.load("bypass@stripes-quick").runs
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "explorer", *arguments, server.url],
+        cwd=work,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while sweep.poll() is None:
+        if sa.inspect(sa.create_engine(server.url, poolclass=sa.NullPool)).has_table("trials"):
+            server.restart()
+        time.sleep(2)
+    out, err = sweep.communicate()
+    assert sweep.returncode == 0, err
+    assert "Traceback" not in out + err
+    assert "connected again" in err
+    found = Ledger(server.url).studies.load("bypass@stripes-quick").runs
+    measured = ["point", "seed", "key", "state", "accuracy", "accuracies", "train_losses"]
+    assert found[measured].to_dict("records") == expected[measured].to_dict("records")
 
 
 def test_a_storage_of_the_first_version_is_migrated_or_unchanged(url, monkeypatch):
@@ -104,3 +162,90 @@ def columns(ledger):
         for table in inspector.get_table_names()
         for column in inspector.get_columns(table)
     }
+
+
+@pytest.fixture
+def written(server):
+    """A ledger that is being written to, with a study's view."""
+    study, ledger = load_study("squeeze_ratio"), Ledger(server.url, create=True)
+    points = plan(study, 10)
+    with ledger.writing():
+        ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}, classes=10))
+        with closing(View(ledger, study, points)) as view:
+            view.sync({0: (points[0], [Result("done", "", 0.5)])})
+            yield ledger, view, points
+
+
+def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog):
+    ledger, view, points = written
+    for number in (1, 2):
+        server.restart()
+        ledger.runs.record(run_row(f"k{number}"))
+        view.start(points[number])
+        server.restart()
+        view.add(points[number], [Result("done", "", 0.6)])
+    assert Ledger(server.url).runs.keys() == ["k1", "k2"]
+    trials = view.trials.study.get_trials()
+    assert [(trial.user_attrs["point"], trial.value) for trial in trials] == [(0, 0.5), (1, 0.6), (2, 0.6)]
+    with pytest.raises(ExplorerError, match="is writing to it"), Ledger(server.url).writing():
+        pass
+    said = {record.getMessage().partition("postgres: ")[2] for record in caplog.records}
+    assert said == {"connection lost; waiting up to 5 minutes for the server", "connected again"}
+
+
+def test_a_writer_that_was_cut_off_stops_if_another_took_over(server, written):
+    ledger, view, points = written
+    server.restart()
+    with Ledger(server.url).writing():
+        for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
+            with pytest.raises(ExplorerError, match="another explorer command took over while"):
+                write()
+    assert Ledger(server.url).runs.keys() == []
+    assert len(view.trials.study.get_trials()) == 1
+
+
+def test_a_session_that_the_server_still_believes_in_is_ended(written):
+    ledger, _, _ = written
+    old = ledger._lock.session
+    ledger._lock.session = ledger.engine.connect()
+    ledger._lock.retake()
+    with pytest.raises(sa.exc.OperationalError):
+        old.exec_driver_sql("select 1")
+    old.close()
+    ledger.runs.record(run_row("k1"))
+    assert ledger.runs.keys() == ["k1"]
+
+
+def test_a_server_that_does_not_come_back_is_one_line(server, written, monkeypatch):
+    ledger, view, points = written
+    monkeypatch.setattr("explorer.storage.database.PATIENCE", 3)
+    server.stop()
+    for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
+        with pytest.raises(ExplorerError, match=r"no connection for .*; every stored run is kept") as error:
+            write()
+        assert "\n" not in str(error.value)
+
+
+def test_reading_does_not_wait(server):
+    ledger = Ledger(server.url, create=True)
+    with ledger.writing():
+        pass
+    server.stop()
+    with pytest.raises(ExplorerError, match="connection"):
+        ledger.studies.names()
+
+
+def test_tables_of_the_user_are_never_touched(url):
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create table ledger_runs (amount integer)")
+        connection.exec_driver_sql("create table trials (amount integer)")
+    with pytest.raises(ExplorerError, match="it has a table ledger_runs"), Ledger(url, create=True).writing():
+        pass
+    assert set(sa.inspect(engine).get_table_names()) == {"ledger_runs", "trials"}
+    with engine.begin() as connection:
+        connection.exec_driver_sql("drop table ledger_runs")
+    ledger, study = Ledger(url, create=True), load_study("squeeze_ratio")
+    with ledger.writing(), pytest.raises(NoView, match="it has a table trials that is not Optuna's"):
+        View(ledger, study, plan(study, 10))
+    assert "studies" not in sa.inspect(engine).get_table_names()

@@ -73,6 +73,7 @@ class Database:
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
         self._lock: ServerLock | None = None  # held while this process writes to a server
+        self._given_up: ExplorerError | None = None  # after the lock was lost for good
         try:
             self.file = self._sqlite_file(create)
             self.read_only = self.file is not None and not create and not sqlite.writable(self.file)
@@ -174,16 +175,20 @@ class Database:
         While writing, a connection to a server that is lost is opened again, and the action repeated.
         """
         for _ in range(RECONNECTIONS):
+            if self._given_up is not None:
+                raise self._given_up
             try:
+                if self._lock is not None:
+                    self._lock.check()
                 return action()
             except REFUSALS as error:
                 if self._lock is None or not _is_lost(error):
                     raise self.error(_first_line(error)) from None
-                self._reconnect(self._lock, error)
+                self._given_up = self._reconnect(self._lock, error)
         raise self.error(f"the connection was lost {RECONNECTIONS} times")
 
-    def _reconnect(self, lock: ServerLock, error: Exception) -> None:
-        """Wait for the server and take the lock again."""
+    def _reconnect(self, lock: ServerLock, error: Exception) -> ExplorerError | None:
+        """Wait for the server and take the lock again; return an error if that is not possible."""
         log.warning("storage %s: connection lost; waiting up to %d minutes for the server", self.shown, PATIENCE // 60)
         deadline, pause = time.monotonic() + PATIENCE, 0.5
         while time.monotonic() < deadline:
@@ -192,13 +197,13 @@ class Database:
             try:
                 lock.retake()
             except Busy:
-                raise self.error("another explorer command took over while the connection was lost") from None
+                return self.error("another explorer command took over while the connection was lost")
             except REFUSALS as refusal:
                 error = refusal
             else:
                 log.warning("storage %s: connected again", self.shown)
-                return
-        raise self.error(
+                return None
+        return self.error(
             f"no connection for {PATIENCE // 60} minutes: {_first_line(error)}; "
             "every stored run is kept, and the same command continues from there"
         )
@@ -269,7 +274,7 @@ class Database:
                 yield
             finally:
                 self._lock.session.close()
-                self._lock = None
+                self._lock = self._given_up = None
         else:
             raise self.error("only SQLite and PostgreSQL are supported")
 

@@ -76,6 +76,11 @@ class ServerLock:
         self.backend = 0  # the server's process of the session
         self.session = self._take()
 
+    def check(self) -> None:
+        """Raise SQLAlchemy's error if the session, and so the lock, is lost."""
+        with self.session.begin():
+            self.session.execute(sa.select(1))
+
     def retake(self) -> None:
         """Take the lock in a new session, as the old one was lost; raises `Busy` if another process has it now."""
         self.session.invalidate()

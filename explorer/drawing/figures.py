@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -120,7 +119,7 @@ def panel(
 
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
-    with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+    with style({"svg.hashsalt": name}), warnings.catch_warnings():
         # Text stays text, and viewers have fonts of their own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

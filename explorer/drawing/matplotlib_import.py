@@ -23,7 +23,7 @@ def import_matplotlib() -> None:
     logger.setLevel(logging.CRITICAL)
     try:
         import_module("matplotlib")
-    except (ValueError, OSError):
+    except Exception:  # noqa: BLE001 (whatever its settings lead to)
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[name]
         with _without_settings():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,9 +38,12 @@ _SETTINGS: dict[Any, Any] = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Apply the style; create, draw and save the figure inside. Afterwards the user's settings are as before."""
+def style(settings: Mapping[Any, Any] | None = None) -> Iterator[None]:
+    """Apply the style and further settings; create, draw and save the figure inside.
+
+    The user's settings do not count inside, and are as before afterwards.
+    """
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        mpl.rcParams.update(_SETTINGS | dict(settings or {}))
         yield

@@ -7,20 +7,21 @@ import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from explorer.data.dataset import Pixels
 from explorer.drawing.colours import GREY, INK
+from explorer.drawing.style import style
 from explorer.exporting.choice import called, find_run, find_stored_run
 from explorer.exporting.data import check_data, data_of
 from explorer.exporting.surest import ROWS, surest, validation_places
 from explorer.files import check_file, user_path, write_file
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DPI = 150
 CELL_INCHES = (0.95, 1.45)  # of an image and the text below it
@@ -99,12 +100,14 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
 
     Below each image are its class, the class that it was taken for if that is wrong, and the probability of the latter.
     """
+    from matplotlib.figure import Figure
+
     chosen = chosen.assign(pixels=list(images))
     across = max(1, int(chosen.groupby("row").size().max()))
     width = max(across * CELL_INCHES[0], len(title) * TITLE_INCHES) + 0.3
     height = TOP_INCHES + len(ROWS) * (CELL_INCHES[1] + ROW_INCHES) + 0.1
     buffer = io.BytesIO()
-    with mpl.rc_context({"font.family": "sans-serif", "text.parse_math": False}), warnings.catch_warnings():
+    with style({"text.parse_math": False}), warnings.catch_warnings():
         # Class names can have any characters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")

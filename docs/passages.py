@@ -61,7 +61,9 @@ def ends(name: str, key: str) -> None:
 def accuracies(name: str, key: str) -> None:
     """A table of the accuracies over a metaparameter."""
     points = _points(name).sort_values(key)
-    _table([key.replace("_", " "), *points[key].map("{:g}".format)], [["accuracy, %", *_percents(points)]])
+    half = 50 * (points["high"] - points["low"]).mean()
+    values = points[key].map("{:g}".format)
+    _table([key.replace("_", " "), *values, "95 % interval"], [["accuracy, %", *_percents(points), f"± {half:.1f}"]])
 
 
 def scaling(name: str) -> None:

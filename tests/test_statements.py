@@ -79,6 +79,12 @@ def test_published_counts_in_the_readme_are_what_describe_counts():
     assert f"SqueezeNet v1.0 has {v1_0['params']:,} params, EfficientNet B7 {b7['macs']:,} multiply-adds" in readme
 
 
+def test_the_extras_that_the_docs_name_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for page in (ROOT / "README.md", ROOT / "docs" / "faq.md"):
+        assert set(re.findall(r'"\.\[(\w+)\]"', page.read_text())) == extras.keys()
+
+
 def test_the_citation_file_is_valid():
     """What the schema of version 1.2.0 asks for, and the version that is cited."""
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())

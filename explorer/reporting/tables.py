@@ -11,7 +11,7 @@ import pandas as pd
 
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
-from explorer.reporting.words import missing
+from explorer.reporting.words import missing, percent
 from explorer.spaces.space import amount, label
 from explorer.storage.record import StudyRecord
 from explorer.training.recipe import Recipe
@@ -142,7 +142,7 @@ def trained_runs(runs: pd.DataFrame) -> Table:
 def how_measured(findings: Findings) -> dict[str, str]:
     """Return the settings that determine the results."""
     record, study, images = findings.record, findings.record.study, findings.accuracies.images
-    found = findings.latency
+    found, counts = findings.latency, record.class_counts
     fixed = "; ".join(f"{key} = {label(value)}" for key, value in study.fixed.items())
     limits = "; ".join(
         f"{quantity} {word} {amount(limit)}"
@@ -155,9 +155,9 @@ def how_measured(findings: Findings) -> dict[str, str]:
         "Varied": study.form.summary,
         "Limits": limits or "none",
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
-        "Classes": record.class_counts.text if record.class_counts else f"{record.classes} classes",
-        "Guessing": f"always naming the largest class is right for {100 * record.guess:.1f} % of the validation images"
-        + ("" if record.class_counts else ", if all classes have equally many"),
+        "Classes": "; ".join([counts.text, *counts.warnings]) if counts else f"{record.classes} classes",
+        "Guessing": f"always naming the largest class is right for {percent(record.guess)} of the validation images"
+        + ("" if counts else ", if all classes have equally many"),
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),

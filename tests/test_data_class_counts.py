@@ -1,12 +1,17 @@
 """Class counts: the guess level, and warnings of what makes accuracies misleading."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pictures import fill, paint
+from records import make_record
 
+from explorer.analysis import Findings
 from explorer.data import find_source
 from explorer.data.class_counts import ClassCounts
 from explorer.data.dataset import store
+from explorer.reporting.tables import how_measured
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +70,14 @@ def test_counts_of_built_in_data_are_those_of_their_random_split():
     order = np.argsort(np.random.PCG64(0).random_raw(400), kind="stable")
     assert found.validation == tuple(np.bincount(labels[order[:60]]))
     assert found.training == tuple(np.bincount(labels[order[100:300]]))
+
+
+def test_reports_say_the_classes_and_the_guess_level():
+    record = make_record(images=20, seeds=1)
+    assert how_measured(Findings(record))["Classes"] == "10 classes"
+    assert how_measured(Findings(record))["Guessing"].startswith("always naming the largest class is right for 10.0")
+    counted = replace(record, class_counts=ClassCounts(("cat", "dog"), (95, 5), (19, 1)))
+    facts = how_measured(Findings(counted))
+    assert facts["Classes"].startswith("cat 95 + 19, dog 5 + 1 (training + validation images); the classes differ")
+    assert facts["Guessing"].startswith("always naming the largest class is right for 95.0")
+    assert counted.guess == 0.95

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from explorer.exporting.image_sheet import ImageSheet
     from explorer.exporting.retraining import Task
 
+MOST_NAMED = 3
+"""Classes, or what images of a class were taken for, that a row of a table names."""
+
 Moved = Annotated[str | None, Option("--data", help="Where the study's images are now, if their folder has moved.")]
 
 
@@ -126,7 +129,10 @@ def _print_sheet(screen: Screen, made: ImageSheet) -> None:
             rows.append((heading, 0, "-", "-", "-"))
             continue
         first, last = (f"{found[place]['probability']:.1%}" for place in (0, -1))
-        classes = "; ".join(f"{name} ({number})" for name, number in Counter(map(_named, found)).most_common())
+        named = Counter(map(_named, found))
+        classes = "; ".join(f"{name} ({number})" for name, number in named.most_common(MOST_NAMED))
+        if more := named.total() - sum(number for _, number in named.most_common(MOST_NAMED)):
+            classes += f"; {more} more"
         right = sum(image["right"] for image in found)
         rows.append((heading, len(found), right, f"{first} to {last}", classes))
     screen.table(("on the sheet", "images", "right", "top probability", "classes"), rows)

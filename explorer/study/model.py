@@ -181,13 +181,13 @@ class Study(Model):
         parts += [f"seeds{changed.seeds}"] if changed.seeds != self.seeds else []
         return changed.renamed(parts)
 
-    def fitted(self, available: int) -> Self:
-        """Return the study for data with this many training images.
+    def fitted(self, training: int, validation: int) -> Self:
+        """Return the study for data with these numbers of training and validation images.
 
-        With fewer images than its budget asks for, all of them are used and seen as many times in all, and the recipe
-        fits their number. Otherwise the study stays as it is.
+        With fewer training images than its budget asks for, all of them are used and seen as many times in all, and the
+        recipe fits their number. Otherwise the study stays as it is.
         """
-        budget = self.budget.fitted(available)
+        budget = self.budget.fitted(training, validation)
         if budget == self.budget:
             return self
         return self.model_copy(update={"budget": budget, "recipe": self.recipe.fitted(budget)})

@@ -89,7 +89,7 @@ def dry_run(
         macs=round(3 * images * work * sum(run.network.cost.macs for run in runs)),
         workers=processes,
         seconds=work * estimate_seconds(runs, processes),
-        images=(ready.available, len(ready.dataset.labels) - ready.available),
+        images=ready.images,
         counts=ready.counts,
         notes=ready.notes,
     )

@@ -20,7 +20,7 @@ class PreparedStudy:
         points: Its plan.
         source: Where the data come from.
         dataset: The data, checked against their fingerprint.
-        available: Number of training images.
+        images: Number of training and of validation images in the data.
         counts: Images of each class that runs train on and are measured on.
         notes: What to know about the data and the budget, a line each.
     """
@@ -29,7 +29,7 @@ class PreparedStudy:
     points: list[Point]
     source: Source
     dataset: Dataset
-    available: int
+    images: tuple[int, int]
     counts: ClassCounts
     notes: tuple[str, ...]
 
@@ -43,11 +43,12 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
     source = find_source(study.data, data_dir)
     points = plan(study, source.class_count)
     dataset = source.prepare()
-    available = len(dataset.split().train)
-    fitted = study.fitted(available)
+    split = dataset.split()
+    images = (len(split.train), len(split.validation))
+    fitted = study.fitted(*images)
     counts = ClassCounts.of(dataset, fitted.budget.images, fitted.budget.validation)
     notes = (*dataset.notes, *counts.warnings, *filter(None, [_budget_note(study, fitted)]))
-    return PreparedStudy(fitted, points, source, dataset, available, counts, notes)
+    return PreparedStudy(fitted, points, source, dataset, images, counts, notes)
 
 
 def _budget_note(asked: Study, fitted: Study) -> str:

@@ -12,6 +12,8 @@ from explorer.spaces.space import rule
 
 FEWEST_BATCHES = 4
 """Batches in an epoch of a data set with fewer images than the budget asks for."""
+SMALL_BATCH = 16
+"""Images in a batch that is not made smaller as long as an epoch has two of them."""
 LONGEST_WARMUP = 0.5
 """Share of the images that a run sees."""
 
@@ -53,7 +55,9 @@ class Recipe(BaseModel):
         Smaller batches take a proportionally lower learning rate (Goyal et al. 2017, arXiv:1706.02677).
         """
         batch_size = self.batch_size
-        while batch_size > 2 and FEWEST_BATCHES * batch_size > budget.images:  # noqa: PLR2004 (batch norm needs two)
+        while batch_size > SMALL_BATCH and FEWEST_BATCHES * batch_size > budget.images:
+            batch_size = max(SMALL_BATCH, batch_size // 2)
+        while batch_size > 2 and 2 * batch_size > budget.images:  # noqa: PLR2004 (batch norm needs two images)
             batch_size = max(2, batch_size // 2)
         return self.model_copy(
             update={
@@ -96,11 +100,12 @@ class Budget(BaseModel):
         """Return the budget with `factor` times the epochs."""
         return self.model_copy(update={"epochs": factor * self.epochs})
 
-    def fitted(self, available: int) -> Budget:
-        """Return the budget for data with this many training images: if they are fewer, each is seen more often."""
-        if self.images <= available:
+    def fitted(self, training: int, validation: int) -> Budget:
+        """Return the budget for data with these numbers of images: if training images are few, they are seen often."""
+        if self.images <= training:
             return self
-        return self.model_copy(update={"images": available, "epochs": max(1, round(self.seen / available))})
+        epochs, measured = max(1, round(self.seen / training)), min(self.validation, validation)
+        return self.model_copy(update={"images": training, "epochs": epochs, "validation": measured})
 
     @classmethod
     def read(cls, text: str) -> Budget:

@@ -70,7 +70,8 @@ def export(
     """Write the network of a run as Python code, weights and ONNX, with its results, to a folder.
 
     The run is trained again and must reach its stored validation accuracy. Then its model is tested on the test images,
-    once: the test accuracy is stored, and later exports of the run show it.
+    once: the test accuracy is stored, and later exports of the run show it. Without a place to store it, they stay
+    unread.
 
     Args:
         study: Name of a stored study.
@@ -94,6 +95,7 @@ def export(
     folder = user_path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
+    keep_test = keep_test or ledger.read_only
     # Holding the lock of the storage, so that no other export tests the same run.
     with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         if before_training is not None:
@@ -120,7 +122,8 @@ def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Map
     if stored is not None:
         return stored, f"read on {stored['finished']}, not again"
     if keep:
-        return None, "test images: left unread"
+        reason = ", because the storage cannot be written" if ledger.read_only else ""
+        return None, f"test images: left unread{reason}"
     try:
         return read_test(ledger, task, trained), "read now, for the only time"
     except NoTestImages as error:

@@ -84,7 +84,7 @@ class Database:
         except REFUSALS as error:
             raise self.error(_first_line(error)) from None
         except OSError as error:
-            raise self.error(f"cannot be read: {error.strerror}") from None
+            raise self.error(f"cannot be read: {error.strerror or error}") from None
         if self.file is not None:
             sqlite.set_up(self.engine)
         if self.file is None or self.file.exists():

@@ -277,7 +277,7 @@ def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes)
 
     best = pd.read_csv(folder / "made" / "best.csv")
     assert list(best.columns) == bundle.BEST_COLUMNS
-    assert best["standing"].tolist() == ["best"]
+    assert best["point"].tolist() == [best_number()]
 
     # Elsewhere: the code, the weights and the bytes of images.
     places = stripes.split().validation[:100]

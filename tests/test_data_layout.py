@@ -184,6 +184,34 @@ def test_splits_must_have_the_classes_of_the_training_folder(root, name):
     assert f"{name} must have the same classes as {root}/train, which has no 'eel'" in refusal(root)
 
 
+def test_a_test_folder_without_classes_is_named(root):
+    fill(root / "train")
+    paint(root / "test" / "x.png")
+    (note,) = find_source(str(root)).prepare().notes
+    assert note.endswith("test has no class folders, so there are no test images")
+
+
+@pytest.mark.parametrize(
+    ("link", "target"), [("test", "train"), ("train/eel", "test/cat"), ("train/cat/x.png", "test/dog/000.png")]
+)
+def test_links_do_not_make_test_images_training_images(root, link, target):
+    fill(root / "train")
+    if link != "test":
+        fill(root / "test")
+    (root / link).symlink_to(root / target)
+    assert "test images must not be training images, but" in refusal(root)
+
+
+def test_links_do_not_make_validation_images_training_images(root):
+    fill(root / "train")
+    (root / "val").symlink_to("train")
+    assert "validation images must not be training images, but" in refusal(root)
+    (root / "val").unlink()
+    (root / "val" / "cat").mkdir(parents=True)
+    (root / "val" / "cat" / "x.png").hardlink_to(root / "train" / "cat" / "000.png")
+    assert "validation images must not be training images, but" in refusal(root)
+
+
 def test_an_empty_validation_folder_is_refused(root):
     fill(root / "train")
     (root / "val" / "cat").mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -49,6 +49,7 @@ class FolderSource:
         ignored = Ignored()
         training, validation = self._training_files(ignored), self._validation_files(ignored)
         files = [*training, *validation]
+        _refuse_shared({"training": training, "validation": validation, "test": self.test_files()})
         stamps = [(str(path), _stamp(path)) for path, _ in files]
         key = f"folder {_VERSION} {self.name!r} {SIZE} {len(validation)} {stamps}"
         shape = (len(files), SIZE)
@@ -138,14 +139,31 @@ def _refuse_splits_in(folder: Path) -> None:
             )
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes with a file's content; paths alone do not, as a folder may be a link."""
+def _refuse_shared(parts: Mapping[str, Sequence[LabelledFile]]) -> None:
+    """Raise `ExplorerError` if an image is in two parts, as links make possible."""
+    owners: dict[tuple[int, int], tuple[str, Path]] = {}
+    for part, files in parts.items():
+        for path, _ in files:
+            found = _stat(path)
+            other, first = owners.setdefault((found.st_dev, found.st_ino), (part, path))
+            if other != part:
+                raise ExplorerError(
+                    f"{part} images must not be {other} images, but {path} is the same file as {first}; remove one"
+                )
+
+
+def _stat(path: Path) -> os.stat_result:
     try:
-        found = path.stat()
+        return path.stat()
     except OSError as error:
         raise ExplorerError(
             f"every image must be readable, but {path} is not: {error.strerror}; fix or remove it"
         ) from None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content; paths alone do not, as a folder may be a link."""
+    found = _stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise ExplorerError(f"every image must be a file, but {path} is not; remove it")
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

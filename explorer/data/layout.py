@@ -75,6 +75,8 @@ def find_layout(path: Path) -> Layout:
         if holds_images(validation):
             notes.append(f"{validation} has no class folders, so validation images are taken from {training.name}")
         validation = None
+    if test is not None and not class_folders(test) and holds_images(test):
+        notes.append(f"{test} has no class folders, so there are no test images")
     for part in filter(None, (validation, test)):
         for name in class_folders(part):
             if name not in classes:

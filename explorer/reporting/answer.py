@@ -35,7 +35,8 @@ def answer(findings: Findings) -> list[str]:
     if measured.empty:
         return ["No runs have finished yet."]
     if study.is_trial:
-        return [f"Trial run: one seed and one epoch of {study.budget.images:,} images; its accuracies mean nothing."]
+        passes = "one epoch" if study.budget.epochs == 1 else f"{study.budget.epochs} epochs"
+        return [f"Trial run: one seed and {passes} of {study.budget.images:,} images; its accuracies mean nothing."]
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)

@@ -27,7 +27,7 @@ from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
-"""A single run of one epoch on at most this many images is a trial run."""
+"""A study of one seed in which a run sees at most this many images is a trial run."""
 
 
 class Range(Model):

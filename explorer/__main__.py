@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from contextlib import suppress
+
+from explorer.commands.interrupts import STOPPED, interruptible
 
 
+@interruptible
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns 0, 1 where runs of a sweep are not done, 2 for a user's mistake, 130 when interrupted."""
     try:
@@ -22,5 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     return run(sys.argv[1:] if arguments is None else arguments)
 
 
+def program() -> None:
+    """Run a command and end the process; an interrupted one ends at once, without clearing up the interpreter."""
+    code = main()
+    if code == STOPPED:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +12,7 @@ import pandas as pd
 from explorer.analysis import summarise
 from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
 from explorer.certification.model import FACTORS
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, ReportFailed
 from explorer.networks.quantities import units
 from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
 from explorer.reporting.view_note import annotate_view
@@ -34,6 +36,7 @@ def sweep(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    run_timeout: float | None = None,
     reports: str | Path | None = "reports",
     figures: Collection[str] = (),
     progress: bool | None = None,
@@ -42,15 +45,14 @@ def sweep(
 ) -> pd.DataFrame:
     """Train the missing runs of a study, write its report, and return its points.
 
-    In a script, call it under `if __name__ == "__main__":`, because the workers import the script; not needed in
-    notebooks.
-
     Args:
         study: A study, the name of a built-in one, or a file; `load_study` gives one with other settings.
         quick: Whether to cut a named study down to less than a minute, to try it out.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
         workers: Processes that train; one per core if not given.
+        run_timeout: Seconds that a run may take before it is tried again, three times in all; 20 times the estimate
+            and at least 10 minutes if not given.
         reports: Folder for reports; each has its own folder there. None writes no report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default in terminals and notebooks.
@@ -76,11 +78,18 @@ def sweep(
     chosen = study if isinstance(study, Study) else load_study(study, quick=quick, data_dir=data_dir)
     with Bar.following(watcher, progress) as follower:
         (record,) = run_studies(
-            [chosen], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=follower
+            [chosen],
+            storage=storage,
+            data_dir=data_dir,
+            workers=workers,
+            run_timeout=run_timeout,
+            command=command,
+            watcher=follower,
         )
     if reports is not None:
-        points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
-        annotate_view(points, storage)
+        with _own_step(_report_command(record.study.name, storage, reports)):
+            points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
+            annotate_view(points, storage)
     else:
         points = summarise(record)
         unfinished = int((record.runs["state"] != "done").sum())
@@ -134,6 +143,7 @@ def certify(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    run_timeout: float | None = None,
     reports: str | Path = "reports",
     figures: Collection[str] = (),
     progress: bool | None = None,
@@ -155,6 +165,8 @@ def certify(
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
         workers: Processes that train; one per core if not given.
+        run_timeout: Seconds that a run may take before it is tried again, three times in all; 20 times the estimate
+            and at least 10 minutes if not given.
         reports: Folder for reports; each has its own folder there.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default in terminals and notebooks.
@@ -163,14 +175,41 @@ def certify(
 
     Raises:
         ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep`.
+        ReportFailed: All runs are stored, but the report could not be written.
     """
     study = _certified(space, preset, data, budget, points, seeds, quick=quick)
     destination = Destination.checked(reports, figures)
     with Bar.following(watcher, progress) as follower:
         certificate = make_certificate(
-            study, storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=follower
+            study,
+            storage=storage,
+            data_dir=data_dir,
+            workers=workers,
+            run_timeout=run_timeout,
+            command=command,
+            watcher=follower,
         )
-    return report_certificate(certificate, destination)
+    with _own_step(command):
+        return report_certificate(certificate, destination)
+
+
+@contextmanager
+def _own_step(again: str) -> Iterator[None]:
+    """Write a report after training; whatever goes wrong, say that the runs are stored and what makes it again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; the runs are stored, and `{again}` makes the report") from None
+    except Exception as error:
+        reason = str(error) if isinstance(error, ExplorerError) else f"{type(error).__name__}: {error}"
+        raise ReportFailed(f"the runs are stored, but not their report: {reason}; `{again}` makes it again") from error
+
+
+def _report_command(study: str, storage: str | Path, reports: str | Path) -> str:
+    again = ["python", "-m", "explorer", "report", study]
+    again += [] if str(storage) == DEFAULT_STORAGE else ["--storage", str(storage)]
+    again += [] if str(reports) == "reports" else ["--reports", str(reports)]
+    return shlex.join(again)
 
 
 def plan_certificate(

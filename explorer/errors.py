@@ -10,6 +10,10 @@ class ExplorerError(Exception):
     """An error in the user's input; the command line prints its one-line message and exits with code 2."""
 
 
+class ReportFailed(ExplorerError):  # noqa: N818 (what happened to a step of its own)
+    """The runs are trained and stored, but their report could not be written; the message says how to make it again."""
+
+
 class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
     """No network exists for a design point: recorded as an outcome in a study, an error elsewhere."""
 

@@ -24,9 +24,9 @@ def storage(tmp_path):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_sweep_trains_nothing(storage, name, monkeypatch):
-    def execute(jobs, *_):
+    def execute(jobs, *_, **__):
         assert not list(jobs)
-        return iter(())
+        yield from ()
 
     # The numerics of the machine that wrote it; with others, runs would be trained again.
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))

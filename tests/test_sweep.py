@@ -1,6 +1,7 @@
 """Whole sweeps as a user starts them, left alone and killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from explorer.analysis import summarise
+from explorer.commands.settings import read_seconds
+from explorer.errors import ExplorerError, ReportFailed
 from explorer.storage.ledger import Ledger
 from explorer.study.files import load_study
 from explorer.sweeping import sweeping
@@ -123,7 +126,7 @@ def test_a_sweep_killed_twice_gives_the_same_results(long_study):
     workers = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
+        if "explorer.training.worker" in child.cmdline()
     ]
     workers[0].kill()
     wait_until(lambda: count_done(long_study) >= 3)
@@ -143,16 +146,107 @@ def test_a_sweep_killed_twice_gives_the_same_results(long_study):
     assert (long_study / "reports" / "stripes" / "report.html").is_file()
 
 
-def test_ctrl_c_keeps_finished_runs(long_study):
-    arguments, options = command(long_study, "sweep", "stripes.toml")
+def interrupt(folder, signals, *arguments):
+    """Start a command, send it signals once it trains, as a terminal does, and return its output."""
+    arguments, options = command(folder, *arguments)
     process = subprocess.Popen(arguments, start_new_session=True, **options)
-    wait_until(lambda: count_done(long_study) >= 1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    out, err = process.communicate(timeout=60)
+    wait_until(lambda: count_done(folder) >= 1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    for number in signals:
+        os.killpg(process.pid, number)  # to the workers too
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=120)
+    assert not psutil.wait_procs(workers, timeout=10)[1]
     assert process.returncode == 130, err
-    assert "every finished run is stored, and the same command continues from there" in out
-    assert "Traceback" not in err
-    assert count_done(long_study) >= 1
+    return out, err.splitlines()
+
+
+def test_ctrl_c_lets_running_runs_finish(long_study):
+    out, err = interrupt(long_study, [signal.SIGINT], "sweep", "stripes.toml")
+    done = count_done(long_study)
+    assert 2 <= done < 12  # at least one was running
+    assert err == [
+        "explorer: stopping; press Ctrl-C again to stop now",
+        f"explorer: stopped; {done} of 12 runs are stored, and the same command continues from there",
+    ]
+    assert "preparing" in out
+    assert re.search(r"starting (a worker|\d+ workers)\n", out)
+    assert f"{done}/12 done" in out
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]], ids=["Ctrl-C twice", "SIGTERM"])
+def test_a_second_ctrl_c_and_sigterm_stop_at_once(long_study, signals):
+    _, err = interrupt(long_study, signals, "sweep", "stripes.toml", "--quiet")
+    done = count_done(long_study)
+    assert 1 <= done < 12
+    assert err[-1] == f"explorer: stopped; {done} of 12 runs are stored, and the same command continues from there"
+    assert err[:-1] == ["explorer: stopping; press Ctrl-C again to stop now"] * (len(signals) - 1)
+
+
+def test_ctrl_c_while_the_data_are_made_stops_at_once(study, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(study / "cache"))
+    arguments, options = command(study, "sweep", "squeeze_ratio")
+    process = subprocess.Popen(arguments, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **options)
+    assert process.stdout.readline() == "preparing proxy data\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "explorer: stopped before training\n")
+
+
+def test_ctrl_c_stops_other_commands_with_one_line(study):
+    explorer(study, "sweep", "stripes.toml", "--quick", "--workers", "1")
+    arguments, options = command(study, "dashboard", "--port", "0")
+    process = subprocess.Popen(arguments, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **options)
+    assert process.stdout.readline().startswith("dashboard on")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "explorer: stopped\n")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug"), RuntimeError("usetex")])
+def test_a_report_that_fails_after_training_is_a_step_of_its_own(study, monkeypatch, capsys, error):
+    from explorer.__main__ import main
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.chdir(study)
+    monkeypatch.setattr("explorer.api.report", fail)
+    assert main(["sweep", "stripes.toml", "--quick", "--reports", "here"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"explorer: the runs are stored, but not their report: {type(error).__name__}: {error}; "
+        "`python -m explorer report stripes@quick --reports here` makes it again"
+    )
+    with pytest.raises(ReportFailed) as raised:
+        main(["sweep", "stripes.toml", "--quick", "--debug"])
+    assert raised.value.__cause__ is error
+    monkeypatch.undo()
+    monkeypatch.chdir(study)
+    assert main(["report", "stripes@quick", "--reports", "here"]) == 0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "inf", "10 parsecs"])
+def test_a_time_limit_is_a_time(study, monkeypatch, capsys, text):
+    from explorer.__main__ import main
+
+    monkeypatch.chdir(study)
+    assert main(["sweep", "stripes.toml", "--run-timeout", text]) == 2
+    assert f"--run-timeout {text}: a time is a number above 0 of seconds, or such as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("30 min", 1_800), ("2h", 7_200), ("2 Hours", 7_200)]
+)
+def test_time_limits_are_read(text, seconds):
+    assert read_seconds(text) == seconds
+
+
+def test_a_time_limit_from_python_is_checked_before_anything_is_made(study):
+    with pytest.raises(ExplorerError, match="run_timeout = -1: the time limit of a run is a number of seconds above 0"):
+        sweeping.run_studies([load_study(study / "stripes.toml")], storage=study / "none.db", run_timeout=-1)
+    assert not (study / "none.db").exists()
 
 
 def test_a_repeated_command_trains_nothing_and_studies_share_runs(study):
@@ -214,7 +308,7 @@ def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_ru
     long = short.model_copy(update={"budget": short.budget.times(2)}).renamed(["x2"])
     shown = []
 
-    def execute(jobs, *_):
+    def execute(jobs, *_, **__):
         for job in jobs:
             assert [run.budget for run in job] == [short.budget, long.budget]
             assert len({(run.network.digest, run.seed) for run in job}) == 1
@@ -244,9 +338,22 @@ def test_the_same_from_python(study, monkeypatch):
     assert package.load_study("stripes.toml").name == "stripes"
 
 
-def test_a_script_without_a_guard_gets_an_error(study):
-    (study / "script.py").write_text("import explorer\nexplorer.sweep('stripes.toml', workers=1)\n")
-    _arguments, options = command(study)
-    ended = subprocess.run([sys.executable, "script.py"], check=False, timeout=300, **options)
-    assert ended.returncode != 0
-    assert 'must call it under `if __name__ == "__main__":`' in ended.stderr
+def test_a_script_needs_no_guard_and_may_come_from_standard_input(study):
+    script = "import explorer\nprint(explorer.sweep('stripes.toml', workers=1, quick=True)['runs'].sum())\n"
+    _, options = command(study)
+    ended = subprocess.run([sys.executable, "-"], input=script, check=False, timeout=300, **options)
+    assert (ended.returncode, ended.stdout) == (0, "5\n"), ended.stderr
+
+
+def test_a_keyboard_interrupt_reaches_python_and_leaves_no_process(long_study):
+    """An interruption wherever it strikes, here while a row is shown."""
+    from explorer import sweep
+
+    class Watcher(sweeping.Watcher):
+        def ended(self, _):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(long_study / "stripes.toml", storage=long_study / "explorer.db", reports=None, watcher=Watcher())
+    assert not psutil.Process().children()
+    assert count_done(long_study) == 1

@@ -51,6 +51,7 @@ def make_certificate(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    run_timeout: float | None = None,
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
@@ -64,7 +65,13 @@ def make_certificate(
         for factor in FACTORS[1:]
     ]
     records = run_studies(
-        [study, *longer], storage=storage, data_dir=data_dir, workers=workers, command=command, watcher=watcher
+        [study, *longer],
+        storage=storage,
+        data_dir=data_dir,
+        workers=workers,
+        run_timeout=run_timeout,
+        command=command,
+        watcher=watcher,
     )
     certificate = certificate_of(records)
     ledger = Ledger(storage)

@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from explorer.commands import editing, exports, networks, prices, studies
+from explorer.commands.interrupts import interruptible
 from explorer.errors import ExplorerError
 
 COMMANDS: dict[Callable[..., int], str] = {
@@ -45,9 +46,10 @@ def application() -> typer.Typer:
     )
     app.callback()(common)
     for command, example in COMMANDS.items():
-        app.command(epilog=f"Example: explorer {example}")(command)
+        app.command(epilog=f"Example: explorer {example}")(interruptible(command))
     spelling = {"token_normalize_func": prices.option_name}
-    app.command(epilog=f"Example: explorer {FIT_EXAMPLE}", context_settings=spelling)(prices.fit_command())
+    fit = interruptible(prices.fit_command())
+    app.command(epilog=f"Example: explorer {FIT_EXAMPLE}", context_settings=spelling)(fit)
     return app
 
 

@@ -43,7 +43,7 @@ def export(
     The run is trained again and must reach its stored validation accuracy. It is tested on the test images only once.
     """
     from explorer import export
-    from explorer.commands.progress import duration
+    from explorer.training.limits import duration
 
     screen = Screen(quiet, as_json)
 

@@ -94,8 +94,9 @@ def latency(
     This takes about five seconds per network not yet measured here. No sweep can use the storage meanwhile.
     """
     from explorer import latency
-    from explorer.commands.progress import counting, duration
+    from explorer.commands.progress import counting
     from explorer.networks.quantities import LATENCY
+    from explorer.training.limits import duration
 
     screen = Screen(quiet, as_json)
 
@@ -108,8 +109,8 @@ def latency(
         with counting(name) if screen.full else nullcontext() as progress:
             measured = latency(name, threads=threads, again=again, storage=storage, begin=announce, progress=progress)
     except KeyboardInterrupt:
-        screen.say("stopped; every measured network is stored, and the same command continues from there")
-        raise
+        stored = "stopped; every measured network is stored, and the same command continues from there"
+        raise KeyboardInterrupt(stored) from None
     batches = [str(column) for column in measured.networks if str(column).startswith("batch_")]
     rows = [
         (row["label"], *cost_cells(row), *(LATENCY.text(row[batch]) for batch in batches))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,13 @@ StudyName = Annotated[str, Argument(help="Name of a stored study, such as squeez
 Storage = Annotated[str, Option(help="SQLite file or database URL of studies and runs.")]
 DataDir = Annotated[Path | None, Option(help="Folder with the CIFAR-10 files.")]
 Workers = Annotated[int | None, Option(min=1, help="Processes that train; one per core by default.")]
+RunTimeout = Annotated[
+    str | None,
+    Option(
+        metavar="TIME",
+        help="How long a run may take, such as 90s, 30min or 2h; 20 times the estimate, at least 10min, by default.",
+    ),
+]
 Reports = Annotated[Path, Option(help="Folder for reports; each has its own folder there.")]
 Figures = Annotated[str, Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document instead, with raw numbers and their units.")]
@@ -74,3 +82,14 @@ def _setting(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return key, value
     return key, found if isinstance(found, bool | int | float | str | list) else value  # 08:10:20 is not a time here
+
+
+def read_seconds(text: str | None) -> float | None:
+    """Read a time such as `90`, `90s`, `30min` or `2h` as seconds; anything else is an `ExplorerError`."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|)", text.strip().lower())
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2][:1]] if found else 0.0
+    if not 0 < seconds < math.inf:
+        raise ExplorerError(f"--run-timeout {text}: a time is a number above 0 of seconds, or such as 90s, 30min or 2h")
+    return seconds

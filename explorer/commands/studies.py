@@ -27,11 +27,13 @@ from explorer.commands.settings import (
     Json,
     Quiet,
     Reports,
+    RunTimeout,
     SpaceName,
     Storage,
     StudyName,
     Workers,
     complete_studies,
+    read_seconds,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def sweep(
     epochs: Annotated[int | None, Option(help="Epochs of each run.")] = None,
     images: Annotated[int | None, Option(help="Training images of each run.")] = None,
     workers: Workers = None,
+    run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -69,10 +72,11 @@ def sweep(
     from explorer import dry_run as plan
     from explorer import load_study
     from explorer import sweep as train
-    from explorer.commands.progress import watched
+    from explorer.commands.watching import watched
 
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
+    seconds = read_seconds(run_timeout)
     chosen = load_study(study, data=data, seeds=seeds, epochs=epochs, images=images, quick=quick, data_dir=data_dir)
     if dry_run:
         _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers, **written))
@@ -83,10 +87,11 @@ def sweep(
         **written,
         data_dir=data_dir,
         workers=workers,
+        run_timeout=seconds,
         command=command_line(context),
         progress=False,
     )
-    return _print_report(screen, watched(sweep) if screen.full else sweep())
+    return _print_report(screen, watched(sweep, quiet=not screen.full))
 
 
 def report(
@@ -143,6 +148,7 @@ def certify(
     points: Annotated[int, Option(help="Design points; studies use certificates of 32 or more.")] = 32,
     seeds: Annotated[int, Option(help="Runs of each point at each budget.")] = 2,
     workers: Workers = None,
+    run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -156,10 +162,11 @@ def certify(
     Only missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
     """
     from explorer import certify, plan_certificate
-    from explorer.commands.progress import watched
+    from explorer.commands.watching import watched
 
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
+    seconds = read_seconds(run_timeout)
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
     if dry_run:
         _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
@@ -172,10 +179,11 @@ def certify(
         **written,
         data_dir=data_dir,
         workers=workers,
+        run_timeout=seconds,
         command=command_line(context),
         progress=False,
     )
-    made = watched(train) if screen.full else train()
+    made = watched(train, quiet=not screen.full)
     for line in made.statements:
         screen.answer(line)
     rows = [
@@ -224,7 +232,7 @@ def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quie
 
 
 def _print_plan(screen: Screen, found: DryRun) -> None:
-    from explorer.commands.progress import duration
+    from explorer.training.limits import duration
 
     study = found.study
     rows = [

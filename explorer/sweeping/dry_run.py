@@ -15,7 +15,6 @@ from explorer.study.model import Study
 from explorer.study.plan import points_frame
 from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.sweeping import default_workers, runs_of
-from explorer.training.engine import refuse_in_worker
 from explorer.training.estimate import estimate_seconds
 
 
@@ -69,7 +68,6 @@ def dry_run(
     Raises:
         ExplorerError: As for a sweep, before it trains.
     """
-    refuse_in_worker()
     chosen = study if isinstance(study, Study) else load_study(study)
     ready = prepare_study(chosen, data_dir)
     chosen, points = ready.study, ready.points

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Protocol
 
 from explorer.data import Dataset
+from explorer.errors import ExplorerError
 from explorer.machine import cores
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
@@ -17,12 +18,12 @@ from explorer.study.plan import Point
 from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.views import Views
-from explorer.training.engine import Job, Outcome, execute, refuse_in_worker
+from explorer.training.engine import EngineWatcher, Job, Outcome, execute
 from explorer.training.run import Run
 
 
-class Watcher(Protocol):
-    """Follows the progress of a sweep."""
+class Watcher(EngineWatcher):
+    """Follows the progress of a sweep; it ignores everything unless a subclass does otherwise."""
 
     def note(self, text: str) -> None:
         """Note a line about the data or the budget that a user should know."""
@@ -32,6 +33,9 @@ class Watcher(Protocol):
 
     def ended(self, outcome: Outcome) -> None:
         """Note a run that has ended and is stored."""
+
+    def finished(self) -> None:
+        """Note that training has ended."""
 
 
 def default_workers() -> int:
@@ -47,6 +51,7 @@ def run_studies(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    run_timeout: float | None = None,
     command: str = "",
     watcher: Watcher | None = None,
 ) -> list[StudyRecord]:
@@ -54,34 +59,55 @@ def run_studies(
 
     The studies have the same points and growing budgets; a worker trains a point and seed at all budgets in one go.
     Stored runs of any study are reused. Failed runs are final, crashed ones are tried again. An interruption loses only
-    the runs in progress.
+    the runs in progress. `run_timeout` is the seconds that a run may take, as for `execute`.
 
     Raises:
-        ExplorerError: The data set is unknown or cannot be read, or another process writes to the storage.
+        ExplorerError: The data set is unknown or cannot be read, another process writes to the storage, or no worker
+            can be started.
+        KeyboardInterrupt: The watcher asked to stop, and runs are left.
     """
-    refuse_in_worker()
+    check_timeout(run_timeout)
+    following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
+    following.doing(f"preparing {studies[0].data} data")
     ready = prepare_study(studies[0], data_dir)
     points, dataset = ready.points, ready.dataset
     fitted = [_like(ready.study, study, studies[0]) for study in studies]
-    if watcher is not None:
-        for note in ready.notes:
-            watcher.note(note)
+    for note in ready.notes:
+        following.note(note)
     processes = workers or default_workers()
     with ledger.writing(), ExitStack() as opened:
         enlisted = [_enlist(study, points, ledger, dataset, command) for study in fitted]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())
-        if watcher is not None:
-            watcher.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
+        following.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
-        for outcome in execute(jobs, dataset.folder, processes):
+        outcomes = execute(
+            jobs,
+            dataset.folder,
+            processes,
+            prepare=ready.source.prepare,
+            run_timeout=run_timeout,
+            started=views.started,
+            watcher=following,
+        )
+        left = sum(map(len, jobs))
+        for outcome in opened.enter_context(closing(outcomes)):
+            left -= 1
             ledger.runs.record(outcome.row)
             views.ended(outcome)
-            if watcher is not None:
-                watcher.ended(outcome)
+            following.ended(outcome)
+        following.finished()
+        if left:
+            raise KeyboardInterrupt
         return [ledger.studies.load(study.name) for study, _ in enlisted]
+
+
+def check_timeout(run_timeout: float | None) -> None:
+    """Raise `ExplorerError` if a time limit is not a number of seconds above 0."""
+    if run_timeout is not None and not 0 < run_timeout < math.inf:
+        raise ExplorerError(f"run_timeout = {run_timeout}: the time limit of a run is a number of seconds above 0")
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:

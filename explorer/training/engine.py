@@ -1,56 +1,63 @@
-"""Perform runs on all cores: a Dask cluster of one-thread workers that survives the death of any of them."""
+"""Perform runs on all cores: a Dask cluster of one-thread workers that survives the death or silence of any of them."""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
 import platform
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import dask
-from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, as_completed
+from distributed import CancelledError, Future, get_worker, wait
 from distributed.scheduler import KilledWorker
 
-from explorer.data import open_dataset
+from explorer.data import Dataset, open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import isa, isa_switches
 from explorer.training.bits import pack, pack_classes
+from explorer.training.crew import Crew, Member, crew, silent_scheduler
+from explorer.training.limits import Clock, Speeds, duration
 from explorer.training.run import Run
 
 if TYPE_CHECKING:
     from explorer.training.trainer import Measurement
 
 ATTEMPTS = 3
-"""Attempts before a job whose workers keep dying is recorded as crashed."""
+"""Attempts before a job whose workers keep dying, or give no result in time, is recorded as crashed."""
 
 MOST_NETWORKS = 12
 """Networks that a worker trains before it is replaced: torch retains 15 to 30 MB for each."""
 
+WAIT_SECONDS = 0.5  # between two looks at the workers, while no result comes
+GATHER_SECONDS = 30  # to fetch a finished result of some kilobytes from a worker
+REPORT_SECONDS = 1.0  # between two reports of a run's speed
+SPEEDS = "explorer-speeds"  # topic of these reports
+
 Job: TypeAlias = tuple[Run, ...]
 """Runs that one worker performs together: their budgets differ only in epochs, which increase, and share a trunk."""
 
-SETTINGS = {
-    # One task for each worker, so that a death has one cause; this module counts attempts and records the reason.
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-    # By default, Dask silently pauses a worker at 80 % of its memory; the limit that ends it stays.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    # Otherwise glibc returns large blocks to the kernel and page-faults them in again at every training step.
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 32,
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 33,
-}
+Rows: TypeAlias = list[dict[str, Any]]
+"""The ledger columns that a worker measured, for each run of a job."""
+
+
+class EngineWatcher:
+    """Follows what the engine does, and may ask it to stop; it ignores everything unless a subclass does otherwise."""
+
+    def doing(self, what: str) -> None:
+        """Note what is being done before runs can train, such as `starting 2 workers`."""
+
+    def speed(self, run: Run, images_per_second: float) -> None:
+        """Note how fast a run in progress trains; the first report comes after about a second of training."""
+
+    def stopping(self) -> bool:
+        """Whether to start no more runs and end when those in progress have ended."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -66,45 +73,201 @@ class Outcome:
         return str(self.row["state"])
 
 
-def execute(jobs: Sequence[Job], dataset_folder: Path, workers: int) -> Iterator[Outcome]:
-    """Perform the jobs in order on `workers` one-thread processes and yield their outcomes as jobs finish."""
+class DataUnreadable(Exception):  # noqa: N818 (the coordinator prepares the data again)
+    """A worker could not open the data set."""
+
+
+def execute(
+    jobs: Sequence[Job],
+    dataset_folder: Path,
+    workers: int,
+    *,
+    prepare: Callable[[], Dataset] | None = None,
+    run_timeout: float | None = None,
+    started: Callable[[Job], None] | None = None,
+    watcher: EngineWatcher | None = None,
+    call: Callable[[Job, Path], Rows] | None = None,
+) -> Generator[Outcome, None, None]:
+    """Perform the jobs in order on `workers` one-thread processes and yield their outcomes as jobs finish.
+
+    A job is performed again, up to three attempts in all, if its worker dies or gives no result in time.
+
+    Args:
+        jobs: What to perform.
+        dataset_folder: The folder of the data set, which workers open.
+        workers: Number of processes.
+        prepare: Makes the data set again if a worker cannot open it, because it was deleted or damaged meanwhile.
+        run_timeout: Seconds that a run may take; by default 20 times the estimate from runs so far, at least 10 min.
+        started: Called with each job when a worker starts it.
+        watcher: Follows the progress and may stop it.
+        call: What a worker does with a job and the folder; `perform` if not given.
+
+    Raises:
+        ExplorerError: Workers do not start, the scheduler does not answer, or the data set is another one than before.
+    """
     if not jobs:
         return
-    waiting = deque(jobs)
-    attempts = dict.fromkeys((job[0].key for job in jobs), 0)
-    with cluster(min(workers, len(jobs))) as client:
-        completed = as_completed()
-        flying: dict[Any, Job] = {}
-        trained: dict[str, set[str]] = {}  # digests of the networks trained, by address of the worker
-
-        def launch(job: Job) -> None:
-            key = job[0].key
-            attempts[key] += 1
-            future = client.submit(perform, job, dataset_folder, key=f"{key}-{attempts[key]}", pure=False)
-            flying[future] = job
-            completed.add(future)
-
-        for _ in range(min(workers, len(waiting))):
-            launch(waiting.popleft())
-        for future in completed:
-            job = flying.pop(future)
-            error = future.exception()
-            if isinstance(error, KilledWorker) and attempts[job[0].key] < ATTEMPTS:
-                launch(job)
-                continue
-            rows = future.result() if error is None else [_crash(error)] * len(job)
-            if error is None and waiting:
-                (home,) = client.who_has([future])[future.key]
-                trained.setdefault(home, set()).add(job[0].network.digest)
-                if len(trained[home]) >= MOST_NETWORKS:
-                    _replace(client, home, future)
-            for run, row in zip(job, rows, strict=True):
-                yield _outcome(run, row)
-            if waiting:
-                launch(waiting.popleft())
+    following = EngineWatcher() if watcher is None else watcher
+    count = min(workers, len(jobs))
+    following.doing(f"starting {count} workers" if count > 1 else "starting a worker")
+    with crew(count) as members:
+        yield from _Execution(
+            members, call or perform, jobs, dataset_folder, prepare, run_timeout, started, following
+        ).outcomes()
 
 
-def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
+@dataclass(eq=False)
+class _Flight:
+    """A job on a worker."""
+
+    job: Job
+    member: Member
+    seconds: float = 0.0
+
+
+class _Execution:
+    """The state of `execute`: jobs that wait, jobs on workers, and what went wrong so far."""
+
+    def __init__(
+        self,
+        members: Crew,
+        call: Callable[[Job, Path], Rows],
+        jobs: Sequence[Job],
+        dataset_folder: Path,
+        prepare: Callable[[], Dataset] | None,
+        run_timeout: float | None,
+        started: Callable[[Job], None] | None,
+        watcher: EngineWatcher,
+    ) -> None:
+        self.members = members
+        self.call = call
+        self.waiting = deque(jobs)
+        self.dataset_folder = dataset_folder
+        self.prepare = prepare
+        self.run_timeout = run_timeout
+        self.started = started
+        self.watcher = watcher
+        self.flights: dict[Future[Any], _Flight] = {}
+        self.troubles: dict[str, list[str]] = {}  # reasons for which attempts at a job failed, by key of its first run
+        self.speeds = Speeds()
+        self.reports: SimpleQueue[tuple[str, float]] = SimpleQueue()
+        self.members.client.subscribe_topic(SPEEDS, lambda event: self.reports.put(event[1]))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Perform all jobs. Every pass takes a fraction of a second; nothing waits for a worker without a limit."""
+        clock = Clock()
+        while self.flights or (self.waiting and not self.watcher.stopping()):
+            seconds = clock.passed()
+            self.members.tend(seconds)
+            self._launch()
+            for future in self._finished():
+                yield from self._land(future)
+            self._hear_speeds()
+            for future, flight in list(self.flights.items()):
+                flight.seconds += seconds
+                yield from self._check(future, flight)
+
+    def _launch(self) -> None:
+        busy = {flight.member for flight in self.flights.values()}
+        for member in self.members.ready:
+            if member not in busy and self.waiting and not self.watcher.stopping():
+                job = self.waiting.popleft()
+                key = f"{job[0].key}-{len(self.troubles.get(job[0].key, ()))}"
+                future = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
+                self.flights[future] = _Flight(job, member)
+                if self.started is not None:
+                    self.started(job)
+
+    def _finished(self) -> list[Future[Any]]:
+        seconds = WAIT_SECONDS if self.members.complete else WAIT_SECONDS / 10
+        if not self.flights:
+            time.sleep(WAIT_SECONDS / 10)
+            return []
+        try:
+            wait(list(self.flights), timeout=seconds, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return []
+        except CancelledError as error:  # of all futures, when the connection to the scheduler is lost
+            raise silent_scheduler() from error
+        return [future for future in self.flights if future.done()]
+
+    def _land(self, future: Future[Any]) -> Iterator[Outcome]:
+        """Fetch a finished job's rows before anything happens to its worker."""
+        flight = self.flights[future]
+        error = _error_of(future)
+        if isinstance(error, DataUnreadable):
+            del self.flights[future]
+            yield from self._again(flight.job, str(error), prepare=True)
+            return
+        if error is not None and not isinstance(error, KilledWorker):
+            del self.flights[future]
+            yield from _outcomes(flight.job, [_crash(_first_line(error))] * len(flight.job))
+            return
+        rows = None if error is not None else _rows_of(future, flight.member)
+        if rows is None:
+            yield from self._lost(future, flight)
+            return
+        del self.flights[future]
+        future.release()  # or Dask would want it again when its worker ends
+        flight.member.networks.add(flight.job[0].network.digest)
+        if len(flight.member.networks) >= MOST_NETWORKS and self.waiting:
+            flight.member.end()
+        for run, row in zip(flight.job, rows, strict=True):
+            self.speeds.note(run, row.get("images_per_second") or 0.0)
+        yield from _outcomes(flight.job, rows)
+
+    def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
+        """Give up a job whose worker has ended, or that takes too long."""
+        limit = self.speeds.limit(flight.job, self.run_timeout)
+        if flight.member.alive and flight.seconds > limit:
+            flight.member.trouble = f"no result after {duration(limit)}"
+        elif flight.member.alive or future.done():
+            return
+        yield from self._lost(future, flight)
+
+    def _lost(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
+        flight.member.end()
+        future.cancel()
+        del self.flights[future]
+        yield from self._again(flight.job, flight.member.trouble)
+
+    def _again(self, job: Job, trouble: str, *, prepare: bool = False) -> Iterator[Outcome]:
+        """Put a job first in the queue, or record it as crashed after the last attempt."""
+        troubles = self.troubles.setdefault(job[0].key, [])
+        troubles.append(trouble)
+        if prepare and self.prepare is not None:
+            try:
+                self._prepare(job[0].data_fingerprint, self.prepare)
+            except OSError as error:
+                troubles.append(_first_line(error))
+        if len(troubles) < ATTEMPTS:
+            self.waiting.appendleft(job)
+        else:
+            reason = "; ".join(f"{reason}, {times} times" for reason, times in Counter(troubles).items())
+            yield from _outcomes(job, [_crash(reason)] * len(job))
+
+    def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
+        self.watcher.doing("preparing the data again, because a worker could not read them")
+        again = prepare()
+        if again.fingerprint != fingerprint:
+            raise ExplorerError(
+                f"the images of {again.name} must stay the same during a sweep, but were changed; stored runs are kept"
+            )
+        self.dataset_folder = again.folder
+
+    def _hear_speeds(self) -> None:
+        runs = {flight.job[0].key: flight.job[0] for flight in self.flights.values()}
+        while True:
+            try:
+                key, images_per_second = self.reports.get_nowait()
+            except Empty:
+                return
+            if key in runs:
+                self.speeds.note(runs[key], images_per_second)
+                self.watcher.speed(runs[key], images_per_second)
+
+
+def perform(job: Job, dataset_folder: Path) -> Rows:
     """Verify the network's cost, train it and measure it in a worker; return the ledger columns of each run."""
     import torch
 
@@ -112,16 +275,52 @@ def perform(job: Job, dataset_folder: Path) -> list[dict[str, Any]]:
     from explorer.training.trainer import RunFailed, measure_rungs
 
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     first, budgets = job[0], [run.budget for run in job]
     try:
         verify(first.network)
-        dataset = open_dataset(dataset_folder)
-        rungs = measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
-        rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
+        dataset = _opened(dataset_folder)
+        with _reporting_speed(first):
+            rungs = measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
+            rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
     except CostMismatch as error:
         rows = [_failed(error)] * len(job)
     return rows
+
+
+@lru_cache(maxsize=1)
+def _opened(dataset_folder: Path) -> Dataset:
+    """Open the data set once in a worker, which keeps its files even if they are deleted."""
+    try:
+        return open_dataset(dataset_folder)
+    except ExplorerError as error:
+        raise DataUnreadable(str(error)) from None
+
+
+@contextmanager
+def _reporting_speed(run: Run) -> Iterator[None]:
+    """Report about every second how fast a run trains, leaving out its first step, which is slower."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    worker = get_worker()
+    batch = min(run.recipe.batch_size, run.budget.images)
+    steps, started, reported = 0, 0.0, 0.0
+
+    def step(*_: object) -> None:
+        nonlocal steps, started, reported
+        now = time.perf_counter()
+        if steps == 0:
+            started = reported = now
+        elif now - reported > REPORT_SECONDS:
+            reported = now
+            worker.log_event(SPEEDS, (run.key, steps * batch / (now - started)))
+        steps += 1
+
+    hook = register_optimizer_step_post_hook(step)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _failed(error: Exception) -> dict[str, Any]:
@@ -144,26 +343,42 @@ def _done(measured: Measurement) -> dict[str, Any]:
     }
 
 
-def _replace(client: Client, home: str, future: Future[Any]) -> None:
-    """End an idle worker; its nanny starts a new one."""
-    # Release the result, or Dask would recompute it elsewhere.
-    future.release()
-    client.run(_leave, workers=[home])
-    while home in client.scheduler_info(n_workers=-1)["workers"]:
-        time.sleep(0.05)
+def _error_of(future: Future[Any]) -> BaseException | None:
+    """Return the error that a finished task ended with, or None."""
+    if future.status != "error":
+        return None
+    try:
+        error: BaseException | None = future.exception(timeout=GATHER_SECONDS)
+    except Exception as unreadable:  # noqa: BLE001 (an error that cannot be sent is one too)
+        return unreadable
+    return error
 
 
-def _leave() -> None:
-    # The delay lets the reply leave first; no cleanup is needed.
-    threading.Timer(0.1, os._exit, (0,)).start()
+def _rows_of(future: Future[Any], member: Member) -> Rows | None:
+    """Return the result of a finished task, or None if its worker dies or freezes before it is fetched."""
+    for _ in range(GATHER_SECONDS):
+        if not member.alive:
+            break
+        try:
+            rows: Rows = future.result(timeout=1)
+        except TimeoutError:
+            continue
+        except (Exception, CancelledError):  # noqa: BLE001 (whatever Dask raises when it loses a worker)
+            break
+        return rows
+    return None
 
 
-def _crash(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, KilledWorker):
-        reason = f"its worker died {ATTEMPTS} times (killed, or out of memory)"
-    else:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _crash(reason: str) -> dict[str, Any]:
     return {"state": "crashed", "reason": reason, "host": _host()}
+
+
+def _outcomes(job: Job, rows: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
+    return (_outcome(run, row) for run, row in zip(job, rows, strict=True))
 
 
 def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
@@ -182,46 +397,3 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
 def _host() -> dict[str, str]:
     """Return the host, with the settings outside the key that can change the last bits of a result."""
     return {"name": platform.node(), **isa_switches()}
-
-
-class _IgnoreInterrupt(WorkerPlugin):
-    """Ctrl-C in a terminal reaches every process; only the coordinator handles it and shuts down the workers."""
-
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def refuse_in_worker() -> None:
-    """Raise `ExplorerError` in a worker that imports its parent's script, which would start more workers."""
-    # Set by multiprocessing while a child process imports its parent's script.
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ExplorerError(
-            'a script that trains must call it under `if __name__ == "__main__":`, because workers import the script'
-        )
-
-
-@contextmanager
-def cluster(workers: int) -> Iterator[Client]:
-    """Start `workers` one-thread processes on this machine, configured for training, and yield a client."""
-    environment = dict(os.environ)
-    with (
-        dask.config.set(SETTINGS),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            # No dashboard: by default it listens on all interfaces.
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
-        ) as processes,
-        Client(processes) as client,
-    ):
-        client.register_plugin(_IgnoreInterrupt())
-        try:
-            yield client
-        finally:
-            # Dask writes the workers' environment into this process.
-            os.environ.clear()
-            os.environ.update(environment)

@@ -10,7 +10,7 @@ import numpy as np
 
 from explorer.data import Dataset
 from explorer.data.dataset import SIZE
-from explorer.training.engine import cluster
+from explorer.training.engine import Job, Rows, execute
 from explorer.training.run import Run
 
 TIMED_NETWORKS = 4
@@ -27,11 +27,14 @@ def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
     by_effort = sorted({run.network.digest: run for run in runs}.values(), key=lambda run: run.effort)
     places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
     timed = [by_effort[place] for place in places]
-    with cluster(min(workers, len(timed))) as client:
-        futures = [client.submit(_images_per_second, run, pure=False) for run in timed]
-        speeds = np.array(client.gather(futures, errors="skip"))
-    if len(speeds) < len(timed):
+    found = {
+        outcome.run.key: outcome.row["images_per_second"]
+        for outcome in execute([(run,) for run in timed], Path(), workers, call=_time)
+        if outcome.state == "done"
+    }
+    if len(found) < len(timed):
         return math.nan
+    speeds = np.array([found[run.key] for run in timed])
     work = np.array([_images(run) for run in timed])
     seconds = np.interp([run.effort for run in runs], [run.effort for run in timed], work / speeds)
     return START_SECONDS + float(seconds.sum()) / min(workers, len(runs))
@@ -46,12 +49,13 @@ def _images(run: Run) -> float:
     return budget.epochs * budget.images + EVALUATION_SHARE * evaluated
 
 
-def _images_per_second(run: Run) -> float:
-    """Time training on random images in a worker, after one warm-up step."""
+def _time(job: Job, _: Path) -> Rows:
+    """Time a run's training on random images in a worker, after one warm-up step."""
     import torch
 
     from explorer.training.trainer import measure
 
+    (run,) = job
     torch.set_num_threads(1)
     classes = run.network.trace.output.channels
     batch = run.recipe.batch_size
@@ -65,4 +69,4 @@ def _images_per_second(run: Run) -> float:
         return measure(run.network, noise, run.recipe, budget, seed=0, using=run.numerics).images_per_second
 
     warm = speed(1)
-    return speed(max(1, min(8, int(TIMED_SECONDS * warm / batch))))
+    return [{"state": "done", "images_per_second": speed(max(1, min(8, int(TIMED_SECONDS * warm / batch))))}]

@@ -1,0 +1,64 @@
+"""Ctrl-C and SIGTERM: a command ends with one line and exit code 130, and leaves no process behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from types import FrameType
+from typing import ParamSpec
+
+STOPPED = 130
+"""Exit code of an interrupted command."""
+
+Arguments = ParamSpec("Arguments")
+
+
+def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Return the command with interruptions reported in one line; a `KeyboardInterrupt` may bring its own."""
+
+    @wraps(command)
+    def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> int:
+        try:
+            with _handling(signal.SIGTERM, _raise):
+                return command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            print(f"explorer: {stop if stop.args else 'stopped'}", file=sys.stderr)  # noqa: T201 (as errors)
+            return STOPPED
+
+    return run
+
+
+@contextmanager
+def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
+    """Call `ask` at the first Ctrl-C. If it returns False, and at any further Ctrl-C, raise `KeyboardInterrupt`."""
+
+    def handle(*_: object) -> None:
+        if not ask():
+            raise KeyboardInterrupt
+
+    # A background job of a shell ignores Ctrl-C, and only the main thread can handle signals.
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    with _handling(signal.SIGINT, handle):
+        yield
+
+
+def _raise(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handling(number: signal.Signals, handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    try:
+        before = signal.signal(number, handle)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

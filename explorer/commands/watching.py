@@ -1,0 +1,151 @@
+"""The progress of a sweep: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from explorer.commands.console import console
+from explorer.commands.interrupts import stopping_twice
+from explorer.sweeping.sweeping import Watcher
+from explorer.training.limits import Speeds, duration
+
+if TYPE_CHECKING:
+    from explorer.storage.runs import Result
+    from explorer.study.model import Study
+    from explorer.training.engine import Outcome
+    from explorer.training.run import Run
+
+Trained = TypeVar("Trained")
+
+
+class Display(Watcher):
+    """Shows what a sweep does: runs done, running and failed, the best accuracy and the time left."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.screen = console()
+        self.screen.quiet = quiet
+        self.speeds = Speeds()
+        self.bar: Progress | None = None
+        self.study = ""
+        self.ahead: Sequence[Run] = ()
+        self.workers = self.before = self.ended_now = self.failed = 0
+        self.best = self.effort_done = 0.0
+        self.started = time.monotonic()
+        self.training = self.asked = False
+
+    def doing(self, what: str) -> None:
+        """Print what is being done before runs can train."""
+        self.screen.print(what)
+
+    def note(self, text: str) -> None:
+        """Print the line."""
+        self.screen.print(text)
+
+    def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
+        """Start with the runs to train, the stored results of the other runs, and the number of workers."""
+        self.started = time.monotonic()
+        self.study, self.ahead, self.workers, self.before = study.name, runs, workers, len(stored)
+        self.failed = sum(result.state != "done" for result in stored)
+        self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
+        before = f", {len(stored)} stored already" if stored else ""
+        self.screen.print(f"{study.name}: {len(runs)} runs to train{before}")
+        self.training = bool(runs)
+        if runs and self.screen.is_terminal and not self.screen.quiet:
+            columns = (BarColumn(), TextColumn("{task.description}, elapsed"), TimeElapsedColumn())
+            self.bar = Progress(*columns, console=self.screen)
+            self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
+            self.bar.start()
+
+    def speed(self, run: Run, images_per_second: float) -> None:
+        """Show an estimate of the time left from the first batches."""
+        first = not self.speeds.images
+        self.speeds.note(run, images_per_second)
+        if first and not self.ended_now:
+            self.started = time.monotonic()  # without the start of the workers
+        if self.bar is not None:
+            self._update()
+        elif first and not self.ended_now:
+            self.screen.print(self._left())
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count a run that has ended and is stored."""
+        self.ended_now += 1
+        self.effort_done += outcome.run.effort
+        self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
+        if outcome.state != "done":
+            self.failed += 1
+            which = f"network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}"
+            self.screen.print(f"{outcome.state}: {which}: {outcome.row['reason']}", style="red")
+        if self.bar is not None:
+            self._update()
+        else:
+            self.screen.print(self._line())
+
+    def finished(self) -> None:
+        """Take the bar away; a Ctrl-C from now on stops at once."""
+        self.training = False
+        if self.bar is not None:
+            self.bar.stop()
+
+    def stopping(self) -> bool:
+        """Whether the user has pressed Ctrl-C."""
+        return self.asked
+
+    def ask(self) -> bool:
+        """Stop after the runs in progress, and say so; return False if nothing trains or the user has asked before."""
+        if self.asked or not self.training:
+            return False
+        self.asked = True
+        with suppress(RuntimeError):  # the signal may have arrived in the middle of a line
+            print("explorer: stopping; press Ctrl-C again to stop now", file=sys.stderr)  # noqa: T201 (as errors)
+        return True
+
+    def stopped(self) -> str:
+        """Say what is stored after an interruption."""
+        if not self.study:
+            return "stopped before training"
+        total = self.before + len(self.ahead)
+        done = self.before + self.ended_now
+        return f"stopped; {done} of {total} runs are stored, and the same command continues from there"
+
+    def _update(self) -> None:
+        if self.bar is not None:
+            task = self.bar.task_ids[0]
+            self.bar.update(task, completed=self.before + self.ended_now, description=self._line())
+
+    def _line(self) -> str:
+        running = min(self.workers, len(self.ahead) - self.ended_now)
+        done = f"{self.before + self.ended_now - self.failed}/{self.before + len(self.ahead)} done"
+        best = f"best {self.best:.1%}" if self.best else "best -"
+        return f"{done}, {running} running, {self.failed} failed, {best}, {self._left()}"
+
+    def _left(self) -> str:
+        now = time.monotonic()
+        if self.ended_now >= min(self.workers, len(self.ahead)):
+            remaining = sum(run.effort for run in self.ahead) - self.effort_done
+            return f"{duration((now - self.started) / self.effort_done * remaining)} left"
+        if not self.speeds.images:
+            return "estimating the time"
+        whole = self.speeds.seconds(self.ahead) / min(self.workers, len(self.ahead))
+        return f"about {duration(max(1.0, whole - (now - self.started)))} left"
+
+
+def watched(train: Callable[..., Trained], *, quiet: bool = False) -> Trained:
+    """Call `train` with a `watcher` that shows its progress, and return its result.
+
+    The first Ctrl-C stops after the runs in progress. A `KeyboardInterrupt` says what is stored.
+    """
+    display = Display(quiet=quiet)
+    try:
+        with stopping_twice(display.ask):
+            return train(watcher=display)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(*stop.args or [display.stopped()]) from None
+    finally:
+        display.finished()

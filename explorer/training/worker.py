@@ -1,0 +1,37 @@
+"""A worker process: `python -m explorer.training.worker SCHEDULER FOLDER` serves a Dask scheduler with one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+
+from distributed import Worker
+
+
+def _end_with_parent() -> None:
+    """End this process when the coordinator's end of standard input closes, however the coordinator ended."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+async def _serve(scheduler: str, folder: str) -> None:
+    worker = Worker(
+        scheduler,
+        nthreads=1,
+        name=os.getpid(),
+        host="127.0.0.1",
+        # The coordinator watches the memory; by default, Dask silently pauses a worker at 80 %.
+        memory_limit=0,
+        local_directory=folder,
+    )
+    async with worker:
+        await worker.finished()
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    asyncio.run(_serve(*sys.argv[1:]))

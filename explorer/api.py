@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -139,6 +140,7 @@ def certify(
     budget: Budget | str | None = None,
     points: int = 32,
     seeds: int = 2,
+    vary: Mapping[str, Any] | None = None,
     quick: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
@@ -161,6 +163,8 @@ def certify(
         budget: The budget to certify, or text such as `10000x2`; the default budget if not given.
         points: Design points; studies use certificates of 32 or more.
         seeds: Runs of each point at each budget.
+        vary: Metaparameters to vary besides those of the space's ranges, or differently: a list of values, or a range
+            as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
         quick: Whether to try everything in a minute or two, which certifies nothing.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
@@ -177,7 +181,7 @@ def certify(
         ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep`.
         ReportFailed: All runs are stored, but the report could not be written.
     """
-    study = _certified(space, preset, data, budget, points, seeds, quick=quick)
+    study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
     destination = Destination.checked(reports, figures)
     with Bar.following(watcher, progress) as follower:
         certificate = make_certificate(
@@ -220,6 +224,7 @@ def plan_certificate(
     budget: Budget | str | None = None,
     points: int = 32,
     seeds: int = 2,
+    vary: Mapping[str, Any] | None = None,
     quick: bool = False,
     data_dir: str | Path | None = None,
     workers: int | None = None,
@@ -229,14 +234,22 @@ def plan_certificate(
 ) -> DryRun:
     """Plan a certificate without training it, as `dry_run` plans a study. The arguments are those of `certify`."""
     _check_written(storage, reports, figures)
-    study = _certified(space, preset, data, budget, points, seeds, quick=quick)
+    study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
     return planning.dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)
 
 
 def _certified(
-    space: str, preset: str, data: str, budget: Budget | str | None, points: int, seeds: int, *, quick: bool
+    space: str,
+    preset: str,
+    data: str,
+    budget: Budget | str | None,
+    points: int,
+    seeds: int,
+    vary: Mapping[str, Any] | None,
+    *,
+    quick: bool,
 ) -> Study:
     if quick and budget is not None:
         raise ExplorerError(f"--budget {budget}: --quick has its own budget; drop one of them")
     chosen = QUICK_BUDGET if quick else Budget.read(budget) if isinstance(budget, str) else budget or Budget()
-    return certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds)
+    return certificate_study(space, preset, data, chosen, QUICK_POINTS if quick else points, seeds, vary)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from records import World, make_record
+from records import World, changed, make_record
 from scipy import stats
 
 from explorer.analysis import Accuracies, Findings
 from explorer.analysis.ranks import fisher_interval
+from explorer.certification.coverage import find_certificate, gaps
 from explorer.certification.making import certificate_of, certificate_study
 from explorer.certification.model import (
     FACTORS,
@@ -19,7 +20,6 @@ from explorer.certification.model import (
     CertifiedPoint,
     CertifiedRun,
     Pairs,
-    find_certificate,
     shipped_certificates,
 )
 from explorer.certification.statistics import (
@@ -32,10 +32,11 @@ from explorer.certification.statistics import (
     tau_difference,
 )
 from explorer.commands.cli import run
+from explorer.commands.settings import read_varied
 from explorer.errors import ExplorerError
 from explorer.pricing.population import population
 from explorer.reporting.study import report_files
-from explorer.reporting.trust import no_certificate, trust
+from explorer.reporting.trust import not_certified, settled_by, trust
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
 from explorer.training.recipe import Budget, Recipe
@@ -65,7 +66,12 @@ def made(ability, noise, *, points=32, seeds=2, fingerprint="f" * 64):
         versions={},
         machine={},
         points=tuple(
-            CertifiedPoint(label=f"point {number}", params=1000 + number, macs=5000 - number)
+            CertifiedPoint(
+                label=f"point {number}",
+                params=1000 + number,
+                macs=5000 - number,
+                metaparameters={"squeeze_ratio": 0.05 + 0.93 * number / points},
+            )
             for number in range(points)
         ),
         runs=tuple(runs),
@@ -256,7 +262,9 @@ def test_studies_go_by_a_certificate_of_their_space_data_recipe_and_budget():
     page = rendered(record, certificate)
     assert trust(certificate)[0].replace("'", "&#39;") in page
     without = rendered(record, None)
-    assert no_certificate(record)[:80] in without
+    assert not_certified(record, None) == ("Not certified: no certificate covers this space, data, recipe and budget.")
+    assert f"{not_certified(record, None)} Longer runs may decide otherwise:" in without
+    assert settled_by(record, None)[0][:80] in without
     assert "certify squeezenet --preset cifar --data proxy --budget 10000x2" in without
 
 
@@ -275,6 +283,89 @@ def test_a_certificate_covers_multiples_of_its_budget_too():
 
 def rendered(record, certificate):
     return report_files(Findings(record), certificate)["report.html"].decode()
+
+
+def shipped(space):
+    return next(one for one in shipped_certificates() if one.space == space)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("squeeze_ratio", ""),
+        ("squeezenet_grid", ""),
+        ("compound_grid", ""),  # alpha, beta and gamma act as depth, width and resolution
+        ("bypass", "bypass = simple, complex (certified: none)"),
+        ("compound_scaling", "depth = 4.4 (certified: 0.258 to 2.95)"),
+        ("delayed_downsampling", "pools = 1-2-3, 1-2-4, 1-3-5, 1-3-6, 2 more (certified: 1-4-8)"),
+    ],
+)
+def test_a_certificate_covers_what_its_points_varied(name, missing):
+    record = make_record(name, images=2, seeds=1)
+    said = not_certified(record, shipped(record.study.space))
+    assert said == (f"Not certified: {missing}." if missing else "")
+    assert bool(settled_by(record, shipped(record.study.space))) == bool(missing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"vary": {"squeeze_ratio": [0.1, 0.5, 0.9]}}, []),
+        ({"vary": {"squeeze_ratio": [0.1, 1.0]}}, []),  # a little beyond
+        ({"vary": {"squeeze_ratio": [0.1, 0.5]}, "fixed": {"pct3x3": 0.25}}, ["pct3x3"]),
+        ({"vary": {"squeeze_ratio": [0.1, 0.5], "fires": [8, 10]}}, ["fires"]),
+        ({"vary": {"squeeze_ratio": [0.1, 0.5], "batch_norm": [True, False]}}, ["batch_norm"]),
+        ({"vary": {"squeeze_ratio": [0.1, 0.5]}, "fixed": {"bypass": "simple"}}, ["bypass"]),
+    ],
+)
+def test_gaps_are_values_that_no_point_of_the_certificate_comes_near(changes, missing):
+    """The points of `made` vary the squeeze ratio from 0.05 to 0.95 and nothing else."""
+    record = make_record(changed("squeeze_ratio", claims=[], plot={}, **changes), images=2, seeds=1)
+    assert [gap.key for gap in gaps(made(np.linspace(0.3, 0.6, 32), 0.1), record)] == missing
+
+
+def test_a_certificate_that_covers_all_of_a_study_is_preferred():
+    record = make_record("bypass", images=2, seeds=1)
+    small = made(np.linspace(0.3, 0.6, 32), 0.1)
+    points = tuple(
+        one.model_copy(update={"metaparameters": {"squeeze_ratio": 0.125, "bypass": kind}})
+        for one, kind in zip(small.points, itertools.cycle(["none", "simple", "complex"]), strict=False)
+    )
+    shorter = small.model_copy(update={"points": points, "budget": Budget(epochs=1)})
+    assert find_certificate(record, [small]) is small
+    assert find_certificate(record, [small, shorter]) is shorter
+    assert not_certified(record, shorter) == ""
+    assert settled_by(record, shorter) == []
+
+
+def test_the_commands_that_settle_it_are_those_of_the_study():
+    record = make_record("bypass", images=2, seeds=1)
+    typed = "python -m explorer sweep bypass --epochs 2 --data cifar10 --data-dir 'my data' --epochs=2"
+    longer, certificate = settled_by(replace(record, command=typed), shipped("squeezenet"))
+    assert "`python -m explorer sweep bypass --data cifar10 --data-dir 'my data' --epochs 8`" in longer
+    assert (
+        "`python -m explorer certify squeezenet --preset cifar --data proxy --budget 10000x2 --data-dir 'my data' "
+        "--vary bypass=none,simple,complex`" in certificate
+    )
+    in_python = replace(record, command="explorer.sweep in Python")
+    assert "sweep bypass --data proxy --images 10000 --seeds 1 --epochs 8`" in settled_by(in_python, None)[0]
+    pools = make_record("delayed_downsampling", images=2, seeds=1)
+    assert "--vary 'pools=[[1,2,3],[1,2,4]," in settled_by(pools, shipped("squeezenet"))[1]
+    depth = make_record("compound_scaling", images=2, seeds=1)
+    assert "--vary depth=0.257531..4.4`" in settled_by(depth, shipped("efficientnet"))[1]
+
+
+def test_a_population_varies_more_on_request():
+    vary = read_varied(["bypass=none,simple,complex", "squeeze_ratio=0.1..0.3", "pools=[[1,2,3],[1,4,8]]"])
+    points = population("squeezenet", "cifar", 32, vary)
+    assert {point["bypass"] for point in points} == {"none", "simple", "complex"}
+    assert all(0.1 <= point["squeeze_ratio"] <= 0.3 for point in points)
+    assert {tuple(point["pools"]) for point in points} == {(1, 2, 3), (1, 4, 8)}
+    study = certificate_study("squeezenet", "cifar", "proxy", vary=vary)
+    assert study.name == "certify_squeezenet@bypass-pools-squeeze_ratio"
+    assert certificate_study("squeezenet", "cifar", "proxy").name == "certify_squeezenet"
+    with pytest.raises(ExplorerError, match="did you mean 'bypass'"):
+        population("squeezenet", "cifar", 32, {"bypas": ["none"]})
 
 
 def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from explorer.analysis import validation_images
 from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
@@ -23,9 +24,15 @@ QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
 
 
 def certificate_study(
-    space: str, preset: str, data: str, budget: Budget | None = None, points: int = ENOUGH_POINTS, seeds: int = 2
+    space: str,
+    preset: str,
+    data: str,
+    budget: Budget | None = None,
+    points: int = ENOUGH_POINTS,
+    seeds: int = 2,
+    vary: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Return the study of a certificate at the certified budget.
+    """Return the study of a certificate at the certified budget; `vary` adds to what `population` varies.
 
     Raises:
         ExplorerError: For an unknown space or preset, fewer than two seeds, or a number of points that cannot be drawn.
@@ -37,11 +44,11 @@ def certificate_study(
         title=f"How far short runs of {space} can be trusted",
         space=space,
         preset=preset,
-        form=Listed(points=population(space, preset, points)),
+        form=Listed(points=population(space, preset, points, vary)),
         seeds=seeds,
     )
     budget = budget or study.budget
-    named = study.override(data=data, images=budget.images, epochs=budget.epochs)
+    named = study.override(data=data, images=budget.images, epochs=budget.epochs).renamed(sorted(vary or {}))
     return named.model_copy(update={"budget": budget})
 
 
@@ -86,8 +93,13 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
     study = first.study
     planned = first.points[first.points["state"] == "planned"]
     places = {number: place for place, number in enumerate(planned["point"])}
+    asked = list(study.design_points())
     points = [
-        CertifiedPoint(label=row["label"], **{cost: int(row[cost]) for cost in COSTS})
+        CertifiedPoint(
+            label=row["label"],
+            metaparameters=asked[row["point"]].metaparameters,
+            **{cost: int(row[cost]) for cost in COSTS},
+        )
         for row in planned.to_dict(orient="records")
     ]
     runs = [

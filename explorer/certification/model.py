@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from importlib import resources
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from explorer.storage.record import StudyRecord
+from explorer.study.values import Value
 from explorer.training.recipe import Budget, Recipe
 
 FACTORS = (1, 2, 4, 8)
@@ -24,11 +24,19 @@ class _Model(BaseModel):
 
 
 class CertifiedPoint(_Model):
-    """A design point: its metaparameters as text, and its costs."""
+    """A design point: its metaparameters, also as text, and its costs."""
 
     label: str
     params: int
     macs: int
+    metaparameters: dict[str, Value] = Field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Its metaparameters; older certificates have numbers in the label only: `base_e 39 pct3x3 0.852663`."""
+        words = self.label.split()
+        pairs = zip(words[::2], words[1::2], strict=False)
+        return self.metaparameters or {key: number for key, text in pairs if (number := _number(text)) is not None}
 
 
 class CertifiedRun(_Model):
@@ -87,9 +95,9 @@ class Certificate(_Model):
         return len(self.complete) >= ENOUGH_POINTS
 
     def factor_of(self, record: StudyRecord) -> int | None:
-        """Return a study's budget as a multiple (1, 2 or 4) of the certified one; None if it does not cover the study.
+        """Return a study's budget as a multiple (1, 2 or 4) of the certified one; None if it is about something else.
 
-        It covers studies with the same space, preset, data and recipe.
+        It is about studies with the same space, preset, data and recipe; `coverage.gaps` says what it did not vary.
         """
         study = record.study
         same = (self.space, self.preset, self.recipe) == (study.space, study.preset, study.recipe)
@@ -98,13 +106,16 @@ class Certificate(_Model):
         return {self.budget.times(factor): factor for factor in FACTORS[:-1]}.get(study.budget)
 
 
-def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
-    """Return the stored or shipped certificate that covers a study, preferably one for exactly its budget."""
-    found = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
-    return min(found, key=lambda pair: pair[0])[1] if found else None
-
-
 def shipped_certificates() -> list[Certificate]:
     """Return the certificates that are part of the package."""
     files = sorted(resources.files("explorer.certification").iterdir(), key=lambda file: file.name)
     return [Certificate.model_validate_json(file.read_text("utf-8")) for file in files if file.name.endswith(".json")]
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

@@ -14,6 +14,9 @@ from explorer.errors import ExplorerError
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
 
 
+VARY = "A metaparameter to vary too: bypass=none,simple,complex or squeeze_ratio=0.1..0.5; may be repeated."
+
+
 def complete_studies(incomplete: str) -> list[str]:
     """Complete the name of a built-in study."""
     from explorer import list_studies
@@ -69,6 +72,19 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
         values[key] = value
     preset = values.pop("preset", None)
     return None if preset is None else str(preset), values
+
+
+def read_varied(settings: list[str] | None) -> dict[str, Any]:
+    """Read key=low..high, key=[a,b] and key=a,b arguments: what each metaparameter varies over."""
+    listed = []
+    for text in settings or []:
+        key, equals, given = text.partition("=")
+        plain = equals and ".." not in given and not given.startswith("[")
+        listed.append(f"{key}=[{given}]" if plain else text)
+    preset, values = read_settings(listed)
+    if preset is not None:
+        raise ExplorerError(f"--vary preset={preset}: a certificate has one preset; give it as --preset")
+    return values
 
 
 def _setting(text: str) -> tuple[str, Any]:

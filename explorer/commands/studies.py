@@ -22,6 +22,7 @@ from explorer.commands.console import (
 )
 from explorer.commands.settings import (
     DATA,
+    VARY,
     DataDir,
     Figures,
     Json,
@@ -34,6 +35,7 @@ from explorer.commands.settings import (
     Workers,
     complete_studies,
     read_seconds,
+    read_varied,
 )
 
 if TYPE_CHECKING:
@@ -147,6 +149,7 @@ def certify(
     budget: Annotated[str | None, Option(metavar="IMAGESxEPOCHS", help="Budget to certify, such as 10000x2.")] = None,
     points: Annotated[int, Option(help="Design points; studies use certificates of 32 or more.")] = 32,
     seeds: Annotated[int, Option(help="Runs of each point at each budget.")] = 2,
+    vary: Annotated[list[str] | None, Option(metavar="KEY=VALUES", help=VARY)] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
@@ -168,6 +171,7 @@ def certify(
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
+    asked["vary"] = read_varied(vary)
     if dry_run:
         _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
         return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from explorer.errors import ExplorerError
-from explorer.pricing.enumeration import enumeration
+from explorer.pricing.enumeration import Coded, Column, enumeration
 from explorer.pricing.prices import join, price_chunks
 from explorer.spaces import find_space
 
@@ -19,22 +19,30 @@ STRATA = 8
 DRAWN = 20_000
 
 
-def population(space: str, preset: str | None, count: int) -> list[dict[str, Any]]:
+def population(
+    space: str, preset: str | None, count: int, vary: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Draw the metaparameters of `count` points with distinct networks from a space's ranges around a preset.
 
-    Each of eight strata, equally wide in log multiply-adds, has the same number of points. Every call gives the same
-    points. Raises `ExplorerError` if `count` is not a multiple of eight, or there are too few distinct networks.
+    `vary` adds or replaces ranges and lists of values, as `enumeration` reads them. Each of eight strata, equally wide
+    in log multiply-adds, has the same number of points. Every call gives the same points. Raises `ExplorerError` if
+    `count` is not a multiple of eight, there are too few distinct networks, or `vary` is invalid.
     """
     if count % STRATA or count < STRATA:
         near = max(STRATA, STRATA * round(count / STRATA))
         raise ExplorerError(f"points = {count}: should be a multiple of {STRATA}, for {STRATA} cost strata; use {near}")
     edges = find_space(space).point(preset).expand().cost.macs * np.geomspace(CHEAPEST, LARGEST, STRATA + 1)
     bands = list(itertools.pairwise(edges.tolist()))
-    return [values for band in draw(space, preset, bands, count // STRATA, DRAWN) for values in band]
+    return [values for band in draw(space, preset, bands, count // STRATA, DRAWN, vary) for values in band]
 
 
 def draw(
-    space: str, preset: str | None, bands: Sequence[tuple[float, float]], each: int, drawn: int
+    space: str,
+    preset: str | None,
+    bands: Sequence[tuple[float, float]],
+    each: int,
+    drawn: int,
+    vary: Mapping[str, Any] | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Find `each` points with distinct networks for each band of multiply-adds, low and high; return metaparameters.
 
@@ -42,14 +50,14 @@ def draw(
     """
     family = find_space(space)
     ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}
-    points = enumeration(family, preset, ranges, sample=drawn)
+    points = enumeration(family, preset, ranges | dict(vary or {}), sample=drawn)
     priced = join(list(price_chunks(family, preset, points.blocks(), ["macs"])))
     macs = priced.amounts["macs"]
     found = []
     for low, high in bands:
         networks: dict[str, dict[str, Any]] = {}
         for row in np.flatnonzero(priced.feasible & (macs >= low) & (macs < high)):
-            values = {key: np.asarray(priced.columns[key])[row].item() for key in ranges}
+            values = {key: _value(priced.columns[key], int(row)) for key in points.keys} | dict(points.fixed)
             networks.setdefault(family.point(preset, **values).expand().digest, values)
             if len(networks) == each:
                 break
@@ -60,3 +68,7 @@ def draw(
             )
         found.append(list(networks.values()))
     return found
+
+
+def _value(column: Column, row: int) -> Any:  # noqa: ANN401 (of any metaparameter)
+    return column.choices[column.codes[row]] if isinstance(column, Coded) else column[row].item()

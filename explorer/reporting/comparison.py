@@ -59,7 +59,10 @@ def statements(comparison: Comparison) -> list[str]:
     if reference is not None and comparison.leads:
         budgets = amount(comparison.cost, reference.smallest, reference.largest)
         leads = "; ".join(map(_lead, comparison.leads))
-        said.append(f"Comparing the best affordable points, averaged over budgets from {budgets}: {leads}.")
+        trained = listed([f"{seen:,}" for seen in sorted({one.record.study.budget.seen for one in comparison.studies})])
+        said.append(
+            f"Comparing the best affordable points at {trained} images, averaged over budgets from {budgets}: {leads}."
+        )
     if not comparison.same_images:
         said.append(
             "The studies were measured on different images, so their accuracies are not compared: one data set may "

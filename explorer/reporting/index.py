@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from explorer.analysis.claims import Verdict
 from explorer.files import write_file
 from explorer.reporting.methodology import PAGE, methodology
 from explorer.reporting.pages import render
@@ -25,6 +28,16 @@ class Summary(BaseModel):
     progress: str = ""
     day: str = ""
     verdicts: tuple[str, ...] = ()
+    """Of its claims, such as `refuted at 20,000 images`."""
+
+    @property
+    def claims(self) -> str:
+        """Count the verdicts: `2 supported, 1 undecided at 20,000 images`."""
+        parts = [verdict.partition(" at ") for verdict in self.verdicts]
+        counts = Counter(verdict for verdict, _, _ in parts)
+        found = ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+        budgets = dict.fromkeys(budget for _, _, budget in parts if budget)
+        return f"{found} at {', '.join(budgets)}" if budgets else found
 
     def as_bytes(self) -> bytes:
         """Return the content of `summary.json`."""

@@ -70,6 +70,11 @@ def changed_note(findings: Findings) -> str:
     )
 
 
+def verdict(judged: Judged, findings: Findings) -> str:
+    """Return a verdict with the budget that it is about: `refuted at 20,000 images`."""
+    return f"{judged.verdict} at {findings.record.study.budget.seen:,} images"
+
+
 def evidence(judged: Judged, findings: Findings) -> str:
     """Return the comparisons that a verdict rests on, in points of accuracy with their intervals."""
     if judged.reason:

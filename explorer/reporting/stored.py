@@ -10,7 +10,8 @@ import pandas as pd
 
 from explorer.analysis import Findings
 from explorer.analysis.comparison import Comparison
-from explorer.certification.model import Certificate, find_certificate
+from explorer.certification.coverage import find_certificate
+from explorer.certification.model import Certificate
 from explorer.certification.statistics import rankers
 from explorer.drawing.formats import check_formats
 from explorer.errors import ExplorerError, unknown

@@ -32,6 +32,7 @@ from explorer.reporting.notes import (
     progress,
     space_note,
     tested_note,
+    verdict,
     volume_notes,
 )
 from explorer.reporting.pages import data_files, render, write_page
@@ -39,7 +40,7 @@ from explorer.reporting.prose import papers
 from explorer.reporting.setting import data_name, last_day, setting
 from explorer.reporting.study_figures import main_figure, paper_figure
 from explorer.reporting.tables import how_measured, measured_points, trained_runs
-from explorer.reporting.trust import no_certificate, trust
+from explorer.reporting.trust import not_certified, settled_by, trust
 
 
 def write_report(
@@ -83,7 +84,7 @@ def report_files(
         progress=progress(findings.record)[1],
         day=last_day(findings),
         figure=f"{FOLDER}/{panels[0].name}.svg",
-        verdicts=tuple(one.verdict for one in judged),
+        verdicts=tuple(verdict(one, findings) for one in judged),
     )
     page = _page(findings, judged, panels, list(files), certificate, tests)
     return files | {SUMMARY: summary.as_bytes(), "report.html": page}
@@ -129,7 +130,7 @@ def _page(
         "report.html.j2",
         scripts=["report.js"] if shown else [],
         answer=answer(findings),
-        judged=[(one, evidence(one, findings)) for one in judged],
+        judged=[(one, verdict(one, findings), evidence(one, findings)) for one in judged],
         view=shown,
         front_data=front_data(shown) if shown else "",
         more=more(findings),
@@ -139,7 +140,8 @@ def _page(
         tested=tested_note(findings, tests),
         intervals=interval_note(findings),
         points=measured_points(findings),
-        trust=trust(certificate, factor) if certificate and factor else [no_certificate(record)],
+        trust=[*settled_by(record, certificate), *(trust(certificate, factor) if certificate and factor else [])],
+        not_certified=not_certified(record, certificate),
         **shared,
     )
 

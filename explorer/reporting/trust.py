@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from typing import Any
 
 from explorer.analysis import Interval
+from explorer.certification.coverage import Gap, gaps, gaps_by_default
 from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification.statistics import BEST, above_macs, complete, rankers
 from explorer.networks.quantities import QUANTITIES
+from explorer.reporting.answer import LONGER
 from explorer.reporting.words import column_interval, listed, with_interval
+from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
+from explorer.study.coordinates import is_ordered
+from explorer.study.files import builtin_studies
 from explorer.training.recipe import Budget, Recipe
+
+MOST_VALUES = 4  # of a metaparameter in a sentence
 
 
 def trust(certificate: Certificate, factor: int = 1) -> list[str]:
@@ -60,21 +69,86 @@ def missing_points(certificate: Certificate) -> list[str]:
     return said
 
 
-def no_certificate(record: StudyRecord) -> str:
-    """Say that no certificate covers a study, and which command makes one."""
+def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
+    """Say beside the verdicts what no certificate covers of a study; empty if one covers all of it."""
+    if certificate is None:
+        return "Not certified: no certificate covers this space, data, recipe and budget."
+    found = "; ".join(map(_gap, gaps(certificate, record)))
+    return f"Not certified: {found}." if found else ""
+
+
+def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str]:
+    """Say how to settle what no certificate covers, with commands; empty if one covers all of a study."""
+    missing = not_certified(record, certificate)
+    if not missing:
+        return []
+    longer = f"`{shlex.join(_longer(record))}` shows what longer runs say."
+    said = [f"{missing} It is unknown whether runs this short rank these networks as longer runs do. {longer}"]
     study = record.study
-    said = (
-        "No certificate covers this space, data, recipe and budget, so it is unknown whether runs this short rank "
-        "networks as longer runs do."
-    )
     # The command always uses the default recipe and number of validation images.
-    if study.recipe != Recipe() or study.budget.validation != Budget().validation:
-        return said
-    command = ["certify", study.space, "--preset", study.preset, "--data", study.data, "--budget", study.budget.short]
-    return (
-        f"{said} `python -m explorer {shlex.join(command)}` makes one; a certificate of half or a quarter of the "
-        "epochs covers this budget too."
-    )
+    if study.recipe == Recipe() and study.budget.validation == Budget().validation:
+        command = ["python", "-m", "explorer", "certify", study.space, "--preset", study.preset, "--data", study.data]
+        command += ["--budget", study.budget.short, *_kept(record, "--data-dir", "--storage")]
+        command += _varied(gaps(certificate, record) if certificate else gaps_by_default(record))
+        said.append(
+            f"`{shlex.join(command)}` makes a certificate; one of half or a quarter of the epochs covers this budget "
+            "too."
+        )
+    return said
+
+
+def _gap(gap: Gap) -> str:
+    """Write what is missing: `bypass = simple, complex (certified: none)`."""
+    missing, certified = (list(map(label, values)) for values in (gap.missing, gap.certified))
+    some = missing[:MOST_VALUES] + ([f"{len(missing) - MOST_VALUES} more"] if missing[MOST_VALUES:] else [])
+    numbers = len(certified) > 1 and is_ordered(gap.certified)
+    known = f"{gap.certified[0]:.3g} to {gap.certified[-1]:.3g}" if numbers else ", ".join(certified)
+    return f"{gap.key} = {', '.join(some)} (certified: {known or 'unknown'})"
+
+
+def _longer(record: StudyRecord) -> list[str]:
+    """Return the command of the same sweep with more epochs."""
+    study, words = record.study, shlex.split(record.command)
+    if "sweep" not in words:
+        name = study.name.partition("@")[0].partition("~")[0]
+        words = ["python", "-m", "explorer", "sweep", name if name in builtin_studies() else f"{name}.toml"]
+        words += ["--data", study.data, "--images", str(study.budget.images), "--seeds", str(study.seeds)]
+    kept: list[str] = []
+    for word in words:
+        if kept[-1:] == ["--epochs"]:
+            kept.pop()
+        elif not word.startswith("--epochs="):
+            kept.append(word)
+    return [*kept, "--epochs", str(LONGER * study.budget.epochs)]
+
+
+def _kept(record: StudyRecord, *options: str) -> list[str]:
+    """Return these options of the study's command, with their values."""
+    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in shlex.split(record.command))
+    words = [part for pair in parts for part in pair]
+    found = [words[place : place + 2] for place, word in enumerate(words) if word in options]
+    return [part for pair in found for part in pair]
+
+
+def _varied(found: Sequence[Gap]) -> list[str]:
+    """Return the options of `certify` that vary what is missing."""
+    options = []
+    for gap in found:
+        if is_ordered([*gap.studied, *gap.certified]):
+            low, high = min(*gap.studied, *gap.certified), max(*gap.studied, *gap.certified)
+            values = f"{low:g}..{high:g}"
+        else:
+            values = ",".join(map(_written, gap.studied))
+            values = f"[{values}]" if "[" in values else values
+        options += ["--vary", f"{gap.key}={values}"]
+    return options
+
+
+def _written(value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
+    """Write a value as commands read it."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _verdict(above: Interval) -> str:

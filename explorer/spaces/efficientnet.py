@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,6 +213,12 @@ class EfficientNet(Space):
             return {key: ends for key, ends in powers.items() if key not in self.model_fields_set | replaced}
         base = self.base_resolution
         return {"depth": (0.25, 3.0), "width": (0.25, 3.0), "resolution": (max(1, base // 2), 3 * base)}
+
+    def effective(self) -> dict[str, Any]:
+        """Return depth, width and resolution instead of phi and the factors."""
+        depth, width, _ = self.scales()
+        scales = {"depth": depth, "width": width, "resolution": self.pixels()}
+        return {key: value for key, value in super().effective().items() if key not in {"phi", *SCALES}} | scales
 
     def derive(self, cost: Cost) -> dict[str, Float]:
         """Compute the multipliers, and the nominal and actual cost relative to the base network."""

@@ -78,6 +78,10 @@ class Space(BaseModel):
         """Return the lowest and highest value of each metaparameter worth varying around this point."""
         return {}
 
+    def effective(self) -> dict[str, Any]:
+        """Return the metaparameters as they act on the network: of several that say the same, one."""
+        return {key: getattr(self, key) for key in type(self).model_fields}
+
     @classmethod
     def preset(cls, name: str | None = None) -> dict[str, Any]:
         """Return the metaparameters that a preset sets; the first preset if no name is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of names and tables
     return run(sys.argv[1:] if arguments is None else arguments)
 
 

@@ -14,6 +14,7 @@ from explorer.analysis import summarise
 from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
 from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError, ReportFailed
+from explorer.files import check_folder
 from explorer.networks.quantities import units
 from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
 from explorer.reporting.view_note import annotate_view
@@ -70,13 +71,13 @@ def sweep(
         ExplorerError: The study or data set is unknown, its images cannot be read, or another process
             writes to the storage; also, before training, if a format is unknown or the folder cannot be written.
     """
-    if reports is not None:
-        Destination.checked(reports, figures)
     if isinstance(study, Study) and quick:
         raise ExplorerError(
             f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
         )
     chosen = study if isinstance(study, Study) else load_study(study, quick=quick, data_dir=data_dir)
+    if reports is not None:
+        check_folder(Destination.checked(reports, figures).folder / chosen.name)
     with Bar.following(watcher, progress) as follower:
         (record,) = run_studies(
             [chosen],

@@ -17,6 +17,11 @@ def user_path(path: str | Path) -> Path:
         raise ExplorerError(f"{path}: the home folder is unknown; set HOME, or write the path without ~") from None
 
 
+def is_text(path: str | Path) -> bool:
+    """Whether a path is valid text, which databases and pages can hold; file names may have other bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(path))
+
+
 def check_file(path: Path) -> None:
     """Raise `ExplorerError` if no file can be written at the path."""
     if not path.parent.is_dir():
@@ -29,7 +34,10 @@ def check_file(path: Path) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise `ExplorerError` if no files can be written to the folder, which need not exist yet."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    except OSError as error:  # such as a name that is too long
+        raise ExplorerError(f"{folder}: cannot be written: {error.strerror}") from None
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         reason = "Permission denied" if nearest.is_dir() else "Not a directory"
         raise ExplorerError(f"{folder}: cannot be written: {reason}: {nearest}")

@@ -93,7 +93,9 @@ def say(text: str, style: str | None = None) -> None:
 
 def command_line(context: typer.Context) -> str:
     """Return the command as the user typed it, for reports."""
-    return f"python -m explorer {shlex.join(context.obj)}"
+    command = f"python -m explorer {shlex.join(context.obj)}"
+    # File names may have bytes that are no text; neither a database nor a page takes them.
+    return command.encode("utf-8", "replace").decode()
 
 
 def print_table(

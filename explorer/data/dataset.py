@@ -95,7 +95,12 @@ class Dataset:
 
 def cache_folder() -> Path:
     """Return the folder of cached data sets, which may not exist yet; `XDG_CACHE_HOME` moves it."""
-    return Path(platformdirs.user_cache_dir("cnn-design-explorer"))
+    try:
+        return Path(platformdirs.user_cache_dir("cnn-design-explorer"))
+    except RuntimeError:
+        raise ExplorerError(
+            "the data cache needs a folder, but the home folder is unknown; set HOME or XDG_CACHE_HOME"
+        ) from None
 
 
 def unwritable(error: OSError) -> ExplorerError:

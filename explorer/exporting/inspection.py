@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from explorer.errors import ExplorerError
 from explorer.machine import load_average
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
@@ -75,6 +77,9 @@ def inspect(
             written.
         Infeasible: If no network realises the point.
     """
+    for key, value in (settings or {}).items():
+        if isinstance(value, str) and re.fullmatch(r"[\d.]+\s*([.]{2,}|[-:,])\s*[\d.].*", value):
+            raise ExplorerError(f"{space}: {key} = {value}: one value is needed here; `explorer price` takes ranges")
     point = find_space(space).point(preset, **(settings or {}))
     network = point.expand()
     files = _checked_files(network, onnx, torch)

@@ -298,23 +298,23 @@ def _misspelt(
 ) -> ExplorerError:
     """Return the error for a range or a list with other signs, such as 8-64, with one that can be used."""
     first, second, third = found[1], found[3], found[4]
-    low, high = Decimal(first), Decimal(second)
-    low, high = min(low, high), max(low, high)
-    real = not drawn and any(mark in first + second for mark in ".eE")
-    step = third if third and found["mark"] == ":" and Decimal(third) > 0 else _step(low, high) if real else None
-    hints = [f"{key}={_written(str(low), str(high), step)}"]
-    if found["mark"] in ",;":
-        hints.append(f"{key}=[{','.join(filter(None, (first, second, third)))}]")
-        if third:
-            hints.reverse()
-    usable = [hint for hint in hints if _is_valid(family, preset, key, hint.partition("=")[2], drawn=drawn)]
-    advice = f"write {' or '.join(usable)}" if usable else "and its values should be valid"
-    what = "lists" if found["mark"] in ",;" and third else "ranges"
-    how = "[a,b,c]" if what == "lists" else "low..high or low..high..step"
-    return ExplorerError(f"{family.name}: {key} = {text}: {what} are written {how}; {advice}")
+    if found["mark"] in ",;" and third:
+        how, hints = "lists are written [a,b,c]", [f"[{first},{second},{third}]"]
+    else:
+        low, high = sorted((Decimal(first), Decimal(second)))
+        real = not drawn and any(mark in first + second for mark in ".eE")
+        step = third if third and Decimal(third) > 0 else _step(low, high) if real else None
+        how, hints = "ranges are written low..high or low..high..step", [_written(str(low), str(high), step)]
+        if found["mark"] in ",;":
+            hints.append(f"[{first},{second}]")
+    wrong = [_wrong_with(family, preset, key, hint, drawn=drawn) for hint in hints]
+    usable = [f"{key}={hint}" for hint, reason in zip(hints, wrong, strict=True) if not reason]
+    advice = f"write {' or '.join(usable)}" if usable else wrong[0].removeprefix(f"{family.name}: ")
+    return ExplorerError(f"{family.name}: {key} = {text}: {how}; {advice}")
 
 
-def _is_valid(family: type[Space], preset: str | None, key: str, text: str, *, drawn: bool) -> bool:
+def _wrong_with(family: type[Space], preset: str | None, key: str, text: str, *, drawn: bool) -> str:
+    """Say why a range or a list cannot be used; empty if it can."""
     value: Any = text
     if text.startswith("["):
         value = [float(one) if any(mark in one for mark in ".eE") else int(one) for one in text.strip("[]").split(",")]
@@ -323,9 +323,9 @@ def _is_valid(family: type[Space], preset: str | None, key: str, text: str, *, d
         for place in (0, -1):
             end = np.asarray(axis.extremes[key])[place].item() if isinstance(axis, Axis) else axis
             family.point(preset, **{key: end})
-    except ExplorerError:
-        return False
-    return True
+    except ExplorerError as error:
+        return str(error)
+    return ""
 
 
 def _written(low: str, high: str, step: object = None) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from explorer.errors import ExplorerError
-from explorer.files import user_path
+from explorer.files import is_text, user_path
 from explorer.storage import sqlite
 from explorer.storage.lock import Busy, ServerLock, file_lock
 from explorer.storage.tables import REVISION, SCHEMA, foreign_table, metadata, revision, version
@@ -33,6 +33,8 @@ CHUNK = 500  # values in one `IN (...)`; databases limit their number
 def storage_url(storage: str | Path) -> URL:
     """Return the database URL of a `--storage` value, which is a URL or the path of a SQLite file."""
     text = str(storage)
+    if not is_text(text):
+        raise ExplorerError(f"storage {text}: this path is not valid UTF-8; use another file name")
     try:
         return make_url(text) if "://" in text else URL.create("sqlite", database=str(user_path(text)))
     except sa.exc.ArgumentError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from explorer.files import user_path
+from explorer.storage.database import storage_url
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.study.files import builtin_studies, load_study
 
@@ -26,6 +27,7 @@ def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
     Empty if the file does not exist; raises `ExplorerError` if the storage cannot be opened.
     """
     rows: list[tuple[str, str, int, int]] = []
+    storage_url(storage)
     if "://" in str(storage) or user_path(storage).is_file():
         ledger = Ledger(storage)
         rows = [(ledger.shown, name, *ledger.studies.progress(name)) for name in ledger.studies.names()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from explorer.errors import ExplorerError
+from explorer.files import is_text
 from explorer.networks.quantities import quantity_key, read_size
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label, rule
@@ -73,6 +75,12 @@ class Plot(Model):
     published: str | None = None
 
 
+def _text(data: str) -> str:
+    if not is_text(data):
+        raise ExplorerError(f"data {data}: this path is not valid UTF-8 and cannot be stored; rename the folder")
+    return data
+
+
 class Study(Model):
     """A question: a space, what varies in it and what does not, limits of cost, and how accuracy is measured."""
 
@@ -83,7 +91,7 @@ class Study(Model):
     fixed: dict[str, Value] = Field(default_factory=dict)
     form: SerializeAsAny[Form]
     constraints: dict[str, Range] = Field(default_factory=dict)
-    data: str = "proxy"
+    data: Annotated[str, AfterValidator(_text)] = "proxy"
     recipe: Recipe = Recipe()
     budget: Budget = Budget()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3

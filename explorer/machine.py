@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from explorer.cgroups import cpu_limit, memory_limit
 
 
 def processor() -> str:
@@ -20,8 +23,19 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use, as its affinity and the quota of its container allow."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_limit()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def memory() -> int | None:
+    """The bytes of memory that this process may use: those of the machine, or of its container if that has fewer."""
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        installed = None
+    return min((limit for limit in (installed, memory_limit()) if limit), default=None)
 
 
 def load_average() -> float | None:

@@ -28,6 +28,7 @@ FLOORS = [
     ["spaces", "data"],
     ["networks"],
     ["files", "machine"],
+    ["cgroups"],
     ["errors"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

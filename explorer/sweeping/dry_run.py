@@ -14,7 +14,7 @@ from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import points_frame
 from explorer.sweeping.preparation import prepare_study
-from explorer.sweeping.sweeping import default_workers, runs_of
+from explorer.sweeping.sweeping import runs_of, worker_count
 from explorer.training.estimate import estimate_seconds
 
 
@@ -77,7 +77,7 @@ def dry_run(
     # A shorter budget adds the epochs of its own decay to the trunk of the longest.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
     images = lengthened.budget.seen
-    processes = workers or default_workers()
+    processes = worker_count(workers)
     return DryRun(
         study=chosen,
         points=points_frame(chosen, points),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from explorer.data import Dataset
 from explorer.errors import ExplorerError
-from explorer.machine import cores
+from explorer.machine import cores, memory
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
@@ -38,11 +38,33 @@ class Watcher(EngineWatcher):
         """Note that training has ended."""
 
 
-def default_workers() -> int:
-    """Return one worker per available core, or a single one if they would share a GPU."""
+GIB = 2**30
+COORDINATOR_BYTES = GIB // 2
+WORKER_BYTES = GIB
+"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, a part of which all workers share."""
+SMALLEST_WORKER_BYTES = GIB // 4
+"""Memory that torch alone takes in a worker."""
+
+
+def worker_count(asked: int | None) -> int:
+    """Return the number of workers: as asked, or one per available core as far as memory goes, or one for a GPU.
+
+    Raises `ExplorerError` if the memory cannot hold them.
+    """
     import torch
 
-    return 1 if torch.cuda.is_available() else cores()
+    limit = memory()
+    room = math.inf if limit is None else limit - COORDINATOR_BYTES
+    fitting = max(1, cores() if room == math.inf else min(cores(), int(room // WORKER_BYTES)))
+    workers = asked or (1 if torch.cuda.is_available() else fitting)
+    if limit is not None and workers * SMALLEST_WORKER_BYTES > room:
+        need = (COORDINATOR_BYTES + workers * WORKER_BYTES) / GIB
+        hint = f"; give --workers {fitting}" if workers > fitting and room >= SMALLEST_WORKER_BYTES else ""
+        raise ExplorerError(
+            f"memory limit {limit / GIB:.2f} GiB: training with {workers} worker{'s' * (workers > 1)} needs about "
+            f"{need:.1f} GiB{hint}"
+        )
+    return workers
 
 
 def run_studies(
@@ -75,7 +97,7 @@ def run_studies(
     fitted = [_like(ready.study, study, studies[0]) for study in studies]
     for note in ready.notes:
         following.note(note)
-    processes = workers or default_workers()
+    processes = worker_count(workers)
     with ledger.writing(), ExitStack() as opened:
         enlisted = [_enlist(study, points, ledger, dataset, command) for study in fitted]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])

@@ -26,8 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters of names and tables
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack characters of names and tables
     return run(sys.argv[1:] if arguments is None else arguments)
 
 

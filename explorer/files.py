@@ -8,6 +8,9 @@ from pathlib import Path
 
 from explorer.errors import ExplorerError
 
+LONGEST_NAME = 255
+"""Bytes of a file name that common file systems allow."""
+
 
 def user_path(path: str | Path) -> Path:
     """Return a path that a user gave, with `~` as the home folder; raises `ExplorerError` if that is unknown."""
@@ -34,10 +37,9 @@ def check_file(path: Path) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise `ExplorerError` if no files can be written to the folder, which need not exist yet."""
-    try:
-        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    except OSError as error:  # such as a name that is too long
-        raise ExplorerError(f"{folder}: cannot be written: {error.strerror}") from None
+    if too_long := next((name for name in folder.parts if len(os.fsencode(name)) > LONGEST_NAME), ""):
+        raise ExplorerError(f"{folder}: cannot be written: File name too long: {len(os.fsencode(too_long))} bytes")
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         reason = "Permission denied" if nearest.is_dir() else "Not a directory"
         raise ExplorerError(f"{folder}: cannot be written: {reason}: {nearest}")

@@ -40,15 +40,17 @@ def write_prices(
     as_csv = path.suffix == ".csv"
     writer: Any = None
     try:
-        for priced in parts:
-            table = _table(priced, quantities, fixed, reasons=reasons, as_csv=as_csv)
-            if writer is None and as_csv:
-                writer = csv.CSVWriter(draft, table.schema)
-            elif writer is None:
-                writer = parquet.ParquetWriter(draft, table.schema.with_metadata(about))
-            writer.write_table(table)
+        with draft.open("wb") as file:
+            for priced in parts:
+                table = _table(priced, quantities, fixed, reasons=reasons, as_csv=as_csv)
+                if writer is None and as_csv:
+                    writer = csv.CSVWriter(file, table.schema)
+                elif writer is None:
+                    writer = parquet.ParquetWriter(file, table.schema.with_metadata(about))
+                writer.write_table(table)
+            if writer is not None:
+                writer.close()
         if writer is not None:
-            writer.close()
             draft.replace(path)
     except OSError as error:
         raise ExplorerError(f"{path}: cannot be written: {error.strerror or error}") from None

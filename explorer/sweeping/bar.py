@@ -40,10 +40,6 @@ class Bar(Watcher):
         """Write the line above the bar."""
         tqdm.write(text, file=sys.stderr)
 
-    def note(self, text: str) -> None:
-        """Print the line above the bar."""
-        tqdm.write(text, file=sys.stderr)
-
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:  # noqa: ARG002
         """Show the bar."""
         total = len(runs) + len(stored)

@@ -75,6 +75,12 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_prose_stops_at_120_columns(page):
+    links = re.compile(r"\||\[[^\]]+\]: |<!-- ")  # tables, definitions of links, calls of cog
+    assert [line for line in page.read_text().splitlines() if len(line) > 120 and not links.match(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page):
     for name in re.findall(r"`((?:explorer|tests|benchmarks|studies|docs)/[\w./]+)`", page.read_text()):
         assert (ROOT / name).exists(), name

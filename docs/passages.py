@@ -185,7 +185,7 @@ def _class(name: str, one: type) -> None:
         print("\n" + "\n".join(f"- `{field.name}`: `{field.type}`" for field in dataclasses.fields(one)))
     for key, method in vars(one).items():
         if inspect.isfunction(method) and method.__doc__ and not key.startswith("_"):
-            print(f"- `{_signature(key, method)}`: {_first(method)}")
+            print(_item(_signature(key, method), _first(method)))
 
 
 def _records(function: Callable[..., Any]) -> Iterator[tuple[str, type]]:

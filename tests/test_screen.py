@@ -73,10 +73,9 @@ def on_a_terminal(command, columns, folder):
 
 
 def cells(wide):
-    """The words of the tables in wide output."""
-    return {
-        word for line in wide.splitlines() if line.startswith("  ") for word in line.split() if word.strip("\u2500")
-    }
+    """The words of the tables in wide output, without headings of columns that are empty."""
+    lines = (line for line in wide.splitlines() if line.startswith("  "))
+    return {word for line in lines for word in line.split() if word.strip("\u2500")} - {"reason", "standing"}
 
 
 @pytest.mark.usefixtures("stored")
@@ -178,7 +177,8 @@ def test_a_shell_completes_studies_spaces_presets_and_metaparameters(monkeypatch
         monkeypatch.setenv("_EXPLORER_COMPLETE", "complete_bash")
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
-        main([])
+        with pytest.raises(SystemExit):
+            main([])
         return capsys.readouterr().out.split()
 
     assert completed("explorer sweep squeeze") == ["squeeze_ratio", "squeezenet_grid"]

@@ -16,6 +16,7 @@ from explorer.study.files import load_study
 from explorer.sweeping import dry_run as planning
 from explorer.sweeping import sweeping
 from explorer.sweeping.preparation import prepare_study
+from explorer.training import engine
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.trainer import measure
 
@@ -64,6 +65,13 @@ def pets(tmp_path, cats=90, dogs=90):
     return tmp_path / "pets"
 
 
+def fails(jobs, *_, **__):
+    """Runs that take no time."""
+    for job in jobs:
+        for run in job:
+            yield engine._outcome(run, {"state": "failed", "reason": "no", "host": {"name": "here"}})
+
+
 def printed(capsys, *arguments):
     code = main([*map(str, arguments)])
     out, err = capsys.readouterr()
@@ -91,7 +99,7 @@ def test_a_sweep_notes_what_a_dry_run_shows_and_stores_the_counts(tmp_path, monk
         def begin(self, _study, runs, *_):
             trained.extend(runs)
 
-    monkeypatch.setattr(sweeping, "execute", lambda *_, **__: iter(()))
+    monkeypatch.setattr(sweeping, "execute", fails)
     (record,) = sweeping.run_studies([study], watcher=Watcher())
     found = explorer.dry_run(study)
     assert noted == list(found.notes)
@@ -106,7 +114,7 @@ def test_a_sweep_notes_what_a_dry_run_shows_and_stores_the_counts(tmp_path, monk
 def test_growing_budgets_stay_multiples(tmp_path, monkeypatch):
     study = load_study("squeeze_ratio", data=str(pets(tmp_path, cats=100, dogs=100)), seeds=1)
     studies = [study.model_copy(update={"budget": study.budget.times(n)}).renamed([f"x{n}"]) for n in (1, 2, 4, 8)]
-    monkeypatch.setattr(sweeping, "execute", lambda *_, **__: iter(()))
+    monkeypatch.setattr(sweeping, "execute", fails)
     records = sweeping.run_studies(studies)
     budgets = [record.study.budget for record in records]
     assert budgets == [budgets[0].times(n) for n in (1, 2, 4, 8)]

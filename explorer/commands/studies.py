@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
@@ -214,8 +215,14 @@ def dashboard(
     from explorer import dashboard_server
 
     with dashboard_server(storage, port) as server:
+        # In a thread of its own, because wsgiref swallows a Ctrl-C that comes during a request.
+        serving = Thread(target=server.serve_forever, daemon=True)
+        serving.start()
         say(f"dashboard on http://127.0.0.1:{server.server_port} (Ctrl-C stops it)")
-        server.serve_forever()
+        try:
+            serving.join()
+        finally:
+            server.shutdown()
     return 0
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 
 from explorer.errors import ExplorerError
-from explorer.reporting.words import percent
 from explorer.storage.database import log
 from explorer.storage.ledger import Ledger
 
@@ -36,7 +35,7 @@ def note(points: pd.DataFrame, report: str) -> str:
     measured = points[points["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     found = intervals(points)
     rows = [
-        f"| {_cell(row['label'])} | {percent(row['accuracy'])} | {found.get(row['point'], '-')} |"
+        f"| {_cell(row['label'])} | {row['accuracy']:.1%} | {found.get(row['point'], '-')} |"
         for row in measured.head(MOST_ROWS).to_dict(orient="records")
     ]
     table = ["| point | accuracy | 95 % interval |", "|---|---|---|", *rows] if rows else []
@@ -46,10 +45,8 @@ def note(points: pd.DataFrame, report: str) -> str:
 def intervals(points: pd.DataFrame) -> Mapping[int, str]:
     """Return the 95 % intervals of the accuracies, by point."""
     known = points[points["low"].notna() & points["high"].notna()]
-    return {
-        int(row["point"]): f"{100 * row['low']:.1f} to {percent(row['high'])}"
-        for row in known.to_dict(orient="records")
-    }
+    rows = known.to_dict(orient="records")
+    return {int(row["point"]): f"{row['low']:.1%} to {row['high']:.1%}" for row in rows}
 
 
 def _cell(text: object) -> str:

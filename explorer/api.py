@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.analysis import summarise
+from explorer.analysis import Findings
 from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
 from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError, ReportFailed
@@ -63,9 +63,8 @@ def sweep(
 
     Returns:
         One row for each point: the metaparameters, `accuracy` with its 95 % interval from `low` to `high`, and the
-        columns of `explorer.analysis.summarise`; with a report, also fronts and `standing`. `attrs` has the `units`,
-        the name of the `study`, the number of `unfinished` runs, and with a report its path as `report` and the
-        `answer`.
+        columns of `explorer.analysis.Findings.points`, which `explorer.plots` draws. `attrs` has the `units`, the name
+        of the `study`, the number of `unfinished` runs, and with a report its path as `report` and the `answer`.
 
     Raises:
         ExplorerError: The study or data set is unknown, its images cannot be read, or another process
@@ -93,7 +92,7 @@ def sweep(
             points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
             annotate_view(points, storage)
     else:
-        points = summarise(record)
+        points = Findings(record).points.copy()
         unfinished = int((record.runs["state"] != "done").sum())
         points.attrs |= {"study": record.study.name, "unfinished": unfinished, "units": units(map(str, points.columns))}
     before = ["point", *record.metaparameters, *FIRST]

@@ -15,6 +15,7 @@ from explorer.__main__ import main
 from explorer.certification.model import shipped_certificates
 from explorer.commands.cli import COMMANDS
 from explorer.commands.prices import fit as fit_command
+from explorer.spaces import all_spaces
 from explorer.study.plan import plan
 from explorer.sweeping import dry_run, sweeping, timing
 from explorer.training import trainer
@@ -237,3 +238,97 @@ def test_certify_writes_the_report_of_its_certificate(tmp_path, monkeypatch):
     assert made.statements[0].split("'")[0] in page
     with pytest.raises(explorer.ExplorerError, match="--quick has its own budget"):
         explorer.certify("squeezenet", budget="500x3", quick=True)
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("reports", ["here", None])
+def test_plots_draw_what_a_sweep_returns(monkeypatch, reports):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
+    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in jobs))
+    frame = explorer.sweep(OLD / "squeezes.toml", reports=reports)
+    with explorer.plots.style():
+        for draw in (
+            explorer.plots.curve,
+            explorer.plots.scaling_curves,
+            lambda frame, ax: explorer.plots.front(frame, ax, "macs"),
+        ):
+            ax = plt.figure().subplots()
+            draw(frame, ax)
+            assert ax.has_data()
+    plt.close("all")
+
+
+def test_a_certificate_is_planned_with_all_its_budgets(monkeypatch):
+    asked = []
+    monkeypatch.setattr(dry_run, "estimate_seconds", lambda runs, _: asked.append(runs) or 100.0)
+    found = explorer.plan_certificate("squeezenet", points=8, workers=2)
+    alone = explorer.dry_run(found.study, workers=2)
+    assert (found.networks, found.runs) == (8, 8 * 2 * 4)
+    assert {run.budget.epochs for run in asked[0]} == {8 * run.budget.epochs for run in asked[1]}
+    # The budgets share their trunk: 9.75 instead of 15.
+    assert found.macs == pytest.approx(9.75 * alone.macs)
+    assert found.seconds == pytest.approx(100 * 9.75 / 8)
+
+
+def test_price_makes_a_grid_of_several_values():
+    found = explorer.price("squeezenet", "cifar", base_e=range(8, 20), squeeze_ratio=[0.1, 0.2], bypass="simple")
+    assert found["base_e"].tolist() == [base for base in range(8, 20) for _ in range(2)]
+    assert found["squeeze_ratio"].tolist() == [0.1, 0.2] * 12
+    assert found.attrs["units"]["macs"] == "multiply-adds"
+    again = explorer.price("squeezenet", "cifar", found[["base_e", "squeeze_ratio"]], bypass="simple")
+    listed = explorer.price(
+        "squeezenet", "cifar", found[["base_e", "squeeze_ratio"]].to_dict(orient="records"), bypass="simple"
+    )
+    ranges = explorer.price("squeezenet", "cifar", base_e="8..19", squeeze_ratio=np.array([0.1, 0.2]), bypass="simple")
+    for other in (again, listed, ranges):
+        pd.testing.assert_frame_equal(other, found)
+    pools = explorer.price("squeezenet", "cifar", pools=[(1,), (1, 3)], base_e=(8, 16), quantities=["FLOPs"])
+    assert list(pools) == ["pools", "base_e", "macs", "infeasible"]
+    assert len(pools) == 4
+
+
+@pytest.mark.parametrize("space", ["squeezenet", "efficientnet"])
+def test_fit_gives_the_fewest_decimals_of_the_same_networks(space):
+    found = explorer.fit(space, "cifar", limits={"Params": "200k", "FLOPs": 4e6}, sample=2000, count=5)
+    assert found.attrs["limits"] == {"params": 2e5, "macs": 4e6}
+    assert found.attrs["best"] == {key: found[key].iloc[0] for key in found.attrs["best"]}
+    family = all_spaces()[space]
+    for row in found.to_dict(orient="records"):
+        values = {key: row[key] for key in found.attrs["best"]}
+        network = family.point("cifar", **values).expand()
+        assert (network.cost.params, network.cost.macs) == (row["params"], row["macs"])
+        for key, value in values.items():
+            decimals = len(str(value).partition(".")[2]) if isinstance(value, float) else 0
+            for fewer in range(decimals if value != round(value, 0) else 0):
+                low, high = family.point("cifar").ranges()[key]
+                shorter = round(value, fewer)
+                if low <= shorter <= high:
+                    coarser = family.point("cifar", **values | {key: shorter}).expand()
+                    assert coarser.digest != network.digest, (key, value)
+
+
+def test_metaparameters_named_like_options_can_be_set():
+    deep, plain = (explorer.describe("efficientnet", "cifar", levels=2, **more) for more in ({"depth": 2.0}, {}))
+    assert deep["params"].iloc[-1] > plain["params"].iloc[-1]
+    assert len(plain) > len(explorer.describe("efficientnet", "cifar"))
+
+
+def test_a_bar_shows_progress_where_someone_sees_it(monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    from explorer.sweeping import bar
+
+    monkeypatch.setattr(bar, "is_seen", lambda: True)
+    with bar.Bar.following(None, None) as watcher:
+        watcher.begin(SimpleNamespace(name="mine"), [None, None], [None], 1)
+        watcher.ended(None)
+    shown = capsys.readouterr().err
+    assert "mine" in shown
+    assert "2/3" in shown
+    with bar.Bar.following(None, False) as watcher:
+        assert watcher is None
+    other = object()
+    with bar.Bar.following(other, None) as watcher:
+        assert watcher is other

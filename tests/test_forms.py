@@ -198,10 +198,6 @@ class Random(Form):
         fewer = self.random.model_copy(update={"count": min(most, self.random.count)})
         return self.model_copy(update={"random": fewer})
 
-    @property
-    def is_sample(self):
-        return not self.vary
-
 
 TOY = """
 title = "What does it do?"

@@ -37,6 +37,9 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     ticks = sorted(set(losses["images"] / THOUSAND))
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
+    # Before the names of the lines, which settle the layout.
+    ax.set_xlabel("Images seen in training (thousands)")
+    ax.set_ylabel("Kendall's tau with the largest budget")
     right = ticks[-1]
     lines = {
         "another seed": levels["ceiling"],
@@ -58,8 +61,6 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
         color=BLUE,
         fontsize=LABEL_SIZE,
     )
-    ax.set_xlabel("Images seen in training (thousands)")
-    ax.set_ylabel("Kendall's tau with the largest budget")
 
 
 def scatter(accuracies: pd.DataFrame, ax: Axes) -> None:

@@ -12,12 +12,17 @@ _PARTS = re.compile(
     rf"`(?P<code>[^`]+)`|arXiv:\s?(?P<arxiv>{_PAPER})|doi:\s?(?P<doi>10\.\d{{4,9}}/\S+)|(?P<url>https?://[^\s<>\"`]+)",
     re.IGNORECASE,
 )
+_PERCENT = re.compile(r"(?<=\d) %")
 _BASES = {"arxiv": "https://arxiv.org/abs/", "doi": "https://doi.org/", "url": ""}
 _AFTER = ".,;:)]'"  # what may follow an address in a sentence
 
 
 def prose(text: str) -> Markup:
-    """Escape a text; what it has in backticks becomes code, and arXiv and DOI numbers and addresses become links."""
+    """Escape a text; what it has in backticks becomes code, and arXiv and DOI numbers and addresses become links.
+
+    A number and its percent sign stay on one line.
+    """
+    text = _PERCENT.sub("\N{NO-BREAK SPACE}%", text)
     parts, end = [], 0
     for found in _PARTS.finditer(text):
         parts.append(escape(text[end : found.start()]))

@@ -58,11 +58,6 @@ class Form(Model):
         return "points"
 
     @property
-    def is_sample(self) -> bool:
-        """Whether the points are drawn independently from a population."""
-        return False
-
-    @property
     def label_title(self) -> str:
         """What the labels say, unless they are just the values of the metaparameters."""
         return ""
@@ -271,11 +266,6 @@ class OnSimplex(Form):
         """A triangle for three shares."""
         whole = len(self._factors.exponents) == 3 and not self.vary and self.simplex.ratio != 1  # noqa: PLR2004
         return "triangle" if whole else "points"
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether the points are random and not combined with other metaparameters."""
-        return self.simplex.draw is not None and not self.vary
 
     @property
     def label_title(self) -> str:

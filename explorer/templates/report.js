@@ -143,11 +143,10 @@
       if (!heads[column].textContent.startsWith("front of")) tell(heads[column].textContent, text);
     });
     for (const [name, texts] of Object.entries(data.further)) tell(name, texts[i]);
-    for (const [cost, shares] of Object.entries(data.sure)) {
-      if (shares[i] === null) continue;
-      const yes = data.probable ? `with probability ${(100 * shares[i]).toFixed(0)} %` : shares[i] ? "yes" : "no";
-      tell(`on the front of ${data.costs[cost]}`, yes);
-    }
+    const fronts = Object.entries(data.sure).filter(([, shares]) => shares[i] !== null);
+    const shown = fronts.filter(([, shares]) => data.probable || shares[i]).map(([cost, shares]) =>
+      data.probable ? `${data.costs[cost]} ${(100 * shares[i]).toFixed(0)} %` : data.costs[cost]);
+    tell(data.probable ? "probably on the front of" : "on the front of", shown.join(", ") || "none");
     curves(data.runs[point] ?? []);
     layers(data.layers[point]);
     make("h4", "Retrain and export", chosen);

@@ -1,12 +1,15 @@
-"""The user's settings of matplotlib, pandas and NumPy change neither a report nor themselves."""
+"""The user's settings of matplotlib, pandas, NumPy and Dask change neither a report nor themselves."""
 
+import copy
 import io
 import os
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
+import dask
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from explorer.analysis import Findings
 from explorer.drawing import plots
 from explorer.exporting.image_sheet import draw_sheet
 from explorer.reporting.study import report_files
+from explorer.training.crew import crew
 
 HOSTILE = {
     "text.usetex": True,
@@ -171,3 +175,27 @@ def test_whatever_the_environment_says_the_report_is_the_same(expected, environm
     assert done.stdout.split()[-1] == "False"
     folder = tmp_path / "report"
     same({str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}, expected)
+
+
+def test_the_configuration_of_dask_does_not_count(monkeypatch, tmp_path):
+    (tmp_path / "dask.yaml").write_text("distributed: {worker: {preload: [no_such_module]}}")
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "[no_such_module]")
+    hostile = {
+        "scheduler-address": "tcp://127.0.0.1:1",
+        "temporary-directory": "/proc/nowhere",
+        "distributed.comm.default-scheme": "ucx",
+        "distributed.comm.require-encryption": True,
+        "distributed.scheduler.preload": ["no_such_module"],
+        "distributed.worker.resources": {"GPU": 2},
+    }
+    with dask.config.set(hostile):
+        before = copy.deepcopy(dask.config.config)
+        with crew(1) as members:
+            for _ in range(1200):
+                members.tend(0.05)
+                if members.complete:
+                    break
+                time.sleep(0.05)
+            assert members.submit(members.ready[0], abs, -1, key="abs").result(timeout=60) == 1
+        assert dask.config.config == before

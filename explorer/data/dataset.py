@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -258,8 +259,11 @@ def _install(temporary: Path, final: Path) -> None:
                 return
         except ExplorerError:
             pass
-        # Workers that have opened the damaged files keep them.
-        shutil.rmtree(final)
+        # Moved first, so that nobody opens half of it; workers that have opened the damaged files keep them.
+        aside = temporary.with_name(f"{temporary.name}-damaged")
+        with suppress(FileNotFoundError):
+            final.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     try:
         temporary.rename(final)
     except OSError:

@@ -198,6 +198,20 @@ def test_a_view_of_an_earlier_version_to_which_the_user_added_a_trial_is_kept(tm
     assert after.keys() - before.keys() == {"squeezes (explorer)", "squeezes: front"}
 
 
+def test_a_view_to_which_the_user_added_trials_is_theirs(ledger):
+    chosen = study({"squeeze_ratio": [0.25, 0.5]})
+    points = plan(chosen, 10)
+    with closing(View(ledger, chosen, points)) as view:
+        view.sync({0: (points[0], done(0.4))})
+        view.trials.study.add_trial(trial([0.9]))
+    before = everything(ledger)["s@x"][3]
+    for accuracy in (0.5, 0.6):
+        with closing(View(ledger, chosen, points)) as view:
+            view.sync({0: (points[0], done(accuracy))})
+    assert everything(ledger)["s@x"][3] == before
+    assert [one.value for one in shown(ledger, "s@x (explorer)")] == [0.6]
+
+
 @pytest.mark.parametrize(
     ("statements", "table"),
     [

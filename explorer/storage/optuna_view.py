@@ -25,7 +25,7 @@ from explorer.errors import ExplorerError
 from explorer.networks.quantities import main_amounts, main_costs
 from explorer.spaces.space import label
 from explorer.storage.database import Database, log
-from explorer.storage.optuna_tables import OptunaTables
+from explorer.storage.optuna_tables import MARK, OptunaTables
 from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
@@ -59,10 +59,6 @@ class View:
         except BaseException:
             self.tables.close()
             raise
-        for shown in (self.trials, self.front):
-            if shown.study.study_name != shown.view:
-                message = "storage %s: its Optuna study %r is not the explorer's; the view is %r"
-                log.warning(message, database.shown, shown.view, shown.study.study_name)
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
         """Show exactly these points as finished, by number, with the results of their runs."""
@@ -171,7 +167,18 @@ class _Trials:
         self.tables = tables
         self.view = view
         self.open = partial(tables.open, view, objectives, is_earlier)
-        self.study = tables.call(self.open)
+        self.study = tables.call(self._opened)
+
+    def _opened(self) -> optuna.Study:
+        opened = self.open()
+        if any("point" not in trial.user_attrs for trial in opened.get_trials(deepcopy=False)):
+            # A user has added trials: the study is theirs from now on.
+            opened.set_user_attr(MARK, "")
+            opened = self.open()
+        if opened.study_name != self.view:
+            message = "storage %s: its Optuna study %r is not the explorer's; the view is %r"
+            log.warning(message, self.tables.database.shown, self.view, opened.study_name)
+        return opened
 
     def sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
         """Show exactly these trials, by number of their points, beside those of points that are not finished."""

@@ -265,7 +265,7 @@ def test_a_certificate_is_planned_with_all_its_budgets(monkeypatch):
     monkeypatch.setattr(dry_run, "estimate_seconds", lambda runs, _: asked.append(runs) or 100.0)
     found = explorer.plan_certificate("squeezenet", points=8, workers=2)
     alone = explorer.dry_run(found.study, workers=2)
-    assert (found.networks, found.runs) == (8, 8 * 2 * 4)
+    assert (found.networks, found.runs, found.factors) == (8, 8 * 2 * 4, (1, 2, 4, 8))
     assert {run.budget.epochs for run in asked[0]} == {8 * run.budget.epochs for run in asked[1]}
     # The budgets share their trunk: 9.75 instead of 15.
     assert found.macs == pytest.approx(9.75 * alone.macs)

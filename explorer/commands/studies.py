@@ -251,7 +251,8 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     ]
     screen.table((", ".join(study.varied), "state", *cost_headings(), "reason"), rows)
     states = ", ".join(f"{number} {state}" for state, number in found.states.items())
-    budget = f"{study.budget.epochs} x {study.budget.images:,} images on {study.data}"
+    epochs = ", ".join(str(factor * study.budget.epochs) for factor in found.factors)
+    budget = f"{epochs} x {study.budget.images:,} images on {study.data}"
     networks = f"{found.networks} distinct networks, {found.runs} runs of {budget}"
     screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
     training, validation = found.images

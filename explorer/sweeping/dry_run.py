@@ -34,6 +34,7 @@ class DryRun:
         images: Number of images that the data have for training and for validation.
         counts: Images of each class that runs train on and are measured on.
         notes: What to know about the data and the budget, a line each.
+        factors: Multiples of the budget that each point and seed is trained at.
     """
 
     study: Study
@@ -47,6 +48,7 @@ class DryRun:
     images: tuple[int, int]
     counts: ClassCounts
     notes: tuple[str, ...]
+    factors: tuple[int, ...] = (1,)
 
 
 def dry_run(
@@ -90,4 +92,5 @@ def dry_run(
         images=ready.images,
         counts=ready.counts,
         notes=ready.notes,
+        factors=tuple(factors),
     )

@@ -915,3 +915,15 @@ def test_keys_that_begin_alike_are_told(folder, capsys):
     assert "run 'abcdef': 4 keys start with it (abcdef" in refused(capsys, "images", "abcdef")
     assert "unknown run 'abcdefabcdff'" in refused(capsys, "images", "abcdefabcdff")
     assert folder
+
+
+def test_from_a_storage_that_cannot_be_written_test_images_stay_unread(folder, monkeypatch):
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: (mode != os.W_OK or Path(path).name != "explorer.db") and access(path, mode)
+    )
+    before = (folder / "explorer.db").read_bytes()
+    made = explorer.export("small", point="0.25", out="made")
+    assert made.test == "test images: left unread, because the storage cannot be written"
+    assert made.facts["test"] is None
+    assert (folder / "explorer.db").read_bytes() == before

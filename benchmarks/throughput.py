@@ -34,7 +34,8 @@ from explorer.networks.network import Network
 from explorer.spaces import find_space
 from explorer.spaces.space import Space
 from explorer.sweeping.timing import BUSY
-from explorer.training.engine import SETTINGS, execute
+from explorer.training.crew import ENVIRONMENT
+from explorer.training.engine import execute
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
 from explorer.training.trainer import EVALUATION_BATCH, measure, numerics
@@ -50,8 +51,6 @@ REPEATS = 3
 IMAGES = Budget().images
 WARM_UP = Budget(images=256, epochs=1, validation=500)  # not timed, and neither are the engine's first runs
 RECIPE = Recipe()
-SPAWN = "distributed.nanny.pre-spawn-environ."
-WORKER = {name.removeprefix(SPAWN): str(value) for name, value in SETTINGS.items() if name.startswith(SPAWN)}
 T = TypeVar("T")
 CORES = cores()
 
@@ -208,7 +207,7 @@ def main() -> None:
         rows = []
         for _ in range(options.repeats):
             theirs, module = apart(both, point, dataset, budget)
-            one = apart(single, network, dataset, budget, environment=WORKER)
+            one = apart(single, network, dataset, budget, environment=ENVIRONMENT)
             every, start, memory = apart(engine, network, dataset, budget)
             rows.append((theirs, module, one, every))
             starts.append(start)

@@ -121,7 +121,7 @@ def run_studies(
             views.ended(outcome)
             following.ended(outcome)
         following.finished()
-        if left:
+        if left and following.stopping():
             raise KeyboardInterrupt
         return [ledger.studies.load(study.name) for study, _ in enlisted]
 

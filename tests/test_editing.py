@@ -82,7 +82,9 @@ def test_nothing_is_deleted_without_an_answer(storage, capsys):
     assert Ledger(storage).studies.names() == ["other", "squeeze_ratio"]
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y\n", ["other"]), ("n\n", ["other", "squeeze_ratio"])])
+@pytest.mark.parametrize(
+    ("answer", "left"), [("y\n", ["other"]), ("n\n", ["other", "squeeze_ratio"]), ("", ["other", "squeeze_ratio"])]
+)
 def test_a_terminal_is_asked(storage, monkeypatch, answer, left):
     asked = io.StringIO(answer)
     asked.isatty = lambda: True

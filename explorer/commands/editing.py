@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-from typer import Argument, Option, confirm
+from typer import Abort, Argument, Option, confirm
 
 from explorer.commands.console import Screen
 from explorer.commands.settings import Json, Quiet, Reports, Storage, StudyName
@@ -34,7 +34,7 @@ def delete(
     if not yes and name in set(stored_studies(storage)["name"]):
         if not sys.stdin.isatty():
             raise ExplorerError(f"delete {name}: nobody can be asked without a terminal; add --yes")
-        if not confirm(f"delete the study {name}{' and its runs' if runs else ''} from {storage}?"):
+        if not _agreed(f"delete the study {name}{' and its runs' if runs else ''} from {storage}?"):
             screen.answer("nothing was deleted")
             return 1
     done, folder = delete_study(name, runs=runs, storage=storage), reports.expanduser() / name
@@ -68,6 +68,13 @@ def rename(
     screen.say(f"write its report under the new name with: {command}")
     screen.document(None, study=new, report=str(folder) if folder.is_dir() else None, command=command)
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return confirm(question)
+    except Abort:  # Ctrl-C, or the end of the input
+        return False
 
 
 def _runs(number: int) -> str:

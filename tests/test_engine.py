@@ -154,6 +154,12 @@ def test_workers_that_never_start_are_an_error_of_one_line(stripes, tmp_path, mo
         list(execute(jobs(stripes, 2), stripes.folder, workers=2))
 
 
+def test_no_temporary_folder_is_an_error_of_one_line(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ExplorerError, match="workers need a temporary folder: No such file or directory; set TMPDIR"):
+        list(execute(jobs(stripes, 1), stripes.folder, workers=1))
+
+
 @pytest.mark.slow  # Dask tries to connect again for 30 s
 def test_a_scheduler_that_is_gone_is_an_error_of_one_line(stripes, tmp_path, monkeypatch):
     canned(monkeypatch, tmp_path, "time.sleep(1_000)")

@@ -196,6 +196,15 @@ def silent_scheduler() -> ExplorerError:
     )
 
 
+def _folder() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="explorer-workers-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ExplorerError(
+            f"workers need a temporary folder: {error.strerror or error}; set TMPDIR to a folder that you can write to"
+        ) from error
+
+
 @contextmanager
 def crew(count: int) -> Iterator[Crew]:
     """Start a scheduler in this process and yield a crew of `count` workers, which the first `tend` starts."""
@@ -204,7 +213,7 @@ def crew(count: int) -> Iterator[Crew]:
     with (
         dask.config.set(defaults),
         dask.config.set(SETTINGS),
-        TemporaryDirectory(prefix="explorer-workers-", ignore_cleanup_errors=True) as folder,
+        _folder() as folder,
         LocalCluster(
             n_workers=0,
             processes=True,

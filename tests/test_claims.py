@@ -159,7 +159,10 @@ def claimed(tmp_path, text):
     ("text", "message"),
     [
         ('form = "fals"', "unknown form of a claim 'fals'; did you mean 'falls'?"),
-        ('form = "falls"\nover = "squeeze_ratio"\nbelow = 0.25\nmargin = 1', "unknown key of a claim 'margin'"),
+        (
+            'form = "falls"\nover = "squeeze_ratio"\nbelow = 0.25\nmargin = 1',
+            "unknown key 'margin'; choose one of: below",
+        ),
         ('form = "falls"\nover = "squeze_ratio"\nbelow = 0.25', "'squeze_ratio'; did you mean 'squeeze_ratio'?"),
         (
             'form = "falls"\nover = "squeeze_ratio"\nbelow = 0.26',

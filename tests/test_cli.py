@@ -111,10 +111,6 @@ def test_lists(capsys):
         ("sweep squeeze_ratio --seeds 0", "seeds = 0: should be greater than or equal to 1"),
         ("sweep squeeze_ratio --epochs x", "Invalid value for '--epochs'"),
         ("sweep squeeze_ratio --workers 0", "Invalid value for '--workers'"),
-        (
-            "sweep squeeze_ratio --images 1000000",
-            "budget.images = 1000000: proxy has 15000 training images; give --images 15000 or less",
-        ),
         ("sweep squeeze_ratio --data cifar10 --data-dir .", "cifar-10-batches-bin"),
         ("sweep squeeze_ratio --quick --storage no/where.db", "storage no/where.db: the folder no does not exist"),
         ("sweep squeeze_ratio --epoch 3", "No such option: --epoch"),

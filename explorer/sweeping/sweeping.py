@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from explorer.data import Dataset
+from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
 from explorer.machine import cores, memory
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -91,6 +91,7 @@ def run_studies(
     check_timeout(run_timeout)
     following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
+    find_source(studies[0].data, data_dir)  # unknown data are refused before anything is said
     following.doing(f"preparing {studies[0].data} data")
     ready = prepare_study(studies[0], data_dir)
     points, dataset = ready.points, ready.dataset

@@ -287,12 +287,14 @@ def _print_report(screen: Screen, points: pd.DataFrame) -> int:
     shown = points
     if len(points) > MOST_ROWS:
         shown = points.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
+    # Where every run is done, this says nothing, and the table fits a narrow terminal without it.
+    exceptions = [] if (shown["state"] == "done").all() else ["state", "reason"]
     rows = [
-        (row["label"], *cost_cells(row), *accuracy_cells(row), row["state"], row["reason"])
+        (row["label"], *cost_cells(row), *accuracy_cells(row), *(row[column] for column in exceptions))
         for row in shown.to_dict(orient="records")
     ]
     screen.answer(about["answer"])
-    screen.table(("point", *cost_headings(), *ACCURACY_HEADINGS, "state", "reason"), rows)
+    screen.table(("point", *cost_headings(), *ACCURACY_HEADINGS, *exceptions), rows)
     if len(shown) < len(points):
         screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has all")
     screen.answer(f"report: {about['report']}")

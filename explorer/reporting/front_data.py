@@ -16,6 +16,7 @@ from explorer.reporting.front_view import FrontView
 from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
 from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, further_amounts, known_costs
+from explorer.reporting.words import command_words
 
 
 def front_data(view: FrontView) -> Markup:
@@ -63,10 +64,7 @@ def _command(findings: Findings) -> list[str]:
     """Return the command that retrains and exports a point, before and after the point's number."""
     words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
     rest = []
-    try:
-        given = shlex.split(findings.record.command)
-    except ValueError:  # not a command line: the study was run from Python
-        given = []
+    given = command_words(findings.record.command)
     for option in ("--storage", "--data-dir"):
         if option in given[:-1]:
             rest += [option, given[given.index(option) + 1]]

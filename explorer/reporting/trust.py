@@ -12,7 +12,7 @@ from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certific
 from explorer.certification.statistics import BEST, above_macs, complete, rankers
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.answer import LONGER
-from explorer.reporting.words import column_interval, listed, with_interval
+from explorer.reporting.words import column_interval, command_words, listed, with_interval
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import is_ordered
@@ -108,7 +108,7 @@ def _gap(gap: Gap) -> str:
 
 def _longer(record: StudyRecord) -> list[str]:
     """Return the command of the same sweep with more epochs."""
-    study, words = record.study, shlex.split(record.command)
+    study, words = record.study, command_words(record.command)
     if "sweep" not in words:
         name = study.name.partition("@")[0].partition("~")[0]
         words = ["python", "-m", "explorer", "sweep", name if name in builtin_studies() else f"{name}.toml"]
@@ -124,7 +124,7 @@ def _longer(record: StudyRecord) -> list[str]:
 
 def _kept(record: StudyRecord, *options: str) -> list[str]:
     """Return these options of the study's command, with their values."""
-    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in shlex.split(record.command))
+    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in command_words(record.command))
     words = [part for pair in parts for part in pair]
     found = [words[place : place + 2] for place, word in enumerate(words) if word in options]
     return [part for pair in found for part in pair]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,14 @@ def with_interval(found: Interval, form: str = ".2f", factor: float = 1) -> str:
 def column_interval(row: Mapping[Any, Any], name: str) -> str:
     """Write the interval of the columns `name`, `name_low` and `name_high`."""
     return with_interval(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]))
+
+
+def command_words(command: str) -> list[str]:
+    """Return the words of a command line; none if it is another text, as of a study that was run from Python."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def missing(value: object) -> bool:

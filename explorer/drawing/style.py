@@ -1,4 +1,4 @@
-"""The style of all figures: matplotlib's defaults and our settings, whatever the user's settings are."""
+"""The style of all figures: seaborn's "ticks" style with our settings, whatever the user's settings are."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import seaborn as sns
 
 from explorer.drawing.colours import GROUND, INK, LINE
 
 LABEL_SIZE = 9.5  # points of type
 
 _SETTINGS: dict[Any, Any] = {
-    "axes.axisbelow": True,
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("notebook", rc={"font.size": 10, "axes.labelsize": 10}),
     "axes.labelpad": 5,
-    "axes.labelsize": 10,
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
@@ -26,9 +27,6 @@ _SETTINGS: dict[Any, Any] = {
     "axes.facecolor": "none",
     "lines.linewidth": 1.6,
     "lines.markersize": 6,
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": GROUND,
-    "patch.force_edgecolor": True,
     # Comes with matplotlib, so that labels are measured alike everywhere.
     "font.sans-serif": ["DejaVu Sans"],
     # Text stays text, so that a vector file can be searched and its type changed.

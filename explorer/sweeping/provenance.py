@@ -13,7 +13,7 @@ from explorer.machine import cores, processor
 from explorer.storage.studies import Provenance
 from explorer.training.recipe import Budget
 
-PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib")
+PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matplotlib", "seaborn")
 
 
 def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:

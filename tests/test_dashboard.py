@@ -80,7 +80,7 @@ def test_the_dashboard_serves_only_this_machine(storage):
         port = address.rpartition(":")[2]
         taken = subprocess.run([*arguments[:-1], port], check=False, capture_output=True, text=True)
         assert taken.returncode == 2
-        assert taken.stderr == f"explorer: --port {port}: cannot be used: Address already in use; choose another\n"
+        assert taken.stderr == f"explorer: --port {port}: Address already in use; choose another port\n"
     finally:
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=20)

@@ -139,7 +139,7 @@ def test_names_that_no_folder_should_have_are_refused(storage, name):
 def test_a_taken_name_is_refused(storage, capsys):
     for taken in ("other", "squeeze_ratio"):
         assert main(["rename", "squeeze_ratio", taken]) == 2
-        assert f"'{taken}': the storage has a study of this name" in capsys.readouterr().err
+        assert f"'{taken}': the storage already has a study with this name" in capsys.readouterr().err
     assert Ledger(storage).studies.names() == ["other", "squeeze_ratio"]
 
 

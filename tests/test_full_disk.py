@@ -60,7 +60,7 @@ def fill(what, storage, limit=0):
 def test_a_limit_on_the_size_of_files_is_one_line(tmp_path, what):
     storage = tmp_path / "explorer.db"
     count, message = fill(what, storage, limit=2_000_000)
-    assert message == f"storage {storage}: disk I/O error; is the disk full, or the size of files limited?"
+    assert message == f"storage {storage}: disk I/O error; check for a full disk or a file size limit"
     if what == "runs":
         assert Ledger(storage).runs.keys() == [f"{number:04}" for number in range(count)]
 

@@ -120,7 +120,7 @@ def test_a_sweep_survives_restarts_of_the_server(server, tmp_path, image_folder)
     out, err = sweep.communicate()
     assert sweep.returncode == 0, err
     assert "Traceback" not in out + err
-    assert "connected again" in err
+    assert "reconnected" in err
     found = Ledger(server.url).studies.load("bypass@stripes-quick").runs
     measured = ["point", "seed", "key", "state", "accuracy", "accuracies", "train_losses"]
     assert found[measured].to_dict("records") == expected[measured].to_dict("records")
@@ -192,7 +192,7 @@ def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog)
     with pytest.raises(ExplorerError, match="is writing to it"), Ledger(server.url).writing():
         pass
     said = {record.getMessage().partition("postgres: ")[2] for record in caplog.records}
-    assert said == {"connection lost; waiting up to 5 minutes for the server", "connected again"}
+    assert said == {"connection lost; waiting up to 5 minutes for the server", "reconnected"}
 
 
 def test_a_writer_that_was_cut_off_stops_if_another_took_over(server, written):

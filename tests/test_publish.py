@@ -165,7 +165,7 @@ def test_a_study_of_the_user_is_never_touched(ledger, caplog, directions, trials
     assert [trial.value for trial in shown(ledger, "s@x (explorer 2)")] == [0.7, 0.5]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 6
-    assert said[0].endswith("its Optuna study 's@x' is not the explorer's; the view is 's@x (explorer 2)'")
+    assert said[0].endswith("the Optuna study 's@x' does not belong to the explorer; its view is 's@x (explorer 2)'")
 
 
 def test_a_view_of_an_earlier_version_is_replaced(tmp_path):

@@ -1,1 +1,1 @@
-"""The stored runs and studies, and the Optuna view of them, in one database."""
+"""Stored runs and studies, and their Optuna view, in one database."""

@@ -1,4 +1,4 @@
-"""The stored certificates."""
+"""Stored certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Certificates:
     database: Database
 
     def save(self, name: str, certificate: str) -> None:
-        """Store a certificate, replacing one of the same name."""
+        """Store a certificate, replacing any with the same name."""
         self.database.replace(certificates, [{"name": name, "certificate": certificate}])
 
     def all(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The Optuna dashboard of the stored studies, served to this machine only."""
+"""Optuna dashboard for the stored studies, served to this machine only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from explorer.storage.optuna_tables import OptunaTables
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-        """Log nothing: the page polls."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (named by the base class)
+        """Log nothing, because the page polls."""
 
 
 def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) -> WSGIServer:
@@ -22,7 +22,7 @@ def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) ->
 
     Args:
         storage: SQLite file or database URL.
-        port: Port; 0 takes a free one.
+        port: Port; 0 picks a free one.
 
     Raises:
         ExplorerError: If the storage cannot be opened, or the port is in use.
@@ -31,4 +31,4 @@ def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) ->
     try:
         return make_server("127.0.0.1", port, application, handler_class=_Quiet)
     except OSError as error:
-        raise ExplorerError(f"--port {port}: cannot be used: {error.strerror}; choose another") from None
+        raise ExplorerError(f"--port {port}: {error.strerror}; choose another port") from None

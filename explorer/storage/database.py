@@ -1,4 +1,4 @@
-"""The connection to a storage: URL, transactions, one-line errors, and waiting for a server that went away."""
+"""Connection to a storage: URL, transactions, one-line errors, and waiting for an unreachable server."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ log = logging.getLogger("explorer")
 Done = TypeVar("Done")
 
 PATIENCE = 300
-"""Seconds that a writer waits for a server that went away."""
+"""Seconds that a writer waits for an unreachable server."""
 RECONNECTIONS = 20
-"""Times that a writer connects again for one transaction before it gives up."""
+"""Reconnections that a writer attempts for one transaction before giving up."""
 REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
-CHUNK = 500  # values in one `IN (...)`; databases limit their number
+CHUNK = 500  # values in one `IN (...)`, whose number databases limit
 
 
 def storage_url(storage: str | Path) -> URL:
-    """Return the database URL of a `--storage` value, which is a URL or the path of a SQLite file."""
+    """Return the database URL for a `--storage` value, which is a URL or the path of a SQLite file."""
     text = str(storage)
     if not is_text(text):
         raise ExplorerError(f"storage {text}: this path is not valid UTF-8; use another file name")
@@ -44,10 +44,10 @@ def storage_url(storage: str | Path) -> URL:
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Return the options of every engine, ours and Optuna's.
+    """Return the engine options that we and Optuna share.
 
-    SQLite waits up to 30 s for another writer. A server's connection is checked before it is used again, and one that
-    goes silent counts as lost after two minutes.
+    SQLite waits up to 30 s for another writer. Connections to a server are checked before reuse, and count as lost
+    after two silent minutes.
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": 30}}
@@ -67,7 +67,7 @@ class Database:
 
         Args:
             storage: SQLite file or database URL.
-            create: Whether the storage may be new; `writing` then creates its tables.
+            create: Whether the storage may be new, in which case `writing` creates its tables.
 
         Raises:
             ExplorerError: If the storage cannot be opened, has no studies, or was written by a newer version.
@@ -140,7 +140,7 @@ class Database:
             raise self.error(f"it has a table {foreign} that is not the explorer's; use another database")
 
     def _migrate(self) -> None:
-        """Migrate the tables in one transaction; keep a copy of a file until that has succeeded."""
+        """Migrate the tables in one transaction, keeping a copy of a SQLite file until that has succeeded."""
         from explorer.storage.migrations import upgrade
 
         with self._only_writer():
@@ -152,7 +152,7 @@ class Database:
                     upgrade(connection)
                     self._refuse_foreign(connection, metadata.sorted_tables)
             except Exception as error:
-                kept = f"; {copy} is a copy" if copy else ""
+                kept = f"; {copy} is a backup" if copy else ""
                 raise self.error(
                     f"cannot be migrated to revision {REVISION}: {_first_line(error)}; it is unchanged{kept}"
                 ) from error
@@ -160,7 +160,7 @@ class Database:
                 copy.unlink()
 
     def perform(self, work: Callable[[sa.Connection], Done]) -> Done:
-        """Do some work in one transaction, all of it or nothing, and return its result."""
+        """Do some work atomically in one transaction and return its result."""
 
         def transaction() -> Done:
             if self._lock is not None:
@@ -172,9 +172,9 @@ class Database:
         return self.call(transaction)
 
     def call(self, action: Callable[[], Done]) -> Done:
-        """Call what uses the database; errors of the database become `ExplorerError`.
+        """Call a function that uses the database, turning database errors into `ExplorerError`.
 
-        While writing, a connection to a server that is lost is opened again, and the action repeated.
+        While writing, a lost connection to a server is reopened and the action repeated.
         """
         for _ in range(RECONNECTIONS):
             if self._given_up is not None:
@@ -190,7 +190,7 @@ class Database:
         raise self.error(f"the connection was lost {RECONNECTIONS} times")
 
     def _reconnect(self, lock: ServerLock, error: Exception) -> ExplorerError | None:
-        """Wait for the server and take the lock again; return an error if that is not possible."""
+        """Wait for the server and retake the lock, or return an error if that fails."""
         log.warning("storage %s: connection lost; waiting up to %d minutes for the server", self.shown, PATIENCE // 60)
         deadline, pause = time.monotonic() + PATIENCE, 0.5
         while time.monotonic() < deadline:
@@ -203,21 +203,21 @@ class Database:
             except REFUSALS as refusal:
                 error = refusal
             else:
-                log.warning("storage %s: connected again", self.shown)
+                log.warning("storage %s: reconnected", self.shown)
                 return None
         return self.error(
             f"no connection for {PATIENCE // 60} minutes: {_first_line(error)}; "
-            "every stored run is kept, and the same command continues from there"
+            "stored runs are kept, and the same command continues from there"
         )
 
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[sa.RowMapping]:
-        """Return the rows of a statement."""
+        """Return the rows that a statement selects."""
         return self.perform(lambda connection: list(connection.execute(statement).mappings()))
 
     def select_in(
         self, statement: sa.Select[*tuple[Any, ...]], column: sa.Column[str], values: Sequence[str]
     ) -> list[sa.RowMapping]:
-        """Return the rows of a statement whose column has one of the values."""
+        """Return the rows that a statement selects and whose column has one of the values."""
         chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
         return [row for chunk in chunks for row in self.select(statement.where(column.in_(chunk)))]
 
@@ -233,12 +233,12 @@ class Database:
         self.perform(store)
 
     def error(self, reason: str) -> ExplorerError:
-        """Return an error that names the storage, without its password."""
+        """Return an error that names the storage but hides its password."""
         return ExplorerError(f"storage {self.shown}: {reason}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer's lock, which ends with the process at the latest; create the tables of a new storage."""
+        """Hold the writer's lock, which never outlives the process, and create the tables of a new storage."""
         if self.read_only:
             raise self.error("cannot be written: Permission denied")
         with self._only_writer():
@@ -282,7 +282,7 @@ class Database:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Whether the connection to a server is lost, or cannot be opened, as against any other error."""
+    """Whether the error means that the connection to a server was lost or could not be opened."""
     if not isinstance(error, sa.exc.DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
@@ -292,4 +292,4 @@ def _is_lost(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     reason = (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]
-    return f"{reason}; is the disk full, or the size of files limited?" if reason == "disk I/O error" else reason
+    return f"{reason}; check for a full disk or a file size limit" if reason == "disk I/O error" else reason

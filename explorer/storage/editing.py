@@ -30,8 +30,8 @@ class DeletedStudy:
     Attributes:
         study: Name of the deleted study.
         deleted_runs: Number of runs that were deleted.
-        kept_runs: Number of its stored runs that were kept.
-        shared_runs: Number of kept runs that other studies have too.
+        kept_runs: Number of the study's stored runs that were kept.
+        shared_runs: Number of kept runs that other studies share.
     """
 
     study: str
@@ -48,11 +48,11 @@ def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAUL
 
     Args:
         study: Name of a stored study.
-        runs: Whether to delete the runs too, except those that other studies have.
+        runs: Whether to delete the runs too, except those that other studies share.
         storage: SQLite file or database URL.
 
     Raises:
-        ExplorerError: The study is unknown, or another process writes to the storage.
+        ExplorerError: The study is unknown, or another process is writing to the storage.
     """
     ledger = Ledger(storage)
     stored_study(ledger, study)
@@ -66,16 +66,16 @@ def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAUL
 
 
 def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE) -> None:
-    """Rename a stored study and its Optuna view; reports that were written keep the old name.
+    """Rename a stored study and its Optuna view; existing reports keep the old name.
 
     Args:
         study: Name of a stored study.
-        new: A name that no stored study has.
+        new: A name not used by any stored study.
         storage: SQLite file or database URL.
 
     Raises:
-        ExplorerError: The study is unknown, the new name is taken or not valid, or another process writes to the
-            storage.
+        ExplorerError: The study is unknown, the new name is taken or invalid, or another process is writing to
+            the storage.
     """
     if not NAME.fullmatch(new) or len(new) > MOST_CHARACTERS:
         raise ExplorerError(
@@ -86,7 +86,7 @@ def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE)
     stored_study(ledger, study)
     with ledger.writing():
         if new in ledger.studies.names():
-            raise ExplorerError(f"{new!r}: the storage has a study of this name; choose another name")
+            raise ExplorerError(f"{new!r}: the storage already has a study with this name; choose another name")
         ledger.perform(lambda connection: _rename(connection, study, new))
         tables = _optuna(ledger)
         if tables is not None:
@@ -96,7 +96,7 @@ def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE)
 
 
 def _optuna(ledger: Ledger) -> OptunaTables | None:
-    """Open Optuna's tables; None where there is no view."""
+    """Open Optuna's tables, or return None if there is no view."""
     try:
         return OptunaTables(ledger)
     except NoView:

@@ -1,4 +1,4 @@
-"""The stored test accuracies; each run is tested once."""
+"""Stored test accuracies; each run is tested once."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class HeldOutTests:
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Store a test: `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`.
+        """Store a test with `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`.
 
         Raises:
-            ExplorerError: If the run was tested before.
+            ExplorerError: If the run has already been tested.
         """
         self.database.perform(lambda connection: connection.execute(tests.insert().values(row)))
 
     def find(self, key: str) -> Mapping[str, Any] | None:
-        """Return the recorded test of a run, or None if it was not tested."""
+        """Return the recorded test of a run, or None if it has not been tested."""
         rows = self.database.select(sa.select(tests).where(tests.c.key == key))
         return dict(rows[0]) if rows else None
 
     def of(self, study: str) -> pd.DataFrame:
-        """Return the tested runs of a study, by point and seed; an unknown study is an `ExplorerError`.
+        """Return the tested runs of a study, sorted by point and seed; raises `ExplorerError` for an unknown study.
 
-        Columns: `key`, `point` and `seed` (of this study, also if the run was exported from another), `accuracy`
+        Columns: `key`, `point` and `seed` (in this study, even if the run was exported from another), `accuracy`
         (a fraction), `images`, `finished` (UTC, ISO 8601).
         """
         own = (members.c.key, members.c.point, members.c.seed)

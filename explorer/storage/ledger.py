@@ -1,6 +1,6 @@
 """The ledger: every measured run, stored once under its key, and the studies that share the runs.
 
-Tables, reports and the Optuna view are made from it. Only the process that runs a study writes to it.
+Tables, reports and the Optuna view are built from the ledger. Only the process that runs a study writes to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The writer's lock: one explorer command at a time writes to a storage. It ends with its process at the latest."""
+"""The writer's lock: only one explorer command at a time writes to a storage. It never outlives its process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be the number of another program
+ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be another program's number
 
 _HOLDER = sa.text(
     "select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1"
@@ -21,16 +21,16 @@ _HOLDER = sa.text(
 )
 
 
-class Busy(Exception):  # noqa: N818 (a state, which callers turn into an error)
+class Busy(Exception):  # noqa: N818 (a state that callers turn into an error)
     """Another process holds the lock."""
 
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Hold the lock of a SQLite file, which is created if it does not exist.
+    """Hold the lock of a SQLite file, creating the file if it does not exist.
 
     Raises:
-        Busy: Another process holds it.
+        Busy: Another process holds the lock.
         OSError: The file or its lock cannot be written.
     """
     lock = FileLock(f"{file}.lock")
@@ -47,7 +47,7 @@ def file_lock(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _name_in_kernel(file: Path) -> Iterator[None]:
-    """Hold a name of the file that, unlike a lock file, cannot be removed: an abstract socket, which only Linux has."""
+    """Bind an abstract socket named after the file, which cannot be removed like a lock file; Linux only."""
     if sys.platform != "linux":
         yield
         return
@@ -65,24 +65,24 @@ def _name_in_kernel(file: Path) -> Iterator[None]:
 
 
 class ServerLock:
-    """The lock of a PostgreSQL database: an advisory lock of a session, which the server releases when that ends.
+    """The lock of a PostgreSQL database: an advisory lock, which the server releases when its session ends.
 
-    What the writer stores goes through the same session, so nothing can be written without the lock.
+    The writer stores everything through that session, so nothing can be written without the lock.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        """Take the lock; raises `Busy`, or SQLAlchemy's errors."""
+        """Take the lock; raises `Busy` or an SQLAlchemy error."""
         self.engine = engine
-        self.backend = 0  # the server's process of the session
+        self.backend = 0  # the server's process for the session
         self.session = self._take()
 
     def check(self) -> None:
-        """Raise SQLAlchemy's error if the session, and so the lock, is lost."""
+        """Raise an SQLAlchemy error if the session, and so the lock, has been lost."""
         with self.session.begin():
             self.session.execute(sa.select(1))
 
     def retake(self) -> None:
-        """Take the lock in a new session, as the old one was lost; raises `Busy` if another process has it now."""
+        """Take the lock in a new session after losing the old one; raises `Busy` if another process has taken it."""
         self.session.invalidate()
         self.session.close()
         self.session = self._take()
@@ -103,7 +103,7 @@ class ServerLock:
             return
         if session.execute(_HOLDER, {"key": ADVISORY_LOCK}).scalar() != self.backend:
             raise Busy
-        # The server has not noticed yet that the old session is lost.
+        # The server has not yet noticed that the old session was lost.
         session.execute(sa.select(sa.func.pg_terminate_backend(self.backend)))
         session.execute(sa.text("set local lock_timeout = '10s'"))
         session.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_LOCK)))

@@ -1,10 +1,10 @@
-"""Optuna's tables in a storage, and which of the Optuna studies in them are the explorer's.
+"""Optuna's tables in a storage, and which of their Optuna studies belong to the explorer.
 
-The explorer's studies carry a mark. It creates, changes and deletes no others: users may keep their own Optuna studies,
-and tables of other programs, in the same database.
+The explorer marks its own Optuna studies and never changes or deletes others, so users can keep their Optuna studies
+and other programs' tables in the same database.
 """
 
-# ruff: noqa: SLF001 (Optuna's storages go by the private numbers of studies and trials)
+# ruff: noqa: SLF001 (Optuna's storages take the private IDs of studies and trials)
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from explorer.errors import ExplorerError
 from explorer.storage.database import Database, engine_options
 
 MARK = "explorer_view"
-"""User attribute of the explorer's studies: the name of the view, which the study has unless another one has it."""
+"""User attribute of the explorer's Optuna studies: the view's name, also the study's unless it was taken."""
 
 Done = TypeVar("Done")
 
 
-class NoView(ExplorerError):  # noqa: N818 (a state of the storage, in which sweeps go on)
-    """Optuna's tables cannot be in this storage, or are of another version."""
+class NoView(ExplorerError):  # noqa: N818 (a state in which sweeps continue)
+    """Optuna cannot use this storage, or its tables there have a different version."""
 
 
 class OptunaTables:
-    """Optuna's tables; they are created where there are none."""
+    """Optuna's tables, created if they don't exist."""
 
     def __init__(self, database: Database) -> None:
-        """Open the tables; raises `NoView` if other programs' tables have their names, or Optuna's version differs."""
+        """Open the tables; raises `NoView` if other programs use their names or Optuna's version differs."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.database = database
         database.perform(self._refuse_foreign)
@@ -61,7 +61,7 @@ class OptunaTables:
             raise NoView(f"storage {self.database.shown}: it has a table {min(foreign)} that is not Optuna's")
 
     def call(self, action: Callable[[], Done]) -> Done:
-        """Call what uses the tables, as `Database.call` does; it may be repeated."""
+        """Call a function that uses the tables, like `Database.call`; it may be called repeatedly."""
 
         def plainly() -> Done:
             try:
@@ -72,19 +72,19 @@ class OptunaTables:
         return self.database.call(plainly)
 
     def find(self, view: str) -> str | None:
-        """Return the name of the Optuna study that carries the mark of a view, or None."""
+        """Return the name of the Optuna study marked as a view, or None."""
         names = [study.study_name for study in self.storage.get_all_studies() if study.user_attrs.get(MARK) == view]
         return min(names, default=None)
 
     def open(
         self, view: str, objectives: Mapping[str, str], is_earlier: Callable[[optuna.Study], bool]
     ) -> optuna.Study:
-        """Return the Optuna study of a view; create it if necessary, under a name that is free.
+        """Return the Optuna study of a view, creating it under an unused name if necessary.
 
         Args:
             view: Name of the view.
             objectives: Direction of each objective, by name.
-            is_earlier: Tells whether a study without a mark is a view of an earlier version, which set none.
+            is_earlier: Tells whether an unmarked study is a view from an earlier version, which set no marks.
         """
         taken = {study.study_name for study in self.storage.get_all_studies()}
         name = self.find(view)
@@ -101,31 +101,31 @@ class OptunaTables:
         for name in filter(lambda name: name not in taken, names_of(view)):
             try:
                 created = optuna.create_study(study_name=name, storage=self.storage, directions=directions)
-            except DuplicatedStudyError:  # another program was quicker
+            except DuplicatedStudyError:  # another program was faster
                 continue
             created.set_user_attr(MARK, view)
-            # The key of `Study.set_metric_names`, which warns that it is experimental.
+            # Set the key directly, because `Study.set_metric_names` warns that it is experimental.
             self.storage.set_study_system_attr(created._study_id, "study:metric_names", list(objectives))
             return created
-        raise AssertionError("names never end")
+        raise AssertionError("there is always another name")
 
     def _load(self, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=self.storage)
 
     def load(self, view: str) -> optuna.Study | None:
-        """Return the Optuna study of a view, or None without one."""
+        """Return the Optuna study of a view, or None if there is none."""
         name = self.find(view)
         return None if name is None else self._load(name)
 
     def delete(self, view: str) -> str | None:
-        """Delete the Optuna study of a view; return its name, or None if there is none."""
+        """Delete the Optuna study of a view and return its name, or None if it did not exist."""
         name = self.find(view)
         if name is not None:
             optuna.delete_study(study_name=name, storage=self.storage)
         return name
 
     def rename(self, view: str, new: str) -> str | None:
-        """Rename a view and its Optuna study; return the study's new name, or None if there is no view."""
+        """Rename a view and its Optuna study, and return the study's new name, or None if there is no view."""
         found = self.load(view)
         if found is None:
             return None
@@ -138,7 +138,7 @@ class OptunaTables:
         return name
 
     def set_late(self, attribute: str, values: Sequence[tuple[FrozenTrial, str]]) -> None:
-        """Set a user attribute of finished trials, which Optuna's own interface does not change."""
+        """Set a user attribute of finished trials, which Optuna's own API does not allow."""
         table = models.TrialUserAttributeModel.__table__
         rows = [
             {"trial_id": trial._trial_id, "key": attribute, "value_json": json.dumps(value)} for trial, value in values
@@ -159,7 +159,7 @@ class OptunaTables:
 
 
 def names_of(view: str) -> Iterator[str]:
-    """Yield the names that a view may have, in order of preference."""
+    """Yield possible names of a view in order of preference."""
     yield view
     yield f"{view} (explorer)"
     for number in count(2):

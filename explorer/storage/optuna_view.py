@@ -1,12 +1,12 @@
 """The Optuna view: the points of a study as trials of two Optuna studies in the same database.
 
-`NAME` has the accuracy as its objective, with a value for each epoch. `NAME: front` has the costs as further
-objectives, and so a Pareto front; Optuna has no values per epoch with several objectives.
+`NAME` has accuracy as its only objective, with a value for each epoch. `NAME: front` adds the costs as objectives, and
+so has a Pareto front; Optuna does not support values per epoch with multiple objectives.
 
 Finished trials cannot be changed, so if one no longer agrees with the ledger, the whole view is replaced.
 """
 
-# ruff: noqa: SLF001 (Optuna's storages go by the private numbers of studies and trials)
+# ruff: noqa: SLF001 (Optuna's storages take the private IDs of studies and trials)
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from explorer.study.model import Study
 from explorer.study.plan import Point
 
 LATE = {"interval"}
-"""User attributes that trials get when all of them are finished."""
+"""User attributes that are set only when all trials are finished."""
 
 NOTE = "explorer:note"
-"""System attribute of a study with the note that was written last, to see whether a user has edited it since."""
+"""System attribute with the last note we wrote, to detect whether a user has edited it since."""
 
 
 def view_names(study: str) -> tuple[str, str]:
@@ -43,10 +43,10 @@ def view_names(study: str) -> tuple[str, str]:
 
 
 class View:
-    """The Optuna studies that show a study."""
+    """The Optuna studies that display a study."""
 
     def __init__(self, database: Database, study: Study, points: Iterable[Point]) -> None:
-        """Open the view, or create it; raises `NoView` if Optuna cannot use the storage."""
+        """Open or create the view; raises `NoView` if Optuna cannot use the storage."""
         self.tables = OptunaTables(database)
         self.study = study
         self.points = {point.number: point for point in points}
@@ -61,13 +61,13 @@ class View:
             raise
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
-        """Show exactly these points as finished, by number, with the results of their runs."""
+        """Show exactly these points, keyed by number, as finished, with the results of their runs."""
         self.trials.sync({number: self._finished(*shown) for number, shown in settled.items()})
         fronts = {number: self._on_front(*shown) for number, shown in settled.items()}
         self.front.sync({number: trial for number, trial in fronts.items() if trial is not None})
 
     def start(self, point: Point) -> None:
-        """Show a point as running, because its first run has started."""
+        """Show a point as running once its first run has started."""
         self.trials.start(point.number, self._trial(TrialState.RUNNING, point, []))
 
     def add(self, point: Point, results: Sequence[Result]) -> None:
@@ -78,7 +78,7 @@ class View:
             self.front.finish(point.number, trial)
 
     def close(self) -> None:
-        """Close the connection; points that were running wait."""
+        """Close the connection and show running points as waiting."""
         with suppress(ExplorerError):
             self.trials.pause()
         self.tables.close()
@@ -93,7 +93,7 @@ class View:
         return trial
 
     def _on_front(self, point: Point, results: Sequence[Result]) -> FrozenTrial | None:
-        """Return a point with its costs as further objectives; None if it has no accuracy or is merged."""
+        """Return a point with its costs as additional objectives, or None if it has no accuracy or is merged."""
         trial = self._finished(point, results)
         if trial.state != TrialState.COMPLETE or point.network is None or point.same_as is not None:
             return None
@@ -138,7 +138,7 @@ class View:
         }
 
     def _is_earlier(self, found: optuna.Study) -> bool:
-        """Whether every trial is a point of this study as earlier versions, which set no mark, showed it."""
+        """Whether every trial shows a point of this study the way earlier versions did, which set no marks."""
         trials = found.get_trials(deepcopy=False)
         named = found.metric_names == ["accuracy"] and not found.user_attrs
         return named and bool(trials) and all(map(self._is_point, trials))
@@ -155,7 +155,7 @@ class View:
 
 
 class _Trials:
-    """An Optuna study with a trial for each point that is shown."""
+    """An Optuna study with a trial for each displayed point."""
 
     def __init__(
         self,
@@ -172,16 +172,16 @@ class _Trials:
     def _opened(self) -> optuna.Study:
         opened = self.open()
         if any("point" not in trial.user_attrs for trial in opened.get_trials(deepcopy=False)):
-            # A user has added trials: the study is theirs from now on.
+            # A user has added trials, so the study is now theirs.
             opened.set_user_attr(MARK, "")
             opened = self.open()
         if opened.study_name != self.view:
-            message = "storage %s: its Optuna study %r is not the explorer's; the view is %r"
+            message = "storage %s: the Optuna study %r does not belong to the explorer; its view is %r"
             log.warning(message, self.tables.database.shown, self.view, opened.study_name)
         return opened
 
     def sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
-        """Show exactly these trials, by number of their points, beside those of points that are not finished."""
+        """Show exactly these trials, keyed by point number, alongside the trials of unfinished points."""
         self.tables.call(lambda: self._sync(wanted))
 
     def _sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
@@ -195,7 +195,7 @@ class _Trials:
         self._pause()
 
     def start(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as running; does nothing if it is finished or running already."""
+        """Show a point as running; does nothing if it is already running or finished."""
         self.tables.call(lambda: self._start(number, trial))
 
     def _start(self, number: int, trial: FrozenTrial) -> None:
@@ -206,7 +206,7 @@ class _Trials:
             self.tables.storage.set_trial_state_values(shown._trial_id, TrialState.RUNNING)
 
     def finish(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as finished; does nothing if it is already."""
+        """Show a point as finished; does nothing if it already is."""
         self.tables.call(lambda: self._finish(number, trial))
 
     def _finish(self, number: int, trial: FrozenTrial) -> None:
@@ -236,9 +236,9 @@ class _Trials:
 
 
 def annotate(database: Database, study: str, report: str, note: str, intervals: Mapping[int, str]) -> None:
-    """Add what is known with a study's report to its view: the report's path, a note, and intervals by point.
+    """Add results of a study's report to its view: the report's path, a note, and intervals by point.
 
-    Does nothing without a view. A note that a user has edited is kept.
+    Does nothing without a view. A note edited by a user is kept.
     """
     with closing(OptunaTables(database)) as tables:
         for name in view_names(study):
@@ -270,17 +270,17 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
 
 
 def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
-    """Return when the first of some runs started and the last one finished, in local time, as Optuna has it."""
+    """Return when the first run started and the last one finished, in local time like all times in Optuna."""
     ends = [(datetime.fromisoformat(result.finished), result.seconds) for result in results if result.finished]
     if not ends:
-        return datetime.now(), datetime.now()  # noqa: DTZ005 (Optuna's times have no zone)
+        return datetime.now(), datetime.now()  # noqa: DTZ005 (Optuna's times have no time zone)
     first = min(end - timedelta(seconds=seconds or 0) for end, seconds in ends)
     first, last = (time.astimezone().replace(tzinfo=None) for time in (first, max(end for end, _ in ends)))
     return first, last
 
 
 def _agree(shown: FrozenTrial, wanted: FrozenTrial | None) -> bool:
-    """Whether a trial shows what is wanted: one that is not finished if None is."""
+    """Whether a trial is as wanted; None wants it unfinished."""
     if wanted is None or not shown.state.is_finished():
         return wanted is None and not shown.state.is_finished()
     attributes = {key: value for key, value in shown.user_attrs.items() if key not in LATE}

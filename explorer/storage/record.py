@@ -1,4 +1,4 @@
-"""A stored study with its results: the data of every table, plot and report."""
+"""A stored study with its results: the data behind every table, plot and report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class StudyRecord:
 
     Attributes:
         points: One row per design point: `point` (its number), each varied metaparameter (None where a listed point
-            leaves it to the preset), `label` (these as text), `series` (text, may be empty), each quantity that the
-            space derives, `input_pixels` and `image_pixels` (side of the network's input and of the data's images; NA
-            if unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (empty when planned),
-            `network` (digest), `same_as` (number of the point that it is merged into, or NA), and every computed
+            takes the preset's value), `label` (these as text), `series` (text, may be empty), each quantity that the
+            space derives, `input_pixels` and `image_pixels` (side of the network's input and of the images; NA if
+            unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (empty when planned),
+            `network` (digest), `same_as` (number of the point it is merged into, or NA), and every computed
             quantity, such as `params` and `macs` (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
             `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per epoch),
@@ -32,14 +32,14 @@ class StudyRecord:
     command: str
     versions: dict[str, str]
     machine: dict[str, str]
-    classes: int  # of the data
+    classes: int  # in the data
     points: pd.DataFrame
     runs: pd.DataFrame
     class_counts: ClassCounts | None = None  # unknown for studies stored by earlier versions
 
     @property
     def guess(self) -> float:
-        """Accuracy of guessing (always naming the largest class), as a fraction; of equal classes where unknown."""
+        """Accuracy of always guessing the largest class, as a fraction; assumes equal classes if unknown."""
         return self.class_counts.guess if self.class_counts else 1 / self.classes
 
     @property

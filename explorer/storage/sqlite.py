@@ -1,4 +1,4 @@
-"""Set up connections to SQLite, and copy its files."""
+"""Set up SQLite connections, and copy SQLite files."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ import sqlalchemy as sa
 
 
 def writable(path: Path) -> bool:
-    """Return whether a file (perhaps a new one), SQLite's files beside it and the lock can be written."""
+    """Return whether a new or existing file, its lock and SQLite's auxiliary files can be written."""
     file = path.resolve()
     return os.access(file.parent, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
 
 
 def set_up(engine: sa.Engine) -> None:
-    """Set full transactions, in which tables can be altered too."""
+    """Set up full transactions, which can also alter tables."""
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
 
 
 def write_ahead(path: Path) -> None:
-    """Switch a file to write-ahead mode, in which readers and the writer do not block each other."""
+    """Switch a file to write-ahead mode, so that readers and the writer do not block each other."""
     with closing(sqlite3.connect(path, timeout=30)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
 def backup(path: Path, copy: Path, query: str = "") -> None:
-    """Copy a database that may be in use; `query` is the query of its SQLite URI, such as `mode=ro`."""
+    """Copy a database that may be in use; `query` is the query part of its SQLite URI, such as `mode=ro`."""
     source = f"{path.resolve().as_uri()}?{query}"
     with closing(sqlite3.connect(source, uri=True)) as opened, closing(sqlite3.connect(copy)) as target:
         opened.backup(target)
 
 
 def temporary_copy(path: Path, owner: object) -> Path:
-    """Copy a write-protected file; the copy is deleted with its owner."""
+    """Copy a write-protected file; the copy is deleted along with its owner."""
     folder = tempfile.mkdtemp(prefix="explorer-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     path = path.resolve()
     copy = Path(folder) / path.name
     journals = [journal for journal in (Path(f"{path}-wal"), Path(f"{path}-journal")) if journal.exists()]
     try:
-        # SQLite cannot lock the file. Without a journal beside it, nobody is writing to it.
+        # SQLite cannot lock the file. Without a journal next to it, nobody is writing to it.
         backup(path, copy, "mode=ro" if journals else "immutable=1")
     except sqlite3.Error:
-        # On read-only media it cannot apply a journal that a crash has left, so apply a copy of it to the copy.
+        # On read-only media, SQLite cannot apply the journal left by a crash, so apply its copy to the copy.
         copy.unlink(missing_ok=True)
         for file in (path, *journals):
             shutil.copyfile(file, copy.with_name(file.name))
@@ -58,7 +58,7 @@ def temporary_copy(path: Path, owner: object) -> Path:
 
 
 def _on_connect(connection: Any, _: object) -> None:  # noqa: ANN401 (a DBAPI connection)
-    connection.isolation_level = None  # or the driver begins no transaction before tables are altered
+    connection.isolation_level = None  # otherwise the driver begins no transaction before altering tables
     connection.execute("PRAGMA synchronous=NORMAL")
 
 

@@ -1,4 +1,4 @@
-"""The stored studies: their points and the keys of their runs."""
+"""Stored studies: their points and the keys of their runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
-# Predicted classes are large, and only sheets of images show them.
+# Predicted classes are large, and only image sheets need them.
 OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted"}]
 RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
 
@@ -58,7 +58,7 @@ class Studies:
             if not held or held[0]["digest"] + held[0]["data_fingerprint"] == identity:
                 return study.model_copy(update={"name": name})
         raise ExplorerError(
-            f"{study.name}: the storage has other studies named {study.name} and {name}; rename the file"
+            f"{study.name}: the storage already has different studies named {study.name} and {name}; rename the file"
         )
 
     def save(
@@ -69,7 +69,7 @@ class Studies:
         keys: Mapping[tuple[int, int], str],
         provenance: Provenance,
     ) -> None:
-        """Store a study with its points and run keys by (point, seed), replacing one of the same name."""
+        """Store a study with its points and run keys by (point, seed), replacing any with the same name."""
         row = {
             "name": study.name,
             "digest": study.digest,
@@ -95,7 +95,7 @@ class Studies:
         self.database.perform(store)
 
     def load(self, name: str) -> StudyRecord:
-        """Return a stored study with its results; an unknown name is an `ExplorerError`."""
+        """Return a stored study with its results; raises `ExplorerError` for an unknown name."""
         row = stored_study(self.database, name)
         statement = (
             sa.select(members.c.point, members.c.seed, members.c.key, *OUTCOMES)
@@ -118,21 +118,21 @@ class Studies:
         )
 
     def progress(self, name: str) -> tuple[int, int]:
-        """Return the number of a study's runs that are done, and of all its runs."""
+        """Return the numbers of finished runs and of all runs of a study."""
         joined = members.outerjoin(runs, runs.c.key == members.c.key)
         counts = sa.select(sa.func.count().filter(runs.c.state == "done").label("done"), sa.func.count().label("all"))
         (row,) = self.database.select(counts.select_from(joined).where(members.c.study == name))
         return row["done"], row["all"]
 
     def places(self, key: str) -> list[tuple[str, int, int]]:
-        """Return (study, point, seed) of each study that a run belongs to."""
+        """Return (study, point, seed) for each study that a run belongs to."""
         columns = (members.c.study, members.c.point, members.c.seed)
         rows = self.database.select(sa.select(*columns).where(members.c.key == key).order_by(*columns))
         return [(row["study"], row["point"], row["seed"]) for row in rows]
 
 
 def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
-    """Return the row of a study; an unknown name is an `ExplorerError` that suggests the nearest."""
+    """Return the row of a study; for an unknown name, raises an `ExplorerError` that suggests the nearest."""
     rows = database.select(sa.select(studies).where(studies.c.name == name))
     if not rows:
         raise unknown(f"study in {database.shown}", name, Studies(database).names())
@@ -148,10 +148,10 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
-    # JSON loses tuples and nullable integers, so take the typed values from the study.
+    # JSON has no tuples or nullable integers, so take the typed values from the study.
     grid = [point.metaparameters for point in study.design_points()]
     for key in study.varied:
-        dtype = None if all(key in point for point in grid) else "object"  # or pandas would turn None into NaN
+        dtype = None if all(key in point for point in grid) else "object"  # otherwise pandas turns None into NaN
         frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=dtype)
     whole = ("same_as", "input_pixels", "image_pixels", *computed())
     # Studies stored by earlier versions have fewer columns.

@@ -1,4 +1,4 @@
-"""The tables of the ledger at the newest revision; `explorer.storage.migrations` says how to change them."""
+"""The ledger's tables at the latest revision; see `explorer.storage.migrations` for how to change them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 REVISION = "0004"
-SCHEMA = 2  # for versions that predate revisions, which open only 1
+SCHEMA = 2  # for versions that predate revisions, which only open 1
 
-# The names differ from those of Optuna's tables in the same database.
+# The names must differ from Optuna's tables in the same database.
 metadata = sa.MetaData()
 version = sa.Table("ledger_version", metadata, sa.Column("schema", sa.Integer, primary_key=True))
 revision = sa.Table(
@@ -99,7 +99,7 @@ tests = sa.Table(
 
 
 def foreign_table(connection: sa.Connection, tables: Iterable[sa.Table]) -> str | None:
-    """Return the name of a table or view that is named as one of these tables but lacks columns; None without one."""
+    """Return the name of a table or view with the name of one of these tables but missing columns, or None."""
     inspector = sa.inspect(connection)
     present = {*inspector.get_table_names(), *inspector.get_view_names()}
     for table in tables:

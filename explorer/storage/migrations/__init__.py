@@ -1,7 +1,7 @@
 """Revisions of the tables, run in order by Alembic from the scripts in `versions/`.
 
-To change the tables: change `explorer.storage.tables`, add a script whose `down_revision` is the last one, and set
-`explorer.storage.tables.REVISION` to its number, which has four digits.
+To change the tables, edit `explorer.storage.tables`, add a script whose `down_revision` is the previous revision, and
+set `explorer.storage.tables.REVISION` to its four-digit number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic.config import Config
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Migrate the tables to the newest revision within the connection's transaction."""
+    """Migrate the tables to the latest revision within the connection's transaction."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "explorer.storage:migrations")
     command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""Run the revisions on the caller's connection, with a version table apart from Optuna's."""
+"""Run the revisions on the caller's connection, with a version table separate from Optuna's."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Tables that were added before revisions; older storages may lack them."""
+"""Create tables that predate revisions; older storages may lack them."""
 
 import sqlalchemy as sa
 from alembic import op

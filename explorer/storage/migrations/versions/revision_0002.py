@@ -33,7 +33,7 @@ def upgrade() -> None:
         connection.execute(studies.update().where(studies.c.name == row.name).values(classes=classes))
     with op.batch_alter_table("ledger_studies") as table:
         table.alter_column("classes", existing_type=sa.Integer, nullable=False)
-    # Versions that predate revisions refuse 2 with a one-line error.
+    # Versions that predate revisions reject 2 with a one-line error.
     op.execute("UPDATE ledger_version SET schema = 2")
 
 
@@ -47,9 +47,9 @@ def _classes(study: dict[str, Any], points: list[dict[str, Any]]) -> int:
             return int(settings["classes"])
         if study["data"] not in BUILT_IN:
             two, three = price(study["space"], study["preset"], **settings, classes=[2, 3])["params"]
-            # Each class adds equally many params.
+            # Each class adds the same number of params.
             more: int = round((planned["params"] - two) / (three - two))
             return 2 + more
     except ExplorerError:
-        pass  # The space is gone or changed, so the digests differ for any number of classes.
+        pass  # The space was removed or changed, so the digests differ for any number of classes.
     return 10

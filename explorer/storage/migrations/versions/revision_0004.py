@@ -1,4 +1,4 @@
-"""Store the number of images of each class with a study; it is unknown for older studies."""
+"""Store the number of images of each class with a study; unknown for older studies."""
 
 import sqlalchemy as sa
 from alembic import op

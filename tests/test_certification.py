@@ -188,7 +188,7 @@ def test_points_with_a_missing_run_are_left_out_and_too_few_are_an_error():
     assert complete(short) == list(range(1, 8))
     assert accuracies(short)["point"].tolist() == list(range(1, 8))
     none = certificate.model_copy(update={"runs": certificate.runs[: 4 * 2 * len(FACTORS)]})
-    with pytest.raises(ExplorerError, match="4 of 8 points are done at every budget; ranks need 5"):
+    with pytest.raises(ExplorerError, match="4 of 8 points are done at every budget; rank correlations need 5"):
         rankers(none)
 
 
@@ -242,7 +242,7 @@ def test_a_population_is_spread_over_cost(space):
 def test_a_population_says_what_it_cannot_do():
     with pytest.raises(ExplorerError, match="points = 30: should be a multiple of 8, for 8 cost strata; use 32"):
         population("squeezenet", "cifar", 30)
-    with pytest.raises(ExplorerError, match="seeds = 1: a short run is compared with long runs of another seed"):
+    with pytest.raises(ExplorerError, match="seeds = 1: short runs are compared with long runs of other seeds"):
         certificate_study("squeezenet", "cifar", "proxy", seeds=1)
 
 

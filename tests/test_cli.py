@@ -72,7 +72,7 @@ def test_describe_measures(capsys, monkeypatch):
     monkeypatch.setattr("explorer.exporting.inspection.load_average", lambda: 0.5)
     code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
     assert code == 0
-    assert "warning: this machine is busy (load average 0.50 a core)" in out
+    assert "warning: this machine is busy (load average 0.50 per core)" in out
     assert re.search(r"1 +2 +1\.500 +1\.250 to 17\.500 +667 +9", out)
     assert re.search(r"64 +2 +128\.000 +100\.000 to 1,500\.000 +500 +8", out)
     assert f"{timing.this_machine()}, channels last, eager, untrained weights" in out

@@ -159,7 +159,7 @@ def test_a_busy_machine_is_shown_and_stored(tmp_path, capsys, quickly, monkeypat
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 0
-    assert "warning: this machine is busy (load average 0.88 a core)" in out
+    assert "warning: this machine is busy (load average 0.88 per core)" in out
     assert ledger.latencies.of("small")["load"].eq(0.875).all()
     assert quickly
 

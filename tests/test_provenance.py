@@ -43,4 +43,4 @@ def test_an_untracked_package_has_no_commit(clone):
     _, git = clone
     git("add", "studies")
     git("commit", "-qm", "without the package")
-    assert provenance.commit().startswith("not known")
+    assert provenance.commit().startswith("unknown")

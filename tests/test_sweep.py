@@ -244,7 +244,7 @@ def test_time_limits_are_read(text, seconds):
 
 
 def test_a_time_limit_from_python_is_checked_before_anything_is_made(study):
-    with pytest.raises(ExplorerError, match="run_timeout = -1: the time limit of a run is a number of seconds above 0"):
+    with pytest.raises(ExplorerError, match="run_timeout = -1: a run's time limit must be a number of seconds above 0"):
         sweeping.run_studies([load_study(study / "stripes.toml")], storage=study / "none.db", run_timeout=-1)
     assert not (study / "none.db").exists()
 

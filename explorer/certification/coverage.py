@@ -1,8 +1,8 @@
-"""What a certificate covers of a study: the values of the metaparameters over which its own points varied.
+"""What a certificate covers of a study: the values of the metaparameters that its own points varied.
 
-Metaparameters are compared as they act on the network (`Space.effective`), those that a study fixes too. Numbers are
-covered from the smallest to the largest of the certificate's, and a little beyond, since its points are drawn at random
-from a range; other values are covered if one of its points has them.
+Metaparameters, including those fixed by a study, are compared by their effect on the network (`Space.effective`).
+Numbers are covered between the certificate's smallest and largest values, and a little beyond, since its points are
+drawn at random from a range; other values are covered if one of its points has them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import is_ordered
 
 BEYOND = 0.1
-"""Share of a certificate's range by which a number may be outside of it."""
+"""How far a number may lie outside a certificate's range, as a share of the range."""
 
 
 @dataclass(frozen=True)
 class Gap:
     """A metaparameter with values of a study that a certificate does not cover.
 
-    `missing` are these values, `studied` all of the study's, and `certified` the certificate's; all are distinct and,
-    if they are numbers, rising.
+    `missing` holds these values, `studied` all values in the study, and `certified` those in the certificate; all are
+    distinct, and numbers are in ascending order.
     """
 
     key: str
@@ -37,12 +37,12 @@ class Gap:
 
 
 def gaps(certificate: Certificate, record: StudyRecord) -> list[Gap]:
-    """Return what a certificate does not cover of the trained points of a study; empty if it covers all."""
+    """Return what a certificate does not cover of a study's trained points; empty if it covers everything."""
     return _gaps(record, [point.values for point in certificate.points])
 
 
 def gaps_by_default(record: StudyRecord) -> list[Gap]:
-    """Return what a certificate would not cover whose points vary over the ranges of the space only."""
+    """Return what would not be covered by a certificate whose points vary only over the space's ranges."""
     ranges = record.study.design_space.point(record.study.preset).ranges()
     return _gaps(record, [{}, *({key: end} for key, ends in ranges.items() for end in ends)])
 
@@ -62,17 +62,17 @@ def _gaps(record: StudyRecord, certified_points: Sequence[Mapping[str, Any]]) ->
 
 
 def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
-    """Return the stored or shipped certificate about a study, preferably one that covers all of it, then one for
-    exactly its budget; None if there is none.
+    """Return the stored or shipped certificate that best fits a study, or None; full coverage counts first, then an
+    equal budget.
     """
     every = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
     return min(every, key=lambda found: (len(gaps(found[1], record)), found[0]))[1] if every else None
 
 
 def _values(space: str, preset: str, points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """Return the distinct values of each metaparameter as it acts; those of points that no longer exist are left out.
+    """Return the distinct effective values of each metaparameter, skipping points that no longer exist.
 
-    The data determine the number of classes.
+    The number of classes is skipped too, because it depends on the data.
     """
     family = find_space(space)
     found: dict[str, dict[str, Any]] = {}
@@ -91,10 +91,10 @@ def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(sorted(values)) if is_ordered(values) else values
 
 
-def _covered(value: Any, certified: tuple[Any, ...]) -> bool:  # noqa: ANN401 (of any metaparameter)
+def _covered(value: Any, certified: tuple[Any, ...]) -> bool:  # noqa: ANN401 (any metaparameter's)
     if label(value) in map(label, certified):
         return True
-    if len(certified) < 2 or not is_ordered([value, *certified]):  # noqa: PLR2004 (one value is no range)
+    if len(certified) < 2 or not is_ordered([value, *certified]):  # noqa: PLR2004 (one value has no range)
         return False
     beyond = BEYOND * (certified[-1] - certified[0])
     return bool(certified[0] - beyond <= value <= certified[-1] + beyond)

@@ -1,4 +1,4 @@
-"""Make a certificate: train a population of a space at growing budgets, each of them a study."""
+"""Make a certificate: train a population of a space at growing budgets, one study per budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
-"""A trial of a minute or two, which certifies nothing."""
+"""Budget for a quick trial run, which certifies nothing."""
 
 
 def certificate_study(
@@ -32,13 +32,13 @@ def certificate_study(
     seeds: int = 2,
     vary: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Return the study of a certificate at the certified budget; `vary` adds to what `population` varies.
+    """Return a certificate's study at the certified budget; `vary` adds to what `population` varies.
 
     Raises:
         ExplorerError: For an unknown space or preset, fewer than two seeds, or a number of points that cannot be drawn.
     """
-    if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare with)
-        raise ExplorerError(f"seeds = {seeds}: a short run is compared with long runs of another seed; give 2 or more")
+    if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare against)
+        raise ExplorerError(f"seeds = {seeds}: short runs are compared with long runs of other seeds; give 2 or more")
     study = Study(
         name=f"certify_{space}" if preset == "cifar" else f"certify_{space}_{preset}",
         title=f"How far short runs of {space} can be trusted",
@@ -64,7 +64,7 @@ def make_certificate(
 ) -> Certificate:
     """Train the missing runs at each of `FACTORS` times the study's budget, and store the certificate.
 
-    The budgets of a point share their trunk, so all four cost 9.75 budgets instead of 15.
+    A point's budgets share their trunk, so all four cost 9.75 budgets instead of 15.
     Raises `ExplorerError` like `run_studies`.
     """
     longer = [
@@ -88,7 +88,7 @@ def make_certificate(
 
 
 def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
-    """Return the certificate from the studies of one population, a record for each of `FACTORS`."""
+    """Return the certificate of one population's studies, given a record for each of `FACTORS`."""
     first = records[0]
     study = first.study
     planned = first.points[first.points["state"] == "planned"]

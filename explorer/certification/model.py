@@ -1,4 +1,4 @@
-"""A certificate: how well short runs of a space rank networks, with the runs at growing budgets that show it."""
+"""A certificate: how well short runs rank a space's networks, with its evidence: runs at growing budgets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from explorer.study.values import Value
 from explorer.training.recipe import Budget, Recipe
 
 FACTORS = (1, 2, 4, 8)
-"""Budgets of a certificate, in multiples of the certified one; the largest serves as the truth."""
+"""Budgets of a certificate as multiples of the certified one; the largest serves as the ground truth."""
 ENOUGH_POINTS = 32
-"""Points a certificate needs before reports use it."""
+"""Minimum number of points for reports to use a certificate."""
 COSTS = ("params", "macs")
 """Costs of a point that a certificate stores."""
 
@@ -33,7 +33,7 @@ class CertifiedPoint(_Model):
 
     @property
     def values(self) -> dict[str, Value]:
-        """Its metaparameters; older certificates have numbers in the label only: `base_e 39 pct3x3 0.852663`."""
+        """Its metaparameters; older certificates only have numbers in the label: `base_e 39 pct3x3 0.852663`."""
         words = self.label.split()
         pairs = zip(words[::2], words[1::2], strict=False)
         return self.metaparameters or {key: number for key, text in pairs if (number := _number(text)) is not None}
@@ -50,9 +50,10 @@ class CertifiedRun(_Model):
 
 
 class Pairs(_Model):
-    """The number of pairs of points separated at the largest budget, and how a smaller budget separates them.
+    """How a smaller budget separates the pairs of points that are separated at the largest budget.
 
-    `same` pairs are separated the same way, `opposite` ones the other way; multiply-adds order `by_macs` the same way.
+    Of `total` pairs, `same` are separated the same way and `opposite` the other way; multiply-adds order `by_macs` of
+    them the same way.
     """
 
     factor: int
@@ -63,7 +64,7 @@ class Pairs(_Model):
 
 
 class Certificate(_Model):
-    """All measurements for a space, data set, recipe and budget, so that the statistics can be recomputed."""
+    """All measurements for a space, data set, recipe and budget, from which the statistics can be recomputed."""
 
     name: str
     space: str
@@ -85,7 +86,7 @@ class Certificate(_Model):
 
     @property
     def complete(self) -> list[int]:
-        """The points with all runs done; the others are ignored."""
+        """The points whose runs all finished; others are ignored."""
         runs = Counter(run.point for run in self.runs)
         return [point for point in range(len(self.points)) if runs[point] == self.seeds * len(FACTORS)]
 
@@ -95,9 +96,9 @@ class Certificate(_Model):
         return len(self.complete) >= ENOUGH_POINTS
 
     def factor_of(self, record: StudyRecord) -> int | None:
-        """Return a study's budget as a multiple (1, 2 or 4) of the certified one; None if it is about something else.
+        """Return a study's budget as a multiple (1, 2 or 4) of the certified one, or None if they do not match.
 
-        It is about studies with the same space, preset, data and recipe; `coverage.gaps` says what it did not vary.
+        A study must have the same space, preset, data and recipe; `coverage.gaps` returns what was not varied.
         """
         study = record.study
         same = (self.space, self.preset, self.recipe) == (study.space, study.preset, study.recipe)
@@ -107,7 +108,7 @@ class Certificate(_Model):
 
 
 def shipped_certificates() -> list[Certificate]:
-    """Return the certificates that are part of the package."""
+    """Return the certificates shipped with the package."""
     files = sorted(resources.files("explorer.certification").iterdir(), key=lambda file: file.name)
     return [Certificate.model_validate_json(file.read_text("utf-8")) for file in files if file.name.endswith(".json")]
 

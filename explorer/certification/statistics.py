@@ -1,9 +1,10 @@
-"""The statistics of a certificate: how well short runs rank networks, compared with the noise ceiling and with cost.
+"""Statistics of a certificate: how well short runs rank networks, compared with the noise ceiling and with cost.
 
-Long runs, at the largest budget, serve as the truth. They are noisy too, and a short run with the same seed shares this
-noise, as both share a trunk. So short runs are compared with long runs of the other seeds, and means over all such
-pairs of seeds are shown; for the ceiling, both runs are long. Intervals: `explorer.analysis.ranks` for each ranker, and
-bootstraps over the points for differences between rankers. Simulated coverage: tests/test_certification.py.
+Long runs, at the largest budget, serve as the ground truth. They are noisy too, and a short run with the same seed
+shares this noise because it shares the trunk. So short runs are compared with long runs of other seeds, averaged over
+all such pairs of seeds; for the ceiling, both runs are long. Intervals come from `explorer.analysis.ranks` for each
+ranker, and from bootstraps over the points for differences between rankers. Simulated coverage:
+tests/test_certification.py.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ BEST = 5
 RESAMPLES = 1000
 
 Scores = dict[int, NDArray[np.float64]]
-"""For each seed a score for each point; higher is better."""
+"""A score per point for each seed; higher is better."""
 
 
 def rankers(certificate: Certificate) -> pd.DataFrame:
-    """Return how well each ranker agrees with long runs, one row each.
+    """Return how well each ranker agrees with long runs, one row per ranker and factor.
 
     Columns: `ranker` (`accuracy` after an annealed run, `training loss` as a mean over epochs, `ceiling`, `params`,
     `macs`), `factor` (of the budget; NA for costs), `images` (seen in training; 0 for costs), `kendall`, `kendall_low`,
-    `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (mean number of the five best points that
-    are among the ranker's five best).
+    `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (mean number of the five best points
+    among the ranker's five best).
     """
     truth = _accuracies(certificate, FACTORS[-1])
     rows: list[dict[str, object]] = []
@@ -53,7 +54,7 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
 
 
 def epochs(certificate: Certificate) -> pd.DataFrame:
-    """Return how well each epoch of long runs, before the learning rate decays, agrees with their end.
+    """Return how well long runs, after each epoch before the decay, agree with their final accuracy.
 
     Columns: `epoch` (from 1), `images` (seen), and the agreement as in `rankers`. Before its last epoch, a run is
     evaluated on fewer validation images.
@@ -79,18 +80,18 @@ def accuracies(certificate: Certificate) -> pd.DataFrame:
 
 
 def complete(certificate: Certificate) -> list[int]:
-    """Return the points that are done at every budget; raises `ExplorerError` if they are too few."""
+    """Return the points that are done at every budget; raises `ExplorerError` if there are too few."""
     points = certificate.complete
     if len(points) < FEWEST:
         done = f"{len(points)} of {len(certificate.points)} points are done at every budget"
-        raise ExplorerError(f"{certificate.name}: {done}; ranks need {FEWEST}")
+        raise ExplorerError(f"{certificate.name}: {done}; rank correlations need {FEWEST}")
     return points
 
 
 def separated_pairs(records: Sequence[StudyRecord]) -> tuple[Pairs, ...]:
-    """Return for each smaller budget how it separates the pairs of points that the largest budget separates.
+    """Return how each smaller budget separates the pairs of points that the largest budget separates.
 
-    Takes a record for each of `FACTORS`. Points with unfinished runs are left out: all means are over the same seeds.
+    Takes a record for each of `FACTORS`. Skips points with unfinished runs, so that all means are over the same seeds.
     """
     runs = pd.concat([record.runs[["point", "state"]] for record in records])
     done = runs["state"].eq("done").groupby(runs["point"]).all()
@@ -112,14 +113,14 @@ def separated_pairs(records: Sequence[StudyRecord]) -> tuple[Pairs, ...]:
 
 
 def above_macs(certificate: Certificate, factor: int) -> Interval:
-    """Return how much better runs at a factor of the budget agree with long runs than multiply-adds alone do."""
+    """Return how much better runs at a budget factor agree with long runs than multiply-adds alone do."""
     truth = _accuracies(certificate, FACTORS[-1])
     runs = crossed_pairs(_accuracies(certificate, factor), truth)
     return tau_difference(runs, _cost_pairs(certificate, "macs", truth))
 
 
 def tau_difference(first: Pairing, second: Pairing) -> Interval:
-    """Return the mean Kendall's tau of the first pairs minus that of the second, on the same points."""
+    """Return the difference in mean Kendall's tau between first and second pairs on the same points."""
     count = len(first[0][1])
     differences = _resampled_taus(first, count) - _resampled_taus(second, count)
     low, high = np.nanquantile(differences[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -127,7 +128,7 @@ def tau_difference(first: Pairing, second: Pairing) -> Interval:
 
 
 def crossed_pairs(scores: Scores, truth: Scores) -> Pairing:
-    """Return each seed's scores with the truth of each other seed."""
+    """Return each seed's scores paired with the ground truth of each other seed."""
     return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
 
 
@@ -158,14 +159,14 @@ def _best(scores: NDArray[np.float64]) -> set[int]:
 
 
 def _resampled_taus(pairs: Pairing, count: int) -> NDArray[np.float64]:
-    """The mean tau-b of all points, then of bootstraps over the points, which are the same for the same count.
+    """Return the mean tau-b of all points, then of bootstraps over the points, which depend only on `count`.
 
     Tau-b correlates the signs of all pairwise differences, which are computed once.
     """
     random = np.random.default_rng(0)
     signs = [[np.sign(np.subtract.outer(scores, scores)) for scores in pair] for pair in pairs]
     taus = []
-    # A bootstrap may draw a single point only, whose tau is NaN.
+    # A bootstrap may draw only a single point, whose tau is NaN.
     with np.errstate(invalid="ignore"):
         for resample in range(1 + RESAMPLES):
             chosen = random.integers(count, size=count) if resample else np.arange(count)

@@ -1,1 +1,1 @@
-"""Carry out studies: train what is missing, store it, and measure latency."""
+"""Run studies: train missing runs, store them, and measure latency."""

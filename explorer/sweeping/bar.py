@@ -1,4 +1,4 @@
-"""A progress bar for sweeps from Python, in terminals and notebooks."""
+"""Progress bar for sweeps run from Python, in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Bar(Watcher):
     @classmethod
     @contextmanager
     def following(cls, watcher: Watcher | None, progress: bool | None) -> Iterator[Watcher | None]:
-        """Yield the watcher if there is one, else a bar if `progress`, by default in terminals and notebooks."""
+        """Yield the watcher if given, else a bar if `progress`, which defaults to terminals and notebooks."""
         if watcher is not None or not (is_seen() if progress is None else progress):
             yield watcher
             return
@@ -52,5 +52,5 @@ class Bar(Watcher):
 
 
 def is_seen() -> bool:
-    """Whether someone sees a progress bar: in a terminal, or in a notebook."""
+    """Whether a progress bar would be visible, as in a terminal or notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -1,4 +1,4 @@
-"""Dry runs: what a sweep would train, and how long that takes."""
+"""Dry runs: what a sweep would train, and how long it would take."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class DryRun:
         states: Number of points by state.
         networks: Number of distinct networks.
         runs: Number of runs.
-        macs: Multiply-adds of all training, forward and backward.
+        macs: Multiply-adds of the whole training, forward and backward.
         workers: Number of processes that would train.
-        seconds: About how long they would take; NaN if a network could not be trained to time it.
-        images: Number of images that the data have for training and for validation.
-        counts: Images of each class that runs train on and are measured on.
-        notes: What to know about the data and the budget, a line each.
-        factors: Multiples of the budget that each point and seed is trained at.
+        seconds: Estimated duration; NaN if a network could not be trained to time it.
+        images: Numbers of training and validation images in the data.
+        counts: Images of each class in training and validation.
+        notes: Notes on the data and the budget, one line each.
+        factors: Multiples of the budget at which each point and seed is trained.
     """
 
     study: Study
@@ -58,17 +58,16 @@ def dry_run(
     workers: int | None = None,
     factors: Sequence[int] = (1,),
 ) -> DryRun:
-    """Plan a study without training it: prepare its data as a sweep does, and time some of its networks.
+    """Plan a study without training it: prepare its data as a sweep would, and time some of its networks.
 
     Args:
-        study: A study, the name of a built-in one, or a file.
-        data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that would train; one per core if not given.
-        factors: Multiples of the budget, with increasing numbers of epochs; each run is trained at all of them, and
-            shares its trunk between them.
+        study: A study, the name of a built-in one, or a study file.
+        data_dir: Folder with the CIFAR-10 files.
+        workers: Number of training processes; by default one per core.
+        factors: Increasing multiples of the budget, in epochs; each run is trained at all of them with a shared trunk.
 
     Raises:
-        ExplorerError: As for a sweep, before it trains.
+        ExplorerError: For the same reasons as a sweep before training.
     """
     chosen = study if isinstance(study, Study) else load_study(study)
     ready = prepare_study(chosen, data_dir)
@@ -76,7 +75,7 @@ def dry_run(
     *shorter, longest = factors
     lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
     runs = list(runs_of(lengthened, points, data_fingerprint="").values())
-    # A shorter budget adds the epochs of its own decay to the trunk of the longest.
+    # A shorter budget adds its own decay epochs to the trunk of the longest.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
     images = lengthened.budget.seen
     processes = worker_count(workers)

@@ -1,4 +1,4 @@
-"""Latencies of a study's networks: measured on this machine and stored."""
+"""Measure the latencies of a study's networks on this machine and store them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class MeasuredStudy:
     """Latencies of a study's networks on one machine.
 
     Attributes:
-        networks: One row for each network, the cheapest first: `label`, the main costs, `network` (digest) and the
-            median seconds of each batch, such as `batch_64_seconds`.
+        networks: One row per network, cheapest first: `label`, the main costs, `network` (digest) and the median
+            seconds for each batch size, such as `batch_64_seconds`.
         metaparameters: The metaparameters in `label`.
-        machine: The machine.
+        machine: The machine they were measured on.
         threads: Number of threads.
     """
 
@@ -48,22 +48,22 @@ def latency(
     begin: Callable[[int, float, str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredStudy:
-    """Measure and store the latency of each network of a stored study on this machine, for 1 image and for 64.
+    """Measure and store the latency of each network of a stored study on this machine, in batches of 1 and 64.
 
     Networks already measured on this machine are skipped. Each is stored as soon as it is measured.
 
     Args:
         study: Name of a stored study.
-        threads: Threads that a network runs on.
-        again: Whether to measure stored networks again.
+        threads: Number of threads to run a network on.
+        again: Whether to remeasure networks whose latencies are stored.
         storage: SQLite file or database URL.
-        begin: Called first, with the number of networks to measure, about how many seconds that takes, and a warning
-            if the machine is busy, else "".
-        progress: Called after each network with the numbers of networks measured and to measure.
+        begin: Called first with the number of networks to measure, the estimated seconds, and a warning if the machine
+            is busy, else "".
+        progress: Called after each network with the number measured so far and the total.
 
     Raises:
-        ExplorerError: The study is unknown, today's code makes none of its networks, there are fewer cores than
-            threads, or another process writes to the storage.
+        ExplorerError: The study is unknown, the current code no longer builds any of its networks, there are fewer
+            cores than threads, or another process is writing to the storage.
     """
     timing.check_threads(threads)
     ledger = Ledger(storage)
@@ -102,7 +102,7 @@ def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Networ
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:
-    """Return a study's stored latencies on a machine and number of threads, as `ledger.latencies.of`."""
+    """Return a study's stored latencies for a machine and number of threads, like `ledger.latencies.of`."""
     return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 

@@ -1,4 +1,4 @@
-"""A study with its data: what a sweep, a certificate and a dry run need before anything is trained."""
+"""A study with its data: what sweeps, certificates and dry runs need before training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from explorer.study.plan import Point, plan
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study that fits its data.
+    """A study fitted to its data.
 
     Attributes:
         study: The study, fitted to the number of training images.
         points: Its plan.
-        source: Where the data come from.
+        source: The source of the data.
         dataset: The data, checked against their fingerprint.
-        images: Number of training and of validation images in the data.
-        counts: Images of each class that runs train on and are measured on.
-        notes: What to know about the data and the budget, a line each.
+        images: Numbers of training and validation images in the data.
+        counts: Images of each class in training and validation.
+        notes: Notes on the data and the budget, one line each.
     """
 
     study: Study
@@ -38,7 +38,7 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
     """Prepare the data of a study, and fit its budget and recipe to them.
 
     Raises:
-        ExplorerError: The data are unknown or cannot be read, or no point can be trained.
+        ExplorerError: The data set is unknown or cannot be read, or no point can be trained.
     """
     source = find_source(study.data, data_dir)
     points = plan(study, source.class_count)

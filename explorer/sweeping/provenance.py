@@ -1,4 +1,4 @@
-"""Provenance of results: the explorer's commit, package versions, the machine."""
+"""Provenance of results: the explorer's commit, package versions and machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matp
 
 
 def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:
-    """Return the provenance of a study that this process runs, with the classes of the images of its budget."""
+    """Return the provenance of a study run by this process, with the class counts of its budget's images."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
@@ -34,7 +34,7 @@ def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:
 
 
 def commit() -> str:
-    """Return the commit of this code, followed by `, changed` if it was changed since; or say it is unknown."""
+    """Return the commit of this code, with `, changed` if it has uncommitted changes, or why it is unknown."""
     package = Path(__file__).parents[1]
     try:
         # An installed package may be inside another repository, which does not track it.
@@ -42,7 +42,7 @@ def commit() -> str:
         name = _git(package, "rev-parse", "--short=12", "HEAD")
         changed = _git(package, "status", "--porcelain", "--", ".", "../studies")
     except (OSError, subprocess.SubprocessError):
-        return "not known: this code is not in a git repository"
+        return "unknown: this code is not in a git repository"
     return f"{name}, changed" if changed else name
 
 

@@ -13,7 +13,7 @@ from explorer.training.run import Run
 
 
 class SettledPoints:
-    """The points of a study and the results of its runs. A point is settled when all its runs have a final result."""
+    """A study's points and the results of its runs. A point is settled when all its runs have final results."""
 
     def __init__(
         self, points: Sequence[Point], runs: Mapping[tuple[int, int], Run], results: dict[str, Result]
@@ -25,11 +25,11 @@ class SettledPoints:
             self.keys.setdefault(number, []).append(run.key)
 
     def results_of(self, point: Point) -> list[Result]:
-        """Return the results so far of a point, or of the point that it is merged into."""
+        """Return the results so far for a point, or for the point it is merged into."""
         return [self.results[key] for key in self._keys_of(point) if key in self.results]
 
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
-        """Return the settled points and their results, by number."""
+        """Return the settled points and their results, keyed by point number."""
         return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
 
     def points_of(self, key: str) -> list[Point]:

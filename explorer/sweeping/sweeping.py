@@ -1,4 +1,4 @@
-"""Sweeps: train the runs of studies that are not stored yet."""
+"""Sweeps: train the runs of studies that are not yet stored."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from explorer.training.run import Run
 
 
 class Watcher(EngineWatcher):
-    """Follows the progress of a sweep; it ignores everything unless a subclass does otherwise."""
+    """Follows the progress of a sweep; the base class ignores everything."""
 
     def note(self, text: str) -> None:
-        """Note a line about the data or the budget that a user should know."""
+        """Note something about the data or the budget that the user should know."""
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Note the runs to train, the stored results of the others, and the number of workers."""
@@ -41,15 +41,15 @@ class Watcher(EngineWatcher):
 GIB = 2**30
 COORDINATOR_BYTES = GIB // 2
 WORKER_BYTES = GIB
-"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, a part of which all workers share."""
+"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, part of it shared by all workers."""
 SMALLEST_WORKER_BYTES = GIB // 4
-"""Memory that torch alone takes in a worker."""
+"""Memory that torch alone needs in a worker."""
 
 
 def worker_count(asked: int | None) -> int:
-    """Return the number of workers: as asked, or one per available core as far as memory goes, or one for a GPU.
+    """Return the number of workers: as requested, or one per core if memory allows, or one for a GPU.
 
-    Raises `ExplorerError` if the memory cannot hold them.
+    Raises `ExplorerError` if they do not fit in memory.
     """
     import torch
 
@@ -79,19 +79,19 @@ def run_studies(
 ) -> list[StudyRecord]:
     """Train the missing runs of studies, store each run as it ends, and return the studies' records.
 
-    The studies have the same points and growing budgets; a worker trains a point and seed at all budgets in one go.
-    Stored runs of any study are reused. Failed runs are final, crashed ones are tried again. An interruption loses only
-    the runs in progress. `run_timeout` is the seconds that a run may take, as for `execute`.
+    The studies have the same points and growing budgets; a worker trains a point and seed at all budgets in one job.
+    Stored runs of any study are reused. Failed runs are final; crashed ones are retried. An interruption loses only the
+    runs in progress. `run_timeout` limits the seconds per run, as in `execute`.
 
     Raises:
-        ExplorerError: The data set is unknown or cannot be read, another process writes to the storage, or no worker
-            can be started.
-        KeyboardInterrupt: The watcher asked to stop, and runs are left.
+        ExplorerError: The data set is unknown or cannot be read, another process is writing to the storage, or no
+            worker can be started.
+        KeyboardInterrupt: The watcher asked to stop before all runs had ended.
     """
     check_timeout(run_timeout)
     following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
-    find_source(studies[0].data, data_dir)  # unknown data are refused before anything is said
+    find_source(studies[0].data, data_dir)  # reject unknown data before any message
     following.doing(f"preparing {studies[0].data} data")
     ready = prepare_study(studies[0], data_dir)
     points, dataset = ready.points, ready.dataset
@@ -130,7 +130,7 @@ def run_studies(
 def check_timeout(run_timeout: float | None) -> None:
     """Raise `ExplorerError` if a time limit is not a number of seconds above 0."""
     if run_timeout is not None and not 0 < run_timeout < math.inf:
-        raise ExplorerError(f"run_timeout = {run_timeout}: the time limit of a run is a number of seconds above 0")
+        raise ExplorerError(f"run_timeout = {run_timeout}: a run's time limit must be a number of seconds above 0")
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
@@ -147,7 +147,7 @@ def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dic
 
 
 def _like(fitted: Study, study: Study, first: Study) -> Study:
-    """Fit a study of a growing budget as the first one was; its epochs stay the same multiple."""
+    """Fit a study with a larger budget like the first one, keeping its epochs the same multiple."""
     factor = study.budget.epochs // first.budget.epochs
     return study.model_copy(update={"recipe": fitted.recipe, "budget": fitted.budget.times(factor)})
 
@@ -155,7 +155,7 @@ def _like(fitted: Study, study: Study, first: Study) -> Study:
 def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
-    """Store a study under a free name or its own; return it and its runs by (point, seed)."""
+    """Store a study under its own or an unused name; return it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
@@ -164,7 +164,7 @@ def _enlist(
 
 
 def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
-    # Seed by seed, so that an interrupted study has whole curves; the most expensive first, so that all cores finish at
+    # Seed by seed, so that an interrupted study has complete curves; most expensive first, so that all cores finish at
     # about the same time.
     jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
     return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))

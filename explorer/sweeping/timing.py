@@ -1,4 +1,4 @@
-"""Time one network: the latency of a batch of images on this machine, while nothing trains."""
+"""Time one network: the latency of a batch of images on this machine, with no training running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUSY = 0.3  # load average per core above which other work distorts latencies
 
 @dataclass(frozen=True)
 class Machine:
-    """Processor, torch version and dtype; only latencies of equal machines can be compared."""
+    """Processor, torch version and dtype; latencies are only comparable between equal machines."""
 
     processor: str
     torch: str
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class BatchTime:
-    """The latency of a batch on a number of threads: median and quartiles over the repeats, in seconds."""
+    """Latency of a batch on a given number of threads: median and quartiles over the repeats, in seconds."""
 
     batch: int
     threads: int
@@ -45,7 +45,7 @@ class BatchTime:
 
     @property
     def images_per_second(self) -> float:
-        """Images per second at the median."""
+        """Images per second at the median latency."""
         return self.batch / self.median_seconds
 
 
@@ -60,7 +60,7 @@ def busy(load: float | None) -> str:
     """Return a warning if a load average is high enough to distort latencies, else ""."""
     if load is None or load <= BUSY:
         return ""
-    return f"warning: this machine is busy (load average {load:.2f} a core), so latencies will be too long"
+    return f"warning: this machine is busy (load average {load:.2f} per core), so latencies will be too long"
 
 
 def check_threads(threads: int) -> None:

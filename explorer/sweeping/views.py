@@ -1,4 +1,4 @@
-"""The Optuna views of the studies of a sweep, kept up to date while it runs."""
+"""The Optuna views of a sweep's studies, kept up to date while it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from explorer.training.run import Run
 
 
 class Views:
-    """The views, each with its settled points."""
+    """Optuna views with their settled points."""
 
     def __init__(self, views: Sequence[tuple[View, SettledPoints]]) -> None:
         self.views = views
@@ -32,7 +32,7 @@ class Views:
         points: Sequence[Point],
         results: dict[str, Result],
     ) -> Iterator[Views]:
-        """Open a view of each study, showing the stored results; none where Optuna cannot use the storage."""
+        """Open a view of each study with its stored results, or none if Optuna cannot use the storage."""
         views: list[tuple[View, SettledPoints]] = []
         with ExitStack() as opened:
             try:
@@ -40,7 +40,7 @@ class Views:
                     view = opened.enter_context(closing(View(ledger, study, points)))
                     views.append((view, SettledPoints(points, runs, results)))
             except NoView as error:
-                log.warning("%s; the sweep goes on without the Optuna view", error)
+                log.warning("%s; the sweep continues without the Optuna view", error)
             for view, settled in views:
                 view.sync(settled.so_far())
             yield cls(views)

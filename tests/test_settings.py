@@ -58,7 +58,8 @@ from explorer.reporting.study import write_report
 write_report(Findings(make_record("bypass", images=50)), Path(sys.argv[1]), formats=["pdf", "png"])
 import matplotlib
 settings = matplotlib.rcParams
-print(settings["text.usetex"], settings._get_backend_or_none(), "matplotlib.pyplot" in sys.modules)
+started = {name for name in sys.modules if name.startswith("matplotlib.backends._backend_tk")}
+print(settings["text.usetex"], settings._get_backend_or_none(), bool(started))
 """
 
 

@@ -195,7 +195,7 @@ def test_near_guessing_and_in_a_trial_run_nothing_is_decided():
     trial = changed("bypass", budget={"images": 500, "epochs": 1})
     found = Findings(make_record(trial, images=500, seeds=1))
     assert {(one.verdict, evidence(one, found)) for one in judge(found)} == {
-        ("undecided", "A trial run decides nothing.")
+        ("undecided", "Trial runs cannot decide claims.")
     }
     flat = measured(make_record("squeeze_ratio", images=2000), [0.11] * 8)
     assert {one.verdict for one in judge(Findings(flat))} == {"undecided"}, "levelling off at guessing is no result"

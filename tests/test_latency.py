@@ -80,7 +80,7 @@ def test_repeats_fill_the_time_after_a_warm_up(monkeypatch):
 
 def test_a_busy_machine_gives_a_warning():
     assert busy(0.1) == busy(None) == ""
-    assert "load average 1.25 a core" in busy(1.25)
+    assert "load average 1.25 per core" in busy(1.25)
 
 
 def test_a_system_without_load_average(monkeypatch):

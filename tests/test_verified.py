@@ -23,7 +23,7 @@ from explorer.sweeping.timing import BatchTime
 from tests.records import changed, make_record
 from tests.test_ledger import run_row
 
-NOTE = "The code has changed since: {} networks are not those that were trained; "
+NOTE = "The code has changed: {} networks no longer match the trained ones; "
 
 
 def stale(record, *numbers):
@@ -118,7 +118,7 @@ def test_of_many_points_some_are_compared(monkeypatch):
     assert findings.verified.note("x") == ""
     note = Findings(stale(make_record("squeezenet_grid"), findings.foremost[0])).verified.note("x")
     changed = f"1 of {findings.verified.compared} networks (a sample: the study has {len(findings.foremost)})"
-    assert note == f"The code has changed since: {changed} are not those that were trained; x."
+    assert note == f"The code has changed: {changed} no longer match the trained ones; x."
 
 
 def stored(tmp_path, *numbers):

@@ -1,18 +1,17 @@
-"""Accuracies of the points of a study with their uncertainty: intervals, differences and joint draws.
+"""Accuracies of a study's points with their uncertainty: intervals, differences and joint draws.
 
-A point is measured with n seeds on m validation images, both of them samples. Whether seed s classifies image i
+A point is measured with n seeds on m validation images; both are samples. Whether seed s classifies image i
 correctly is modelled as
 
     y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G.
 
 The mean then has the variance A/m + B/n + G/(n m) = A/m + S^2/n: S^2, the variance of a run's accuracy between seeds,
-pooled over points, estimates B + G/m. The degrees of freedom are those of Welch and Satterthwaite, assuming that seeds
+pooled over points, estimates B + G/m. The degrees of freedom follow Welch and Satterthwaite, assuming that seeds
 scatter equally at all points.
 
-Near 0 and 1, and with few images, the estimate of A can be far too small: 27 of 27 right images do not vary at all. So
-the images of an accuracy count as a binomial sample of an effective size, and a difference is computed with one more
-image in favour of each side. Neither matters with thousands of images. Sources and simulated coverage:
-docs/methodology.md.
+Near 0 and 1, and with few images, A can be far underestimated: 27 correct out of 27 do not vary at all. So the images
+of an accuracy are treated as a binomial sample with an effective size, and a difference is computed with one more image
+in favour of each side. Neither matters with thousands of images. Sources and simulated coverage: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from explorer.storage.record import StudyRecord
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 _Z = float(stats.norm.ppf(1 - _TAIL))
-_LEAST_SHARE = 1e-6  # of the variance that images explain, so that effective sizes stay finite
+_LEAST_SHARE = 1e-6  # of the variance explained by images, so that effective sizes stay finite
 _COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known")  # of `Accuracies`, with one entry for each point
 _ROWS = 500  # points processed at a time, so that 10,000 points need little more memory than their bits
 
@@ -51,13 +50,13 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def within(self, least: float, most: float) -> Interval:
-        """Cut the ends to what the quantity can be; NaN stays."""
+        """Clip the ends to the quantity's range; NaN stays NaN."""
         low, high = np.clip((self.low, self.high), least, most)
         return Interval(self.estimate, float(low), float(high))
 
 
 class Intervals(NamedTuple):
-    """Estimates with the ends of their 95 % intervals, (points,) each."""
+    """Estimates with the ends of their 95 % intervals; each has shape (points,)."""
 
     estimate: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -69,14 +68,14 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class SeedVariance:
-    """The variance of a run's accuracy between seeds, pooled over the points of a study, and its degrees of freedom."""
+    """Variance of a run's accuracy between seeds, pooled over a study's points, and its degrees of freedom."""
 
     variance: float
     freedom: int
 
     @classmethod
     def of(cls, seeds: NDArray[np.int64], spreads: NDArray[np.float64]) -> SeedVariance:
-        """Pool the standard deviations of points; 0 with no degrees of freedom if no point has two seeds."""
+        """Pool the points' standard deviations; gives 0 with no degrees of freedom if no point has two seeds."""
         freedom = int((seeds - 1).sum())
         squares = float(np.nansum((seeds - 1) * spreads**2))
         return cls(squares / freedom if freedom else 0.0, freedom)
@@ -89,11 +88,11 @@ class SeedVariance:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """The points of a study with finished runs, one entry each, in order of their numbers.
+    """The points of a study with finished runs, one entry each, sorted by number.
 
     `seeds` is the number of finished runs, `means` and `spreads` are the mean and the standard deviation (NaN for fewer
-    than two) of their accuracies, and `counts` (points, images) says how many seeds classified each validation image
-    correctly. `known` is False if the bits of a run are not stored; then only the mean is known.
+    than two) of their accuracies, and `counts` (points, images) is the number of seeds that classified each validation
+    image correctly. `known` is False if the bits of a run are not stored; only the mean is then known.
     """
 
     points: NDArray[np.int64]
@@ -108,7 +107,7 @@ class Accuracies:
     def of(cls, record: StudyRecord) -> Accuracies:
         """Return the accuracies of the stored runs of a study."""
         done = record.runs[record.runs["state"] == "done"]
-        # The accuracies may be objects if other runs have none.
+        # The dtype is object if some runs have no accuracy.
         groups = [
             (int(str(point)), rows["accuracy"].to_numpy(dtype=float), list(rows["correct"]))
             for point, rows in done.groupby("point")
@@ -134,13 +133,13 @@ class Accuracies:
 
     @classmethod
     def joined(cls, several: Sequence[Accuracies]) -> Accuracies:
-        """Join studies on the same validation images into one, numbered from 0; assumes that seeds scatter equally."""
+        """Merge studies on the same validation images, numbering points from 0; assumes seeds scatter equally."""
         columns = {name: np.concatenate([getattr(one, name) for one in several]) for name in _COLUMNS}
         columns["points"] = np.arange(len(columns["seeds"]))
         return cls(**columns, pooled=SeedVariance.of(columns["seeds"], columns["spreads"]))
 
     def only(self, chosen: NDArray[np.bool_]) -> Accuracies:
-        """Select points by a mask (points,); the variance between seeds stays that of all points."""
+        """Select points by a mask (points,); the variance between seeds still includes all points."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
 
     def place(self, point: int) -> int:
@@ -153,14 +152,14 @@ class Accuracies:
     def intervals(self) -> Intervals:
         """Return the accuracies with their 95 % intervals, as fractions; NaN if bits are not stored.
 
-        With a single seed, noise cannot be told from the effect of images; it is then included, which widens the
+        With a single seed, noise cannot be separated from the effect of images, so it is included, which widens the
         interval.
         """
         estimates, seeds = np.where(self.known, self.means, math.nan), self.pooled.variance / self.seeds
         size = np.where(self.known, self._effective_images, math.nan)
         right = estimates * size
         with np.errstate(invalid="ignore"):
-            # Clopper and Pearson's ends, whose quantiles do not exist at 0 and 1.
+            # The Clopper-Pearson interval, whose quantiles do not exist at 0 and 1.
             low = np.where(right > 0, stats.beta.ppf(_TAIL, right, size - right + 1), 0)
             high = np.where(right < size, stats.beta.ppf(1 - _TAIL, right + 1, size - right), 1)
         below, above = (((estimates - end) / _Z) ** 2 for end in (low, high))
@@ -173,9 +172,9 @@ class Accuracies:
     def differences(self, other: int) -> Intervals:
         """Return how much more accurate each point is than the point `other`, with 95 % intervals.
 
-        Images are paired: their term is the variance over images of the difference. Seeds are not: the same seed has no
-        common effect on two networks, so their terms add. NaN if bits are not stored or no point has two seeds. Raises
-        `KeyError` if `other` has no finished run.
+        Images are paired: their term is the variance of the difference over images. Seeds are not, because the same
+        seed has no common effect on two networks, so their terms add. NaN if bits are not stored or no point has two
+        seeds. Raises `KeyError` if `other` has no finished run.
         """
         return self._differences(np.arange(len(self.points)), self.place(other))
 
@@ -192,9 +191,9 @@ class Accuracies:
         """Draw plausible accuracies `count` times for all points jointly, (points, count).
 
         Each draw shifts the means by a common sample of images and by each point's own seeds, whose pooled variance is
-        drawn too (scaled inverse chi-square). The noise G, estimated from thousands of images, is taken as known, so
-        the spread differs from `intervals` by up to a tenth; with few images it is that of `differences` rather than
-        of `intervals`. Points without stored bits do not vary. Returns None if no point has two seeds.
+        also drawn (scaled inverse chi-square). The noise G, estimated from thousands of images, is treated as known, so
+        the spread differs from `intervals` by up to a tenth; with few images it matches `differences` rather than
+        `intervals`. Points without stored bits do not vary. Returns None if no point has two seeds.
         """
         if not self.pooled.freedom or not len(self.points):
             return None
@@ -214,9 +213,9 @@ class Accuracies:
         return drawn + self.means[:, None].astype(np.float32)
 
     def noise(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-        """Return the variance of each mean about what all points share, (points,), and the variance of what they share.
+        """Return the variance of each mean around the shared shift, (points,), and the variance of that shift.
 
-        Points share the part of the image sample that shifts all of them equally; the rest is each point's own.
+        The shared shift is the part of the image sample that shifts all points equally; each point has its own rest.
         """
         shares = self._centred(places)
         freedom = max(1, self.images * (self.images - 1))
@@ -226,12 +225,12 @@ class Accuracies:
 
     @property
     def images(self) -> int:
-        """Number of validation images that the runs were measured on."""
+        """Number of validation images on which the runs were measured."""
         return int(self.counts.shape[1])
 
     @property
     def _own(self) -> NDArray[np.float64]:
-        """Seed variance of each mean without the noise, which the covariance between images already contains; and the
+        """Seed variance of each mean, without the noise that the covariance between images already contains, plus the
         variance of one more image, so that the difference of two points has the two that `differences` adds.
         """
         m = self.images
@@ -240,7 +239,7 @@ class Accuracies:
         return own
 
     def _centred(self, places: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the share of seeds that are correct on each image, minus the point's mean, (points, images)."""
+        """Return the share of seeds that get each image right, minus the point's mean, (points, images)."""
         shares = (self.counts[places] / self.seeds[places, None]).astype(np.float32)
         if not self.images:
             return shares
@@ -267,10 +266,10 @@ class Accuracies:
 
     @cached_property
     def _effective_images(self) -> NDArray[np.float64]:
-        """How many images, which all seeds classify alike, would have the variance that images give the means.
+        """How many images, if all seeds agreed on each, would give the means the same variance due to images.
 
-        The share of the variance that images explain is estimated with two more images, one right and one wrong for all
-        seeds. If images explain nothing, all results are independent, and the variance is at least theirs.
+        The share of variance explained by images is estimated with two more images, one right and one wrong for all
+        seeds. If images explain nothing, all results are independent, and the variance cannot be lower than theirs.
         """
         m, n = max(1, self.images), self.seeds
         shrunk = (self._totals + 1) / (m + 2)
@@ -285,11 +284,11 @@ class Accuracies:
         n, n_of_other, m = self.seeds[places], self.seeds[other], self.images
         products = _products(self.counts[places], self.counts[other]) / (n * n_of_other)
         total = self._totals[places] - self._totals[other]
-        # With one image added that only this point gets right, and one that only the other does.
+        # Adds one image that only this point gets right, and one that only the other does.
         squares = self._squares[places] + self._squares[other] - 2 * products + 2 - total**2 / (m + 2)
         noise = m * ((self._noise / self.seeds)[places] + (self._noise / self.seeds)[other])
         seeds = self.pooled.variance * (1 / n + 1 / n_of_other)
-        # If images have no common effect, all results are independent, and the variance is at least theirs.
+        # If images have no common effect, all results are independent, and the variance cannot be lower than theirs.
         images = np.maximum(squares - noise, 2 + noise - seeds * (m + 2) ** 2)
         half = self._half(np.clip(images, 0, None) / (m + 2) ** 2, seeds, m + 1)
         middle = np.where(known, total / (m + 2), math.nan)
@@ -299,9 +298,9 @@ class Accuracies:
     def _half(
         self, images: NDArray[np.float64], seeds: NDArray[np.float64], freedom: float = math.inf
     ) -> NDArray[np.float64]:
-        """Half the width of an interval from the variances due to images, with their degrees of freedom, and to seeds.
+        """Half the width of an interval, from the variances due to seeds and images; `freedom` belongs to the images.
 
-        Student's t with the degrees of freedom of Welch and Satterthwaite.
+        Uses Student's t with Welch-Satterthwaite degrees of freedom.
         """
         variance = images + seeds
         share = images**2 / freedom + (seeds**2 / self.pooled.freedom if self.pooled.freedom else 0.0)
@@ -312,16 +311,16 @@ class Accuracies:
 
 
 def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Return the sum over images of products of counts, (points,), exact in integers."""
+    """Sum products of counts over images, (points,), in exact integer arithmetic."""
     sums: NDArray[np.int64] = np.einsum("...i,...i->...", rows, others, dtype=np.int64, casting="unsafe")
     return sums.astype(np.float64)
 
 
 def validation_images(record: StudyRecord) -> int:
-    """Return the number of validation images that the runs were measured on, or 0 if no run stores it."""
+    """Return the number of validation images on which the runs were measured, or 0 if no run stores it."""
     return next((len(bits) for bits in record.runs["correct"] if is_stored(bits)), 0)
 
 
 def is_stored(entries: object) -> TypeGuard[Sequence[float]]:
-    """Return whether a row holds entries; if unknown, it is None or NaN."""
+    """Return whether entries are stored; unknown ones are None or NaN."""
     return np.ndim(entries) == 1  # type: ignore[arg-type]

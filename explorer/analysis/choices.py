@@ -1,9 +1,9 @@
-"""How the choices of published networks rank in a study: by predicted accuracy, among designs with equal params.
+"""How the choices of published networks rank in a study, by predicted accuracy among designs with equal params.
 
-A choice is what a published network has for the metaparameters that the study varies, moved into the study's preset,
-fixed metaparameters and data. Its peers are the designs with equal params, of a million drawn from the study's ranges
-and priced, that keep the study's limits. Its percentile, the share of peers with a lower accuracy, refers to the
-surrogate and budget of the study, not to the network as published. Sources: docs/methodology.md.
+A choice is a published network's values for the metaparameters that the study varies, combined with the study's preset,
+fixed metaparameters and data. Of a million priced designs drawn from the study's ranges, its peers are those with equal
+params that meet the study's limits. Its percentile, the share of peers with a lower accuracy, refers to the study's
+surrogate and budget, not to the network as published. Sources: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from explorer.study.model import Study
 
 DESIGNS = 1_000_000
 EQUAL = 0.02
-"""Params are equal if they differ by at most this share of the choice's."""
+"""Params count as equal if they differ by at most this share of the choice's."""
 FEWEST_PEERS = 100
-MOST_PEERS = 2_000  # of more, evenly spaced ones are compared
+MOST_PEERS = 2_000  # with more, evenly spaced ones are compared
 DRAWS = 500
 _BLOCK = 1 << 17  # designs in memory at a time
 
 
 def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = None) -> pd.DataFrame:
-    """Return one row for each distinct choice of published networks, by default all those of the study's space.
+    """Return one row for each distinct choice of published networks, by default all those in the study's space.
 
     Columns: `name` (of the networks), one for each varied metaparameter (`share_...` for the factors of a simplex),
     `params`, `macs`, `activations` and `model_bytes` (Int64; in the study's setting), `point` (Int64; the number of the
-    same point of the study, or NA), `note` (what was changed, such as the product of a simplex) and `reason` (why the
-    choice is left out, or empty). On a simplex, networks that set a depth directly have the factors of the others.
+    study's point with these values, or NA), `note` (what was changed, such as the product of a simplex) and `reason`
+    (why the choice is left out, or empty). On a simplex, networks that set a depth directly have the factors of the
+    others.
     """
     names: dict[tuple[str, ...], list[str]] = {}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -56,14 +57,14 @@ def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = No
 
 
 def percentiles(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
-    """Add their percentiles to choices, by default `published_choices`; None if fewer than two numbers vary.
+    """Add percentiles to choices, by default `published_choices`; None if fewer than two numbers vary.
 
     Added columns: `equal` (Int64; designs with equal params; NA if the choice is left out), and `below`, `below_low`
-    and `below_high`: the share of them in [0, 1] with a lower predicted accuracy, with its 95 % interval; NaN with
+    and `below_high`: the share of these with a lower predicted accuracy, in [0, 1], with its 95 % interval; NaN for
     fewer than 100 such designs.
     """
     coordinates = surrogate.coordinates
-    if coordinates.numbers < 2:  # noqa: PLR2004 (with one, designs with equal params are the same)
+    if coordinates.numbers < 2:  # noqa: PLR2004 (with one, equal params mean equal designs)
         return None
     choices = (published_choices(record) if choices is None else choices).reset_index(drop=True)
     settings = {row: float(choices["params"][row]) for row in choices.index if not choices["reason"][row]}
@@ -95,13 +96,13 @@ def _below(surrogate: Surrogate, own: NDArray[np.float64], peers: NDArray[np.flo
 
 
 def _settings(record: StudyRecord) -> dict[str, Any]:
-    """What all points have in common."""
+    """Return the settings that all points share."""
     single = {key: values[0] for key, values in record.study.varied.items() if len(set(map(label, values))) == 1}
     return {**record.study.fixed, **single, "classes": record.classes}
 
 
 def _within(study: Study, amounts: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Which designs keep the study's limits, (designs,)."""
+    """Return which designs meet the study's limits, (designs,)."""
     kept = np.ones(len(amounts["params"]), dtype=bool)
     for key, limits in study.constraints.items():
         kept &= amounts[key] >= (-math.inf if limits.min is None else limits.min)
@@ -121,7 +122,7 @@ def _choice(study: Study, anchor: Anchor) -> dict[str, Any]:
     row = form.columns(chosen)
     reasons = [axis.outside(row[axis.name]) for axis in form.axes]
     try:
-        # Set explicitly, a value without effect on the network is an error.
+        # Explicitly setting a value that has no effect on the network is an error.
         given = {key: value for key, value in chosen.items() if key in row}
         space.point(anchor.preset, **{**anchor.metaparameters, **given})
     except ExplorerError as error:
@@ -130,7 +131,7 @@ def _choice(study: Study, anchor: Anchor) -> dict[str, Any]:
 
 
 def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The costs of a choice in the study's setting, and the number of the same point; or why it is left out."""
+    """Return a choice's costs in the study's setting and the matching point's number, or why it is left out."""
     study = record.study
     if row["reason"]:
         return {}
@@ -153,7 +154,7 @@ def _point(record: StudyRecord, values: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 (of any metaparameter)
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 (any metaparameter's)
     if is_ordered([one, other]):
         return math.isclose(one, other, rel_tol=1e-9)
     return label(one) == label(other)

@@ -1,8 +1,8 @@
-"""Judge the claims of a study by its measurements: supported, refuted or undecided, with the deciding comparisons.
+"""Judge a study's claims by its measurements: supported, refuted or undecided, with the deciding comparisons.
 
 A claim is supported if every pair of points is separated in the claimed direction, which needs no adjustment for
-multiple tests (docs/methodology.md), refuted if one pair is separated in the other direction, and otherwise undecided.
-Two points of which neither has learnt anything decide nothing, nor does a trial run.
+multiple tests (docs/methodology.md), refuted if any pair is separated in the opposite direction, and otherwise
+undecided. Pairs of points that have both learnt nothing decide nothing, nor do trial runs.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Verdict = Literal["supported", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class PointComparison:
-    """Two points by number and their difference; `first` is claimed to be more accurate, or at most `margin` less."""
+    """Two points, by number, and their difference; `first` is claimed to be better, or at most `margin` worse."""
 
     first: int
     second: int
     difference: Interval
     margin: float = 0.0
     learnt: bool = True
-    """Whether at least one of the two has learnt anything."""
+    """Whether at least one of the points has learnt anything."""
 
     @property
     def verdict(self) -> Verdict:
-        """Supported if the interval is above minus the margin, refuted if it is below."""
+        """Supported if the interval lies above `-margin`, refuted if below."""
         if not self.learnt:
             return "undecided"
         if self.difference.low > -self.margin:
@@ -48,16 +48,16 @@ class PointComparison:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict and evidence: comparisons of points, or Kendall's tau for a claim about an order."""
+    """A claim with its verdict and evidence: comparisons of points, or Kendall's tau for a claim about order."""
 
     claim: Claim
     verdict: Verdict
     comparisons: tuple[PointComparison, ...] = ()
     correlation: Interval | None = None
     missing: tuple[int, ...] = ()
-    """Numbers of the points that the claim is about but that are not measured."""
+    """Numbers of the points that the claim needs but that are not measured."""
     reason: str = ""
-    """Why the study decides nothing; empty if it could."""
+    """Why the study cannot decide anything, or empty."""
 
 
 def judge(findings: Findings) -> list[Judged]:
@@ -68,16 +68,16 @@ def judge(findings: Findings) -> list[Judged]:
 
 
 def undecidable(findings: Findings) -> str:
-    """Say why no claim of a study can be decided; empty if one can."""
+    """Return why none of a study's claims can be decided, or an empty string."""
     if findings.record.study.is_trial:
-        return "A trial run decides nothing."
+        return "Trial runs cannot decide claims."
     if not findings.measured.empty and not findings.learnt:
         return "No network has learnt anything yet."
     return ""
 
 
 @singledispatch
-def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (used by the registered forms)
+def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (registered forms use it)
     raise TypeError(f"{type(claim).__name__} is not a form of claim")
 
 
@@ -125,7 +125,7 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
 def _decided(
     claim: Claim, findings: Findings, pairs: Sequence[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
 ) -> Judged:
-    """Compare pairs of different points; `whole` is False if the study lacks points that the claim is about."""
+    """Compare pairs of different points; `whole` is False if the study lacks points that the claim needs."""
     pairs = [(one, other) for one, other in pairs if one != other]
     measured = set(findings.accuracies.points.tolist())
     comparisons = tuple(
@@ -147,12 +147,12 @@ def _decided(
 
 
 def _selected(findings: Findings, selector: Mapping[str, Any]) -> list[int]:
-    """Return the points that a selector names, measured or not; a merged point counts as the one it is merged into."""
+    """Return the points that a selector matches, measured or not, with merged points replaced by their target."""
     return list(dict.fromkeys(_sources(_matching(findings.points, selector))))
 
 
 def _along(findings: Findings, over: str, where: Mapping[str, Any]) -> list[tuple[float, int]]:
-    """Return (metaparameter value, point) along a line through the grid, measured or not, rising."""
+    """Return (metaparameter value, point) along a line through the grid, measured or not, in ascending order."""
     if over not in findings.points:  # a thinned study may no longer vary it
         return []
     line = _matching(findings.points[findings.points[over].notna()], where)

@@ -1,10 +1,10 @@
-"""Compare studies: the hypervolumes of their fronts over common budgets, leads at equal cost, and rankings of networks.
+"""Compare studies by hypervolumes of their fronts over common budgets, leads at equal cost, and network rankings.
 
-Accuracies on the same validation images are compared image by image, as within a study. On different images they are
-not compared, since one data set may simply be harder; only the rankings of shared networks are.
+Accuracies on the same validation images are compared image by image, as within a study. With different images, only the
+rankings of shared networks are compared, since one data set may simply be harder.
 
-Budgets range from the lowest cost at which every study has a point to the most expensive point of all. At each budget,
-a study is represented by its best measured point that costs no more.
+Budgets range from the lowest cost at which every study has a point to the cost of the most expensive point. At each
+budget, a study is represented by its best measured point that costs no more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUDGETS = 5
 
 @dataclass(frozen=True)
 class Lead:
-    """The lead in accuracy of one study's best affordable points over another's, averaged over the budgets."""
+    """The accuracy lead of one study's best affordable points over another's, averaged over the budgets."""
 
     first: str
     second: str
@@ -38,7 +38,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class SharedNetworks:
-    """Kendall's tau between two studies over the networks that both have measured, and their number."""
+    """Kendall's tau between two studies over the networks measured in both, and their number."""
 
     first: str
     second: str
@@ -47,7 +47,7 @@ class SharedNetworks:
 
 
 class Comparison:
-    """At least two studies with different names and a measured point each, over one cost."""
+    """At least two studies over one cost, with different names and at least one measured point each."""
 
     def __init__(self, studies: Sequence[Findings], cost: str) -> None:
         self.studies = list(studies)
@@ -56,7 +56,7 @@ class Comparison:
 
     @cached_property
     def tells_nothing(self) -> list[Findings]:
-        """The studies whose accuracies mean nothing; with any, nothing is compared."""
+        """The studies whose accuracies are meaningless; if there are any, nothing is compared."""
         return [one for one in self.studies if one.tells_nothing]
 
     @cached_property
@@ -75,13 +75,13 @@ class Comparison:
 
     @cached_property
     def joined(self) -> Accuracies:
-        """Accuracies of all studies on the same images as one; points that share their runs are merged."""
+        """Accuracies of all studies on the same images, combined; points with the same runs are merged."""
         parts = [one.accuracies.only(fresh) for one, (_, fresh) in zip(self.studies, self._places, strict=True)]
         return Accuracies.joined(parts)
 
     @cached_property
     def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """For each study, the index of its points in `joined`, and which of them no earlier study has."""
+        """For each study, the indices of its points in `joined`, and which points no earlier study has."""
         numbers: dict[tuple[str, ...], int] = {}
         places = []
         for findings in self.studies:
@@ -93,7 +93,7 @@ class Comparison:
 
     @cached_property
     def draws(self) -> list[NDArray[np.float32] | None]:
-        """Draws of the accuracies of each study, joint if the images are the same."""
+        """Draws of each study's accuracies, joint if the images are the same."""
         if not self.same_images:
             return [one.draws for one in self.studies]
         drawn = self.joined.draws(DRAWS)
@@ -101,7 +101,7 @@ class Comparison:
 
     @cached_property
     def hypervolumes(self) -> list[Hypervolume]:
-        """The hypervolume of each study's front over the common budgets; empty if there are none."""
+        """The hypervolume of each study's front over the common budgets; empty without common budgets."""
         if self.reference is None or self.tells_nothing:
             return []
         return [
@@ -125,7 +125,7 @@ class Comparison:
 
     @cached_property
     def at_budgets(self) -> pd.DataFrame:
-        """The best affordable point of each study at each budget, one row each.
+        """The best affordable point of each study at each budget, one row per study and budget.
 
         Columns: `budget`, `study`, `label`, `cost`, `accuracy`, `low`, `high` (fractions), and `standing`: `best`, or
         `separated` or `not separated` from the best one (empty if unknown).
@@ -134,7 +134,7 @@ class Comparison:
         if self.reference is None:
             return pd.DataFrame(columns=["budget", "study", "label", "cost", "accuracy", "low", "high", "standing"])
         for budget in np.geomspace(self.reference.smallest, self.reference.largest, BUDGETS):
-            # The tolerance keeps points that cost exactly the budget.
+            # The tolerance includes points that cost exactly the budget.
             places = [self._affordable(findings, budget * (1 + 1e-9)) for findings in self.studies]
             best = max(range(len(places)), key=lambda number: self.studies[number].accuracies.means[places[number]])
             for number, (findings, place) in enumerate(zip(self.studies, places, strict=True)):
@@ -156,7 +156,7 @@ class Comparison:
 
     @cached_property
     def shared_networks(self) -> list[SharedNetworks]:
-        """Rank correlations of each two studies over at least five shared networks with separate runs."""
+        """Rank correlations of each pair of studies over at least five shared networks with separate runs."""
         found = []
         for one in range(len(self.studies)):
             for other in range(one + 1, len(self.studies)):
@@ -168,7 +168,7 @@ class Comparison:
         return found
 
     def common(self, one: int, other: int) -> pd.DataFrame:
-        """Return the networks that two studies, by index, both measured, with accuracies `first` and `second`."""
+        """Return the networks that two studies, given by index, share, with accuracies `first` and `second`."""
         frames = [self.studies[number].measured.set_index("network")[["label", "accuracy"]] for number in (one, other)]
         together = frames[0].join(frames[1]["accuracy"].rename("second"), how="inner")
         return together.rename(columns={"accuracy": "first"}).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The time, computation and memory of the runs of a study."""
+"""Time, computation and memory of a study's runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from explorer.training.recipe import Budget
 
 @dataclass(frozen=True)
 class Effort:
-    """Totals over the finished runs of a study whose times are stored.
+    """Totals over a study's finished runs with stored times.
 
-    `core_seconds` sums the times of runs, each on one thread; `busy_seconds` is the wall-clock time in which at least
-    one was running; `macs` are the multiply-adds of training, three times those of the forward pass; `first` and `last`
+    `core_seconds` sums the times of runs, each on one thread; `busy_seconds` is the wall-clock time during which at
+    least one was running; `macs` are the multiply-adds of training, three times the forward pass; `first` and `last`
     are the start of the first run and the end of the last one (UTC).
     """
 
@@ -28,7 +28,7 @@ class Effort:
 
 
 def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
-    """Sum up the runs of `runs_table`; None if none has finished."""
+    """Sum up the runs of `runs_table`; None if no run has finished."""
     ended = runs[runs["seconds"].notna()]
     if ended.empty:
         return None
@@ -47,7 +47,7 @@ def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort |
 
 
 def _covered(starts: pd.Series[pd.Timestamp], ends: pd.Series[pd.Timestamp]) -> float:
-    """Return the seconds that the intervals cover together, counting overlaps once."""
+    """Return the total seconds covered by the intervals, counting overlaps once."""
     order = starts.argsort()
     begin, end = starts.iloc[order].reset_index(drop=True), ends.iloc[order].reset_index(drop=True)
     reached = end.cummax().shift()

@@ -1,4 +1,4 @@
-"""Everything computed from one study, each part once and only on demand."""
+"""All results computed from one study, each computed once and only on demand."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from explorer.networks.quantities import LATENCY, QUANTITIES
 from explorer.storage.record import StudyRecord
 
 SHOWN = 300
-"""Points whose networks may be shown: those on a front and the most accurate ones."""
+"""Maximum number of points whose networks may be shown: those on a front and the most accurate ones."""
 COMPARED = 200
-"""Other networks that are expanded to see whether the code has changed; each takes about a millisecond."""
+"""Other networks to expand to detect code changes; each takes about a millisecond."""
 DRAWS = 1000
 """Joint draws of all accuracies; probabilities from them have a standard error of at most 1.6 %."""
 
 
 class Findings:
-    """The analysis of a study's record, with the latencies of its networks (`ledger.latencies.of`) if measured."""
+    """Analysis of a study's record, with the latencies of its networks (`ledger.latencies.of`) if measured."""
 
     def __init__(self, record: StudyRecord, latencies: pd.DataFrame | None = None) -> None:
         self.record = record
@@ -59,7 +59,7 @@ class Findings:
     def points(self) -> pd.DataFrame:
         """`ranked`, with front membership and front probability (NaN if unknown) for each of `costs`.
 
-        Merged points and points without measurements are on no front.
+        Merged points and points without measurements are not on any front.
         """
         frame = ranked(self.record, self.accuracies)
         if self.latency:
@@ -78,7 +78,7 @@ class Findings:
 
     @property
     def costs(self) -> list[str]:
-        """The costs with fronts: the one the study is drawn against, and all others known."""
+        """The costs with fronts: the one the study is plotted against, and all other known ones."""
         fronts = [cost for cost, quantity in QUANTITIES.items() if quantity.front]
         known = [cost for cost in fronts if self.record.points.get(cost, pd.Series()).notna().any()]
         known += [LATENCY.key] if self.latency else []
@@ -96,7 +96,7 @@ class Findings:
 
     @cached_property
     def foremost(self) -> list[int]:
-        """The numbers of the measured points: first those on a front, then the others, the most accurate first."""
+        """Numbers of the measured points: those on a front first, then the others, most accurate first."""
         on_front = np.any([self.measured[front_column(cost)] for cost in self.costs], axis=0)
         order = np.lexsort((-self.measured["accuracy"].to_numpy(dtype=float), ~on_front))
         return self.measured["point"].iloc[order].tolist()
@@ -110,14 +110,14 @@ class Findings:
 
     @cached_property
     def learnt(self) -> frozenset[int]:
-        """The numbers of the points that are shown to be better than guessing."""
+        """Numbers of the points shown to be better than guessing."""
         return frozenset(self.accuracies.points[learnt(self.accuracies, self.record.guess)].tolist())
 
     @property
     def tells_nothing(self) -> bool:
-        """Whether accuracies cannot be compared: it is a trial run, or no point has learnt anything.
+        """Whether accuracies cannot be compared, because it is a trial run or no point has learnt anything.
 
-        Reports then have no savings, standings, fronts or other statistics.
+        Reports then omit savings, standings, fronts and other statistics.
         """
         return tells_nothing(self.record, self.accuracies)
 
@@ -140,30 +140,30 @@ class Findings:
 
     @cached_property
     def effort(self) -> Effort | None:
-        """The time and computation that the runs took."""
+        """Time and computation spent on the runs."""
         return effort(self.runs, self.record.points, self.record.study.budget)
 
     @cached_property
     def surrogate(self) -> Surrogate | None:
-        """The smooth surrogate of the accuracy, if one can be fitted."""
+        """The smooth surrogate of accuracy, if one can be fitted."""
         return Surrogate.fit(self.record, self.measured, self.accuracies)
 
     @cached_property
     def importance(self) -> pd.DataFrame | None:
-        """The importance of the metaparameters; None without a surrogate or with nothing to compare."""
+        """Importance of the metaparameters; None without a surrogate or anything to compare."""
         return importance(self.surrogate) if self.surrogate else None
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """The choices of published networks for the varied metaparameters.
+        """Published networks' choices for the varied metaparameters.
 
-        Empty if the code has changed: today's costs are not those of the trained networks.
+        Empty if the code has changed, because current costs may differ from those of the trained networks.
         """
         return published_choices(self.record, None if self.verified.unchanged else ())
 
     @cached_property
     def percentiles(self) -> pd.DataFrame | None:
-        """`choices` with their percentile among designs with equal params; None without a surrogate."""
+        """`choices` with their percentiles among designs with equal params; None without a surrogate."""
         return percentiles(self.record, self.surrogate, self.choices) if self.surrogate else None
 
     def series_of(self, point: int) -> list[str]:
@@ -172,7 +172,7 @@ class Findings:
         return list(dict.fromkeys(points.loc[(points["point"] == point) | (points["same_as"] == point), "series"]))
 
     def hypervolume(self, cost: str) -> Hypervolume | None:
-        """Return the hypervolume of a front; None with fewer than two distinct costs, or if more of it is better."""
+        """Return the hypervolume of a front, or None if there are fewer than two costs or higher costs are better."""
         costs = self.costs_of(cost)
         known = np.isfinite(costs)
         found = None if more_is_better(cost) else reference(costs, self.record.guess)

@@ -2,9 +2,9 @@
 
 The front probability is the share of joint draws of all accuracies (`Accuracies.draws`) in which the point is on the
 front. The hypervolume is the area between a front and a reference point (the accuracy of guessing and the largest cost)
-in accuracy times doublings of the cost; divided by the doublings between the smallest and the largest cost, it is the
-mean accuracy above guessing of the best affordable point over all budgets. Draws add noise to means that are already
-noisy, so its interval is reflected at the estimate (basic bootstrap). Sources and coverage: docs/methodology.md.
+in accuracy times doublings of the cost. Divided by the doublings between the smallest and the largest cost, it is the
+best affordable point's mean accuracy above guessing over all budgets. Draws add noise to already noisy means, so the
+interval is reflected at the estimate (basic bootstrap). Sources and coverage: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from explorer.analysis.accuracies import CONFIDENCE, Interval
 from explorer.networks.quantities import QUANTITIES
 
-_NEAR = 1.15  # costs up to this many times the smallest of a group are near it
+_NEAR = 1.15  # costs up to this multiple of the smallest in a group are near it
 
 
 def front_column(cost: str) -> str:
-    """Return the name of the column that says whether a point is on the front of a cost."""
+    """Return the name of the column that marks points on the front of a cost."""
     return f"on_{cost}_front"
 
 
@@ -40,9 +40,9 @@ def more_is_better(cost: str) -> bool:
 
 
 def pareto_front(frame: pd.DataFrame, costs: str | Sequence[str], value: str = "accuracy") -> pd.Series[bool]:
-    """Return whether each row is on the Pareto front: no other is as good in all costs and `value` and better in one.
+    """Return which rows are on the Pareto front: no other is as good in all costs and `value` and better in one.
 
-    Of equal rows all or none are on the front; rows with an unknown cost or value are not.
+    Equal rows are either all on the front or none; rows with an unknown cost or value never are.
     """
     columns = [costs] if isinstance(costs, str) else list(costs)
     numbers = frame[[*columns, value]].to_numpy(dtype=float, na_value=math.nan)
@@ -72,7 +72,7 @@ def front_probability(costs: NDArray[np.float64], draws: NDArray[np.float32]) ->
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference of a hypervolume: the accuracy of guessing, and the smallest and largest cost compared."""
+    """Reference of a hypervolume: the accuracy of guessing, and the smallest and largest compared cost."""
 
     accuracy: float
     smallest: float
@@ -98,7 +98,7 @@ class Hypervolume:
 
 
 def reference(costs: NDArray[np.float64], guess: float) -> Reference | None:
-    """Return the reference point for some costs, at the accuracy of guessing; None with fewer than two costs."""
+    """Return the reference at the accuracy of guessing, or None if there are fewer than two distinct costs."""
     known = costs[np.isfinite(costs)]
     if len(np.unique(known)) < 2:  # noqa: PLR2004
         return None
@@ -111,7 +111,7 @@ def hypervolume(
     draws: NDArray[np.float32] | None,
     reference: Reference,
 ) -> Hypervolume:
-    """Return the hypervolume of points (points,), with its interval from draws of their accuracies (points, draws)."""
+    """Return the hypervolume of points (points,), with an interval from draws of their accuracies (points, draws)."""
     area = areas(costs, accuracies[:, None], reference)[0]
     drawn = None if draws is None else areas(costs, draws, reference)
     largest = (1 - reference.accuracy) * reference.doublings
@@ -119,7 +119,7 @@ def hypervolume(
 
 
 def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], reference: Reference) -> NDArray[np.float64]:
-    """Return the hypervolume for each column of accuracies (points, columns), limited to the reference: (columns,)."""
+    """Return the hypervolume for each column of accuracies (points, columns), clipped to the reference: (columns,)."""
     order = np.argsort(costs, kind="stable")
     ends = np.log2(np.append(np.clip(costs[order], reference.smallest, reference.largest), reference.largest))
     heights = np.clip(np.maximum.accumulate(accuracies[order], axis=0) - reference.accuracy, 0, None)
@@ -128,7 +128,7 @@ def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], referenc
 
 
 def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
-    """Return the basic bootstrap interval: the quantiles of the draws, reflected at the estimate."""
+    """Return the basic bootstrap interval: quantiles of the draws reflected at the estimate."""
     if draws is None:
         return Interval(estimate, math.nan, math.nan)
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -137,7 +137,7 @@ def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
 
 
 def near_in_cost(frame: pd.DataFrame, cost: str) -> list[pd.DataFrame]:
-    """Group rows by cost, cheapest group first: in a group, none costs over 15 % more than the cheapest."""
+    """Group rows by cost, cheapest first; within a group, no row costs over 15 % more than the cheapest."""
     groups: list[list[int]] = []
     start = math.nan
     ordered = frame.sort_values(cost, kind="stable")

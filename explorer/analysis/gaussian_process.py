@@ -1,15 +1,15 @@
 """A smooth surface through noisy values, with its uncertainty: value = level + surface + roughness + noise.
 
 - The level has a vague prior, ten times as wide as the spread of the values.
-- The surface has a Matern 5/2 kernel with a length for each coordinate, 0.2 to 10 times its range: shorter lengths
-  cannot be resolved by few points, longer ones are flat.
-- The roughness is independent for each point, for example where filters are rounded; without it, the surface would bend
+- The surface has a Matern 5/2 kernel with a length scale for each coordinate, 0.2 to 10 times its range: few points
+  cannot resolve shorter lengths, and longer ones are flat.
+- The roughness is independent for each point, for example due to rounded filters; without it, the surface would bend
   too much.
-- The noise has given variances, independent for each point, and a given part that all values share.
+- The noise has given variances, independent for each point, and a given part shared by all values.
 
-Variance, lengths and roughness maximise the marginal likelihood and are then taken as known. Equations: Rasmussen and
+Variance, lengths and roughness maximise the marginal likelihood and are then treated as known. Equations: Rasmussen and
 Williams, Gaussian Processes for Machine Learning, 2006; caveats and simulated coverage: docs/methodology.md. Everything
-runs on one thread, so that results do not depend on the number of threads; under load it is also faster.
+runs on one thread, so that results do not depend on the number of threads; it is also faster under load.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ LENGTHS = (0.2, 10.0)
 LEVEL = 10.0**2  # variances are in units of the variance of the values
 VARIANCES = (1e-4, 1e3)
 ROUGHNESS = (1e-6, 1.0)
-_STARTS = 4  # besides the first one
-_FEW = 100  # points; with more, the likelihood has one clear peak, and each start takes most of a second
+_STARTS = 4  # in addition to the first one
+_FEW = 100  # points; with more, the likelihood has one clear peak and each start takes almost a second
 _ROWS = 10_000  # places predicted at a time
 
 
@@ -38,9 +38,9 @@ _ROWS = 10_000  # places predicted at a time
 class GaussianProcess:
     """A fitted process with its data and kernels.
 
-    `places` is (points, coordinates). `targets` (points,) are the values, which are `level` + `unit` times what the
-    kernels describe. `surface` is scikit-learn's kernel of level and surface, `noise` (points,) the variances of
-    roughness plus noise, and `shared` the standard deviation of what all values share.
+    `places` is (points, coordinates). `targets` (points,) are the values: `level` + `unit` times what the kernels
+    describe. `surface` is scikit-learn's kernel for level and surface, `noise` (points,) the variances of roughness
+    plus noise, and `shared` the standard deviation of the noise shared by all values.
     """
 
     places: NDArray[np.float64]
@@ -63,7 +63,7 @@ class GaussianProcess:
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         level = float(values.mean())
-        # Includes the noise, so that the scale stays sensible if the values are nearly equal.
+        # Includes the noise, so that the scale stays sensible when the values are nearly equal.
         unit = math.sqrt(values.var() + noise.mean()) or 1.0
         shape = Matern(np.ones(places.shape[1]), LENGTHS, nu=2.5)
         surface = ConstantKernel(LEVEL, "fixed") + ConstantKernel(1.0, VARIANCES) * shape
@@ -74,7 +74,7 @@ class GaussianProcess:
             random_state=0,
         )
         with one_thread(), warnings.catch_warnings():
-            # A length at its bound is fine: that coordinate does not matter.
+            # A length at its bound is fine: its coordinate does not matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = regressor.fit(places, (values - level) / unit).kernel_
         rough = fitted.k2.noise_level
@@ -82,7 +82,7 @@ class GaussianProcess:
         return cls(places, values, level, unit, fitted.k1, noise / unit**2 + rough, shared_deviation, roughness)
 
     def predict(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and standard deviation of level plus surface, (places,) each (equations 2.25 and 2.26)."""
+        """Return the mean and standard deviation of level plus surface, (places,) each (equations 2.25 and 2.26)."""
         with one_thread():
             parts = [self._predict(places[start : start + _ROWS]) for start in range(0, max(1, len(places)), _ROWS)]
         means, deviations = (np.concatenate(found) for found in zip(*parts, strict=True))
@@ -98,9 +98,9 @@ class GaussianProcess:
         return self.level + self.unit * drawn + self.shared * together
 
     def leave_one_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predict each value, noise included, from the others: mean and standard deviation, (points,) each.
+        """Predict each value, including noise, from the others: mean and standard deviation, (points,) each.
 
-        In closed form (equations 5.10 to 5.12), with the kernels fitted to all points.
+        Uses the closed form (equations 5.10 to 5.12), with the kernels fitted to all points.
         """
         with one_thread():
             inverse = linalg.cho_solve((self._root, True), np.eye(len(self.targets)))
@@ -113,7 +113,7 @@ class GaussianProcess:
         return means, np.sqrt(variances.clip(0))
 
     def _solved(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return means and a factor (points, places) whose square is subtracted from the prior covariance."""
+        """Return means and a factor (points, places) whose square reduces the prior covariance."""
         across = self.surface(self.places, places)
         return across.T @ self._weights, linalg.solve_triangular(self._root, across, lower=True)
 
@@ -136,7 +136,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lower Cholesky factor, with jitter for a matrix that rounding left not quite positive definite."""
+    """Return the lower Cholesky factor, with jitter in case rounding left the matrix not quite positive definite."""
     for exponent in range(-10, 0):
         try:
             return linalg.cholesky(covariance + 10.0**exponent * np.eye(len(covariance)), lower=True)

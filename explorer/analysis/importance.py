@@ -1,9 +1,9 @@
 """How much of the variation in accuracy each metaparameter explains: Sobol' indices of the surrogate.
 
-Of the variance of the predicted accuracy over the ranges of the study, the first-order index of a metaparameter is the
-share that it explains by itself, and the total index the share that remains if all others are known. Each joint draw
-from the posterior of the surrogate has its own indices; their mean and 95 % quantiles are reported. On a simplex,
-shares depend on each other, so the indices have no meaning. Sources and simulated coverage: docs/methodology.md.
+Of the variance in predicted accuracy over the study's ranges, a metaparameter's first-order index is the share that it
+explains on its own, and its total index the share that remains when all others are known. Each joint draw from the
+surrogate's posterior has its own indices; their mean and 95 % quantiles are reported. On a simplex, shares depend on
+each other, so the indices are meaningless. Sources and simulated coverage: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from explorer.analysis.accuracies import CONFIDENCE
 from explorer.analysis.surrogate import Surrogate
 
 DRAWS = 200
-_MOST = 2560  # designs drawn jointly, in half a second; the time grows with their third power
+_MOST = 2560  # designs drawn jointly in half a second; the time grows with the cube of their number
 
 
 def importance(surrogate: Surrogate, draws: int = DRAWS) -> pd.DataFrame | None:
-    """Return one row for each varying metaparameter, in study order; None with fewer than two, or on a simplex.
+    """Return one row for each varying metaparameter, in study order; None for fewer than two or on a simplex.
 
     Columns: `metaparameter`, `first`, `first_low`, `first_high`, `total`, `total_low` and `total_high`, all in [0, 1].
     """
     axes, process = surrogate.coordinates.axes, surrogate.process
     count = len(axes)
-    if count < 2 or surrogate.coordinates.simplex:  # noqa: PLR2004 (a single one explains everything)
+    if count < 2 or surrogate.coordinates.simplex:  # noqa: PLR2004 (one alone explains everything)
         return None
     size = 2 ** int(np.log2(_MOST / (count + 2)))
     spread = qmc.Sobol(2 * count, rng=np.random.default_rng(0)).random(size)
@@ -40,7 +40,7 @@ def importance(surrogate: Surrogate, draws: int = DRAWS) -> pd.DataFrame | None:
     found = stats.sobol_indices(func={"f_A": drawn[0], "f_B": drawn[1], "f_AB": drawn[2:]}, n=size)
     table = {"metaparameter": surrogate.coordinates.names}
     for name, indices in (("first", found.first_order), ("total", found.total_order)):
-        # (draws, metaparameters); estimates can be slightly below 0 or above 1, indices cannot.
+        # (draws, metaparameters); estimates can fall slightly outside [0, 1], but indices cannot.
         low, high = np.quantile(indices, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
         ends = {name: indices.mean(axis=0), f"{name}_low": low, f"{name}_high": high}
         table |= {key: values.clip(0, 1) for key, values in ends.items()}

@@ -1,4 +1,4 @@
-"""Choose the latencies of a study that were measured under the same conditions."""
+"""Select a study's latencies that were measured under the same conditions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class StudyLatencies:
-    """Median seconds of a batch by network digest, the batch size, and all conditions in words."""
+    """Median seconds per batch by network digest, the batch size, and a description of the conditions."""
 
     seconds: pd.Series[float]
     batch: int
@@ -17,7 +17,7 @@ class StudyLatencies:
 
     @classmethod
     def of(cls, latencies: pd.DataFrame | None) -> StudyLatencies | None:
-        """Choose from `ledger.latencies.of` the conditions that most networks have; of these, the smallest batch."""
+        """Select from `ledger.latencies.of` the conditions shared by most networks, preferring small batches."""
         if latencies is None or latencies.empty:
             return None
         groups = [rows for _, rows in latencies.groupby(["processor", "torch", "dtype", "batch", "threads"])]

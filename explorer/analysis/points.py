@@ -1,4 +1,4 @@
-"""The points and the runs of a study as data frames: measurements, states, and comparisons with the best point."""
+"""A study's points and runs as data frames: measurements, states, and comparisons with the best point."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
     Added columns: `runs` (finished ones), `accuracy` (their mean, a fraction), `spread` (standard deviation between
     seeds; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN if unknown). `state` becomes
-    `done` (all seeds), `partly done`, `failed` (none done, at least one failed or crashed) or stays `planned`, with the
-    reason. A merged point has the measurements of the point it is merged into. `attrs["metaparameters"]` names the
-    varied metaparameters; pandas keeps it if rows or columns are selected.
+    `done` (all seeds), `partly done` or `failed` (none done, at least one failed or crashed), or stays `planned`, with
+    the reason. A merged point has the measurements of the point it is merged into. `attrs["metaparameters"]` lists the
+    varied metaparameters; pandas keeps it when rows or columns are selected.
     """
     found = accuracies or Accuracies.of(record)
     intervals = found.intervals()
@@ -53,7 +53,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the points of `summarise` with an accuracy: one row for each network, with the labels of all its points."""
+    """Keep the points of `summarise` with an accuracy: one row per network, with the labels of all its points."""
     known = frame[frame["accuracy"].notna()]
     names = known.groupby(_sources(known), sort=False)["label"].agg(list)
     own = known[known["same_as"].isna()].copy()
@@ -62,7 +62,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sources(frame: pd.DataFrame) -> pd.Series[Any]:
-    """The points whose runs measure these points: others for merged ones."""
+    """Return the points whose runs measure these points, which differ for merged ones."""
     return frame["same_as"].fillna(frame["point"])
 
 
@@ -71,10 +71,10 @@ def _joined(names: list[str]) -> str:
 
 
 def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
-    """Return `summarise` with the column `standing`: `best`, or `separated` or `not separated` from the best point.
+    """Return `summarise` plus a column `standing`: `best`, or `separated` or `not separated` from the best point.
 
-    It is empty for points without measurements, and for all but the best if no point has two seeds. It is empty for all
-    points of a trial run, or if no point has learnt anything (`guessing.tells_nothing`).
+    It is empty for points without measurements, for all but the best if no point has two seeds, and for all points of a
+    trial run or if no point has learnt anything (`guessing.tells_nothing`).
     """
     found = accuracies or Accuracies.of(record)
     summary = summarise(record, found)
@@ -90,7 +90,7 @@ def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.Data
 
 
 def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
-    """Prepare points for files: metaparameters that are not plain numbers become text."""
+    """Prepare points for saving: metaparameters that are not plain numbers become text."""
     plain = {
         key: _plain(frame[key], [value for value in values if value is not None])
         for key, values in record.study.varied.items()
@@ -99,7 +99,7 @@ def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
 
 
 def runs_table(record: StudyRecord) -> pd.DataFrame:
-    """Prepare runs for files: without results by image, with the label and the series of their point."""
+    """Prepare runs for saving: without per-image results, with the label and series of their point."""
     table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
     points = record.points.set_index("point")
     for place, column in enumerate(("label", "series"), start=1):
@@ -124,7 +124,7 @@ def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
 
 
 def _states(runs: pd.DataFrame) -> dict[int, tuple[str, str]]:
-    """The state of each point with runs to train, and the reason if not all are done."""
+    """Return the state of each point that has runs, and the reason if they are not all done."""
     states = {}
     for point, rows in runs.groupby("point")[["state", "reason"]]:
         found, count = list(rows["state"]), len(rows)

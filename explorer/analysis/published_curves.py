@@ -1,4 +1,4 @@
-"""Curves from papers, to compare with those of a study."""
+"""Curves from papers, for comparison with a study's curves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from explorer.study.files import published_curve_file
 
 
 def published_curve(name: str, metaparameter: str) -> pd.DataFrame | None:
-    """Read the curve over a metaparameter from `studies/published/NAME.csv`; None if the file has no such curve.
+    """Read the curve over a metaparameter from `studies/published/NAME.csv`; None if the file lacks it.
 
-    Columns: `value` (numbers if all are), `label`, `model_mib`, `accuracy` (a fraction), `metric`, and `printed` (False
-    if read off a figure). Raises `ExplorerError` for an unknown name.
+    Columns: `value` (numeric if possible), `label`, `model_mib`, `accuracy` (a fraction), `metric`, and `printed`
+    (False if read off a figure). Raises `ExplorerError` for an unknown name.
     """
     frame = pd.read_csv(published_curve_file(name), comment="#", dtype={"value": str, "metric": str})
     frame = frame[frame["metaparameter"] == metaparameter].drop(columns="metaparameter").reset_index(drop=True)

@@ -1,7 +1,7 @@
-"""Rank correlations with intervals: how well one number orders points like another.
+"""Rank correlations with intervals: how well two numbers agree on the order of points.
 
-Kendall's tau-b and Spearman's r, with 95 % intervals by Fisher's transform that treat the points as a random sample.
-For identical orders the transform is infinite; `rank_correlation` then gives an interval up to 1, from the lower end
+Kendall's tau-b and Spearman's r, with 95 % intervals from Fisher's transform, treating the points as a random sample.
+For identical orders the transform is infinite, so `rank_correlation` returns an interval up to 1 from the lower end
 with two neighbours swapped. Sources: docs/methodology.md.
 """
 
@@ -20,18 +20,18 @@ from explorer.analysis.accuracies import CONFIDENCE, UNKNOWN, Interval
 from explorer.networks.quantities import QUANTITIES
 
 FEWEST = 5
-"""Fewest points for rank correlations."""
+"""Minimum number of points for rank correlations."""
 
 _ROUNDING = 1e-12  # rounding error of a computed correlation of 1
 
 Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Pairs of scores and the true values they are compared with."""
+"""Pairs of scores and the true values to compare them with."""
 
 _COLUMNS = ("kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high")
 
 
 def agreement(pairs: Pairing) -> dict[str, float]:
-    """Return the mean Kendall and Spearman correlations over at least five points, and their intervals, by column."""
+    """Return mean Kendall and Spearman correlations over at least five points, with intervals, keyed by column."""
     count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
@@ -43,7 +43,7 @@ def agreement(pairs: Pairing) -> dict[str, float]:
 
 
 def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
-    """Return the 95 % interval of a rank correlation by Fisher's transform; NaN for identical orders."""
+    """Return the 95 % interval of a rank correlation from Fisher's transform; NaN for identical orders."""
     if not abs(correlation) < 1 - _ROUNDING:
         return math.nan, math.nan
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
@@ -61,9 +61,9 @@ class RankCorrelation:
 
 
 def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
-    """Correlate two numbers of the same points, (points,) each, where both are known.
+    """Correlate two arrays of values for the same points, (points,) each, where both are known.
 
-    Unknown with fewer than five points, or if all points have the same number.
+    Unknown for fewer than five points, or if all values in an array are equal.
     """
     columns = [pd.Series(values).to_numpy(dtype=float, na_value=math.nan) for values in (one, other)]
     known = np.column_stack(columns)[np.isfinite(columns).all(axis=0)]
@@ -88,9 +88,9 @@ def _ended(found: Interval, low: float) -> Interval:
 
 
 def cost_ranks(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return how well costs alone order the accuracies of `explorer.analysis.measured`, one row for each cost.
+    """Return how well costs alone rank the accuracies of `explorer.analysis.measured`, one row per cost.
 
-    Columns: `cost` (by default all that are ranked), `n` (points where both are known), and the two correlations with
+    Columns: `cost` (by default all ranked ones), `n` (points where both are known), and the two correlations with
     their intervals, NaN where unknown.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""Data frames for the figures of triangles and planes."""
+"""Data frames for triangle and plane figures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.Data
 
 
 def share_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the names of the share columns of `triangle`, in the order of the factors."""
+    """Return the names of the share columns of `triangle`, in factor order."""
     return [column for column in frame.columns if column.startswith(SHARE)]
 
 
 def plane_params(record: StudyRecord) -> pd.DataFrame:
-    """Price a fine grid over the two metaparameters of a plane, to draw lines of equal params (Int64)."""
+    """Price a fine grid over a plane's two metaparameters, to draw lines of equal params (Int64)."""
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = dict(zip((across, up), (axis.ravel() for axis in np.meshgrid(*axes)), strict=True))

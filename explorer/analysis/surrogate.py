@@ -1,9 +1,9 @@
-"""A smooth surrogate of accuracy over the metaparameters of a study: a Gaussian process over its `coordinates`.
+"""A smooth surrogate of accuracy over a study's metaparameters: a Gaussian process over its `coordinates`.
 
-The noise of the mean accuracies (`accuracies`) has two parts. Each point's own part (its seeds, and how images suit it
-differently) blurs the surface. The part that the sample of images shares between all points makes only the level
-uncertain. If no point has two seeds, their variance is unknown, and the roughness of the process accounts for it. Why
-the full covariance between images is not used, sources and simulated coverage: docs/methodology.md.
+The noise in the mean accuracies (`accuracies`) has two parts. Each point's own part (from its seeds and its particular
+response to the images) blurs the surface. The part that all points share, from the sample of images, only makes the
+level uncertain. If no point has two seeds, the seed variance is unknown, and the roughness of the process accounts for
+it. Why the full covariance between images is not used, sources and simulated coverage: docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import Coordinates
 
 FEWEST = 5
-"""Fewest measured points for a surrogate."""
+"""Minimum number of measured points for a surrogate."""
 MOST = 400
-"""Most measured points to fit; the time grows with their third power."""
+"""Maximum number of measured points to fit; the time grows with its cube."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well the surrogate predicts the accuracies of points left out one at a time.
+    """Leave-one-out quality of the surrogate's predictions.
 
     `inside` is the share of `points` whose measured accuracy lies in its 95 % predictive interval. `r_squared` is 1
-    minus the mean squared error over the variance of the accuracies: 1 is perfect, 0 no better than their mean,
-    negative is worse; NaN if all accuracies are equal.
+    minus the mean squared error over the variance of the accuracies: 1 is perfect, 0 no better than predicting their
+    mean, and negative is worse; NaN if all accuracies are equal.
     """
 
     points: int
@@ -45,8 +45,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The surrogate of a study: its coordinates, the numbers of the `points` it was fitted to, and how many are
-    `measured`.
+    """The surrogate of a study: its coordinates, the numbers of the fitted `points`, and how many are `measured`.
 
     If more than `MOST` points are measured, `chosen` selects `MOST` of them, spread over the coordinates.
     """
@@ -58,10 +57,10 @@ class Surrogate:
 
     @classmethod
     def fit(cls, record: StudyRecord, frame: pd.DataFrame, accuracies: Accuracies) -> Surrogate | None:
-        """Fit the surrogate to the measured points, the rows of `frame` (`explorer.analysis.measured`), in any order.
+        """Fit the surrogate to measured points, the rows of `frame` (`explorer.analysis.measured`), in any order.
 
-        Returns None with fewer than five points, if no number varies, or if points leave metaparameters to the preset,
-        as series do.
+        Returns None for fewer than five points, if no number varies, or if points take metaparameters from the preset,
+        as in series.
         """
         coordinates = record.study.form.coordinates
         if coordinates is None or len(frame) < FEWEST:
@@ -81,21 +80,19 @@ class Surrogate:
     def predict(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return predicted accuracies and their standard deviations, (designs,) each, not clipped to [0, 1].
 
-        `columns` has a sequence for each of `coordinates.names`. The deviations are those of the smooth surface;
-        measurements also scatter by their noise and by `process.roughness`.
+        `columns` has a sequence for each of `coordinates.names`. The deviations cover only the smooth surface;
+        measurements also scatter by their noise and `process.roughness`.
         """
         return self.process.predict(self.coordinates.encode(columns))
 
     def draws(self, columns: Mapping[str, Any], count: int, seed: int = 0) -> NDArray[np.float64]:
-        """Draw plausible accuracies `count` times for all designs jointly, (designs, count); at most about 3,000
-        designs.
-        """
+        """Draw plausible accuracies `count` times jointly for up to about 3,000 designs, (designs, count)."""
         return self.process.draws(self.coordinates.encode(columns), count, seed)
 
     def leave_one_out(self) -> pd.DataFrame:
         """Predict each point from the others: `point`, `accuracy` (measured), `predicted`, `low`, `high` and `inside`.
 
-        The 95 % interval is for a measurement with the point's noise; `inside` says whether it contains the measured
+        The 95 % interval includes the point's measurement noise; `inside` is whether it contains the measured
         accuracy.
         """
         predicted, deviations = self.process.leave_one_out()
@@ -114,10 +111,9 @@ class Surrogate:
 
 
 def chosen(places: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Return at most `most` rising indices into places (points, coordinates): all, or greedily the farthest from those
-    chosen.
+    """Return up to `most` ascending indices into places (points, coordinates), by greedy farthest-point sampling.
 
-    Accuracy plays no part: the best of many noisy points have lucky noise, and a surface through them would be too
+    Accuracy plays no part, because the best of many noisy points were lucky, and a surface through them would be too
     high.
     """
     if len(places) <= most:
@@ -126,6 +122,6 @@ def chosen(places: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     nearest = np.full(len(places), np.inf)
     while len(kept) < most:
         nearest = np.minimum(nearest, ((places - places[kept[-1]]) ** 2).sum(axis=1))
-        nearest[kept[-1]] = -1  # never again, even if places coincide
+        nearest[kept[-1]] = -1  # never chosen again, even if places coincide
         kept.append(int(nearest.argmax()))
     return np.sort(kept)

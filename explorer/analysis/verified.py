@@ -1,4 +1,4 @@
-"""The networks of a stored study that today's code still makes; no others are shown."""
+"""The networks of a stored study that the current code still reproduces; only these are shown."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from explorer.storage.record import StudyRecord
 
 @dataclass(frozen=True)
 class VerifiedNetworks:
-    """The networks that today's code makes as they were trained, by the number of their point."""
+    """The networks that the current code builds exactly as trained, by point number."""
 
     networks: dict[int, Network]
     compared: int
-    """How many were compared with what is stored."""
+    """Number of networks compared with what is stored."""
     trained: int
-    """How many there are; of many, only some are compared."""
+    """Total number of networks; if there are many, only a sample is compared."""
 
     @property
     def unchanged(self) -> bool:
-        """Whether all of them are as they were trained."""
+        """Whether all compared networks are as trained."""
         return len(self.networks) == self.compared
 
     def note(self, left_out: str) -> str:
-        """Why something is left out; empty if nothing need be."""
+        """Return why something is left out, or an empty string if nothing is."""
         if self.unchanged:
             return ""
         changed = f"{self.compared - len(self.networks):,} of {self.compared:,} networks"
         if self.compared < self.trained:
             changed += f" (a sample: the study has {self.trained:,})"
-        return f"The code has changed since: {changed} are not those that were trained; {left_out}."
+        return f"The code has changed: {changed} no longer match the trained ones; {left_out}."
 
 
 def verified_networks(record: StudyRecord, points: Iterable[int], trained: int | None = None) -> VerifiedNetworks:
-    """Expand trained points with today's code, and keep the networks whose digest is the stored one.
+    """Expand trained points with the current code, and keep the networks whose digest matches the stored one.
 
-    `trained` is the number of points that the given ones are a sample of; by default, they are all.
+    `trained` is the total number of points if the given ones are only a sample.
     """
     study, chosen, networks = record.study, list(points), {}
     stored, design_points = record.points.set_index("point")["network"], list(study.design_points())

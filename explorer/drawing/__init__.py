@@ -1,6 +1,6 @@
-"""Plots: drawn into a given axis, and saved as figures for pages and papers."""
+"""Plots: drawn into given axes, and saved as figures for pages and papers."""
 
 from explorer.drawing.matplotlib_import import import_matplotlib
 
-# Before the other modules of this room import it.
+# Must run before other modules of this package import it.
 import_matplotlib()

@@ -16,9 +16,9 @@ THOUSAND = 1_000
 
 
 def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
-    """Draw Kendall's tau with the largest budget against images seen, of `statistics.rankers` and `epochs`.
+    """Draw Kendall's tau against the largest budget over images seen, from `statistics.rankers` and `epochs`.
 
-    Annealed runs have their intervals as bars. Costs, which need no training, and the noise ceiling are level lines.
+    Bars show the intervals of annealed runs. Costs, which need no training, and the noise ceiling are horizontal lines.
     """
     tidy(ax)
     runs = rankers[rankers["ranker"] == "accuracy"]
@@ -37,9 +37,9 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     ticks = sorted(set(losses["images"] / THOUSAND))
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    # Before the names of the lines, which settle the layout.
+    # Must precede the line labels, which settle the layout.
     ax.set_xlabel("Images seen in training (thousands)")
-    ax.set_ylabel("Kendall's tau with the largest budget")
+    ax.set_ylabel("Kendall's tau against the largest budget")
     right = ticks[-1]
     lines = {
         "another seed": levels["ceiling"],
@@ -64,7 +64,7 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
 
 
 def scatter(accuracies: pd.DataFrame, ax: Axes) -> None:
-    """Draw mean accuracy at the largest budget against the smallest, of `statistics.accuracies`."""
+    """Draw mean accuracy at the largest budget against the smallest, from `statistics.accuracies`."""
     tidy(ax)
     largest = max(accuracies.filter(regex=r"^x\d+$").columns, key=lambda name: int(name[1:]))
     ax.plot(100 * accuracies["x1"], 100 * accuracies[largest], "o", color=BLUE, markersize=4.5)

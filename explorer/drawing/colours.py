@@ -1,8 +1,8 @@
-"""The colours of all figures, and the contrast between two colours.
+"""Colours for all figures, and the contrast between two colours.
 
-Data colours have a contrast of at least 3 with white and with the dark background of a page, as WCAG requires of
-graphics. A page replaces the neutral colours. All can be told apart with colour vision deficiency: categories are from
-seaborn's "colorblind" palette, and ordered lines run from indigo through blue and green to gold.
+Data colours have a contrast of at least 3 with white and with the dark page background, as WCAG requires for graphics.
+Pages replace the neutral colours. All colours can be told apart with colour vision deficiency: categories use seaborn's
+"colorblind" palette, and ordered lines run from indigo through blue and green to gold.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.typing import ColorType
 
-# Neutral: a page replaces these, so that a figure is readable on a dark background as well.
+# Neutral colours, which pages replace so that figures are also readable on a dark background.
 INK, GREY, LINE, GROUND = "#333333", "#6b6b6b", "#dddddd", "#ffffff"
 VARIABLES = {INK: "var(--ink)", GREY: "var(--soft)", LINE: "var(--line)", GROUND: "var(--ground)"}
 
-# Texts on coloured cells, which stay as they are; so these are not neutral.
+# For text on coloured cells. Pages keep the cell colours, so these are not neutral.
 ON_DARK, ON_LIGHT = "#fefefe", "#010101"
 
-# From seaborn's palette, those with enough contrast on both backgrounds: blue, vermilion, green, purple, grey.
+# Colours in seaborn's palette with enough contrast on both backgrounds: blue, vermilion, green, purple, grey.
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#949494")
 BLUE, ORANGE = CATEGORIES[:2]
 
-# Sequential, for areas; few steps keep the files small.
+# Sequential, for areas; fewer steps keep files small.
 CELLS = mpl.colormaps["viridis"].resampled(64)
-# Sequential, for lines and marks: hues like those of viridis, with a luminance from 0.135 to 0.285 only.
+# Sequential, for lines and marks: viridis-like hues with luminance limited to 0.135 to 0.285.
 _HUES = ("#6457c2", "#396ac8", "#0078be", "#0083a7", "#008d8b", "#00966e", "#449a4f", "#7b972e", "#a49219")
 LINES = LinearSegmentedColormap.from_list("lines", _HUES, N=64)
 
 
 def categories(count: int) -> list[str]:
-    """Return `count` colours for things without an order."""
+    """Return `count` colours for unordered categories."""
     return list(CATEGORIES[:count]) if count <= len(CATEGORIES) else ordered(count)
 
 
 def ordered(count: int) -> list[str]:
-    """Return `count` colours for things with an order."""
+    """Return `count` colours for ordered categories."""
     return [to_hex(LINES(place / max(1, count - 1))) for place in range(count)]
 
 
 def on(ground: ColorType) -> str:
-    """Return the colour of text on a cell of that colour."""
+    """Return a text colour that contrasts with a cell of colour `ground`."""
     return max((ON_DARK, ON_LIGHT), key=lambda ink: contrast(ink, ground))
 
 
@@ -58,4 +58,4 @@ def luminance(colour: ColorType) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-_DARKEST = 0.04045  # shares of a colour below which sRGB is linear
+_DARKEST = 0.04045  # channel value up to which sRGB is linear

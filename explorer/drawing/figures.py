@@ -1,4 +1,4 @@
-"""Figures: drawn in one style, laid out once, and saved as part of a page and as files."""
+"""Figures: drawn in one style, laid out once, and saved inline in a page and as files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from explorer.drawing.formats import FOLDER
 from explorer.drawing.labels import settle
 from explorer.drawing.style import style
 
-PANEL_INCHES = (4.2, 3.3)  # small, so that its type is readable on a phone
-TALL_INCHES = (4.2, 4.6)  # for maps and for lines close together
+PANEL_INCHES = (4.2, 3.3)  # small, so that text is readable on a phone
+TALL_INCHES = (4.2, 4.6)  # for maps and closely spaced lines
 
-_DPI = {"svg": 150, "pdf": 150, "png": 200}  # in vector files of rasterised parts
+_DPI = {"svg": 150, "pdf": 150, "png": 200}  # of rasterised parts in vector files
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of a page, with the name of its files (without extension), its title and its caption."""
+    """A figure on a page, with its file name (without extension), title and caption."""
 
     name: str
     title: str
@@ -43,7 +43,7 @@ class Panel:
         return self._saved_as("svg").decode()
 
     def files(self, formats: Collection[str] = ()) -> dict[str, bytes]:
-        """Return the SVG and the other `formats` by file names such as `figures/curve.pdf`."""
+        """Return the SVG and any other `formats`, keyed by file names such as `figures/curve.pdf`."""
         contents = {"svg": self.svg.encode()} | {extension: self._saved_as(extension) for extension in formats}
         return {f"{FOLDER}/{self.name}.{extension}": content for extension, content in contents.items()}
 
@@ -57,7 +57,7 @@ class Panel:
 
     @property
     def inline(self) -> Markup:
-        """The SVG as part of a page: named for screen readers, own identifiers and the page's neutral colours."""
+        """The SVG to inline in a page: labelled for screen readers, with unique IDs and the page's neutral colours."""
         root = ET.fromstring(self.svg)  # noqa: S314 (drawn here)
         for element in list(root.iter()):
             for child in list(element):
@@ -85,12 +85,12 @@ class Panel:
 
 
 def _without_namespace(name: str) -> str:
-    """Return the name as in HTML."""
+    """Return the name without its namespace, as in HTML."""
     return name.rpartition("}")[2]
 
 
 class _Once(ConstrainedLayoutEngine):
-    """A layout engine that runs only once, because it takes as long as drawing."""
+    """A layout engine that runs only once, because layout takes as long as drawing."""
 
     def execute(self, fig: Figure) -> Any:  # noqa: ANN401 (what matplotlib returns)
         if not self._done:
@@ -104,10 +104,10 @@ class _Once(ConstrainedLayoutEngine):
 def panel(
     name: str, title: str, caption: str, draw: Callable[[Axes], None], inches: tuple[float, float] = PANEL_INCHES
 ) -> Panel:
-    """Draw a figure with `draw`. Its files are reproducible: they contain no time and no random identifiers."""
+    """Draw a figure with `draw`. Its files are reproducible, with no timestamps or random identifiers."""
     with _settings(name):
         figure = Figure(figsize=inches)
-        # The renderer that measures texts.
+        # Provides the renderer that measures text.
         FigureCanvasAgg(figure)
         figure.set_layout_engine(_Once(w_pad=0.08, h_pad=0.08))
         ax = figure.subplots()
@@ -120,6 +120,6 @@ def panel(
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
     with style({"svg.hashsalt": name}), warnings.catch_warnings():
-        # Text stays text, and viewers have fonts of their own.
+        # Text stays text, and viewers have their own fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -1,4 +1,4 @@
-"""The folder and the formats of figure files."""
+"""Folder and formats of figure files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Collection
 from explorer.errors import unknown
 
 FOLDER = "figures"
-"""The folder, beside the page."""
+"""The folder, next to the page."""
 OPTIONAL = ("pdf", "png")
-"""The formats saved on request; SVG is always saved."""
+"""Formats saved on request; SVG is always saved."""
 
 
 def check_formats(names: Collection[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What all plots share: axes, and labels that cover neither marks nor each other."""
+"""Shared by all plots: axes, and labels that overlap neither marks nor each other."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from explorer.study.coordinates import is_logarithmic
 _, ACCURACY = quantities.ACCURACY.axis()
 
 _MANY_ENDS = 8
-_BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of the names of lines in the axes, for few and for many
-_FAR = 90.0  # points of type between the end of a line and its name, at most
-_LINE = 11.0  # points of type from one of these names to the next
+_BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of line labels in axes coordinates, for few and for many lines
+_FAR = 90.0  # maximum distance from the end of a line to its label, in points
+_LINE = 11.0  # distance between successive line labels, in points
 
 
 def tidy(ax: Axes) -> None:
-    """Keep only the lines of the axes that help reading."""
+    """Keep only those axis lines that help the reader."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def ticks(*, logarithmic: bool) -> Locator:
-    """Return the locator of an axis's ticks; on a logarithmic axis they are at 1, 2, 5 and 10."""
+    """Return the tick locator for an axis; logarithmic axes have ticks at 1, 2, 5 and 10."""
     return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
 def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
-    """Make an axis logarithmic, with its numbers in full, if `is_logarithmic`; return whether it is."""
+    """Make an axis logarithmic, with numbers written in full, if `is_logarithmic`; return whether it is."""
     if not is_logarithmic(float(np.min(amounts)), float(np.max(amounts))):
         return False
     (ax.set_yscale if vertical else ax.set_xscale)("log")
@@ -50,7 +50,7 @@ def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
 
 
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Label the axes of accuracy against a cost; return the scaled amounts and whether their axis is logarithmic."""
+    """Label axes of accuracy against a cost; return the scaled amounts and whether their axis is logarithmic."""
     unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
     ax.set_xlabel(title, parse_math=False)
     ax.set_ylabel(ACCURACY)
@@ -58,13 +58,13 @@ def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArra
 
 
 def say_no_runs(ax: Axes) -> None:
-    """Write that there is nothing to draw yet."""
+    """Show that there is nothing to draw yet."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, "no runs have finished yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def settle(ax: Axes) -> float:
-    """Settle the limits and the layout, which pixels depend on; return the pixels per point of type."""
+    """Fix the limits and the layout, which determine pixel positions; return the pixels per point."""
     figure = ax.get_figure()
     assert figure is not None
     engine = figure.get_layout_engine()
@@ -86,17 +86,17 @@ def place_labels(
     optional: NDArray[np.bool_] | None = None,
     reach: float = 5.0,
 ) -> None:
-    """Write a text beside each point where it covers nothing; see `placing.place`. Settles the limits and the layout.
+    """Label each point where nothing is covered; see `placing.place`. Fixes the limits and the layout.
 
     Args:
-        ax: Axes with everything else drawn.
+        ax: Axes with everything else already drawn.
         points: The points, (k, 2), in data coordinates.
-        texts: Their texts; empty for points without one, which are only kept free.
+        texts: Their labels; points with an empty label are only kept free.
         lines: Lines to keep free, (n, 2) each, in data coordinates.
-        grey: Which texts are grey.
-        radius: Radius of the marks, or of each, in points of type.
-        optional: Which texts are left out if there is no room.
-        reach: How far optional texts may be from the edge of their marks, in points of type.
+        grey: Which labels are grey.
+        radius: Radius of all marks or of each mark, in points.
+        optional: Which labels may be left out if there is no room.
+        reach: Maximum distance of optional labels from the edge of their marks, in points.
     """
     dots = settle(ax)
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
@@ -124,10 +124,10 @@ def place_labels(
             multialignment=_ALIGNED[placed.side],
             annotation_clip=False,
             arrowprops=_line(GREY, 0.6, shrinkB=radii[index]) if placed.far else None,
-            zorder=2.9,  # below the marks, above all else
+            zorder=2.9,  # below the marks, above everything else
             **_TEXT,
         )
-        # Inside the axes, so that the layout is settled without it.
+        # It is inside the axes, so the layout does not depend on it.
         note.set_in_layout(False)
 
 
@@ -142,7 +142,7 @@ _TEXT: dict[str, Any] = {
 
 
 def _sizes(ax: Axes, dots: float, texts: Sequence[str]) -> list[NDArray[np.float64] | None]:
-    """Return the width and height of each text in points of type; None for an empty one."""
+    """Return the width and height of each text in points, or None if it is empty."""
     probe = ax.text(0, 0, "", **_TEXT)
     found: list[NDArray[np.float64] | None] = []
     for text in texts:
@@ -153,16 +153,16 @@ def _sizes(ax: Axes, dots: float, texts: Sequence[str]) -> list[NDArray[np.float
 
 
 def _line(colour: str | tuple[float, ...], width: float, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (matplotlib's)
-    """Return the properties of the line from a text to what it names."""
+    """Return the properties of the line that connects a label to its target."""
     return {"arrowstyle": "-", "color": colour, "linewidth": width, "shrinkA": 0, "shrinkB": 0} | more
 
 
 def label_ends(
     ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...] | str]
 ) -> None:
-    """Write a text for the end of each line in a column right of the axes, shifted so that none covers another.
+    """Label the end of each line in a column to the right of the axes, shifting labels so that they don't overlap.
 
-    If many ends are so close that texts would be far from them, only the highest are written.
+    If many ends are too close together to keep labels near them, only the highest are labelled.
     """
     ax.margins(x=0.02)
     behind = _FAR_BEHIND if len(ends) > _MANY_ENDS else _BEHIND
@@ -178,7 +178,7 @@ def label_ends(
         )
         for end, text, colour in zip(ends, texts, colours, strict=True)
     ]
-    # The layout needs the widths of the texts only, which do not change from here on.
+    # The layout only needs the text widths, which no longer change.
     dots = settle(ax)
     heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
     area = ax.get_window_extent()
@@ -194,7 +194,7 @@ def label_ends(
 
 
 def _spread(heights: NDArray[np.float64], gap: float, bottom: float, top: float) -> NDArray[np.float64]:
-    """Shift rising heights as little as needed to be `gap` apart, and inside the limits if there is room."""
+    """Shift ascending heights as little as needed to be `gap` apart, within the limits if there is room."""
     placed = heights.copy()
     for _ in range(200):
         close = np.diff(placed) < gap - 1e-6

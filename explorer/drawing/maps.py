@@ -1,6 +1,6 @@
 """Maps of accuracy over two dimensions of a design space: a triangle of shares, and a plane.
 
-Both colour points by accuracy in percent, and mark the best point and the points not separated from it.
+Both colour points by accuracy in percent, and highlight the best point and the points not separated from it.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from explorer.spaces.space import label
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
 """The corners that shares are weights of: top, left, right."""
 MOST_CELLS = 400
-"""With more cells only the best is marked, not those that are not separated from it."""
+"""With more cells, only the best is marked, not those that are not separated from it."""
 
-_EDGES = {"best": 3.0, "not separated": 1.1}  # points of type of the line around a mark or cell
-_EDGE = 0.4  # points of type around all other marks, so that light ones show
-_RADIUS, _SMALLEST = 6.5, 1.6  # points of type of the marks in a triangle
-_FEW = 40  # marks up to which they have full size
-_ROOM = 0.4  # cells between a label and the middle of a cell
-_MOST_TEXTS = (8, 18)  # columns and rows whose cells have room for an accuracy
-_MOST_TICKS, _MOST_LETTERS = 16, 36  # values beside a plane, and letters of the values below it
+_EDGES = {"best": 3.0, "not separated": 1.1}  # line width around a mark or cell, in points
+_EDGE = 0.4  # line width around all other marks, in points, so that light ones show up
+_RADIUS, _SMALLEST = 6.5, 1.6  # of the marks in a triangle, in points
+_FEW = 40  # number of marks up to which they are drawn at full size
+_ROOM = 0.4  # distance between a label and the centre of a cell, in cells
+_MOST_TEXTS = (8, 18)  # most columns and rows whose cells have room for an accuracy
+_MOST_TICKS, _MOST_LETTERS = 16, 36  # values next to a plane, and total letters of the values below it
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": LABEL_SIZE}
 _BOX = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none"}
-_MOST_TRIED = 60  # points in a triangle up to which writing every accuracy is attempted
-_FINEST = 150  # steps along each side that lines of equal params are drawn through
+_MOST_TRIED = 60  # number of points in a triangle up to which every accuracy is tried as a label
+_FINEST = 150  # maximum grid steps along each side for lines of equal params
 _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed": "failed", "planned": "no run"}
 
 
 def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[float]] | None = None) -> None:
-    """Draw accuracy over the shares of three factors, of `analysis.triangle`; the first factor's corner is on top.
+    """Draw accuracy over the shares of three factors, from `analysis.triangle`, with the first factor's corner on top.
 
-    Marks have their accuracy and half its interval beside them if there is room. A thick ring marks the best point,
+    If there is room, marks are labelled with their accuracy and half its interval. A thick ring marks the best point,
     thin rings those not separated from it, crosses points without an accuracy, and diamonds the shares of published
-    choices, which `chosen` has by name.
+    choices (`chosen`, by name).
     """
     shares = share_columns(frame)
     known = frame["accuracy"].notna()
@@ -66,14 +66,14 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     places = frame[shares].to_numpy(dtype=float) @ TRIANGLE
     if not known.all():
         ax.plot(*places[~known].T, "x", color=GREY, label="no accuracy", rasterized=len(places) > MOST_MARKS)
-    # The first labels find the most room; the last marks are on top.
+    # Label the best points first, when there is most room, and draw them last, on top.
     order = frame[known].sort_values("accuracy", ascending=False, kind="stable").index
     points, at = frame.loc[order], places[frame.index.get_indexer(order)]
     radius = max(_SMALLEST, _RADIUS * min(1.0, math.sqrt(_FEW / len(points))))
     colours = _norm(points)
     edges = np.array([_EDGES.get(standing, _EDGE) for standing in points["standing"]])
     if len(points) > CROWD:
-        # Of many points in one network only its own is ringed, and marks that touch have no edges.
+        # Ring only one of several points with the same network, and omit the edges of touching marks.
         edges *= points["same_as"].isna().to_numpy() & (edges > _EDGE)
     edges *= max(0.3, radius / _RADIUS)
     ax.scatter(
@@ -92,7 +92,7 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     others = np.array(list((chosen or {}).values()), dtype=float).reshape(-1, 3) @ TRIANGLE
     if len(others):
         diamond(ax, others)
-    # In a crowd, only the best one.
+    # In a crowd, label only the best point.
     tried = len(points) if len(points) <= _MOST_TRIED else 1
     texts = [_figures(row) for _, row in points[:tried].iterrows()] + [""] * (len(points) - tried + len(others))
     place_labels(
@@ -107,17 +107,17 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
 
 
 def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mapping[int, str] | None = None) -> None:
-    """Draw accuracy over a grid of two metaparameters, of `analysis.ranked`, and lines of equal params.
+    """Draw accuracy over a grid of two metaparameters, from `analysis.ranked`, and lines of equal params.
 
-    Cells have equal sizes whatever the steps between their values. Lines are exact at the middles of cells and
+    All cells have the same size, even with uneven steps between values. Lines are exact at the centres of cells and
     interpolated between them. A thick frame marks the best cell, thin frames those not separated from it; with more
-    than `MOST_CELLS` a ring marks the best. Hatched cells say why they have no accuracy.
+    than `MOST_CELLS` cells, a ring marks the best. Hatched cells state why they have no accuracy.
 
     Args:
         frame: The points.
-        prices: Params over the two metaparameters, of `analysis.plane_params`; without rows there are no lines.
-        ax: Where to draw.
-        chosen: The names of published networks by the numbers of points with the same values.
+        prices: Params over the two metaparameters, from `analysis.plane_params`; if empty, no lines are drawn.
+        ax: Axes to draw into.
+        chosen: The names of published networks, keyed by number of the point with the same values.
     """
     if not frame["accuracy"].notna().any():
         return say_no_runs(ax)
@@ -139,7 +139,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     written = len(columns) <= _MOST_TEXTS[0] and len(rows) <= _MOST_TEXTS[1]
     for place, (_, row), face, ink in zip(at, frame.iterrows(), faces, inks, strict=True) if written else ():
         text = _ABSENT[row["state"]] if np.isnan(row["accuracy"]) else _percent(row)
-        # On a background of its own colour, so that no line runs through it.
+        # On a background in the cell's colour, so that no line crosses it.
         box = _BOX | {"boxstyle": "square,pad=0.2", "fc": face}
         ax.text(place[0], place[1], text, color=ink, zorder=4, bbox=box, **_CENTRED)
     _frame(ax, frame, at, inks)
@@ -147,7 +147,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
         _lines(ax, prices, columns, rows, beside_texts=written)
     if chosen:
         own = frame["point"].isin(list(chosen)).to_numpy()
-        # In the corner of its cell, beside the accuracy.
+        # In the corner of its cell, next to the accuracy.
         diamond(ax, at[own] + np.array([0.36, 0.3]), size=32, colour=list(compress(inks, own)))
     colour_bar(ax, colours)
     return None
@@ -158,18 +158,18 @@ def _norm(frame: pd.DataFrame) -> Normalize:
 
 
 def _figures(row: pd.Series[Any]) -> str:
-    """Write accuracy in percent, with half its interval below."""
+    """Format accuracy in percent, with half its interval below."""
     half = 50 * (row["high"] - row["low"])
     return _percent(row) if np.isnan(half) else f"{_percent(row)}\n\N{PLUS-MINUS SIGN}{half:.1f}"
 
 
 def _percent(row: pd.Series[Any]) -> str:
-    """Write accuracy in percent; a star means that some seeds are missing."""
+    """Format accuracy in percent; a star means that some seeds are missing."""
     return f"{100 * row['accuracy']:.1f}{'*' if row['state'] == 'partly done' else ''}"
 
 
 def triangle(ax: Axes, names: Sequence[str]) -> None:
-    """Draw a triangle with lines at each fifth and the names of its corners."""
+    """Draw a triangle with lines at every fifth and labelled corners."""
     ax.set_axis_off()
     ax.set_aspect("equal")
     ax.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.03))
@@ -181,7 +181,7 @@ def triangle(ax: Axes, names: Sequence[str]) -> None:
     ]
     edges = [LINE if fifth else GREY for fifth in fifths for _ in range(3)]
     ax.add_collection(LineCollection(ends, colors=edges, linewidths=0.8, zorder=1, label="grid"), autolim=False)
-    # Beside the top, and below the other two, where no accuracy stands.
+    # Next to the top corner and below the other two, away from accuracies.
     away = (
         (_RADIUS + 5, 0, "left", "center"),
         *[(side * _RADIUS, -_RADIUS - 4, align, "top") for side, align in ((-1, "left"), (1, "right"))],
@@ -200,7 +200,7 @@ def triangle(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int, int], colours: Normalize) -> None:
-    """Draw the cells in the colours of their accuracies, or hatched."""
+    """Draw the cells, coloured by accuracy or hatched without one."""
     table = np.full(size[::-1], np.nan)
     table[at[:, 1], at[:, 0]] = 100 * frame["accuracy"].to_numpy(dtype=float)
     few = table.size <= MOST_CELLS
@@ -219,7 +219,7 @@ def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int
 
 
 def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: Any) -> None:  # noqa: ANN401
-    """Draw squares around the middles of cells."""
+    """Draw squares around the centres of cells."""
     if len(at):
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         squares = PolyCollection(list(at[:, None] + corners), rasterized=len(at) > MOST_MARKS, label=name, **look)
@@ -227,11 +227,11 @@ def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: An
 
 
 def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], inks: Sequence[str]) -> None:
-    """Frame the best cell and those not separated from it; in a large plane, ring the best."""
+    """Frame the best cell and those not separated from it, or ring only the best in a large plane."""
     for standing, width in _EDGES.items():
         rows = (frame["standing"] == standing).to_numpy()
         if len(frame) <= MOST_CELLS:
-            # Inside the cells, so that neighbours keep their own frames.
+            # Inside the cells, so that neighbouring frames do not overlap.
             look = {"facecolors": "none", "edgecolors": list(compress(inks, rows)), "linewidths": width, "zorder": 4}
             _squares(ax, at[rows], 0.45, standing, **look)
         elif standing == "best":
@@ -248,10 +248,10 @@ def _lines(
     *,
     beside_texts: bool,
 ) -> None:
-    """Draw lines of equal params with their amounts."""
+    """Draw labelled lines of equal params."""
     across, up, _ = prices.columns
     for key in (across, up):
-        # No line is finer than it is drawn.
+        # Thin grids that are finer than the drawing.
         values = np.unique(prices[key])
         prices = prices[prices[key].isin(values[:: -(-len(values) // _FINEST)])]
     table = prices.pivot(index=up, columns=across, values="params")  # noqa: PD010 (the rows are a grid)
@@ -270,14 +270,14 @@ def _lines(
 
 
 def _between(line: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the point of a line farthest from the texts at the middles of cells; None if it is never far."""
-    # Texts are wider than high, so a row counts more than a column.
+    """Return the point of a line farthest from the texts in the cells, or None if it is too close everywhere."""
+    # Texts are wider than tall, so vertical distance counts more.
     apart = np.hypot(*((line - line.round()) * (1, 2)).T)
     return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
 
 
 def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> ContourSet:
-    """Draw lines of equal amounts, outlined in the background colour so that they show on every colour."""
+    """Draw contour lines, outlined in the background colour so that they show up on any colour."""
     lines = draw(levels, colors=INK, linewidths=1.0, zorder=2)
     lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
     return lines
@@ -286,14 +286,14 @@ def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> Contou
 def write_levels(
     ax: Axes, lines: ContourSet, text: Callable[[float], str], places: Sequence[NDArray[Any] | None] | None = None
 ) -> None:
-    """Write the amounts of lines at the given places, or by default where the lines are straight."""
+    """Label contour lines at the given places, or by default where they are straight."""
     manual = False if places is None else [place for place in places if place is not None]
     for written in ax.clabel(lines, fmt=text, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
         written.set(rotation=0, label="level", bbox=_BOX | {"alpha": 0.85})
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
-    """Draw the legend of the rings and diamonds in use."""
+    """Draw a legend for the rings and diamonds in use."""
     texts = {"best": "best", "not separated": "not separated\nfrom the best"}
     marks = [
         Line2D([], [], marker="o", ls="", ms=2 * _RADIUS - 2, mfc="none", mec=INK, mew=_EDGES[key], label=text)
@@ -303,14 +303,14 @@ def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
     if chosen:
         names = ",\n".join(chosen)
         marks.append(Line2D([], [], marker="D", ls="", ms=9, mfc="none", mec=INK, mew=0.9, label=names))
-    # Names are plain text, not mathematics.
+    # Names are plain text, not math.
     legend = ax.legend(handles=marks, loc="upper left", frameon=False, handletextpad=0.3, borderpad=0, borderaxespad=0)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def colour_bar(ax: Axes, colours: Normalize, name: str = ACCURACY) -> None:
-    """Draw the scale of the colours below the axes."""
+    """Draw the colour bar below the axes."""
     figure = ax.get_figure()
     assert figure is not None
     scale = ScalarMappable(colours, CELLS)

@@ -1,4 +1,4 @@
-"""Marks for the measured points of a study against a cost, with intervals and labels, for any number of points."""
+"""Marks for a study's measured points against a cost, with intervals and labels, for any number of points."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from explorer.analysis import front_column, pareto_front
 from explorer.drawing.colours import GROUND, INK
 from explorer.drawing.labels import cost_axis, place_labels
 
-CROWD = 300  # marks beyond which they are small, and only some have intervals
-MOST_MARKS = 1000  # marks beyond which vector files have them as an image
+CROWD = 300  # number of marks above which they are small and only some have intervals
+MOST_MARKS = 1000  # number of marks above which vector files rasterise them
 MOST_LABELS = 14
-"""With more marks only a few of the front, or the best, always have a label; others have one if there is room."""
+"""With more marks, only a few on the front, or the best, always get a label; others do if there is room."""
 
-_FEW = 40  # marks up to which they are large and their intervals bold
-_SMALL = 5.0  # area of a mark in a crowd, in points of type squared
-_DODGE, _WIDEST = 0.03, 0.18  # of the axis, from a mark to the next of equal cost, and from the first to the last
-_RADIUS, _DIAMOND = 4.0, 9.0  # points of type around a mark, and a diamond, that are kept free
-_REACH = 9.0  # points of type from a mark to an optional label
-_MOST_TRIED = 60  # labels tried
+_FEW = 40  # number of marks up to which they are large and their intervals bold
+_SMALL = 5.0  # area of a mark in a crowd, in square points
+_DODGE, _WIDEST = 0.03, 0.18  # share of the axis between neighbouring marks of equal cost, and in total
+_RADIUS, _DIAMOND = 4.0, 9.0  # radius kept free around a mark and a diamond, in points
+_REACH = 9.0  # from a mark to an optional label, in points
+_MOST_TRIED = 60  # maximum number of labels tried
 _LONGEST_LABEL = 30  # characters
-_WIDEST_NAMES = 44  # characters that fit below a panel of a report
+_WIDEST_NAMES = 44  # characters that fit below a report panel
 
 
 class Marks:
-    """The measured points as drawn against a cost, in the units of the axes.
+    """Measured points plotted against a cost, in axis units.
 
-    If all points cost the same, they are side by side above their names. Otherwise marks with equal costs are moved
-    apart a little.
+    If all points cost the same, they are drawn side by side above their names. Otherwise, marks with equal costs are
+    moved apart slightly.
     """
 
     def __init__(self, points: pd.DataFrame, ax: Axes, cost: str, chosen: Mapping[int, str] | None = None) -> None:
-        """Take `chosen`, the names of published networks by the numbers of points with the same values."""
+        """Set up the axes; `chosen` names published networks, keyed by number of the point with the same values."""
         self.ax = ax
         self.x, logarithmic = cost_axis(ax, cost, points[cost].to_numpy(dtype=float))
         self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
@@ -66,7 +66,7 @@ class Marks:
         ax.margins(0.1, 0.14)
 
     def bars(self, colours: Sequence[str]) -> None:
-        """Draw the intervals as bars; in a crowd only of some points of the front."""
+        """Draw the intervals as bars; in a crowd, only for some points on the front."""
         self.barred = np.isfinite(self.low) & np.isfinite(self.high)
         if self.crowded:
             self.barred &= self._spaced()
@@ -82,12 +82,12 @@ class Marks:
         )
 
     def draw(self, edges: Sequence[str], filled: NDArray[Any]) -> None:
-        """Draw the marks, filled from 0 (hollow) to 1 as `filled` says; in a crowd all off the front are small."""
+        """Draw the marks, `filled` from 0 (hollow) to 1; in a crowd, those off the front are small."""
         faces = np.column_stack([to_rgba_array(list(edges))[:, :3], filled])
         size = 36 if len(self.x) <= _FEW else 16
         whole = self.on_front if self.crowded else np.ones(len(self.x), dtype=bool)
         self._scatter("crowd", ~whole, faces * [1, 1, 1, 0] + [0, 0, 0, 0.3], "none", _SMALL)
-        # Lines below do not show through marks.
+        # Keeps lines below from showing through marks.
         self._scatter("ground", whole & (filled < 1), GROUND, "none", size)
         self._scatter("point", whole, faces, edges, size)
         if self.chosen.any():
@@ -116,7 +116,7 @@ class Marks:
         only_front: bool = False,
         grey: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Label the marks, around lines in data coordinates."""
+        """Label the marks, avoiding lines given in data coordinates."""
         wanted, optional = np.ones(len(self.x), dtype=bool), np.zeros(len(self.x), dtype=bool)
         if len(self.x) > MOST_LABELS:
             wanted[np.lexsort((-self.y, ~self.on_front))[_MOST_TRIED:]] = False
@@ -136,14 +136,14 @@ class Marks:
         )
 
     def _spaced(self) -> NDArray[np.bool_]:
-        """Return which points are on the front; of many, some from the cheapest to the most expensive."""
+        """Return which points are on the front, or a selection from cheapest to most expensive if there are many."""
         order = np.flatnonzero(self.on_front)[np.argsort(self.x[self.on_front], kind="stable")]
         kept = np.zeros(len(self.x), dtype=bool)
         kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
         return kept
 
     def _name_categories(self) -> None:
-        """Write names below the marks, as many as are readable, and slanted if they are long."""
+        """Write as many names below the marks as are readable, slanted if they are long."""
         step = -(-len(self.x) // MOST_LABELS)
         self.ax.set_xticks(self.x[::step], self.labels[::step], parse_math=False)
         slant(self.ax, sum(map(len, self.labels[::step])) > _WIDEST_NAMES)
@@ -161,7 +161,7 @@ def measured_marks(
     width: float = 1.0,
     transform: Transform | None = None,
 ) -> None:
-    """Draw accuracies in percent with their intervals as bars; in a crowd only small marks."""
+    """Draw accuracies in percent with intervals as bars; in a crowd, only small marks."""
     way: dict[str, Any] = {} if transform is None else {"transform": transform}
     y, low, high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
     if len(points) <= CROWD:
@@ -182,7 +182,7 @@ def measured_marks(
 
 
 def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour: str | Sequence[str] = INK) -> None:
-    """Draw an open diamond around each place, for a published network with these values."""
+    """Draw an open diamond around each place, to mark published networks with these values."""
     x, y = places.T
     ax.scatter(
         x, y, s=size, marker="D", facecolors="none", edgecolors=colour, linewidths=0.9, zorder=4, label="published"
@@ -198,12 +198,12 @@ def slant(ax: Axes, slanted: bool) -> None:
 
 
 def short(text: str) -> str:
-    """Shorten a label; tables show all of it."""
+    """Shorten a label; tables show it in full."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _dodged(x: NDArray[np.float64], *, logarithmic: bool) -> NDArray[np.float64]:
-    """Move equal amounts apart by a share of the axis."""
+    """Spread equal amounts by a share of the axis."""
     moved = x.copy()
     for value in set(x):
         (same,) = np.nonzero(x == value)

@@ -1,4 +1,4 @@
-"""Import matplotlib whatever the user's settings are: figures do not depend on them."""
+"""Import matplotlib even with unusable user settings, on which figures do not depend."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from importlib import import_module
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib; where the user's settings prevent that, import it without them.
+    """Import matplotlib, ignoring the user's settings if they prevent the import.
 
-    Matplotlib reads its settings when it is imported, and an unknown `MPLBACKEND` or a `matplotlibrc` that is not
-    text ends the import. Settings that it can read stay the user's. Its warnings about them are left out.
+    Matplotlib reads its settings on import, and an unknown `MPLBACKEND` or a `matplotlibrc` that is not text makes
+    the import fail. Readable settings stay in effect. Warnings about settings are suppressed.
     """
     if "matplotlib" in sys.modules:
         return
@@ -23,7 +23,7 @@ def import_matplotlib() -> None:
     logger.setLevel(logging.CRITICAL)
     try:
         import_module("matplotlib")
-    except Exception:  # noqa: BLE001 (whatever its settings lead to)
+    except Exception:  # noqa: BLE001 (settings can raise anything)
         for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[name]
         with _without_settings():
@@ -34,7 +34,7 @@ def import_matplotlib() -> None:
 
 @contextmanager
 def _without_settings() -> Iterator[None]:
-    """Hide the variable that names a backend and every settings file, also the one of the working folder."""
+    """Hide the backend variable and every settings file, including the one in the working folder."""
     names = ("MPLBACKEND", "MATPLOTLIBRC")
     before = {name: os.environ[name] for name in names if name in os.environ}
     here = os.open(".", os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""Place texts beside marks so that they cover neither marks nor each other; independent of matplotlib.
+"""Place labels next to marks so that they overlap neither marks nor each other; independent of matplotlib.
 
-Places and sizes are in points of type (or a unit in which letters are about ten high), x to the right and y upwards.
-Boxes are (left, bottom, right, top).
+Positions and sizes are in points (or any unit in which letters are about ten high), x to the right and y upwards. Boxes
+are (left, bottom, right, top).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_SIDES, _CORNERS = (90, 270, 0, 180), (135, 315, 45, 225)  # degrees from a mark to its text
-_STEPS = (2, 5, 9, 14, 21, 29)  # from the edge of a mark to its text
-_NEAR = 5  # up to here a text needs no line to its mark
-_CROWD = 300  # marks beyond which only their middles are kept free
+_SIDES, _CORNERS = (90, 270, 0, 180), (135, 315, 45, 225)  # directions from a mark to its label, in degrees
+_STEPS = (2, 5, 9, 14, 21, 29)  # distances from the edge of a mark to its label
+_NEAR = 5  # distance up to which a label needs no line to its mark
+_CROWD = 300  # number of marks above which only their centres are kept free
 
 
 class Placed(NamedTuple):
-    """The place of a text.
+    """The position of a label.
 
     Attributes:
-        offset: From the mark to the middle of the text.
-        side: -1 if the text is left of its mark, 1 if right, 0 if above or below.
-        far: Whether it is so far away that it needs a line to its mark.
+        offset: From the mark to the centre of the label.
+        side: -1 if the label is left of its mark, 1 if right, 0 if above or below.
+        far: Whether it is far enough away to need a line to its mark.
     """
 
     offset: NDArray[np.float64]
@@ -45,21 +45,21 @@ def place(
     reach: float = _NEAR,
     corners: bool = False,
 ) -> list[Placed | None]:
-    """Place a text beside each mark, as near as it can be without covering anything.
+    """Place a label next to each mark, as close as possible without covering anything.
 
-    Every text tries the directions around its mark at growing distances and takes the place where it covers least.
-    Optional texts come last, and are left out if there is no room.
+    Each label is tried in all directions around its mark at growing distances and placed where it covers the least.
+    Optional labels come last, and are left out if there is no room.
 
     Args:
-        marks: The middles of the marks, (k, 2).
+        marks: The centres of the marks, (k, 2).
         radii: The radius of each mark.
-        sizes: Width and height of each text; None for a mark without one, which is only kept free.
-        frame: The box that texts should stay inside.
+        sizes: Width and height of each label; marks with None are only kept free.
+        frame: The box that labels should stay inside.
         obstacles: Points to keep free, (n, 2) each.
-        boxes: Boxes to keep free, such as other texts.
-        optional: Which texts may be left out; none by default.
-        reach: How far an optional text may be from the edge of its mark.
-        corners: Whether texts prefer the corners of their mark to its sides.
+        boxes: Boxes to keep free, such as other labels.
+        optional: Which labels may be left out; none by default.
+        reach: Maximum distance of an optional label from the edge of its mark.
+        corners: Whether labels prefer the corners of their marks to the sides.
     """
     may_miss = np.zeros(len(marks), dtype=bool) if optional is None else np.asarray(optional, dtype=bool)
     taken, full = np.concatenate([_outlines(marks, radii), *obstacles]), list(boxes)
@@ -87,7 +87,7 @@ def place(
 
 
 def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points close to each other on a polyline, (k, 2)."""
+    """Return closely spaced points on a polyline, (k, 2)."""
     if len(line) < 2:  # noqa: PLR2004 (a line has two ends)
         return line
     shares = np.linspace(0, 1, 40)[:, None]
@@ -95,7 +95,7 @@ def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the middles of marks and, unless they are many, points around them."""
+    """Return the centres of marks and, unless there are many, points around them."""
     if len(marks) > _CROWD:
         return marks
     angles = np.radians((*_SIDES, *_CORNERS))
@@ -104,7 +104,7 @@ def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray
 
 
 def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far boxes reach into one: the shorter side of the overlap."""
+    """Return how far boxes reach into `box`: the shorter side of each overlap."""
     shared = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
     reach: NDArray[np.float64] = np.maximum(shared, 0).min(axis=1)
     return reach

@@ -1,7 +1,7 @@
 """Plots of a study, for reports and notebooks.
 
-Every function draws a frame of `explorer.analysis` into a matplotlib `Axes`. Data coordinates are costs in the unit of
-their axis and accuracies in percent. Use `style` around it; settings are as before afterwards.
+Every function draws a frame from `explorer.analysis` into a matplotlib `Axes`. Data coordinates are costs in the unit
+of their axis and accuracies in percent. Call them inside `style`, which restores your settings afterwards.
 
     with plots.style():
         figure, ax = plt.subplots()
@@ -34,9 +34,9 @@ from explorer.networks.quantities import QUANTITIES
 
 __all__ = ["curve", "front", "paper_curve", "scaling_curves", "style"]
 
-_ASIDE = 2.4  # points of type between the lines of two series
+_ASIDE = 2.4  # horizontal shift between the lines of two series, in points
 UNLIKELY = 0.05
-"""Front probability up to which a mark has the colour of points off the front."""
+"""Front probability up to which a mark is coloured as off the front."""
 
 
 def curve(
@@ -46,16 +46,16 @@ def curve(
     *,
     chosen: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw accuracy against a cost: a labelled mark for each measured point of `analysis.summarise`.
+    """Draw accuracy against a cost, with a labelled mark for each measured point of `analysis.summarise`.
 
     If the only varied metaparameter is a number, a line joins the points, with the 95 % interval as a band; otherwise
-    each point has its interval as a bar. Hollow marks miss some seeds.
+    bars show the intervals. Hollow marks lack some seeds.
 
     Args:
-        frame: The points; `frame.attrs` has the names of the metaparameters.
-        ax: Where to draw.
+        frame: The points; `frame.attrs` lists the names of the metaparameters.
+        ax: Axes to draw into.
         against: The cost.
-        chosen: The names of published networks by the numbers of points with the same values; these have a diamond.
+        chosen: The names of published networks, marked by diamonds, keyed by number of the point with the same values.
     """
     points = measured(frame)
     tidy(ax)
@@ -90,8 +90,8 @@ def front(
 ) -> None:
     """Draw the Pareto front of accuracy and a cost as a staircase, and all points filled by their front probability.
 
-    Without probabilities (`Findings.points` has them) points on the front are filled and others hollow; `chosen` is as
-    in `curve`.
+    Without probabilities (from `Findings.points`), points on the front are filled and others hollow; `chosen` is the
+    same as in `curve`.
     """
     points = measured(frame)
     points = points[points[cost].notna()]
@@ -120,7 +120,7 @@ def front(
 
 
 def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
-    """Draw a published curve of `analysis.published_curve`; hollow marks were read off a figure."""
+    """Draw a curve from `analysis.published_curve`; hollow marks were read off a figure."""
     tidy(ax)
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)
@@ -143,8 +143,8 @@ def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
 def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
     """Draw accuracy against a cost, with a line for each series of `analysis.summarise` and intervals as bars.
 
-    A network shared by several series is one black mark. Lines are shifted a little so that bars of equal cost can be
-    told apart. Hollow marks miss some seeds.
+    A network shared by several series is one black mark. Lines are shifted slightly to separate bars of equal cost.
+    Hollow marks lack some seeds.
     """
     points = frame[frame["accuracy"].notna()]
     tidy(ax)
@@ -171,7 +171,7 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
         _draw_points(ax, line[~line["shared"]], colour, form, ax.transData + aside)
         ends.append((float(x.iloc[-1]), float(y.iloc[-1])))
     _draw_points(ax, points[points["shared"]].drop_duplicates("source"), INK, "o", ax.transData)
-    # What is drawn aside does not move the limits of the axis.
+    # Shifted drawings do not update the axis limits.
     ax.update_datalim(np.concatenate([points[["x", key]].to_numpy() * (1, 100) for key in ("accuracy", "low", "high")]))
     ax.autoscale_view()
     ax.set_xlim(ax.get_xlim())

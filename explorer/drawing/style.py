@@ -1,4 +1,4 @@
-"""The style of all figures: seaborn's "ticks" style with our settings, whatever the user's settings are."""
+"""The style of all figures: seaborn's "ticks" style with our settings, independent of the user's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import seaborn as sns
 
 from explorer.drawing.colours import GROUND, INK, LINE
 
-LABEL_SIZE = 9.5  # points of type
+LABEL_SIZE = 9.5  # in points
 
 _SETTINGS: dict[Any, Any] = {
     **sns.axes_style("ticks"),
@@ -20,16 +20,16 @@ _SETTINGS: dict[Any, Any] = {
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
-    # These alone, so that a page can replace them by its own.
+    # Limited to these colours, so that pages can replace them.
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "grid.color": LINE,
     "figure.facecolor": GROUND,
     "axes.facecolor": "none",
     "lines.linewidth": 1.6,
     "lines.markersize": 6,
-    # Comes with matplotlib, so that labels are measured alike everywhere.
+    # Bundled with matplotlib, so that labels have the same size everywhere.
     "font.sans-serif": ["DejaVu Sans"],
-    # Text stays text, so that a vector file can be searched and its type changed.
+    # Keep text as text, so that vector files can be searched and restyled.
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
@@ -37,9 +37,9 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def style(settings: Mapping[Any, Any] | None = None) -> Iterator[None]:
-    """Apply the style and further settings; create, draw and save the figure inside.
+    """Apply the style and any further settings; create, draw and save figures inside.
 
-    The user's settings do not count inside, and are as before afterwards.
+    The user's settings are ignored inside and restored afterwards.
     """
     with mpl.rc_context():
         mpl.rcdefaults()

@@ -274,7 +274,7 @@ def test_a_table_of_the_user_with_the_name_of_one_of_ours_is_never_touched(tmp_p
     with closing(sqlite3.connect(tmp_path / "books.db")) as books, books:
         books.execute(f"create {kind} {table} {content}")
         before = list(books.iterdump())
-    message = f"it has a table {table} that is not the explorer's; use another database"
+    message = f"its table {table} does not belong to the explorer; use another database"
     with pytest.raises(ExplorerError, match=message), Ledger(tmp_path / "books.db", create=True).writing():
         pass
     with closing(sqlite3.connect(tmp_path / "books.db")) as books:

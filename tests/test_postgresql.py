@@ -242,12 +242,12 @@ def test_tables_of_the_user_are_never_touched(url):
     with engine.begin() as connection:
         connection.exec_driver_sql("create table ledger_runs (amount integer)")
         connection.exec_driver_sql("create table trials (amount integer)")
-    with pytest.raises(ExplorerError, match="it has a table ledger_runs"), Ledger(url, create=True).writing():
+    with pytest.raises(ExplorerError, match="its table ledger_runs"), Ledger(url, create=True).writing():
         pass
     assert set(sa.inspect(engine).get_table_names()) == {"ledger_runs", "trials"}
     with engine.begin() as connection:
         connection.exec_driver_sql("drop table ledger_runs")
     ledger, study = Ledger(url, create=True), load_study("squeeze_ratio")
-    with ledger.writing(), pytest.raises(NoView, match="it has a table trials that is not Optuna's"):
+    with ledger.writing(), pytest.raises(NoView, match="its table trials does not belong to Optuna"):
         View(ledger, study, plan(study, 10))
     assert "studies" not in sa.inspect(engine).get_table_names()

@@ -227,7 +227,7 @@ def test_tables_of_other_programs_are_never_touched(ledger, statements, table):
             connection.execute(statement)
         before = list(connection.iterdump())
         chosen = study({"squeeze_ratio": [0.25, 0.5]})
-        with pytest.raises(NoView, match=rf"it has a table {table}\w* that is not Optuna's$"):
+        with pytest.raises(NoView, match=rf"its table {table}\w* does not belong to Optuna$"):
             View(ledger, chosen, plan(chosen, 10))
         assert list(connection.iterdump()) == before
 

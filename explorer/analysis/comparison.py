@@ -66,7 +66,7 @@ class Comparison:
 
     @cached_property
     def reference(self) -> Reference | None:
-        """The common budgets, with accuracy counted from chance; None if there is only one cost."""
+        """The common budgets, with accuracy measured from chance; None if there is only one cost."""
         smallest = max(float(one.costs_of(self.cost).min()) for one in self.studies)
         largest = max(float(one.costs_of(self.cost).max()) for one in self.studies)
         if smallest >= largest:

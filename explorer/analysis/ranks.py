@@ -81,7 +81,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
 
 
 def _ended(found: Interval, low: float) -> Interval:
-    """Return the interval, or for identical (reversed) orders the one from `low` to 1 (from -1 to -`low`)."""
+    """Return the interval, or for identical (reversed) orders an interval from `low` to 1 (from -1 to -`low`)."""
     if abs(found.estimate) < 1 - 1e-12:
         return found
     return Interval(1.0, low, 1.0) if found.estimate > 0 else Interval(-1.0, -1.0, -low)

@@ -33,7 +33,7 @@ from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
-"""The corners that shares are weights of: top, left, right."""
+"""Corners that the shares weight: top, left, right."""
 MOST_CELLS = 400
 """With more cells, only the best is marked, not those that are not separated from it."""
 

@@ -120,7 +120,7 @@ class Database:
             self._migrate()
 
     def _revision(self) -> str | None:
-        """Return the revision of the tables: empty if older than revisions, None without tables."""
+        """Return the revision of the tables: empty if they predate revisions, None without tables."""
 
         def read(connection: sa.Connection) -> str | None:
             tables = sa.inspect(connection).get_table_names()
@@ -137,7 +137,7 @@ class Database:
     def _refuse_foreign(self, connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
         foreign = foreign_table(connection, tables)
         if foreign:
-            raise self.error(f"it has a table {foreign} that is not the explorer's; use another database")
+            raise self.error(f"its table {foreign} does not belong to the explorer; use another database")
 
     def _migrate(self) -> None:
         """Migrate the tables in one transaction, keeping a copy of a SQLite file until that has succeeded."""

@@ -58,7 +58,7 @@ class OptunaTables:
         else:
             foreign = present & {*models.BaseModel.metadata.tables, "alembic_version"}
         if foreign:
-            raise NoView(f"storage {self.database.shown}: it has a table {min(foreign)} that is not Optuna's")
+            raise NoView(f"storage {self.database.shown}: its table {min(foreign)} does not belong to Optuna")
 
     def call(self, action: Callable[[], Done]) -> Done:
         """Call a function that uses the tables, like `Database.call`; it may be called repeatedly."""

@@ -280,7 +280,7 @@ def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
 
 
 def _agree(shown: FrozenTrial, wanted: FrozenTrial | None) -> bool:
-    """Whether a trial is as wanted; None wants it unfinished."""
+    """Whether a trial matches `wanted`; with None, it must be unfinished."""
     if wanted is None or not shown.state.is_finished():
         return wanted is None and not shown.state.is_finished()
     attributes = {key: value for key, value in shown.user_attrs.items() if key not in LATE}

@@ -17,7 +17,7 @@ class PreparedStudy:
 
     Attributes:
         study: The study, fitted to the number of training images.
-        points: Its plan.
+        points: The planned points.
         source: The source of the data.
         dataset: The data, checked against their fingerprint.
         images: Numbers of training and validation images in the data.

@@ -156,7 +156,7 @@ def test_compare_writes_what_the_command_writes(stored, capsys):
 @pytest.mark.parametrize(
     ("studies", "options", "message"),
     [
-        (["squeezes"], {}, "compare squeezes: give two or more studies of different names"),
+        (["squeezes"], {}, "compare squeezes: give two or more different studies"),
         (["squeezes", "depths"], {"against": "mac"}, "unknown cost 'mac'; did you mean 'macs'?"),
         (["squeezes", "depths"], {"figures": ["pgn"]}, "unknown figure format 'pgn'; did you mean 'png'?"),
         (["squeezes", "depths"], {"reports": "explorer.db/x"}, "explorer.db/x: cannot be written"),

@@ -264,7 +264,7 @@ def test_studies_go_by_a_certificate_of_their_space_data_recipe_and_budget():
     without = rendered(record, None)
     assert not_certified(record, None) == ("Not certified: no certificate covers this space, data, recipe and budget.")
     assert not_certified(record, None) in without
-    assert "How far to trust it, and what settles it" in without
+    assert "How far to trust it, and how to settle it" in without
     assert settled_by(record, None)[0][:80] in without
     assert "certify squeezenet --preset cifar --data proxy --budget 10000x2" in without
 

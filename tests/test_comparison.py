@@ -121,7 +121,7 @@ def test_nothing_is_compared_with_a_trial_run_or_where_nothing_is_learnt(tmp_pat
     runs = learnt.runs.assign(correct=[np.arange(200) % 10 == 0] * len(learnt.runs), accuracy=0.1)
     guessing = named(replace(learnt, runs=runs), "guessing")
     for other, said in (
-        (named(trial, "quick"), "quick is a trial run, whose accuracies mean nothing."),
+        (named(trial, "quick"), "quick is a trial run: its accuracies mean nothing."),
         (guessing, "No network of guessing has learnt anything yet, so there is nothing to compare."),
     ):
         found = Comparison([Findings(learnt), Findings(other)], "macs")
@@ -135,7 +135,7 @@ def test_very_different_numbers_of_points_give_a_warning(tmp_path):
     few = make_record("squeeze_ratio", images=200)
     few = named(replace(few, points=few.points.head(2), runs=few.runs[few.runs["point"] < 2]), "few")
     found = Comparison([Findings(make_record("squeezenet_grid", images=200)), Findings(few)], "params")
-    assert "in favour of the larger study" in write_comparison(found, tmp_path, "").read_text()
+    assert "which favours the larger study" in write_comparison(found, tmp_path, "").read_text()
 
 
 def test_the_joint_front_covers_all_points(three):
@@ -187,8 +187,8 @@ def test_the_page_has_statements_tables_and_figures(three, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["squeeze_ratio"], "give two or more studies"),
-        (["squeeze_ratio", "squeeze_ratio"], "give two or more studies of different names"),
+        (["squeeze_ratio"], "give two or more different studies"),
+        (["squeeze_ratio", "squeeze_ratio"], "give two or more different studies"),
         (["a", "b", "--against", "flips"], "unknown cost 'flips'"),
         (["a", "b", "--storage", "none.db"], "does not exist"),
     ],

@@ -77,7 +77,8 @@ def test_its_runs_are_deleted_unless_another_study_has_them(storage, capsys):
 def test_nothing_is_deleted_without_an_answer(storage, capsys):
     assert main(["delete", "squeeze_ratio"]) == 2
     assert (
-        capsys.readouterr().err == "explorer: delete squeeze_ratio: nobody can be asked without a terminal; add --yes\n"
+        capsys.readouterr().err
+        == "explorer: delete squeeze_ratio: cannot ask for confirmation without a terminal; add --yes\n"
     )
     assert Ledger(storage).studies.names() == ["other", "squeeze_ratio"]
 
@@ -107,7 +108,7 @@ def test_a_renamed_study_is_the_same_study(storage, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "renamed the study squeeze_ratio to first try",
         "kept its report under the old name: reports/squeeze_ratio",
-        "write its report under the new name with: explorer report 'first try'",
+        "to write its report under the new name: explorer report 'first try'",
     ]
     assert ledger.studies.names() == ["first try", "other"]
     after = ledger.studies.load("first try")

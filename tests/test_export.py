@@ -81,7 +81,7 @@ def test_onnx_gives_the_same_logits_for_any_batch(network, module, tmp_path, cap
 
 def test_a_model_that_onnx_cannot_hold_is_refused(tmp_path):
     large = Network(Shape(3, 1), chain(wide=Conv(30_000, 1), wider=Conv(30_000, 1)))
-    with pytest.raises(ExplorerError, match="an ONNX file holds at most 2 GiB"):
+    with pytest.raises(ExplorerError, match="ONNX files are limited to 2 GiB"):
         programs.check_onnx(tmp_path / "x.onnx", large)
 
 
@@ -571,7 +571,7 @@ def test_moved_images_can_be_named_again(moved, capsys):
     for command in (["export", "small"], ["images", "small:0.5"]):
         assert (
             "small: its images were in /gone/stripes, which is no longer a folder; "
-            "give the folder where they are now with --data" in refused(capsys, *command)
+            "pass the folder where they are now with --data" in refused(capsys, *command)
         )
     code, out, err = run(capsys, "images", "small:0.5", "--data", str(moved), "--out", "sheet.png")
     assert (code, err) == (0, "")
@@ -589,7 +589,7 @@ def test_other_images_are_refused_with_both_fingerprints(moved, capsys, monkeypa
     other = find_source(str(moved)).prepare().fingerprint
     for command in (["export", "small"], ["images", "small:0.5"]):
         err = refused(capsys, *command, "--data", str(moved))
-        assert f"--data {moved} must hold the images of small, but its fingerprint is {other[:12]}" in err
+        assert f"--data {moved} must contain the images of small, but its fingerprint is {other[:12]}" in err
         assert f"the study was trained on {stripes.fingerprint[:12]}" in err
         assert "does not exist" in refused(capsys, *command, "--data", "none") or "unknown data set 'none'" in refused(
             capsys, *command, "--data", "none"
@@ -623,7 +623,7 @@ def test_the_test_images_are_read_once(folder, capsys, monkeypatch):
             for file in ("weights.safetensors", "network.py"):
                 assert (folder / "again" / file).read_bytes() == (folder / "export" / name / file).read_bytes()
     out = run(capsys, "export", "small", "--seed", "0")[1]
-    assert "2 runs of this study have been tested: choosing between them by test accuracy is no test" in out
+    assert "2 runs of this study have been tested; don't choose between them by test accuracy" in out
 
 
 def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypatch):
@@ -639,7 +639,7 @@ def test_without_test_images_or_onnx_the_export_goes_on(folder, capsys, monkeypa
     code, out, err = run(capsys, "export", "small", "--out", "made")
     assert (code, err) == (0, "")
     assert "stripes has no test images\n" in out
-    assert "no network.onnx: ONNX needs onnx, which this environment lacks" in out
+    assert "no network.onnx: ONNX needs onnx, not installed here" in out
     assert {path.name for path in (folder / "made").iterdir()} == FILES - {"network.onnx"}
     assert json.loads((folder / "made" / "export.json").read_text())["test"] is None
     assert Ledger("explorer.db").tests.of("small").empty
@@ -655,7 +655,7 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
     err = refused(capsys, "export", "small", "--point", "0")
     assert (
         "small, point 0 (0.25), seed 0: the stored validation accuracy is 0.987, "
-        f"but training again gave {stored.accuracy}" in err
+        f"but retraining gave {stored.accuracy}" in err
     )
     # The same accuracy of other images is another model, too.
     swap = [int(stored.correct.argmax()), int(stored.correct.argmin())]
@@ -666,7 +666,7 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
         *(stored.accuracy, np.packbits(bits).tobytes(), stored.key),
     )
     err = refused(capsys, "export", "small", "--point", "0")
-    assert f"the stored validation accuracy, {stored.accuracy}, but for other images" in err
+    assert f"the stored validation accuracy, {stored.accuracy}, but got different images right" in err
     change("update ledger_runs set host = ? where key = ?", '{"name": "there", "isa": "ABACUS"}', stored.key)
     assert "(isa was ABACUS and is " in refused(capsys, "export", "small", "--point", "0")
     assert {path.name for path in folder.iterdir()} <= {"explorer.db", "explorer.db.lock"}
@@ -679,7 +679,7 @@ def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(retraining, "numerics", lambda: replace(here, torch="9.9", training_version=1))
         err = refused(capsys, "export", "small", "--point", "0")
-    assert "small, point 0 (0.25), seed 0 would be another run now: " in err
+    assert "small, point 0 (0.25), seed 0 would be a different run now: " in err
     assert f"the version of the training code was {here.training_version} and is 1" in err
     assert f"numerics.torch was {here.torch} and is 9.9" in err
     # Other images under the same name.
@@ -699,7 +699,7 @@ def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatc
         raise RunFailed("the loss")
 
     monkeypatch.setattr(retraining, "train", fails)
-    assert "training again failed: the loss" in refused(capsys, "export", "small")
+    assert "retraining failed: the loss" in refused(capsys, "export", "small")
     assert not (folder / "export").exists()
 
 
@@ -855,7 +855,7 @@ def test_images_of_other_data_are_refused(folder, capsys):
         capsys, "images", "small:0.25"
     )
     change("update ledger_runs set correct = null, top_probability = null, validation_images = null")
-    assert "the images that it got right are not stored" in refused(capsys, "images", "small:0.5")
+    assert "the images it got right are not stored" in refused(capsys, "images", "small:0.5")
     change("delete from ledger_members")
     assert "its study is no longer stored" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
@@ -901,12 +901,14 @@ def test_mistakes_are_one_line_and_nothing_is_written(folder, capsys, monkeypatc
 
 def test_a_run_that_is_not_done_says_why(folder, capsys):
     change("update ledger_runs set state = 'failed', reason = 'the loss', accuracy = null where key = ?", key_of(1, 0))
-    assert "small, point 1 (0.5), seed 0 is not done (failed: the loss); done is seed 1" in refused(
+    assert "small, point 1 (0.5), seed 0 has not finished (failed: the loss); finished: seed 1" in refused(
         capsys, "export", "small", "--point", "0.501"
     )
     change("delete from ledger_runs")
     assert "small: no runs have finished" in refused(capsys, "export", "small")
-    assert "seed 0 is not done (missing); no other seed is done either" in refused(capsys, "images", "small:0.5")
+    assert "seed 0 has not finished (missing); no other seed has finished either" in refused(
+        capsys, "images", "small:0.5"
+    )
     assert folder
 
 
@@ -924,6 +926,6 @@ def test_from_a_storage_that_cannot_be_written_test_images_stay_unread(folder, m
     )
     before = (folder / "explorer.db").read_bytes()
     made = explorer.export("small", point="0.25", out="made")
-    assert made.test == "test images: left unread, because the storage cannot be written"
+    assert made.test == "test images: left unread, because the storage is read-only"
     assert made.facts["test"] is None
     assert (folder / "explorer.db").read_bytes() == before

@@ -233,7 +233,7 @@ def test_a_time_limit_is_a_time(study, monkeypatch, capsys, text):
 
     monkeypatch.chdir(study)
     assert main(["sweep", "stripes.toml", "--run-timeout", text]) == 2
-    assert f"--run-timeout {text}: a time is a number above 0 of seconds, or such as" in capsys.readouterr().err
+    assert f"--run-timeout {text}: give a positive number of seconds or a time such as" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -159,5 +159,5 @@ def test_without_a_network_that_was_trained_nothing_is_measured(tmp_path, capsys
 
 def test_another_network_is_not_exported(tmp_path):
     ledger, study = stored(tmp_path, 0)
-    with pytest.raises(ExplorerError, match="makes another network than the one that was trained"):
+    with pytest.raises(ExplorerError, match="builds a different network from the one that was trained"):
         retraining_task(ledger, ledger.studies.load(study.name), 0, 0)

@@ -29,13 +29,13 @@ COMMANDS: dict[Callable[..., int], str] = {
     exports.images: "images squeeze_ratio:0.25 --out sheet.png",
     prices.price: 'price squeezenet preset=cifar base_e=8..256 --where "params < 500k" --sort -params',
 }
-"""The commands, each with the example that its help shows."""
+"""The commands, each with the example shown in its help."""
 
 FIT_EXAMPLE = "fit squeezenet preset=cifar --params 500k --macs 20M"
 
 
 def application() -> typer.Typer:
-    """The command line, with an option of `fit` for each quantity that is a budget."""
+    """Return the command line, with a `fit` option for each quantity that can be a budget."""
     app = typer.Typer(
         name="explorer",
         help="Explore the design spaces of small CNNs: exact costs, measured accuracies, honest uncertainties.",
@@ -54,7 +54,7 @@ def application() -> typer.Typer:
 
 
 def show_version(wanted: bool) -> None:
-    """Print the versions of the explorer and of torch, and stop."""
+    """Print the versions of explorer and torch, and exit."""
     if wanted:
         from importlib.metadata import version
 
@@ -63,12 +63,12 @@ def show_version(wanted: bool) -> None:
 
 
 def common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
-    """Declares the options that all commands share; `run` reads `--debug`, wherever it is."""
+    """Declare the options shared by all commands; `run` reads `--debug` from any position."""
 
 
 def run(arguments: list[str]) -> int:
@@ -81,6 +81,6 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         message = error.format_message() if isinstance(error, TyperException) else str(error)
-        if message:  # empty if no command was given, which shows the help
+        if message:  # empty if no command was given and the help was shown
             print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2

@@ -34,7 +34,7 @@ class Screen:
         return not (self.quiet or self.as_json)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line that is not the answer."""
+        """Print a line that is not part of the answer."""
         if self.full:
             say(text, style)
 
@@ -46,7 +46,7 @@ class Screen:
     def table(
         self, header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
     ) -> None:
-        """Print a table, as `print_table` does."""
+        """Print a table with `print_table`."""
         if self.full:
             print_table(header, rows, right, total=total)
 
@@ -56,11 +56,11 @@ class Screen:
             from explorer.networks.quantities import units
 
             found = {"records": records, "units": units(map(str, () if records is None else records)), **more}
-            print(json.dumps(plain(found), indent=1, allow_nan=False))  # noqa: T201 (exactly as it is)
+            print(json.dumps(plain(found), indent=1, allow_nan=False))  # noqa: T201 (verbatim)
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 (whatever a frame or a record holds)
-    """Convert a value to what JSON has: frames to lists of records, missing and infinite numbers to null."""
+def plain(value: Any) -> Any:  # noqa: ANN401 (any value in a frame or record)
+    """Convert a value to JSON types: frames to lists of records, missing and infinite numbers to null."""
     import numpy as np
     import pandas as pd
 
@@ -81,30 +81,30 @@ def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
-    # Files and pipes get whole lines, unless COLUMNS asks for a width. Brackets in names and messages are not markup.
+    # Files and pipes get whole lines unless COLUMNS sets a width. Brackets in names and messages are not markup.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100_000
     return Console(markup=False, highlight=False, width=width)
 
 
 def say(text: str, style: str | None = None) -> None:
-    """Print a line without folding it."""
+    """Print a line without wrapping."""
     console().print(text, style=style, soft_wrap=True)
 
 
 def command_line(context: typer.Context) -> str:
     """Return the command as the user typed it, for reports."""
     command = f"python -m explorer {shlex.join(context.obj)}"
-    # File names may have bytes that are no text; neither a database nor a page takes them.
+    # File names may contain undecodable bytes, which neither a database nor a page accepts.
     return command.encode("utf-8", "replace").decode()
 
 
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
 ) -> None:
-    """Print rows below a header, the last `right` columns aligned to the right, the last row as a total on request.
+    """Print rows below a header, with the last `right` columns right-aligned and optionally the last row as a total.
 
-    Where the terminal is too narrow, long texts wrap between words, or each row becomes a block of lines. Numbers and
-    names stay whole.
+    If the terminal is too narrow, long texts wrap between words, or each row becomes a block of lines. Numbers and
+    names are never split.
     """
     from rich.box import SIMPLE
     from rich.table import Table
@@ -128,7 +128,7 @@ def print_table(
 
 
 def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int) -> list[int] | None:
-    """Return widths of columns in which nothing is cut, for a table of at most `most` characters; None if none fit."""
+    """Return column widths that cut nothing, for a table of at most `most` characters; None if it cannot fit."""
     from rich.cells import cell_len
 
     columns = [list(column) for column in zip(header, *cells, strict=True)]
@@ -151,7 +151,7 @@ def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int) ->
 
 
 def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
-    """Print a row as a block: the first cell, then a line for each other cell that is not empty."""
+    """Print a row as a block: the first cell, then one line per non-empty cell."""
     import textwrap
 
     longest = max(map(len, header[1:]), default=0)
@@ -169,14 +169,14 @@ def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
 
 
 def cost_headings() -> list[str]:
-    """Return the headings of the costs in short tables."""
+    """Return the cost headings of short tables."""
     from explorer.networks.quantities import main_costs
 
     return [quantity.heading for quantity in main_costs()]
 
 
 def cost_cells(row: Mapping[Any, Any]) -> list[str]:
-    """Format the costs of a point for these columns."""
+    """Format a point's costs for the columns of `cost_headings`."""
     import pandas as pd
 
     from explorer.networks.quantities import main_costs
@@ -185,13 +185,13 @@ def cost_cells(row: Mapping[Any, Any]) -> list[str]:
 
 
 def accuracy_cells(row: Mapping[Any, Any]) -> list[str]:
-    """Format the accuracy of a point and its interval; dashes if unknown."""
+    """Format a point's accuracy and its interval, with dashes if unknown."""
     ends = "-" if math.isnan(row["low"]) else f"{row['low']:.1%} to {row['high']:.1%}"
     return ["-" if math.isnan(row["accuracy"]) else f"{row['accuracy']:.1%}", ends]
 
 
 def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """Format a value: whole numbers with thousands separators, a dash if missing, anything else as `label` does."""
+    """Format a value: whole numbers with thousands separators, a dash if missing, anything else with `label`."""
     import numbers
 
     import numpy as np

@@ -17,7 +17,7 @@ from explorer.errors import ExplorerError
 
 def delete(
     name: StudyName,
-    runs: Annotated[bool, Option("--runs", help="Delete its runs too, except those that other studies have.")] = False,
+    runs: Annotated[bool, Option("--runs", help="Delete its runs too, except those other studies share.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
@@ -26,14 +26,14 @@ def delete(
 ) -> int:
     """Delete a stored study; its runs and its report are kept.
 
-    Later sweeps find the runs, so the study is soon made again, unless they are deleted too.
+    Later sweeps reuse the runs, so the study can be restored quickly unless they are deleted too.
     """
     from explorer import delete_study, stored_studies
 
     screen = Screen(quiet, as_json)
     if not yes and name in set(stored_studies(storage)["name"]):
         if not sys.stdin.isatty():
-            raise ExplorerError(f"delete {name}: nobody can be asked without a terminal; add --yes")
+            raise ExplorerError(f"delete {name}: cannot ask for confirmation without a terminal; add --yes")
         if not _agreed(f"delete the study {name}{' and its runs' if runs else ''} from {storage}?"):
             screen.answer("nothing was deleted")
             return 1
@@ -65,7 +65,7 @@ def rename(
     screen.answer(f"renamed the study {name} to {new}")
     if folder.is_dir():
         screen.say(f"kept its report under the old name: {folder}")
-    screen.say(f"write its report under the new name with: {command}")
+    screen.say(f"to write its report under the new name: {command}")
     screen.document(None, study=new, report=str(folder) if folder.is_dir() else None, command=command)
     return 0
 

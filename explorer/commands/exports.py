@@ -1,4 +1,4 @@
-"""Commands about one run: export its network, and draw the images that it was most and least sure of."""
+"""Commands for one run: export its network, and draw the images it was most and least sure of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from explorer.exporting.retraining import Task
 
 MOST_NAMED = 3
-"""Classes, or what images of a class were taken for, that a row of a table names."""
+"""Classes, or confusions of classes, named in a table row."""
 
 Moved = Annotated[str | None, Option("--data", help="Where the study's images are now, if their folder has moved.")]
 
@@ -38,9 +38,9 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Export a point: its network as Python code and ONNX, with the weights of one of its runs.
+    """Export a point: its network as Python code and ONNX, with the weights from one of its runs.
 
-    The run is trained again and must reach its stored validation accuracy. It is tested on the test images only once.
+    The run is retrained and must reproduce its stored validation accuracy. It is tested on the test images only once.
     """
     from explorer import export
     from explorer.training.limits import duration
@@ -49,7 +49,7 @@ def export(
 
     def announce(task: Task) -> None:
         about = f", about {duration(task.stored.seconds)}" if task.stored.seconds else ""
-        screen.say(f"{task.called}: training run {task.run.key[:12]} again{about}")
+        screen.say(f"{task.called}: retraining run {task.run.key[:12]}{about}")
 
     made = export(
         study,
@@ -82,7 +82,7 @@ def images(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of."""
+    """Draw the validation images a run was most sure of, right and wrong, and those it was least sure of."""
     from explorer import images
 
     screen = Screen(quiet, as_json)
@@ -116,9 +116,7 @@ def _print_accuracies(screen: Screen, made: Export) -> None:
     screen.answer(f"validation accuracy {validation}, as stored, image by image")
     screen.answer(f"test accuracy {test} ({made.test})" if test else made.test)
     if test and made.tests > 1:
-        screen.say(
-            f"{made.tests} runs of this study have been tested: choosing between them by test accuracy is no test"
-        )
+        screen.say(f"{made.tests} runs of this study have been tested; don't choose between them by test accuracy")
 
 
 def _print_sheet(screen: Screen, made: ImageSheet) -> None:
@@ -139,6 +137,6 @@ def _print_sheet(screen: Screen, made: ImageSheet) -> None:
 
 
 def _named(image: dict[Hashable, Any]) -> str:
-    """The class of an image, and what it was taken for if that is another class."""
+    """Return an image's class, and the predicted class if it differs."""
     taken_for = image["taken_for"]
     return f"{image['class']}, taken for {taken_for}" if taken_for and not image["right"] else str(image["class"])

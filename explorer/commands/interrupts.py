@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends with one line and exit code 130, and leaves no process behind."""
+"""Ctrl-C and SIGTERM: the command prints one line, exits with code 130 and leaves no processes behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Return the command with interruptions reported in one line; a `KeyboardInterrupt` may bring its own."""
+    """Wrap the command to report interruptions in one line, which the `KeyboardInterrupt` may provide."""
 
     @wraps(command)
     def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> int:
@@ -33,13 +33,13 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
 
 @contextmanager
 def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
-    """Call `ask` at the first Ctrl-C. If it returns False, and at any further Ctrl-C, raise `KeyboardInterrupt`."""
+    """Call `ask` on each Ctrl-C, and raise `KeyboardInterrupt` if it returns False."""
 
     def handle(*_: object) -> None:
         if not ask():
             raise KeyboardInterrupt
 
-    # A background job of a shell ignores Ctrl-C, and only the main thread can handle signals.
+    # A shell's background jobs ignore Ctrl-C, and only the main thread can handle signals.
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return

@@ -1,4 +1,4 @@
-"""Commands about networks: list the design spaces, inspect a design point, measure latencies."""
+"""Commands for networks: list the design spaces, inspect a design point, measure latencies."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def describe(
     ] = None,
     levels: Annotated[int, Option("--levels", "--depth", min=1, help="Levels of the network to show.")] = 1,
     verify: Annotated[bool, Option("--verify", help="Compare with fvcore; exit code 1 if counts differ.")] = False,
-    latency: Annotated[bool, Option("--latency", help="Measure the latency of 1 and of 64 images.")] = False,
+    latency: Annotated[bool, Option("--latency", help="Measure the latency for 1 and for 64 images.")] = False,
     threads: Annotated[int | None, Option(min=1, help="Threads for --latency; 1 by default.")] = None,
     onnx: Annotated[Path | None, Option(metavar="FILE", help="Write the untrained network as ONNX.")] = None,
     torch: Annotated[Path | None, Option(metavar="FILE", help="Write it as .pt2, for torch.export.load.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
+    """Show a design point's layers with output shapes and exact costs; check, measure and export its network."""
     from explorer import inspect
 
     if threads is not None and not latency:
@@ -67,7 +67,7 @@ def describe(
     if found.latencies:
         _print_latencies(screen, found)
     for path in found.files:
-        screen.answer(f"wrote {path}: untrained, as seed 0 initialises it")
+        screen.answer(f"wrote {path}: untrained, initialised with seed 0")
     check = found.check
     screen.document(
         found.layers,
@@ -84,14 +84,14 @@ def describe(
 def latency(
     name: StudyName,
     storage: Storage = "explorer.db",
-    threads: Annotated[int, Option(min=1, help="Threads that a network runs on.")] = 1,
-    again: Annotated[bool, Option("--again", help="Measure again what is stored.")] = False,
+    threads: Annotated[int, Option(min=1, help="Threads per network.")] = 1,
+    again: Annotated[bool, Option("--again", help="Measure stored latencies again.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Measure and store the latency of each network of a study on this machine, for 1 image and for 64.
+    """Measure and store the latency of each of a study's networks on this machine, for 1 image and for 64.
 
-    This takes about five seconds per network not yet measured here. No sweep can use the storage meanwhile.
+    This takes about five seconds per network not yet measured here, during which no sweep can use the storage.
     """
     from explorer import latency
     from explorer.commands.progress import counting
@@ -154,7 +154,7 @@ def _print_check(screen: Screen, check: CostCheck) -> None:
     for mismatch in check.mismatches:
         screen.answer(f"differs: {mismatch}", style="red")
     if not check.mismatches:
-        screen.say("params, and the FLOPs of every convolution and linear layer, are equal")
+        screen.say("params and the FLOPs of every convolution and linear layer match")
 
 
 def _print_latencies(screen: Screen, found: Inspection) -> None:

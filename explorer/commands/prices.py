@@ -1,4 +1,4 @@
-"""Commands about the costs of many networks: price a design space, and find the points that use a budget best."""
+"""Commands for the costs of many networks: price a design space, and find the points that best use a budget."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings
 if TYPE_CHECKING:
     from collections import Counter
 
-LONG = 2_000_000  # points from which progress is shown
+LONG = 2_000_000  # points; progress is shown from here
 
 VALUES = "preset=NAME, and metaparameters: key=0.5, key=[0.25,0.5], key=8..512, key=0.1..1.0..0.05 (step)."
 Settings = Annotated[list[str] | None, Argument(help=VALUES, autocompletion=complete_settings)]
-Seed = Annotated[int, Option(min=0, help="Seed of random points.")]
+Seed = Annotated[int, Option(min=0, help="Seed for random points.")]
 
 
 def price(
     space: SpaceName,
     settings: Settings = None,
     where: Annotated[str | None, Option(help='Condition on costs and metaparameters, such as "params < 5e5".')] = None,
-    sample: Annotated[int | None, Option(min=1, help="Draw this many points instead of enumerating all.")] = None,
+    sample: Annotated[int | None, Option(min=1, help="Draw this many points instead of enumerating them all.")] = None,
     seed: Seed = 0,
     simplex: Annotated[bool, Option("--simplex", help="Vary the scaling factors whose product is fixed.")] = False,
     steps: Annotated[int | None, Option(min=1, max=2000, help="Steps of the simplex; 20 if not given.")] = None,
@@ -46,7 +46,7 @@ def price(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Price millions of design points: enumerate or draw them, filter them, write them to a file."""
+    """Price millions of design points: enumerate or sample, filter, and write them to a file."""
     from explorer import price_space
     from explorer.commands.progress import counting
 
@@ -106,9 +106,9 @@ def fit(
     quiet: Quiet = False,
     **most: str | None,
 ) -> int:
-    """Find the design points that use a budget best: close to all limits, above none.
+    """Find the design points that best use a budget: close to all limits, above none.
 
-    The search knows costs only. It says nothing about accuracy: train the points to compare them.
+    The search considers only costs. To compare accuracies, train the points.
     """
     from explorer import fit as find
 
@@ -126,17 +126,17 @@ def fit(
         for row in found.itertuples(index=False)
     ]
     screen.table(titles, rows, right=len(titles))
-    screen.say("They fill the budget; how accurate they are is unknown until they are trained.")
+    screen.say("These points fill the budget; their accuracies are unknown until they are trained.")
     best = found.attrs["best"]
     given = [text for text in settings or [] if text.partition("=")[0] not in best]
     again = shlex.join(["explorer", "describe", space, *given, *(f"{key}={_written(best[key])}" for key in best)])
-    screen.say(f"The layers of the first: {again}")
+    screen.say(f"layers of the first point: {again}")
     screen.document(found, limits=found.attrs["limits"], next=again)
     return 0
 
 
 def option_name(typed: str) -> str:
-    """Return the name of an option of `fit` that was typed as an alias: `macs` for `FLOPs`."""
+    """Resolve an alias typed as a `fit` option: `macs` for `FLOPs`."""
     from explorer.networks.quantities import QUANTITIES, quantity_key
 
     key = quantity_key(typed)
@@ -144,7 +144,7 @@ def option_name(typed: str) -> str:
 
 
 def fit_command() -> Callable[..., int]:
-    """`fit` with an option for each quantity that is a budget."""
+    """Return `fit` with an option for each quantity that can be a budget."""
     from explorer.networks.quantities import QUANTITIES
 
     signature = inspect.signature(fit, eval_str=True)
@@ -163,7 +163,7 @@ def fit_command() -> Callable[..., int]:
     ]
 
     @wraps(fit)
-    def command(**given: Any) -> int:  # noqa: ANN401 (what the options hold)
+    def command(**given: Any) -> int:  # noqa: ANN401 (the options' values)
         return fit(**given)
 
     command.__signature__ = signature.replace(parameters=[*others, *budgets])  # type: ignore[attr-defined]
@@ -171,7 +171,7 @@ def fit_command() -> Callable[..., int]:
 
 
 def _written(value: object) -> str:
-    """Write a value as `read_settings` reads it."""
+    """Write a value in the form read by `read_settings`."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Arguments of commands: shared options, what a shell completes, and settings of a design point."""
+"""Command arguments: shared options, shell completion, and settings of a design point."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from explorer.errors import ExplorerError
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
 
 
-VARY = "A metaparameter to vary too: bypass=none,simple,complex or squeeze_ratio=0.1..0.5; may be repeated."
+VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0.1..0.5; may be repeated."
 
 
 def complete_studies(incomplete: str) -> list[str]:
@@ -32,7 +32,7 @@ def complete_spaces(incomplete: str) -> list[str]:
 
 
 def complete_settings(context: Context, incomplete: str) -> list[str]:
-    """Complete `preset=NAME` and `key=` for the space that is already typed."""
+    """Complete `preset=NAME` and `key=` for the space already typed."""
     from explorer import list_spaces
 
     spaces = list_spaces()
@@ -43,24 +43,24 @@ def complete_settings(context: Context, incomplete: str) -> list[str]:
 
 SpaceName = Annotated[str, Argument(help="A design space (see `explorer spaces`).", autocompletion=complete_spaces)]
 StudyName = Annotated[str, Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")]
-Storage = Annotated[str, Option(help="SQLite file or database URL of studies and runs.")]
+Storage = Annotated[str, Option(help="SQLite file or database URL for studies and runs.")]
 DataDir = Annotated[Path | None, Option(help="Folder with the CIFAR-10 files.")]
-Workers = Annotated[int | None, Option(min=1, help="Processes that train; one per core by default.")]
+Workers = Annotated[int | None, Option(min=1, help="Training processes; one per core by default.")]
 RunTimeout = Annotated[
     str | None,
     Option(
         metavar="TIME",
-        help="How long a run may take, such as 90s, 30min or 2h; 20 times the estimate, at least 10min, by default.",
+        help="Time limit per run, such as 90s, 30min or 2h; 20 times the estimate, at least 10min, by default.",
     ),
 ]
-Reports = Annotated[Path, Option(help="Folder for reports; each has its own folder there.")]
-Figures = Annotated[str, Option(metavar="FORMATS", help="Save figures as PDF or PNG too: pdf, png or pdf,png.")]
+Reports = Annotated[Path, Option(help="Folder for reports, each in its own sub-folder.")]
+Figures = Annotated[str, Option(metavar="FORMATS", help="Also save figures as PDF or PNG: pdf, png or pdf,png.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document instead, with raw numbers and their units.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the answer and paths only.")]
 
 
 def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
-    """Read preset=NAME and key=value arguments; words in lists need no quotes, which the shell would remove."""
+    """Read preset=NAME and key=value arguments; words in lists need no quotes, since the shell would remove them."""
     values: dict[str, Any] = {}
     for text in settings or []:
         key, value = _setting(text)
@@ -75,7 +75,7 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
 
 
 def read_varied(settings: list[str] | None) -> dict[str, Any]:
-    """Read key=low..high, key=[a,b] and key=a,b arguments: what each metaparameter varies over."""
+    """Read key=low..high, key=[a,b] and key=a,b arguments: the range of each varied metaparameter."""
     listed = []
     for text in settings or []:
         key, equals, given = text.partition("=")
@@ -83,7 +83,7 @@ def read_varied(settings: list[str] | None) -> dict[str, Any]:
         listed.append(f"{key}=[{given}]" if plain else text)
     preset, values = read_settings(listed)
     if preset is not None:
-        raise ExplorerError(f"--vary preset={preset}: a certificate has one preset; give it as --preset")
+        raise ExplorerError(f"--vary preset={preset}: a certificate has one preset; set it with --preset")
     return values
 
 
@@ -101,11 +101,13 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def read_seconds(text: str | None) -> float | None:
-    """Read a time such as `90`, `90s`, `30min` or `2h` as seconds; anything else is an `ExplorerError`."""
+    """Convert a time such as `90`, `90s`, `30min` or `2h` to seconds; raises `ExplorerError` for anything else."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|)", text.strip().lower())
     seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2][:1]] if found else 0.0
     if not 0 < seconds < math.inf:
-        raise ExplorerError(f"--run-timeout {text}: a time is a number above 0 of seconds, or such as 90s, 30min or 2h")
+        raise ExplorerError(
+            f"--run-timeout {text}: give a positive number of seconds or a time such as 90s, 30min or 2h"
+        )
     return seconds

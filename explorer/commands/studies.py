@@ -1,4 +1,4 @@
-"""Commands about studies: train, report, compare, certify, show and list them."""
+"""Commands for studies: train, report, compare, certify, show and list them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from explorer.sweeping.dry_run import DryRun
 
-MOST_ROWS = 50  # points in a table; of more points, the most accurate ones are shown
+MOST_ROWS = 50  # points in a table; beyond that, only the most accurate are shown
 
 
 def sweep(
@@ -55,22 +55,22 @@ def sweep(
     ],
     data: Annotated[str | None, Option(help=DATA)] = None,
     data_dir: DataDir = None,
-    seeds: Annotated[int | None, Option(help="Runs of each point.")] = None,
-    epochs: Annotated[int | None, Option(help="Epochs of each run.")] = None,
-    images: Annotated[int | None, Option(help="Training images of each run.")] = None,
+    seeds: Annotated[int | None, Option(help="Runs per point.")] = None,
+    epochs: Annotated[int | None, Option(help="Epochs per run.")] = None,
+    images: Annotated[int | None, Option(help="Training images per run.")] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
-    quick: Annotated[bool, Option("--quick", help="Try everything in under a minute.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Quick trial run; takes under a minute.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train the runs of a study and write its report.
+    """Train a study's runs and write its report.
 
-    Only missing runs are trained. Options that change results make another study with its own name.
+    Only missing runs are trained. Options that change results create another study with its own name.
     """
     from explorer import dry_run as plan
     from explorer import load_study
@@ -105,7 +105,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Write a study's report again from its stored runs."""
+    """Rewrite a study's report from its stored runs."""
     from explorer import report
 
     made = report(name, storage=storage, reports=reports, figures=figures.split(","))
@@ -123,7 +123,7 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compare stored studies in one report: which one is more accurate at the same cost, and how sure is that?"""
+    """Compare stored studies in one report: which one is more accurate at equal cost, and how certain is that?"""
     from explorer import compare
 
     command, formats = command_line(context), figures.split(",")
@@ -144,19 +144,19 @@ def compare(
 def certify(
     context: Context,
     space: SpaceName,
-    preset: Annotated[str, Option(help="The preset that points are drawn around.")] = "cifar",
+    preset: Annotated[str, Option(help="The preset to draw points around.")] = "cifar",
     data: Annotated[str, Option(help=DATA)] = "proxy",
     data_dir: DataDir = None,
     budget: Annotated[str | None, Option(metavar="IMAGESxEPOCHS", help="Budget to certify, such as 10000x2.")] = None,
     points: Annotated[int, Option(help="Design points; studies use certificates of 32 or more.")] = 32,
-    seeds: Annotated[int, Option(help="Runs of each point at each budget.")] = 2,
+    seeds: Annotated[int, Option(help="Runs per point and budget.")] = 2,
     vary: Annotated[list[str] | None, Option(metavar="KEY=VALUES", help=VARY)] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
-    quick: Annotated[bool, Option("--quick", help="Only try it out, in a minute or two.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Quick trial run; takes a minute or two.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -211,11 +211,11 @@ def dashboard(
     storage: Storage = "explorer.db",
     port: Annotated[int, Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")] = 8080,
 ) -> int:
-    """Show the stored studies in the Optuna dashboard, for this machine only."""
+    """Show stored studies in the Optuna dashboard, on this machine only."""
     from explorer import dashboard_server
 
     with dashboard_server(storage, port) as server:
-        # In a thread of its own, because wsgiref swallows a Ctrl-C that comes during a request.
+        # In its own thread, because wsgiref swallows a Ctrl-C during a request.
         serving = Thread(target=server.serve_forever, daemon=True)
         serving.start()
         say(f"dashboard on http://127.0.0.1:{server.server_port} (Ctrl-C stops it)")
@@ -227,7 +227,7 @@ def dashboard(
 
 
 def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quiet = False) -> int:
-    """List the built-in studies and the stored ones."""
+    """List built-in and stored studies."""
     from explorer import list_studies, stored_studies
 
     screen, builtin, stored = Screen(quiet, as_json), list_studies(), stored_studies(storage)
@@ -263,7 +263,7 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
         screen.answer(note)
     screen.say(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)")
     if math.isnan(found.seconds):
-        screen.answer("time unknown: a network could not be trained to time it")
+        screen.answer("time unknown: a network failed to train while being timed")
     else:
         screen.answer(f"about {duration(found.seconds)} on {found.workers} workers, if no run is stored yet")
     screen.document(
@@ -282,12 +282,12 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
 
 
 def _print_report(screen: Screen, points: pd.DataFrame) -> int:
-    """Print the answer, the table and the path of the report; return the exit code: 1 if runs are not done."""
+    """Print the answer, the table and the report's path; return the exit code, 1 if runs are unfinished."""
     about = points.attrs
     shown = points
     if len(points) > MOST_ROWS:
         shown = points.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
-    # Where every run is done, this says nothing, and the table fits a narrow terminal without it.
+    # If every run is done, these columns are redundant, and without them the table fits a narrow terminal.
     exceptions = [] if (shown["state"] == "done").all() else ["state", "reason"]
     rows = [
         (row["label"], *cost_cells(row), *accuracy_cells(row), *(row[column] for column in exceptions))
@@ -296,7 +296,7 @@ def _print_report(screen: Screen, points: pd.DataFrame) -> int:
     screen.answer(about["answer"])
     screen.table(("point", *cost_headings(), *ACCURACY_HEADINGS, *exceptions), rows)
     if len(shown) < len(points):
-        screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has all")
+        screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has them all")
     screen.answer(f"report: {about['report']}")
     screen.document(points, **{key: about[key] for key in ("study", "answer", "report", "unfinished")})
     return int(about["unfinished"] > 0)

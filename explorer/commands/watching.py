@@ -1,4 +1,4 @@
-"""The progress of a sweep: a live line on a terminal, plain lines elsewhere."""
+"""Progress display for sweeps: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Trained = TypeVar("Trained")
 
 
 class Display(Watcher):
-    """Shows what a sweep does: runs done, running and failed, the best accuracy and the time left."""
+    """Shows a sweep's progress: runs done, running and failed, the best accuracy and the time left."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.screen = console()
@@ -40,7 +40,7 @@ class Display(Watcher):
         self.training = self.asked = False
 
     def doing(self, what: str) -> None:
-        """Print what is being done before runs can train."""
+        """Print what is being prepared before runs can start."""
         self.screen.print(what)
 
     def note(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Display(Watcher):
         self.screen.print(text)
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
-        """Start with the runs to train, the stored results of the other runs, and the number of workers."""
+        """Start the display, given the runs to train, stored results of other runs, and the number of workers."""
         self.started = time.monotonic()
         self.study, self.ahead, self.workers, self.before = study.name, runs, workers, len(stored)
         self.failed = sum(result.state != "done" for result in stored)
@@ -63,18 +63,18 @@ class Display(Watcher):
             self.bar.start()
 
     def speed(self, run: Run, images_per_second: float) -> None:
-        """Show an estimate of the time left from the first batches."""
+        """Show the time left, estimated from the first batches."""
         first = not self.speeds.images
         self.speeds.note(run, images_per_second)
         if first and not self.ended_now:
-            self.started = time.monotonic()  # without the start of the workers
+            self.started = time.monotonic()  # excludes worker start-up
         if self.bar is not None:
             self._update()
         elif first and not self.ended_now:
             self.screen.print(self._left())
 
     def ended(self, outcome: Outcome) -> None:
-        """Count a run that has ended and is stored."""
+        """Count a run that has ended and been stored."""
         self.ended_now += 1
         self.effort_done += outcome.run.effort
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
@@ -88,7 +88,7 @@ class Display(Watcher):
             self.screen.print(self._line())
 
     def finished(self) -> None:
-        """Take the bar away; a Ctrl-C from now on stops at once."""
+        """Remove the progress bar; from now on, Ctrl-C stops at once."""
         self.training = False
         if self.bar is not None:
             self.bar.stop()
@@ -98,16 +98,16 @@ class Display(Watcher):
         return self.asked
 
     def ask(self) -> bool:
-        """Stop after the runs in progress, and say so; return False if nothing trains or the user has asked before."""
+        """Stop after the runs in progress and print so; return False with no training running or on a second Ctrl-C."""
         if self.asked or not self.training:
             return False
         self.asked = True
-        with suppress(RuntimeError):  # the signal may have arrived in the middle of a line
+        with suppress(RuntimeError):  # the signal may arrive in the middle of a print
             print("explorer: stopping; press Ctrl-C again to stop now", file=sys.stderr)  # noqa: T201 (as errors)
         return True
 
     def stopped(self) -> str:
-        """Say what is stored after an interruption."""
+        """Return the message about what is stored after an interruption."""
         if not self.study:
             return "stopped before training"
         total = self.before + len(self.ahead)
@@ -139,7 +139,7 @@ class Display(Watcher):
 def watched(train: Callable[..., Trained], *, quiet: bool = False) -> Trained:
     """Call `train` with a `watcher` that shows its progress, and return its result.
 
-    The first Ctrl-C stops after the runs in progress. A `KeyboardInterrupt` says what is stored.
+    The first Ctrl-C stops after the runs in progress. The message of a `KeyboardInterrupt` describes what is stored.
     """
     display = Display(quiet=quiet)
     try:

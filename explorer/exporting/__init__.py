@@ -1,1 +1,1 @@
-"""Exports of trained runs: code, weights, ONNX and test accuracy; and sheets of images."""
+"""Exports of trained runs (code, weights, ONNX and test accuracy), and sheets of images."""

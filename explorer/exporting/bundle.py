@@ -1,4 +1,4 @@
-"""The files of an exported run: code, weights, ONNX and results; and its one test on the test images."""
+"""An exported run's files (code, weights, ONNX and results), and its only evaluation on the test images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEST_COLUMNS = [
     *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
 ]
-_TOLERANCE = 1e-4  # of the largest logit, between the code and the model
+_TOLERANCE = 1e-4  # between the code's and the model's logits, relative to the largest
 
 USE = """
     from safetensors.torch import load_file
@@ -49,20 +49,20 @@ USE = """
 
 
 def best_points(record: StudyRecord, count: int) -> pd.DataFrame:
-    """The most accurate networks of a study, the best first, with the columns `BEST_COLUMNS` of `analysis.ranked`."""
+    """Return a study's most accurate networks, best first, with the columns `BEST_COLUMNS` of `analysis.ranked`."""
     known = measured(ranked(record)).sort_values("accuracy", ascending=False, kind="stable")
     return known[BEST_COLUMNS].head(count).reset_index(drop=True)
 
 
 def best_file(best: pd.DataFrame) -> bytes:
-    """`best.csv`."""
+    """Return the content of `best.csv`."""
     return best.to_csv(index=False, lineterminator="\n").encode()
 
 
 def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
-    """Test the model on the test images and store the result for good; returns the stored row.
+    """Evaluate the model on the test images, store the result permanently and return the stored row.
 
-    Raises `NoTestImages` if the data has none. The caller holds `ledger.writing` and knows that the run was not tested.
+    Raises `NoTestImages` if the data set has none. The caller holds `ledger.writing` and ensures the run is untested.
     """
     part = read_test_images(task.source)
     row = {
@@ -79,7 +79,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
 
 
 def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
-    """What `export.json` says of the run, without its test. It names no path of this machine."""
+    """Return the content of `export.json` except the test result. It includes no paths on this machine."""
     record, run, shape = task.record, task.run, task.run.network.input
     images = task.dataset.split().validation[: run.budget.validation]
     design = record.study.design_space.point(record.study.preset, **_settings(task))
@@ -94,7 +94,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
         **main_amounts(run.network),
         "validation": {
             "accuracy": trained.measurement.accuracy,
-            # The exported files compute in float32, few runs are trained in it.
+            # The exported files compute in float32, while few runs are trained in it.
             "accuracy_float32": trained.accuracy(task.dataset, images, "float32"),
             "images": len(trained.measurement.correct),
         },
@@ -113,19 +113,19 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
 
 
 def facts_file(facts: Mapping[str, Any]) -> bytes:
-    """`export.json`."""
+    """Return the content of `export.json`."""
     return (json.dumps(facts, indent=1) + "\n").encode()
 
 
 def preparing(task: Task, trained: Trained) -> Preparing:
-    """How the images of a run become the input of its network."""
+    """Return how a run's images become its network's input."""
     return Preparing(task.dataset.classes, task.dataset.size, task.run.network.input, trained.mean, trained.deviation)
 
 
 def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
-    """Code, weights, `predict.py` and ONNX by file name, and why there is no `network.onnx` (empty if there is).
+    """Return code, weights, `predict.py` and ONNX by file name, and why `network.onnx` is missing (empty if it is not).
 
-    Raises `ExplorerError` if the code does not run or gives other logits than the model.
+    Raises `ExplorerError` if the code does not run or its logits differ from the model's.
     """
     network = task.run.network
     model = network.build()
@@ -135,7 +135,7 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     code = code_of(network, _docstring(task, facts), prepared.code, HEADER)
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    # Names of classes can have surrogates, from file names in other encodings.
+    # Class names can contain surrogates, from file names in other encodings.
     files = {CODE: code.encode("utf-8", "backslashreplace"), WEIGHTS: weights, PREDICT: PREDICT_CODE.encode()}
     obstacle = onnx_obstacle(network)
     if not obstacle:
@@ -144,12 +144,12 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
 
 
 def _settings(task: Task) -> dict[str, Any]:
-    """The metaparameters of the point that differ from the preset's."""
+    """Return the point's metaparameters that differ from the preset's."""
     return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
 
 
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
-    """The docstring of the code."""
+    """Return the code's docstring."""
     validation = facts["validation"]
     named = f"point {task.number}" + (f" ({task.point.label})" if task.point.label else "")
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
@@ -160,8 +160,8 @@ def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
     paragraphs = (
         f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
         f"{facts['space']}, preset {facts['preset']}: {settings}.",
-        f"Validation accuracy: {validation['accuracy']:.2%} of {how}. {FACTS} has everything known about the run.",
-        "`labels` are the classes, and `prepare` turns a photo into the input of the network. To use it:",
+        f"Validation accuracy: {validation['accuracy']:.2%} of {how}. See {FACTS} for everything known about the run.",
+        "`labels` are the classes, and `prepare` turns a photo into the network's input. To use it:",
     )
     text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
     # Labels and classes can be any text.
@@ -169,7 +169,7 @@ def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
 
 
 def _check(code: str, model: nn.Module, shape: Shape) -> None:
-    """Raise `ExplorerError` if the code does not build the same network as the model."""
+    """Raise `ExplorerError` if the code does not build the model's network."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(4, shape.channels, shape.size, shape.size, generator=random)
     names: dict[str, Any] = {"__name__": "network"}

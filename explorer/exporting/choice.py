@@ -1,4 +1,4 @@
-"""Find a point or a run of a study by what a user typed."""
+"""Find a study's point or run from what the user typed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 
 SHORTEST_KEY = 6
-"""Fewest characters of a run's key that a user can give."""
+"""Minimum length of a key prefix."""
 
 
 def best_point(record: StudyRecord) -> int:
-    """The number of the point with the highest mean accuracy; raises `ExplorerError` if no runs have finished."""
+    """Return the number of the point with the highest mean accuracy; `ExplorerError` if no runs have finished."""
     known = measured(summarise(record))
     if known.empty:
         raise ExplorerError(f"{record.study.name}: no runs have finished; train them with `explorer sweep`")
@@ -23,9 +23,9 @@ def best_point(record: StudyRecord) -> int:
 
 
 def find_point(record: StudyRecord, text: str) -> int:
-    """The number of a point, given as `3`, as `point3`, or by its label in tables and figures.
+    """Return the number of a point, given as `3`, as `point3`, or by its label in tables and figures.
 
-    A merged point gives the point that it is merged into. Raises `ExplorerError` if no point or several match.
+    For a merged point, return the one it was merged into. Raises `ExplorerError` unless exactly one point matches.
     """
     points = record.points
     sources = points["same_as"].fillna(points["point"]).astype(int).tolist()
@@ -36,7 +36,7 @@ def find_point(record: StudyRecord, text: str) -> int:
     labels = [*zip(points["label"], sources, strict=True)]
     in_series = zip(points["series"], labels, strict=True)
     labels += [(f"{series}: {label}", source) for series, (label, source) in in_series if series]
-    # The label in figures for points with the same network.
+    # In figures, points with the same network share a label.
     known = measured(summarise(record))
     labels += [*zip(known["label"], known["point"].astype(int), strict=True)]
     found = {source for label, source in labels if label == text} | ({by_number[text]} if text in by_number else set())
@@ -57,13 +57,13 @@ def _unknown_point(record: StudyRecord, text: str, labels: list[str]) -> Explore
 
 
 def called(record: StudyRecord, number: int) -> str:
-    """A point's number and label: `point 3 (0.25)`."""
+    """Return a point's number and label: `point 3 (0.25)`."""
     label = dict(zip(record.points["point"], record.points["label"], strict=True))[number]
     return f"point {number} ({label})" if label else f"point {number}"
 
 
 def find_run(record: StudyRecord, number: int, seed: int) -> str:
-    """The key of a done run; raises `ExplorerError` with the reason if it is not done."""
+    """Return the key of a finished run; raises `ExplorerError` with the reason if it has not finished."""
     named = f"{record.study.name}, {called(record, number)}"
     point = record.points.set_index("point").loc[number]
     if point["state"] != "planned":
@@ -75,16 +75,16 @@ def find_run(record: StudyRecord, number: int, seed: int) -> str:
     if run["state"] != "done":
         done = runs.index[runs["state"] == "done"].tolist()
         why = f"{run['state']}: {run['reason']}" if run["reason"] else str(run["state"])
-        others = f"done {'are' if len(done) > 1 else 'is'} {_listed(done)}" if done else "no other seed is done either"
-        raise ExplorerError(f"{named}, seed {seed} is not done ({why}); {others}")
+        others = f"finished: {_listed(done)}" if done else "no other seed has finished either"
+        raise ExplorerError(f"{named}, seed {seed} has not finished ({why}); {others}")
     return str(run["key"])
 
 
 def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
-    """The study, point number and seed of a done run, given as its key, the start of its key, or STUDY:POINT[:SEED].
+    """Return the study, point number and seed of a finished run, given as its key, a key prefix or STUDY:POINT[:SEED].
 
-    The default seed is 0. For a run of several studies, the first study by name is returned. Raises `ExplorerError` if
-    no run or several match.
+    The default seed is 0. If several studies share the run, return the first by name. Raises `ExplorerError` unless
+    exactly one run matches.
     """
     name, colon, rest = text.partition(":")
     if not colon:
@@ -120,7 +120,7 @@ def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
         raise ExplorerError(f"run {text!r}: {len(found)} keys start with it ({shown}); give more characters")
     places = ledger.studies.places(found[0])
     if not places:
-        raise ExplorerError(f"run {text!r}: its study is no longer stored, and only a study names the data")
+        raise ExplorerError(f"run {text!r}: its study is no longer stored, and only studies record the data set")
     name, number, seed = places[0]
     record = ledger.studies.load(name)
     find_run(record, number, seed)

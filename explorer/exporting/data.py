@@ -1,4 +1,4 @@
-"""The data of a stored study, where its folder may have moved."""
+"""Find a stored study's data, even if its folder has moved."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ SHOWN = 12  # characters of a fingerprint in messages
 
 
 def data_of(record: StudyRecord, data: str | Path | None = None, data_dir: str | Path | None = None) -> Source:
-    """The data of a study, at `data` if that is given; reads no images.
+    """Return a study's data source, at `data` if given, without reading images.
 
-    Raises `ExplorerError` if it is not there.
+    Raises `ExplorerError` if it does not exist.
     """
     study = record.study
     if data is None and study.data not in BUILT_IN and not Path(study.data).expanduser().is_dir():
         raise ExplorerError(
             f"{study.name}: its images were in {study.data}, which is no longer a folder; "
-            "give the folder where they are now with --data"
+            "pass the folder where they are now with --data"
         )
     return find_source(study.data if data is None else str(data), data_dir)
 
 
 def check_data(record: StudyRecord, dataset: Dataset, data: str | Path | None = None) -> None:
-    """Raise `ExplorerError` if `data` was given and has other images or classes than the study was trained on."""
+    """Raise `ExplorerError` if `data` was given and its images or classes are not those the study was trained on."""
     if data is not None and dataset.fingerprint != record.data_fingerprint:
         raise ExplorerError(
-            f"--data {data} must hold the images of {record.study.name}, but its fingerprint is "
+            f"--data {data} must contain the images of {record.study.name}, but its fingerprint is "
             f"{dataset.fingerprint[:SHOWN]} and the study was trained on {record.data_fingerprint[:SHOWN]}; "
-            f"give the folder of the same images, which were in {record.study.data}"
+            f"pass the folder with the same images, which were in {record.study.data}"
         )

@@ -1,4 +1,4 @@
-"""Exports: train a stored run again, test it once, and write its network and results to files."""
+"""Export a stored run: retrain it, test it once, and write its network and results to files."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Export:
     """An exported run.
 
     Attributes:
-        folder: Where the files are.
+        folder: The folder of the files.
         files: Their names.
-        facts: The content of `export.json`: the run, its point, its accuracies, its data, its settings.
+        facts: The content of `export.json`: the run with its point, accuracies, data and settings.
         best: The most accurate points of the study, as in `best.csv`.
-        test: When the model was tested on the test images, or why it was not.
+        test: When the model was evaluated on the test images, or why it was not.
         tests: Number of tested runs of the study.
         onnx_obstacle: Why there is no `network.onnx`; empty if there is one.
     """
@@ -67,26 +67,27 @@ def export(
     keep_test: bool = False,
     before_training: Callable[[Task], None] | None = None,
 ) -> Export:
-    """Write the network of a run as Python code, weights and ONNX, with its results, to a folder.
+    """Write a run's network as Python code, weights and ONNX, with its results, to a folder.
 
-    The run is trained again and must reach its stored validation accuracy. Then its model is tested on the test images,
-    once: the test accuracy is stored, and later exports of the run show it. Without a place to store it, they stay
-    unread.
+    The run is retrained and must reproduce its stored validation accuracy. Its model is then evaluated once on the test
+    images: the test accuracy is stored and shown by later exports of the run. If the storage is read-only, the test
+    images are not read.
 
     Args:
         study: Name of a stored study.
-        point: Number or label of the point; the most accurate one if not given.
+        point: Number or label of the point; by default the most accurate.
         seed: Seed of the run.
         best: Rows in the table of the most accurate points.
-        out: The folder; `export/STUDY-pointN-seedM` if not given.
+        out: The folder; by default `export/STUDY-pointN-seedM`.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        data: Where the images of the study are now, if their folder has moved.
-        keep_test: Whether not to read the test images.
-        before_training: Called with the run before it is trained.
+        data: Where the study's images are now, if their folder has moved.
+        keep_test: Leave the test images unread.
+        before_training: Called with the run before training.
 
     Raises:
-        ExplorerError: The study or point is unknown, the run is not done, or its stored accuracy is not reached again.
+        ExplorerError: The study or point is unknown, the run has not finished, or its stored accuracy is not
+            reproduced.
     """
     ledger = Ledger(storage)
     record = ledger.studies.load(study)
@@ -96,7 +97,7 @@ def export(
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
     keep_test = keep_test or ledger.read_only
-    # Holding the lock of the storage, so that no other export tests the same run.
+    # Hold the storage lock so that no other export tests the same run.
     with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         if before_training is not None:
             before_training(task)
@@ -111,18 +112,18 @@ def export(
         files[README] = readme_file(facts, files, preparing(task, trained).text)
     write_files(files, folder)
     if obstacle:
-        # An older one, of another run, must not look like a part of this export.
+        # An older file, from another run, must not look like part of this export.
         (folder / ONNX).unlink(missing_ok=True)
     return Export(folder, tuple(files), facts, table, note, len(ledger.tests.of(study)), obstacle)
 
 
 def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the stored test, or test the model now unless that is not wanted; and a note on it."""
+    """Return the stored test, or test the model now unless `keep` is set, with a note on it."""
     stored = ledger.tests.find(task.run.key)
     if stored is not None:
         return stored, f"read on {stored['finished']}, not again"
     if keep:
-        reason = ", because the storage cannot be written" if ledger.read_only else ""
+        reason = ", because the storage is read-only" if ledger.read_only else ""
         return None, f"test images: left unread{reason}"
     try:
         return read_test(ledger, task, trained), "read now, for the only time"

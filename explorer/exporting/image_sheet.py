@@ -1,4 +1,4 @@
-"""A sheet of images that a run was most and least sure of, as a PNG."""
+"""A PNG sheet of the images that a run was most and least sure of."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LONGEST = 16  # characters of a class name below an image
 
 @dataclass(frozen=True)
 class ImageSheet:
-    """A sheet of images of a run.
+    """A sheet of a run's images.
 
     Attributes:
         path: The PNG.
-        title: The title of the sheet: the run and its accuracy.
+        title: The sheet's title: the run and its accuracy.
         rows: The headings of the sheet's rows, by the names in `images`.
-        images: One row for each image on the sheet, with the columns of `surest`, `class` and `taken_for`, the class
-            that the run found most likely (None where that is not stored).
+        images: One row per image on the sheet, with the columns of `surest`, `class` and `taken_for`, the class the run
+            predicted (None if that is not stored).
     """
 
     path: Path
@@ -58,18 +58,18 @@ def images(
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
 ) -> ImageSheet:
-    """Draw the validation images that a run was most sure of, right and wrong, and those it was least sure of.
+    """Draw the validation images a run was most sure of, right and wrong, and those it was least sure of.
 
     Args:
         run: Key of a stored run or its first 6 or more characters, or `STUDY:POINT[:SEED]` with a number or label.
         count: Images in each row of the sheet.
-        out: The PNG; `images-KEY.png` in this folder if not given.
+        out: The PNG; by default `images-KEY.png` in the current folder.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        data: Where the images of the study are now, if their folder has moved.
+        data: Where the study's images are now, if their folder has moved.
 
     Raises:
-        ExplorerError: The run is unknown or not done, or the data set is missing or has changed since.
+        ExplorerError: The run is unknown or unfinished, or the data set is missing or has changed.
     """
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
@@ -96,9 +96,9 @@ def images(
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
-    """Draw one row for each kind of images; `chosen` is `ImageSheet.images`, `images` are their pixels.
+    """Draw one row per kind of image; `chosen` is `ImageSheet.images`, `images` are their pixels.
 
-    Below each image are its class, the class that it was taken for if that is wrong, and the probability of the latter.
+    Below each image are its class, the predicted class if it differs, and the predicted class's probability.
     """
     from matplotlib.figure import Figure
 
@@ -108,7 +108,7 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
     height = TOP_INCHES + len(ROWS) * (CELL_INCHES[1] + ROW_INCHES) + 0.1
     buffer = io.BytesIO()
     with style({"text.parse_math": False}), warnings.catch_warnings():
-        # Class names can have any characters.
+        # Class names can contain any characters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
         figure.text(0.15 / width, 1 - 0.3 / height, title, fontsize=11, color=INK, va="center")
@@ -128,7 +128,7 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
 
 
 def _below(cell: Mapping[Hashable, Any]) -> list[str]:
-    """The lines below an image."""
+    """Return the lines below an image."""
     named, probability = _short(cell["class"]), f"{cell['probability']:.1%}"
     if cell["right"]:
         return [named, f"{probability} right" if cell["row"] == "unsure" else probability]

@@ -1,4 +1,4 @@
-"""One design point in full: layers and costs, fvcore's counts, latency, and files of the network."""
+"""Inspect one design point: layers and costs, fvcore's counts, latency, and network files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Inspection:
     Attributes:
         layers: The layer table of `describe`; with `verify`, also fvcore's multiply-adds as `fvcore`.
         network: The network description.
-        amounts: The costs of the network, by quantity.
-        notes: Notes of the space on this point.
-        check: The comparison with the counts of fvcore and torch, if any.
+        amounts: The network's costs, by quantity.
+        notes: The space's notes on this point.
+        check: The comparison with fvcore's and torch's counts, if requested.
         latencies: The measured latencies, if any.
-        machine: What computed them.
+        machine: The machine they were measured on.
         warning: A warning if the machine was busy, else "".
-        files: The files that were written.
+        files: The files written.
     """
 
     layers: pd.DataFrame
@@ -60,26 +60,26 @@ def inspect(
     onnx: str | Path | None = None,
     torch: str | Path | None = None,
 ) -> Inspection:
-    """Describe a design point; check, measure and write its network on request.
+    """Describe a design point, and optionally check, measure and write its network.
 
     Args:
         space: Name of the space.
-        preset: Name of the preset; the first one if not given.
+        preset: Name of the preset; by default the first.
         settings: Metaparameters that differ from the preset.
-        levels: Levels of the network in the layer table.
-        verify: Whether to compare with what fvcore and torch count.
-        threads: Measure the latency on this number of threads.
+        levels: Levels of nesting in the layer table.
+        verify: Compare the counts with those of fvcore and torch.
+        threads: Measure the latency with this number of threads.
         onnx: Write the network, untrained, to this ONNX file.
         torch: Write the network, untrained, to this `.pt2` file for `torch.export.load`.
 
     Raises:
-        ExplorerError: A name is unknown, a value breaks a rule, there are fewer cores than threads, or a file cannot be
+        ExplorerError: A name is unknown, a value is invalid, there are fewer cores than threads, or a file cannot be
             written.
-        Infeasible: If no network realises the point.
+        Infeasible: No network realises the point.
     """
     for key, value in (settings or {}).items():
         if isinstance(value, str) and re.fullmatch(r"[\d.]+\s*([.]{2,}|[-:,])\s*[\d.].*", value):
-            raise ExplorerError(f"{space}: {key} = {value}: one value is needed here; `explorer price` takes ranges")
+            raise ExplorerError(f"{space}: {key} = {value}: give a single value; ranges are for `explorer price`")
     point = find_space(space).point(preset, **(settings or {}))
     network = point.expand()
     files = _checked_files(network, onnx, torch)
@@ -115,7 +115,7 @@ def inspect(
 
 
 def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
-    """Return the paths by format; raises `ExplorerError` for what cannot be written."""
+    """Return the paths by format; raises `ExplorerError` if one cannot be written."""
     from explorer.exporting.programs import check_onnx
     from explorer.files import check_file, user_path
 

@@ -1,4 +1,4 @@
-"""What an export has for photos: `labels` and `prepare` in its code, `predict.py` and metadata of its ONNX file."""
+"""An export's support for photos: `labels` and `prepare` in its code, `predict.py`, and its ONNX metadata."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from safetensors.torch import load_file
 
 from network import build, labels, prepare
 
-sys.stdout.reconfigure(errors="backslashreplace")  # labels can have characters that the terminal lacks
+sys.stdout.reconfigure(errors="backslashreplace")  # labels can contain characters the terminal cannot show
 model, status = build().eval(), 0
 model.load_state_dict(load_file(Path(__file__).with_name("weights.safetensors")))
 for path in sys.argv[1:] or sys.exit("usage: python predict.py PHOTO [PHOTO ...]"):
     try:
         image = prepare(path)
-    except Exception as error:  # damaged files raise errors of many kinds
+    except Exception as error:  # damaged files raise many kinds of errors
         print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         status = 2
         continue
@@ -57,14 +57,14 @@ sys.exit(status)
 
 @dataclass(frozen=True)
 class Preparing:
-    """How images become the input of a network.
+    """How images become a network's input.
 
     Attributes:
         labels: Names of the classes, in the order of the logits.
-        pixels: Side of the images of the data set.
-        shape: Input of the network.
+        pixels: Side length of the data set's images.
+        shape: Shape of the network's input.
         mean: Mean of each channel in bytes, which is subtracted.
-        deviation: Standard deviation of each channel in bytes, which divides.
+        deviation: Standard deviation of each channel in bytes, to divide by.
     """
 
     labels: Sequence[str]
@@ -75,14 +75,14 @@ class Preparing:
 
     @property
     def text(self) -> str:
-        """What is done to a photo, in a sentence."""
+        """The preparation of a photo, in a sentence."""
         size = self.shape.size
         means = "area means" if size < self.pixels else "bilinear"
         resampled = f" resampled to {size} x {size} ({means})," if size != self.pixels else ""
         return (
-            "The photo is turned as its EXIF tag says and converted to RGB bytes (transparent pixels over grey), "
-            f"its central square is resized to {self.pixels} x {self.pixels} pixels (averaged if it shrinks, bicubic "
-            f"if it grows),{resampled} and each channel is normalised: minus the mean, divided by the deviation."
+            "The photo is rotated according to its EXIF tag and converted to RGB bytes (transparent pixels over grey), "
+            f"its central square is resized to {self.pixels} x {self.pixels} pixels (averaged when shrinking, bicubic "
+            f"when enlarging),{resampled} and each channel is normalised: minus the mean, divided by the deviation."
         )
 
     @property
@@ -99,12 +99,12 @@ class Preparing:
         return f'''
 labels = {_listing(self.labels)}  # in the order of the logits
 
-MEAN = {mean}  # of each channel of the training images, in bytes
+MEAN = {mean}  # of each channel over the training images, in bytes
 DEVIATION = {deviation}
 
 
 def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
-    """Turn a photo into the input of the network, (1, {channels}, {size}, {size}).
+    """Turn a photo into the network's input, (1, {channels}, {size}, {size}).
 
     The photo is a path, a Pillow image, or RGB bytes (height, width, 3).
     """
@@ -122,7 +122,7 @@ def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Metadata for files of the network; lists are JSON."""
+        """Metadata for network files, with lists as JSON."""
         return {
             "labels": json.dumps(list(self.labels)),
             "mean": json.dumps(list(self.mean)),
@@ -133,14 +133,14 @@ def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
 
 
 def _below_imports(module: ModuleType) -> str:
-    """The source of a module without its docstring and imports."""
+    """Return a module's source without its docstring and imports."""
     source = inspect.getsource(module)
     first = next(part for part in ast.parse(source).body[1:] if not isinstance(part, ast.Import | ast.ImportFrom))
     return "\n".join(source.splitlines()[first.lineno - 1 :])
 
 
 def _listing(labels: Sequence[str]) -> str:
-    """The code of a list, on one line if it fits."""
+    """Return a list as code, on one line if it fits."""
     if len(line := repr(list(labels))) < WIDTH // 2:
         return line
     inside = pprint.pformat(list(labels), width=WIDTH - 4, compact=True)[1:-1].replace("\n ", "\n")

@@ -1,4 +1,4 @@
-"""Networks as ONNX files and as programs of `torch.export`, which load without the explorer."""
+"""Networks as ONNX files and as `torch.export` programs, which load without the explorer."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     from explorer.networks.network import Network
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
-MOST_ONNX_BYTES = 2**31 - 2**24  # the limit of protocol buffers is 2 GiB, and the graph needs some of it
+MOST_ONNX_BYTES = 2**31 - 2**24  # protocol buffers are limited to 2 GiB, some of it for the graph
 
 
 def onnx_obstacle(network: Network) -> str:
-    """Why the network cannot be written as ONNX; empty if it can."""
+    """Return why the network cannot be written as ONNX; empty if it can."""
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:
-        return (
-            f'ONNX needs {" and ".join(missing)}, which this environment lacks: pip install "cnn-design-explorer[onnx]"'
-        )
+        return f'ONNX needs {" and ".join(missing)}, not installed here: pip install "cnn-design-explorer[onnx]"'
     if network.cost.model_bytes > MOST_ONNX_BYTES:
-        return f"a model of {network.cost.model_bytes:,} bytes; an ONNX file holds at most 2 GiB"
+        return f"a model of {network.cost.model_bytes:,} bytes; ONNX files are limited to 2 GiB"
     return ""
 
 
@@ -55,7 +53,7 @@ def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
 
 
 def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The content of the file that `save_onnx` writes, with metadata."""
+    """Return the content of the file that `save_onnx` writes, with metadata."""
     import torch
 
     program = _program(module, shape)
@@ -63,7 +61,7 @@ def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | No
         exported = torch.onnx.export(
             program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
         )
-    assert exported is not None  # it is for the older exporter only
+    assert exported is not None  # only the older exporter returns None
     proto = exported.model_proto
     _name_batch(proto.graph)
     for name, value in (metadata or {}).items():
@@ -73,7 +71,7 @@ def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | No
 
 
 def _name_batch(graph: Any) -> None:  # noqa: ANN401 (onnx has no types for its messages)
-    """Call the first axis of the images `batch` everywhere; torch gives it a name such as `s77`."""
+    """Rename the images' first axis to `batch` everywhere; torch calls it something like `s77`."""
     axis = re.compile(rf"\b{re.escape(graph.input[0].type.tensor_type.shape.dim[0].dim_param)}\b")
     for tensor in (*graph.input, *graph.output, *graph.value_info):
         for size in tensor.type.tensor_type.shape.dim:
@@ -100,7 +98,7 @@ def _program(module: nn.Module, shape: Shape) -> ExportedProgram:
     images = torch.zeros(2, shape.channels, shape.size, shape.size)
     program = torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it has paths of this machine
+        node.meta.pop("stack_trace", None)  # it contains paths on this machine
     return program
 
 

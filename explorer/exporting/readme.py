@@ -1,4 +1,4 @@
-"""`README.md` of an export: what the network is, how to use it and how accurate it is."""
+"""An export's `README.md`: what the network is, how to use it and how accurate it is."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from explorer.networks.quantities import main_costs
 README = "README.md"
 MARK = "Exported by cnn-design-explorer"
 FILES = {
-    "network.py": "the network as torch code (`build`), its classes (`labels`), and photos as its input (`prepare`)",
+    "network.py": "the network as torch code (`build`), its classes (`labels`), and preparation of photos (`prepare`)",
     "weights.safetensors": "its trained weights",
     "predict.py": "prints the most likely classes of photos",
-    "network.onnx": "network and weights for other tools; its metadata name the classes and say how to prepare images",
+    "network.onnx": "network and weights for other tools, with the classes and the preparation of images as metadata",
     "export.json": "everything known about the run",
     "best.csv": "the best points of the study",
 }
 
 
 def may_write_readme(folder: Path) -> bool:
-    """Whether the folder has no `README.md`, or one of an earlier export."""
+    """Whether the folder has no `README.md`, or one from an earlier export."""
     path = folder / README
     return not path.exists() or (path.is_file() and MARK.encode() in path.read_bytes())
 
 
 def readme_file(facts: Mapping[str, Any], files: Collection[str], prepared: str) -> bytes:
-    """`README.md`, from the content of `export.json`, the names of the files and how photos are prepared."""
+    """Return `README.md`, given the content of `export.json`, the file names and how photos are prepared."""
     point, data = facts["point"], facts["data"]
     named = f"point {point['number']}" + (f" ({point['label']})" if point["label"] else "")
     cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
@@ -49,7 +49,7 @@ A {facts["space"]} network with {cost}, trained on {data["name"]} ({len(data["cl
 
 ## Use
 
-It needs Python 3.11 or newer with torch, numpy, pillow and safetensors, but not the explorer:
+You need Python 3.11 or newer with torch, numpy, pillow and safetensors, but not the explorer:
 
     pip install torch numpy pillow safetensors
     python predict.py photo.jpg
@@ -76,8 +76,8 @@ For several photos at once, pass `torch.cat([prepare(path) for path in paths])`.
 |---|---|---|---|---|
 {accuracies}
 
-The intervals (Wilson's) are for this one model and images like those it was measured on. The network names one of its
-classes for every photo, also for photos of something else.
+The intervals (Wilson's) are for this one model and images like those it was measured on. The network picks one of its
+classes for every photo, even for a photo of something else.
 
 ## Files
 

@@ -1,4 +1,4 @@
-"""Train a stored run again to get its model; it must give the stored results again."""
+"""Retrain a stored run to get its model; it must reproduce the stored results."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
 
 WORDS = {"data": "the data", "numerics.training_version": "the version of the training code"}
-"""Words for parts of a run's key whose own names do not explain them."""
-LONGEST = 12  # characters that are shown of a value, such as a digest
+"""Descriptions of parts of a run's key whose names are not self-explanatory."""
+LONGEST = 12  # characters shown of a value, such as a digest
 
 
 @dataclass(frozen=True)
 class Task:
-    """A stored run that can be trained again."""
+    """A stored run that can be retrained."""
 
     record: StudyRecord
     number: int
@@ -46,9 +46,9 @@ class Task:
         return f"{self.record.study.name}, {called(self.record, self.number)}, seed {self.run.seed}"
 
     def train(self) -> Trained:
-        """Train the run as a worker of a sweep does, with one thread.
+        """Train the run as in a sweep's worker, with one thread.
 
-        Raises `ExplorerError` if it fails, or if it gets another accuracy or other validation images right.
+        Raises `ExplorerError` if it fails, or if its accuracy or the images it gets right differ from the stored ones.
         """
         run = self.run
         with torch_threads(1):
@@ -57,7 +57,7 @@ class Task:
                 trained = train(run.network, self.dataset, run.recipe, run.budget, run.seed, run.numerics)
             except (RunFailed, CostMismatch) as error:
                 raise ExplorerError(
-                    f"{self.called}: its stored accuracy is {self.stored.accuracy}, but training again failed: {error}"
+                    f"{self.called}: its stored accuracy is {self.stored.accuracy}, but retraining failed: {error}"
                 ) from None
         self._compare(trained)
         return trained
@@ -65,17 +65,15 @@ class Task:
     def _compare(self, trained: Trained) -> None:
         measurement, stored = trained.measurement, self.stored
         if measurement.accuracy != stored.accuracy:
-            what = (
-                f"the stored validation accuracy is {stored.accuracy}, but training again gave {measurement.accuracy}"
-            )
+            what = f"the stored validation accuracy is {stored.accuracy}, but retraining gave {measurement.accuracy}"
         elif not np.array_equal(measurement.correct, stored.correct):  # type: ignore[arg-type]  # None is unequal
-            what = f"training again gave the stored validation accuracy, {stored.accuracy}, but for other images"
+            what = f"retraining gave the stored validation accuracy, {stored.accuracy}, but got different images right"
         else:
             return
         raise ExplorerError(f"{self.called}: {what}{self._elsewhere()}; nothing was written")
 
     def _elsewhere(self) -> str:
-        """Settings outside of the key that can change the last bits and were different when the run was stored."""
+        """List settings outside the key that can change the last bits and differ from when the run was stored."""
         here = isa()
         there = {key: value for key, value in self.stored.host.items() if key != "name"}
         names = [key for key in {**there, **here} if there.get(key) != here.get(key)]
@@ -91,11 +89,11 @@ def retraining_task(
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
 ) -> Task:
-    """Prepare to train a done run again; reading its data can take minutes the first time.
+    """Prepare to retrain a finished run; reading its data can take minutes the first time.
 
-    `data` is where the images of the study are now, if their folder has moved.
+    `data` is where the study's images are now, if their folder has moved.
 
-    Raises `ExplorerError` if the run is not done, or if it would be another run now, with everything that differs.
+    Raises `ExplorerError` if the run has not finished, or if its key would differ today, listing all differences.
     """
     key = find_run(record, number, seed)
     stored = ledger.runs.find(key)
@@ -105,8 +103,8 @@ def retraining_task(
     network = verified_networks(record, [number]).networks.get(number)
     if network is None:
         raise ExplorerError(
-            f"{study.name}, {called(record, number)}: the code has changed and makes another network than the one that "
-            "was trained; sweep the study again"
+            f"{study.name}, {called(record, number)}: the code has changed and builds a different network from the one "
+            "that was trained; sweep the study again"
         )
     dataset = source.prepare()
     check_data(record, dataset, data)
@@ -114,13 +112,13 @@ def retraining_task(
     if run.key != key:
         differences = "; ".join(_differences(stored.settings, run.settings)) or "the format of keys"
         raise ExplorerError(
-            f"{study.name}, {called(record, number)}, seed {seed} would be another run now: {differences}"
+            f"{study.name}, {called(record, number)}, seed {seed} would be a different run now: {differences}"
         )
     return Task(record, number, list(study.design_points())[number], run, stored, source, dataset)
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The settings that differ, with both values."""
+    """List the settings that differ, with both values."""
     for name in {**stored, **here}:
         there, now = stored.get(name), here.get(name)
         inner = f"{path}.{name}" if path else name

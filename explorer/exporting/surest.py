@@ -1,4 +1,4 @@
-"""The validation images that a run was most and least sure of."""
+"""Find the validation images that a run was most and least sure of."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ ROWS = {"right": "right and most sure", "wrong": "wrong and most sure", "unsure"
 
 
 def validation_places(dataset: Dataset, stored: StoredRun) -> NDArray[np.int64]:
-    """The places in the data set of a run's validation images, in the order of `stored.correct`.
+    """Return the places of a run's validation images in the data set, in the order of `stored.correct`.
 
-    Raises `ExplorerError` if the run was measured on other data, or if its correct images are not stored.
+    Raises `ExplorerError` if the run was measured on different data, or its correct images are not stored.
     """
     if dataset.fingerprint != stored.data_fingerprint:
         raise ExplorerError(
             f"run {stored.key[:12]} was measured on data with the fingerprint {stored.data_fingerprint[:12]}, but "
-            f"{dataset.name} now has {dataset.fingerprint[:12]}, so its images are not the same"
+            f"{dataset.name} now has {dataset.fingerprint[:12]}, so its images have changed"
         )
     if stored.correct is None or stored.top_probability is None:
-        raise ExplorerError(f"run {stored.key[:12]}: the images that it got right are not stored")
+        raise ExplorerError(f"run {stored.key[:12]}: the images it got right are not stored")
     return dataset.split().validation[: len(stored.correct)]
 
 
 def surest(correct: NDArray[np.bool_], top_probability: NDArray[np.floating], count: int) -> pd.DataFrame:
-    """Up to `count` images for each of `ROWS`: right and wrong with the highest probability, and any with the lowest.
+    """Return up to `count` images for each of `ROWS`: right and wrong with the highest probability, any with lowest.
 
-    Columns: `row`, `place` (among the validation images), `right`, `probability` (a fraction). Ties are frequent, since
-    probabilities are stored in half precision; the first images are taken.
+    Columns: `row`, `place` (among the validation images), `right`, `probability` (a fraction). Ties, frequent because
+    probabilities are stored in half precision, are broken by the order of images.
     """
     places = np.arange(len(correct))
     probability = top_probability.astype(np.float64)

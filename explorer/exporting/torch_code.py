@@ -21,8 +21,8 @@ from explorer.networks.network import Network
 
 WIDTH = 120
 FEWEST_CALLS = 3  # in the body of a function
-MOST_PARAMETERS = 8  # of a function: with more, its calls are as long as its body
-UNNAMED = {"in_channels", "out_channels", "num_features"}  # leading arguments that are clear without a name
+MOST_PARAMETERS = 8  # beyond this, a function's calls are as long as its body
+UNNAMED = {"in_channels", "out_channels", "num_features"}  # leading arguments that are clear without names
 
 HEADER = """
 from collections import OrderedDict
@@ -34,12 +34,12 @@ RESERVED = {*dir(builtins), *keyword.kwlist, "OrderedDict", "torch", "Tensor", "
 
 Path: TypeAlias = tuple[str, ...]  # names of arguments, from the outside in
 Value: TypeAlias = str | Call
-"""An argument of a call: code, or another call."""
+"""A call's argument: code or another call."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the code: its name, its parameters, and the call that it returns."""
+    """A generated function: its name, its parameters, and the call it returns."""
 
     name: str
     parameters: tuple[str, ...]
@@ -47,10 +47,10 @@ class Function:
 
 
 def code_of(network: Network, opening: str = "", ending: str = "", header: str = HEADER) -> str:
-    """Code that defines `build()`, which makes the untrained network with the same names of weights as `Network.build`.
+    """Return code defining `build()`, which makes the untrained network with the weight names of `Network.build`.
 
-    `opening` (a docstring) is put before the imports, and `ending` (more code) after `build`. `header` has the imports:
-    those of `HEADER`, and what `ending` needs.
+    `opening` (a docstring) goes before the imports, and `ending` (more code) after `build`. `header` has the imports:
+    those in `HEADER`, plus any that `ending` needs.
     """
     sources: dict[str, str] = {}
     root = _code(network.source(), sources)
@@ -61,7 +61,7 @@ def code_of(network: Network, opening: str = "", ending: str = "", header: str =
 
 
 def _code(call: Call, sources: dict[str, str]) -> Call:
-    """The call with values as code; adds the source of classes that torch lacks to `sources`."""
+    """Return the call with values as code, adding the source of classes that torch lacks to `sources`."""
     target = call.target()
     called = target.__name__
     if target.__module__.startswith("torch.nn."):
@@ -72,30 +72,30 @@ def _code(call: Call, sources: dict[str, str]) -> Call:
 
 
 def _changed(call: Call, text: Callable[[Any], str], inner: Callable[[Call], Call]) -> Call:
-    """The call with its values changed in order: by `inner` if they are calls, else by `text`."""
+    """Return the call with its values changed in order: by `inner` if they are calls, else by `text`."""
     values = ((name, inner(each) if isinstance(each, Call) else text(each)) for name, each in call.arguments)
     return Call(call.called, tuple(values))
 
 
 def _filled(call: Call, texts: Iterator[str]) -> Call:
-    """The call with all texts replaced in order."""
+    """Return the call with all texts replaced in order."""
     return _changed(call, lambda _: next(texts), lambda inner: _filled(inner, texts))
 
 
 def _replaced(call: Call, calls: Mapping[Call, Call]) -> Call:
-    """The call with some calls in it replaced."""
+    """Return the call with some of the calls in it replaced."""
     return calls.get(call) or _changed(call, str, lambda inner: _replaced(inner, calls))
 
 
 def _walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
-    """The value and everything in it, with paths."""
+    """Iterate over the value and everything in it, with paths."""
     yield path, value
     for name, each in value.arguments if isinstance(value, Call) else ():
         yield from _walk(each, (*path, name))
 
 
 def _folded(root: Call, taken: set[str]) -> list[Function]:
-    """`build`, and before it a function for each repeated call, from the smallest to the largest."""
+    """Return a function for each repeated call, smallest first, followed by `build`."""
     functions = [Function("build", (), root)]
     refused: set[Call] = set()
     while found := _repeated(functions, refused):
@@ -109,7 +109,7 @@ def _folded(root: Call, taken: set[str]) -> list[Function]:
 
 
 def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[Path, Call]]:
-    """All places of the largest repeated call, whatever its texts; empty if there is none."""
+    """Return all places of the largest repeated call, ignoring its texts; empty if no call repeats."""
     places: dict[Call, list[tuple[Path, Call]]] = {}
     for function in functions:
         for path, value in _walk(function.body):
@@ -126,20 +126,20 @@ def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[P
 
 
 def _skeleton(call: Call) -> Call:
-    """The call without texts: one function can replace all calls with the same skeleton."""
+    """Return the call without texts: one function can replace all calls with the same skeleton."""
     return _filled(call, repeat(""))
 
 
 def _function(
     found: Sequence[tuple[Path, Call]], taken: set[str], parameters: set[str]
 ) -> tuple[Function, dict[Call, Call]]:
-    """The function for calls with the same skeleton, and the call of it that replaces each."""
+    """Return a function for calls with the same skeleton, and the call to it that replaces each of them."""
     first = found[0][1]
     rows = [[value for _, value in _walk(call) if isinstance(value, str)] for _, call in found]
     paths = [path for path, value in _walk(first) if isinstance(value, str)]
-    columns: dict[tuple[str, ...], list[int]] = {}  # the texts at places where they differ, and these places
+    columns: dict[tuple[str, ...], list[int]] = {}  # texts that differ between calls, and their places
     for place, column in enumerate(zip(*rows, strict=True)):
-        # The parameters of two functions are different even if their names are the same.
+        # Parameters of two functions differ even if their names are equal.
         if len(set(column)) > 1 or (column[0].isidentifier() and column[0] not in RESERVED):
             columns.setdefault(column, []).append(place)
     names = _parameters([paths[places[0]] for places in columns.values()], taken)
@@ -155,7 +155,7 @@ def _function(
 
 
 def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
-    """Names of parameters from the paths of their first places: the argument, with a step before it if it is shared."""
+    """Name parameters after their first paths: the argument, prefixed with a step if several share it."""
     names: list[str] = []
     for path in paths:
         name = path[-1]
@@ -170,7 +170,7 @@ def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
 
 
 def _name(found: Sequence[tuple[Path, Call]], taken: set[str]) -> str:
-    """A name for a function: the name of its places without numbers, or else the names of its parts."""
+    """Name a function after its places, without numbers, or else after its parts."""
     places = {
         re.sub(r"\d+$", "", next((step for step in reversed(path) if not step.isdigit()), "")) for path, _ in found
     }
@@ -187,13 +187,13 @@ def _definition(function: Function) -> str:
     if function.name == "build":
         lines = [
             "def build() -> nn.Module:",
-            '    """The network, not yet with its weights: images (N, C, H, W) to logits (N, classes)."""',
+            '    """The network without its weights: images (N, C, H, W) to logits (N, classes)."""',
         ]
     return "\n".join([*lines, *_lines("return ", function.body, "    ", "")])
 
 
 def _lines(before: str, value: Value, indent: str, end: str = ",") -> list[str]:
-    """A value as lines: one if it fits; else its texts in as few lines as possible, or lines for each argument."""
+    """Format a value: on one line if it fits, else its texts on as few lines as possible, or lines per argument."""
     line = f"{indent}{before}{_inline(value)}{end}"
     if len(line) <= WIDTH or isinstance(value, str):
         return [line]
@@ -214,7 +214,7 @@ def _inline(value: Value) -> str:
 
 
 def _arguments(call: Call) -> Iterator[tuple[str, Value]]:
-    """The text before each argument, and the argument; equal ones in a row become a loop."""
+    """Return the text before each argument, and the argument; consecutive equal ones become a loop."""
     leading = True
     for (name, value), alike in groupby((re.sub(r"^\d+$", "", name), value) for name, value in call.arguments):
         times = len(list(alike))

@@ -1,6 +1,6 @@
-"""The answer of a study in at most two sentences, and what else its numbers say.
+"""A study's answer in at most two sentences, and further findings.
 
-A saving is claimed only where the loss is shown to be small. Points that are not separated are only said to be so.
+A saving is claimed only where the loss is shown to be small. Points that are not separated are reported as just that.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from explorer.spaces.simplex import SHARE
 from explorer.study.claims import MARGIN
 
 MOST_NAMES = 4  # in a sentence
-MOST_GROUPS = 4  # of points of about equal cost; the most expensive ones are compared
+MOST_GROUPS = 4  # of points at about equal cost, most expensive first
 LEAST_SAVING = 0.01
-LONGER = 4  # times as many epochs for networks that have not learnt anything
+LONGER = 4  # factor on the epochs suggested when no network has learnt anything
 
 
 def answer(findings: Findings) -> list[str]:
-    """Return at most two sentences: the best point, and what is known of the others.
+    """Return at most two sentences: the best point, and how the others compare.
 
-    The second one says which cheaper point is shown to lose next to nothing, which points cannot be told from the best,
-    how series compare at equal cost, or how the corners of a triangle compare. A trial run, and networks that have not
-    learnt anything, have no best point.
+    The second names a cheaper point shown to lose next to nothing, or the points not separated from the best, or
+    compares series at equal cost or the corners of a triangle. There is no best point in a trial run, or if no network
+    has learnt anything.
     """
     measured, study = findings.measured, findings.record.study
     if measured.empty:
@@ -78,7 +78,7 @@ def more(findings: Findings) -> list[str]:
 
 
 def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
-    """Say that no network is better than guessing, and what would help."""
+    """Report that no network is better than guessing, and what would help."""
     guess, epochs = findings.record.guess, findings.record.study.budget.epochs
     found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
@@ -116,7 +116,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
 
 
 def _saving(findings: Findings, best: pd.Series[Any]) -> str:
-    """Name the cheapest point that is shown to lose at most the margin; empty if none saves anything."""
+    """Name the cheapest point shown to lose at most the margin; empty if none saves anything."""
     against, measured = findings.record.study.plot.against, findings.measured
     saved = 1 - measured[against].astype(float) / float(best[against])
     for place in saved[saved >= LEAST_SAVING].sort_values(ascending=False, kind="stable").index:
@@ -139,7 +139,7 @@ def _counted(findings: Findings, rivals: pd.DataFrame) -> str:
 
 
 def _corners(findings: Findings, rivals: pd.DataFrame) -> str:
-    """Compare the corners of a triangle, where one factor gets everything, with its best point."""
+    """Compare the best point of a triangle with its corners, where one factor gets everything."""
     frame = analysis.triangle(findings.record, findings.points)
     groups: dict[str, list[str]] = {"separated": [], "not separated": []}
     for column in analysis.share_columns(frame):
@@ -183,7 +183,7 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
 
 
 def _name(findings: Findings, row: pd.Series[Any]) -> str:
-    """Name a point by its series, or as the form of the study does."""
+    """Name a point by its series, or as the study's form names it."""
     series, text = str(row["series"]), str(row["label"])
     if not series:
         return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else text

@@ -1,4 +1,4 @@
-"""The report of a certificate: one self-contained page, with figures and tables as files beside it."""
+"""A certificate's report: one self-contained page, with figures and tables as files next to it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def write_certificate(certificate: Certificate, folder: Path, formats: Collectio
             "agreement",
             "How well short runs rank",
             "Bars: 95 % intervals over points. Blue: runs whose learning rate has fallen to zero; orange: their mean "
-            "training loss. Grey line: a run of the largest budget after each epoch, on fewer validation images. "
-            "Dashed lines: costs alone, and another seed of the largest budget.",
+            "training loss. Grey line: a run with the largest budget after each epoch, on fewer validation images. "
+            "Dashed lines: costs alone, and another seed at the largest budget.",
             lambda ax: certificate_plots.agreement(rankers, epochs, ax),
             TALL_INCHES,
         ),
         panel(
             "accuracies",
             "Short runs and long ones",
-            "One mark for each point; means over the seeds.",
+            "One mark per point; means over the seeds.",
             lambda ax: certificate_plots.scatter(accuracies, ax),
         ),
     ]
@@ -109,8 +109,8 @@ def _measured(certificate: Certificate) -> dict[str, str]:
     budget = certificate.budget
     return {
         "Space": f"{certificate.space}, preset {certificate.preset}",
-        "Points": f"{len(certificate.points)} points, drawn before any training from the ranges of the space, evenly "
-        "over the logarithm of multiply-adds, from a quarter to twice the preset's",
+        "Points": f"{len(certificate.points)} points, drawn before any training from the space's ranges, evenly over "
+        "log multiply-adds, from a quarter to twice the preset's",
         "Data": f"{certificate.data}, fingerprint {certificate.data_fingerprint[:16]}",
         "Budget": f"{budget.epochs} epochs of {budget.images:,} training images, and 2, 4 and 8 times as many epochs; "
         f"measured on {certificate.validation_images:,} validation images",

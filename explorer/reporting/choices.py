@@ -1,4 +1,4 @@
-"""Names of published networks in reports."""
+"""Names of published networks for reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from explorer.analysis import Findings
 
 
 def chosen_points(findings: Findings) -> dict[int, str]:
-    """Return the points of the study that equal a published choice, by number, with its name."""
+    """Return the names of the published choices that the study contains, by point number."""
     choices = findings.choices
     named = choices[(choices["reason"] == "") & choices["point"].notna()]
     sources = findings.points.set_index("point")["same_as"]
@@ -20,7 +20,7 @@ def chosen_points(findings: Findings) -> dict[int, str]:
 
 
 def choice_name(findings: Findings, presets: str) -> str:
-    """Return the name of presets as papers write it; empty if all were changed, as in `v1_0 (bypass = none)`."""
+    """Return presets' name as it is written in papers; empty if all were changed, as in `v1_0 (bypass = none)`."""
     space = findings.record.study.design_space
     names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
     few = len(names) < 3  # noqa: PLR2004 (a range needs three)

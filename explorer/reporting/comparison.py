@@ -1,4 +1,4 @@
-"""The report of a comparison of studies: one self-contained page, with figures and tables as files beside it."""
+"""The report comparing several studies: one self-contained page, with figures and tables as files next to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.tables import Table, number, whole
 from explorer.reporting.words import amount, listed, percent, signed, with_interval
 
-UNEQUAL = 4  # ratio of numbers of points beyond which intervals of leads are too narrow
+UNEQUAL = 4  # ratio of point counts beyond which the leads' intervals are too narrow
 
 
 def write_comparison(comparison: Comparison, folder: Path, command: str, formats: Collection[str] = ()) -> Path:
@@ -84,7 +84,7 @@ def statements(comparison: Comparison) -> list[str]:
 
 def _says_nothing(findings: Findings) -> str:
     if findings.record.study.is_trial:
-        return f"{findings.record.study.name} is a trial run, whose accuracies mean nothing."
+        return f"{findings.record.study.name} is a trial run: its accuracies mean nothing."
     return f"No network of {findings.record.study.name} has learnt anything yet, so there is nothing to compare."
 
 
@@ -108,15 +108,15 @@ def _panels(comparison: Comparison) -> list[Panel]:
         panel(
             "fronts",
             f"Accuracy against {QUANTITIES[comparison.cost].noun}",
-            "Stairs: the front of each study, its points with 95 % intervals. Faint: its other points.",
+            "Steps: each study's front, its points with 95 % intervals. Faint: other points.",
             partial(comparison_plots.fronts, comparison),
             TALL_INCHES,
         ),
         panel(
             "errors",
             "How the errors are distributed",
-            "Share of each study's networks whose error is at most the value on the axis. It depends on which networks "
-            "were chosen as much as on the space.",
+            "Share of each study's networks whose error is at most the value on the axis. It depends as much on which "
+            "networks were chosen as on the space.",
             partial(comparison_plots.errors, comparison),
         ),
     ]
@@ -141,7 +141,7 @@ def _fronts(comparison: Comparison) -> Table:
         caption = (
             "Hypervolume: points of accuracy times doublings of the cost, measured from "
             f"{percent(reference.accuracy)} and {amount(comparison.cost, reference.largest)}. Budgets: from "
-            f"{amount(comparison.cost, reference.smallest)} up. In brackets: 95 % intervals of each study by itself."
+            f"{amount(comparison.cost, reference.smallest)} up. In brackets: 95 % intervals for each study by itself."
         )
     return Table(caption, columns, frozenset(columns[1:]), rows)
 
@@ -200,8 +200,8 @@ def _note(comparison: Comparison) -> str:
     if max(counts) > UNEQUAL * min(counts):
         said += (
             f" The studies have {min(counts):,} to {max(counts):,} points. The best of many points looks better by "
-            "chance than the best of few, so 95 % intervals hold less often here (simulated: 83 to 90 %), in favour "
-            "of the larger study."
+            "chance than the best of few, so 95 % intervals cover less often here (83 to 90 % in simulations), which "
+            "favours the larger study."
         )
     if any(not one.accuracies.pooled.freedom for one in comparison.studies):
         said += " The intervals of a study with one seed account for the images only."

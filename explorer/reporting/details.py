@@ -25,7 +25,7 @@ class Details:
 
 
 def details(findings: Findings) -> Details:
-    """Return what is known of a study; empty if too few points are measured or accuracies cannot be compared."""
+    """Return a study's details; empty if too few points are measured or accuracies cannot be compared."""
     if findings.tells_nothing:
         return Details("", {})
     found = {
@@ -44,9 +44,9 @@ def _surrogate(findings: Findings) -> str:
     fitted = f"all {measured}" if quality.points == measured else f"{quality.points:,} of the {measured:,}"
     explained = "" if math.isnan(quality.r_squared) else f" (R² {quality.r_squared:.2f})"
     return (
-        f"A Gaussian process, fitted to {fitted} measured points, is the smooth surrogate of the accuracy. When it "
-        f"predicts each point from the others, {100 * quality.inside:.0f}{SPACE}% of them are inside its "
-        f"95{SPACE}% interval{explained}; results below are only as good as that."
+        f"The surrogate, a smooth model of accuracy, is a Gaussian process fitted to {fitted} measured points. When it "
+        f"predicts each point from the others, {100 * quality.inside:.0f}{SPACE}% of them fall inside its "
+        f"95{SPACE}% interval{explained}. The results below are only as good as that."
     )
 
 
@@ -84,7 +84,7 @@ def _importance(findings: Findings) -> Table | None:
 
 
 def _choices(findings: Findings) -> Table | None:
-    """Return the published choices inside the study, with their accuracies and percentiles if known."""
+    """Return the published choices within the study's ranges, with their accuracies and percentiles if known."""
     ranked = findings.percentiles
     frame = findings.choices if ranked is None else ranked
     if frame.empty or (frame["reason"] != "").all():
@@ -107,7 +107,7 @@ def _choices(findings: Findings) -> Table | None:
     if ranked is not None:
         caption += (
             " Percentile: share of designs with equal params (within 2 %), among a million drawn from the study's "
-            "ranges, whose predicted accuracy is lower."
+            "ranges, with a lower predicted accuracy."
         )
     percentile = () if ranked is None else ("percentile, %",)
     numbers = (*(quantity.heading for quantity in costs), ACCURACY_PERCENT, *percentile)

@@ -1,4 +1,4 @@
-"""Data for the script of a report: seeds, learning curves, layers and the command of each point."""
+"""Data for a report's script: the seeds, learning curves, layers and export command of each point."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def front_data(view: FrontView) -> Markup:
 
 
 def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
-    """Return the runs by point: seed, state with its reason, accuracies after each epoch, and key."""
+    """Return the runs by point: seed, state with its reason, accuracy after each epoch, and key."""
     runs: dict[int, list[list[Any]]] = {}
     for row in findings.runs.to_dict(orient="records"):
         state = f"{row['state']}: {row['reason']}" if row["reason"] else row["state"]
@@ -42,7 +42,7 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
 
 
 def _layers(findings: Findings) -> dict[str, Any]:
-    """Return the layers of the foremost points: distinct rows, and their indices by point."""
+    """Return the foremost points' layers: distinct rows, and their indices by point."""
     columns: list[str] = []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
@@ -61,7 +61,7 @@ def _layers(findings: Findings) -> dict[str, Any]:
 
 
 def _command(findings: Findings) -> list[str]:
-    """Return the command that retrains and exports a point, before and after the point's number."""
+    """Return the command that retrains and exports a point, split around the point's number."""
     words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
     rest = []
     given = command_words(findings.record.command)

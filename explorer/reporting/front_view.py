@@ -1,6 +1,6 @@
-"""The interactive figure of a report as data: positions on every axis, ticks, fronts and labels.
+"""A report's interactive figure as data: positions on every axis, ticks, fronts and labels.
 
-A template draws it as SVG that is complete without the script; the script moves points between the axes.
+A template draws it as SVG that works without the script, which only moves points between axes.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
 from explorer.study.coordinates import is_logarithmic
 
-WIDTH, HEIGHT = 420.0, 320.0  # in units of the figure; small, so that its text is readable on a phone
+WIDTH, HEIGHT = 420.0, 320.0  # in the figure's units; small, so that text is readable on a phone
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # margins
-_ROOM = 0.06  # share of an axis beyond its first and last point
+_ROOM = 0.06  # padding beyond the first and last point, as a share of the axis
 _LETTER, _LINE = 5.4, 11.0  # approximate width of a letter and height of a line
-_BASE = 3.5  # from the middle of a label down to its baseline
+_BASE = 3.5  # from a label's middle down to its baseline
 _RADIUS = 4.5  # of a mark
 _ANCHORS = {-1: "end", 0: "middle", 1: "start"}
-_MOST_LABELS = 40  # points of a front that may be named
-_BARS = 500  # with more points, only those on a front have interval bars
+_MOST_LABELS = 40  # on a front
+_BARS = 500  # beyond this many points, only those on a front have interval bars
 
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """A quantity as an axis: title with unit, ends in that unit, ticks as (share, text), and the share of each point.
+    """A quantity as an axis: title with unit, ends in that unit, ticks as (share, text), and each point's share.
 
-    Shares run from 0 to 1 along the axis; NaN if a point's amount is unknown.
+    Shares run from 0 to 1 along the axis, and are NaN where a point's amount is unknown.
     """
 
     title: str
@@ -49,7 +49,7 @@ class PlotAxis:
 
     @classmethod
     def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> PlotAxis:
-        """Fit an axis to `shown` and place `values` on it, both in the unit of the title."""
+        """Fit an axis to `shown` and place `values` on it, both in the title's unit."""
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         logarithmic = key != "accuracy" and is_logarithmic(low, high)
         room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
@@ -61,14 +61,14 @@ class PlotAxis:
         return replace(axis, ticks=texts, shares=axis.place(values))
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return amounts as shares of the axis."""
+        """Convert amounts to shares of the axis."""
         if self.logarithmic:
             return np.asarray(np.log(values / self.first) / math.log(self.last / self.first))
         return np.asarray((values - self.first) / (self.last - self.first))
 
 
 class FrontView:
-    """The measured points of a study over accuracy and its known costs."""
+    """A study's measured points, by accuracy and known costs."""
 
     width, height = WIDTH, HEIGHT
     left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
@@ -79,12 +79,12 @@ class FrontView:
 
     @cached_property
     def chosen(self) -> dict[int, str]:
-        """The points that equal a published network, with its name."""
+        """The names of the published networks among the points, by point number."""
         return chosen_points(self.findings)
 
     @cached_property
     def names(self) -> list[str]:
-        """The name of each point."""
+        """The points' names."""
         return [
             f"{label} (as in {self.chosen[point]})" if point in self.chosen else str(label)
             for point, label in zip(self.points["point"].astype(int), self.points["label"], strict=True)
@@ -92,7 +92,7 @@ class FrontView:
 
     @cached_property
     def axes(self) -> dict[str, PlotAxis]:
-        """Accuracy and the costs by key, except costs that are the same at all points."""
+        """The axes of accuracy and the costs by key, except costs that are equal for all points."""
         ends = self.points[["accuracy", "low", "high"]].to_numpy(dtype=float)
         axes = {"accuracy": PlotAxis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
         for cost in self.findings.costs:
@@ -105,7 +105,7 @@ class FrontView:
 
     @property
     def first(self) -> str | None:
-        """The cost shown first: another one than in the study's own figure; None if all points cost the same."""
+        """The cost shown first, other than in the study's main figure if possible; None if all points cost the same."""
         costs = [key for key in self.axes if key != "accuracy"]
         against = self.findings.record.study.plot.against
         others = [key for key in costs if key != against and QUANTITIES[key].main]
@@ -113,7 +113,7 @@ class FrontView:
 
     @cached_property
     def marks(self) -> list[dict[str, Any]]:
-        """The points in the order of the shares; `x` and `y` are 0 if unknown, `bar` is the interval as a path."""
+        """The points in the order of the shares: `x` and `y` are 0 if unknown, `bar` is the interval as a path."""
         first, accuracy = self.first or "params", self.axes["accuracy"]
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
@@ -151,7 +151,7 @@ class FrontView:
         return self.findings.draws is not None
 
     def _sure(self, cost: str) -> NDArray[np.float64]:
-        """Return the probability that each point is on a front; if unknown, 1 or 0 as measured."""
+        """Return each point's probability of being on a front or, if unknown, 1 or 0 as measured."""
         found = self.points[probability_column(cost)].to_numpy(dtype=float)
         return np.where(np.isfinite(found), found, self.points[front_column(cost)].to_numpy(dtype=float))
 
@@ -159,7 +159,7 @@ class FrontView:
         return self.points[front_column(cost)].to_numpy(dtype=bool) | (self._sure(cost) > UNLIKELY)
 
     def stairs(self, cost: str) -> str:
-        """Return the front of a cost as an SVG path."""
+        """Return a cost's front as an SVG path."""
         places = self._front(cost)
         if not len(places):
             return ""
@@ -169,7 +169,7 @@ class FrontView:
         return "".join([*steps, f"H{end:.1f}"])
 
     def labels(self, cost: str) -> list[dict[str, Any]]:
-        """Return the names of points on a front that fit, most accurate first."""
+        """Return the names of a front's points for which there is room, most accurate first."""
         front = self._front(cost)[::-1]
         places = np.column_stack([self.x(self.axes[cost].shares), -self.y(self.axes["accuracy"].shares)])
         named = front[:_MOST_LABELS]
@@ -207,13 +207,13 @@ class FrontView:
         return self.bottom - shares * (self.bottom - self.top)
 
     def _front(self, cost: str) -> NDArray[np.int64]:
-        """Return the row numbers of points on a front, best cost first."""
+        """Return the row numbers of a front's points, best cost first."""
         places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
         shares = self.axes[cost].shares[places] * (-1 if QUANTITIES[cost].more_is_better else 1)
         return places[np.lexsort((self.axes["accuracy"].shares[places], shares))]
 
     def data(self) -> dict[str, Any]:
-        """Return the data for the script: the frame of the figure and the shares of the points."""
+        """Return the data for the script: the figure's frame and the points' shares."""
         return {
             "frame": [self.left, self.right, self.bottom, self.top],
             "points": [int(point) for point in self.points["point"]],

@@ -1,4 +1,4 @@
-"""Sentences of a report besides its answer: progress, uncertainty, cost and the evidence for claims."""
+"""A report's sentences other than its answer: progress, uncertainty, cost and the evidence for claims."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def progress(record: StudyRecord) -> tuple[bool, str]:
 
 
 def interval_note(findings: Findings) -> str:
-    """Say what the intervals account for; empty without measurements."""
+    """Explain what the intervals account for; empty without measurements."""
     seeds, images = findings.accuracies.pooled, findings.accuracies.images
     if not images:
         return ""
@@ -44,7 +44,7 @@ def interval_note(findings: Findings) -> str:
 
 
 def space_note(record: StudyRecord) -> str:
-    """Return the space's note on all trained points; empty if it has none."""
+    """Return the space's note on the trained points as a whole; empty if it has none."""
     space = record.study.design_space
     derived = record.points.loc[record.points["state"] == "planned", record.derived].astype(float).dropna()
     if derived.empty or len(record.derived) < len(space.derived):
@@ -53,30 +53,30 @@ def space_note(record: StudyRecord) -> str:
 
 
 def enlarged_note(record: StudyRecord) -> str:
-    """Name the points whose input is larger than the images of the data; empty if there are none."""
+    """Name the points whose input is larger than the data set's images; empty if there are no such points."""
     points = record.points[record.points["state"].isin(["planned", "merged"])]
     larger = points[(points["input_pixels"] > points["image_pixels"]).fillna(value=False)]
     if larger.empty:
         return ""
     names = [f"{row['label']} ({row['input_pixels']} pixels)" for _, row in larger.iterrows()]
     size = larger["image_pixels"].iloc[0]
-    return f"Images are {size} pixels wide; these points only enlarge them: {_first(names)}."
+    return f"Images are {size} pixels wide; these points merely upscale them: {_first(names)}."
 
 
 def changed_note(findings: Findings) -> str:
-    """What is left out because today's code makes other networks; empty if it does not."""
+    """List what is left out because today's code builds different networks; empty if it does not."""
     return findings.verified.note(
         "their layers, the percentiles of published choices and lines of equal params are left out"
     )
 
 
 def verdict(judged: Judged, findings: Findings) -> str:
-    """Return a verdict with the budget that it is about: `refuted at 20,000 images`."""
+    """Return a verdict with the budget it holds for: `refuted at 20,000 images`."""
     return f"{judged.verdict} at {findings.record.study.budget.seen:,} images"
 
 
 def evidence(judged: Judged, findings: Findings) -> str:
-    """Return the comparisons that a verdict rests on, in points of accuracy with their intervals."""
+    """Return the comparisons behind a verdict, in points of accuracy with their intervals."""
     if judged.reason:
         return judged.reason
     if judged.correlation is not None:
@@ -103,12 +103,12 @@ def _first(names: list[str]) -> str:
 
 
 def points_of(found: Interval) -> str:
-    """Write a difference of accuracies: `+1.3 (+0.2 to +2.4) points`."""
+    """Write a difference in accuracy: `+1.3 (+0.2 to +2.4) points`."""
     return f"{with_interval(found, '+.1f', 100)} points" if math.isfinite(found.estimate) else "unknown"
 
 
 def cost_note(effort: Effort | None) -> str:
-    """Say what the runs took."""
+    """Report the time, compute and memory that the runs took."""
     if effort is None:
         return "No runs have finished yet."
     return (
@@ -120,7 +120,7 @@ def cost_note(effort: Effort | None) -> str:
 
 
 def volume_notes(findings: Findings) -> list[str]:
-    """Give the hypervolume of the fronts of the main costs; nothing if accuracies cannot be compared."""
+    """Report the hypervolume of each main cost's front; empty if accuracies cannot be compared."""
     said: list[str] = []
     if findings.tells_nothing:
         return said
@@ -139,7 +139,7 @@ def volume_notes(findings: Findings) -> list[str]:
 
 
 def tested_note(findings: Findings, tests: pd.DataFrame | None) -> str:
-    """Give the test accuracies of exported points."""
+    """Report the test accuracies of exported points."""
     if tests is None or tests.empty:
         return "The test set was not read."
     names = findings.points.set_index("point")["label"]

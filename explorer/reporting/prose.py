@@ -1,4 +1,4 @@
-"""Sentences as parts of a page: commands as code, papers and addresses as links."""
+"""Turn sentences into HTML: commands become code, papers and addresses become links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AFTER = ".,;:)]'"  # what may follow an address in a sentence
 
 
 def prose(text: str) -> Markup:
-    """Escape a text; what it has in backticks becomes code, and arXiv and DOI numbers and addresses become links.
+    """Escape text, turning backticks into code, and arXiv and DOI numbers and addresses into links.
 
     A number and its percent sign stay on one line.
     """
@@ -37,7 +37,7 @@ def prose(text: str) -> Markup:
 
 
 def papers(sources: Iterable[str]) -> dict[str, str]:
-    """Return the addresses that sources name, each with the text that leads to it: `Tan and Le 2019, arXiv:1905...`."""
+    """Return the addresses in sources, each with its link text: `Tan and Le 2019, arXiv:1905...`."""
     found: dict[str, str] = {}
     for source in sources:
         start = 0
@@ -54,6 +54,6 @@ def _links(text: str) -> Iterator[re.Match[str]]:
 
 
 def _link(found: re.Match[str]) -> tuple[str, str]:
-    """Return the text of a link and its address, without the punctuation behind it."""
+    """Return a link's text and address, without trailing punctuation."""
     kind = next(kind for kind in _BASES if found[kind])
     return found[0].rstrip(_AFTER), _BASES[kind] + found[kind].rstrip(_AFTER)

@@ -10,7 +10,7 @@ from explorer.study.model import Study
 
 
 def setting(findings: Findings) -> list[str]:
-    """Return the parts of the line below the title of a report."""
+    """Return the parts of the line below a report's title."""
     record, study = findings.record, findings.record.study
     budget = study.budget
     return [
@@ -24,10 +24,10 @@ def setting(findings: Findings) -> list[str]:
 
 
 def data_name(study: Study) -> str:
-    """Return the name of the data: of a folder, the last part of its path."""
+    """Return the data's name; for a folder, the last part of its path."""
     return PurePath(study.data).name or study.data
 
 
 def last_day(findings: Findings) -> str:
-    """Return the date of the last run; empty without one."""
+    """Return the date of the last run; empty if no runs have finished."""
     return "" if findings.effort is None else f"{findings.effort.last:%Y-%m-%d}"

@@ -28,14 +28,14 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder for reports and the formats of their figures."""
+    """A folder for reports and the formats for their figures."""
 
     folder: Path
     formats: tuple[str, ...]
 
     @classmethod
     def checked(cls, reports: str | Path, figures: Collection[str]) -> Destination:
-        """Check first: raise `ExplorerError` if a format is unknown or the folder cannot be written to."""
+        """Raise `ExplorerError` if a format is unknown or the folder is not writable."""
         formats = check_formats(figures)
         folder = user_path(reports)
         check_folder(folder)
@@ -44,9 +44,9 @@ class Destination:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A study's report: the HTML page, the rows of `points.csv` with fronts, the number of runs not done, the answer.
+    """A study's report: the HTML page, the rows of `points.csv` with fronts, the unfinished run count and the answer.
 
-    `points.attrs` has the other fields too, the page as `report`, and the `units` of its numbers.
+    `points.attrs` repeats the other fields, with the page as `report`, and adds the columns' `units`.
     """
 
     study: str
@@ -87,11 +87,11 @@ def report(
     Args:
         study: Name of a stored study, such as `squeeze_ratio@cifar10`.
         storage: SQLite file or database URL.
-        reports: Folder for reports; each has its own folder there.
+        reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
 
     Raises:
-        ExplorerError: The study or a format is unknown, or the folder cannot be written.
+        ExplorerError: The study or a format is unknown, or the folder is not writable.
     """
     destination = Destination.checked(reports, figures)
     ledger = Ledger(storage)
@@ -116,15 +116,15 @@ def compare(
     figures: Collection[str] = (),
     command: str = "explorer.compare in Python",
 ) -> ComparisonReport:
-    """Write a report on which stored study is more accurate at the same cost, and how sure that is.
+    """Write a report on which stored study is more accurate at equal cost, and how certain that is.
 
     Args:
         studies: Names of two or more stored studies.
         against: The cost, such as `params` or `latency_seconds`.
         storage: SQLite file or database URL.
-        reports: Folder for reports; each has its own folder there.
+        reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
-        command: What the report shows as its command.
+        command: The command shown in the report.
 
     Raises:
         ExplorerError: A study, the cost or a format is unknown, a study has no finished run, a measured point lacks the
@@ -135,7 +135,7 @@ def compare(
     if against not in costs:
         raise unknown("cost", against, costs)
     if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
-        raise ExplorerError(f"compare {' '.join(studies)}: give two or more studies of different names")
+        raise ExplorerError(f"compare {' '.join(studies)}: give two or more different studies")
     destination = Destination.checked(reports, figures)
     ledger = Ledger(storage)
     found = [Findings(ledger.studies.load(name), ledger.latencies.of(name)) for name in studies]

@@ -1,6 +1,6 @@
-"""The report of a study: one self-contained page, with figures and tables as files beside it.
+"""A study's report: one self-contained page, with figures and tables as files next to it.
 
-The same rows give the same bytes: there are no times and no random identifiers.
+The same rows give the same bytes: pages contain no timestamps or random identifiers.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def report_files(
     tests: pd.DataFrame | None = None,
     formats: Collection[str] = (),
 ) -> dict[str, bytes]:
-    """Return the files of a report by name."""
+    """Return a report's files by name."""
     study = findings.record.study
     panels = [panel for panel in (main_figure(findings), paper_figure(findings)) if panel]
     judged = [] if study.is_trial else judge(findings)
@@ -98,7 +98,7 @@ def _page(
     certificate: Certificate | None,
     tests: pd.DataFrame | None,
 ) -> bytes:
-    """Return the page, given the judged claims, the figures and the names of the files beside it."""
+    """Return the page, given the judged claims, the figures and the names of the files next to it."""
     record, study = findings.record, findings.record.study
     shared: dict[str, Any] = {
         "study": study,

@@ -1,4 +1,4 @@
-"""The figures of a study: its points, and the curve of a paper to compare them with."""
+"""A study's figures: its points, and the published curve to compare them with."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from explorer.reporting.choices import choice_name, chosen_points
 
 
 def main_figure(findings: Findings) -> Panel:
-    """Draw the points of a study: `map` over two dimensions, or `curve` against a cost."""
+    """Draw a study's points: `map` over two dimensions, or `curve` against a cost."""
     return FIGURES[findings.figure](findings)
 
 
 def paper_figure(findings: Findings) -> Panel | None:
-    """Draw the published curve over a metaparameter of the study, if there is one."""
+    """Draw the published curve over one of the study's metaparameters, if there is one."""
     name = findings.record.study.plot.published
     found = (published_curve(name, key) for key in findings.record.metaparameters) if name else iter(())
     frame = next((frame for frame in found if frame is not None), None)
@@ -46,7 +46,7 @@ def _triangle(findings: Findings) -> Panel:
         choice_name(findings, row["name"]): [float(row[share]) for share in share_columns(frame)]
         for _, row in kept.iterrows()
     }
-    caption = "Each grid line towards a corner adds a fifth to the share of its factor. " + _ringed("ring", frame)
+    caption = "Each grid line towards a corner adds a fifth to that factor's share. " + _ringed("ring", frame)
     notes = "; ".join(dict.fromkeys(note for note in kept["note"] if note))
     caption += f" Diamond: the published factors{f' ({notes})' if notes else ''}." if chosen else ""
     draw = partial(maps.ternary, frame, chosen=chosen)
@@ -82,7 +82,7 @@ def _curve(findings: Findings) -> Panel:
     names = record.study.form.label_title or ", ".join(record.metaparameters)
     caption = (
         f"Mean over the seeds; {'band' if ordered else 'bars'}: 95 % intervals"
-        f"{' of some points of the front' if measured > CROWD and not ordered else ''}; labels"
+        f"{' for some points on the front' if measured > CROWD and not ordered else ''}; labels"
         f"{' where there is room' if measured > MOST_LABELS else ''}: {names}.{_hollow(frame)}"
     )
     draw = partial(plots.curve, frame, against=against, chosen=chosen_points(findings))
@@ -90,11 +90,11 @@ def _curve(findings: Findings) -> Panel:
 
 
 FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve}
-"""The main figure of a study, by the `figure` of its form."""
+"""The function that draws a study's main figure, by its form's `figure`."""
 
 
 def _points(findings: Findings) -> pd.DataFrame:
-    """Return the points; those of a trial run without intervals and standings."""
+    """Return the points, without intervals and standings for a trial run."""
     points = findings.points
     return points.assign(low=math.nan, high=math.nan, standing="") if findings.record.study.is_trial else points
 

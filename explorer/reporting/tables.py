@@ -1,4 +1,4 @@
-"""The tables of a report."""
+"""A report's tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
 ACCURACY_PERCENT = f"{ACCURACY.noun}, {ACCURACY.unit.name}"
-MOST_RUNS = 2_000  # rows that a page shows without becoming slow
+MOST_RUNS = 2_000  # rows a page shows without becoming slow
 KEY_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; `numbers` are the columns aligned to the right, `ids` the HTML identifiers of the rows."""
+    """A table of text: `numbers` are the right-aligned columns, `ids` the rows' HTML identifiers."""
 
     caption: str
     columns: tuple[str, ...]
@@ -34,9 +34,9 @@ class Table:
 
 
 def measured_points(findings: Findings, *, trial: bool = False) -> Table:
-    """Return the points with their accuracies and main costs; the identifiers of the rows are `point-NUMBER`.
+    """Return the points with their accuracies and main costs; row identifiers are `point-NUMBER`.
 
-    The page of a trial has neither fronts nor standings.
+    A trial run's table has neither fronts nor standings.
     """
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
@@ -62,7 +62,7 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
     ]
     caption = (
         "Accuracy: mean over the seeds \N{PLUS-MINUS SIGN} half the width of its 95 % interval. Front: probability of "
-        "being on the front of accuracy and that cost; where many points are nearly equal, it is low for each. "
+        "being on the front of accuracy and that cost, which is low for each of many nearly equal points. "
         "Standing: whether the point is separated from the best one."
     )
     last = (*(() if trial else ("standing",)), *(() if all_done else ("state",)))
@@ -76,7 +76,7 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
 
 
 def further_amounts(findings: Findings) -> dict[str, list[str]]:
-    """Return what the table of points leaves out of the measured ones, by heading: spread, seeds and other costs."""
+    """Return what the table of points omits about measured points, by heading: spread, seeds and other costs."""
     shown = {quantity.key for quantity in _shown_costs(findings)}
     rows = findings.measured.to_dict(orient="records")
     others = [quantity for quantity in known_costs(findings.measured) if quantity.key not in shown]
@@ -88,19 +88,19 @@ def further_amounts(findings: Findings) -> dict[str, list[str]]:
 
 
 def _shown_costs(findings: Findings) -> list[Quantity]:
-    """Return the costs in the table of points: the main ones, and the one that the study is drawn against."""
+    """Return the costs in the table of points: the main ones and the one on the study's axis."""
     against = findings.record.study.plot.against
     return [one for one in known_costs(findings.table) if one.main or one.key == against]
 
 
 def known_costs(frame: pd.DataFrame) -> list[Quantity]:
-    """Return the costs that at least one point has."""
+    """Return the costs known for at least one point."""
     costs = [one for one in QUANTITIES.values() if one.key != ACCURACY.key]
     return [one for one in costs if one.key in frame and frame[one.key].notna().any()]
 
 
 def _on_front(row: Mapping[Any, Any], cost: str) -> str:
-    """Return the probability of being on a front; if unknown, whether the measured point is."""
+    """Return the probability of being on a front or, if unknown, whether the point as measured is on it."""
     share = row[probability_column(cost)]
     if math.isfinite(share):
         return f"{100 * share:.0f} %"
@@ -116,7 +116,7 @@ def _names(record: StudyRecord) -> dict[str, str]:
 
 
 def trained_runs(runs: pd.DataFrame) -> Table:
-    """Return the runs of `analysis.runs_table`; if there are more than `MOST_RUNS`, only those that are not done."""
+    """Return the runs of `analysis.runs_table`, or only the unfinished ones if there are more than `MOST_RUNS`."""
     numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     shown = runs if len(runs) <= MOST_RUNS else runs[runs["state"] != "done"]
@@ -135,7 +135,7 @@ def trained_runs(runs: pd.DataFrame) -> Table:
         for row in shown.to_dict(orient="records")
     ]
     left_out = len(runs) - len(shown)
-    caption = f"{left_out:,} runs that are done are only in runs.csv." if left_out else ""
+    caption = f"{left_out:,} finished runs are only in runs.csv." if left_out else ""
     return Table(caption, (*names, *numbers, "run", "state"), frozenset(numbers), rows)
 
 
@@ -157,7 +157,7 @@ def how_measured(findings: Findings) -> dict[str, str]:
         "Data": f"{study.data}, fingerprint {record.data_fingerprint[:16]}",
         "Classes": "; ".join([counts.text, *counts.warnings]) if counts else f"{record.classes} classes",
         "Guessing": f"always naming the largest class is right for {percent(record.guess)} of the validation images"
-        + ("" if counts else ", if all classes have equally many"),
+        + ("" if counts else ", if all classes are the same size"),
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": str(study.seeds),
@@ -168,7 +168,7 @@ def how_measured(findings: Findings) -> dict[str, str]:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """Write a recipe in words and numbers."""
+    """Describe a recipe in words and numbers."""
     settings = "; ".join(f"{key} = {label(value)}" for key, value in recipe.model_dump().items())
     return f"SGD with Nesterov momentum; linear warm-up, constant learning rate, linear decay to zero: {settings}"
 
@@ -178,7 +178,7 @@ def _outcome(row: Mapping[Any, Any]) -> str:
 
 
 def cell(value: object) -> str:
-    """Write a value of a metaparameter."""
+    """Write a metaparameter's value."""
     return UNKNOWN if missing(value) or value == "" else label(value)
 
 
@@ -188,15 +188,15 @@ def _plus_minus(row: Mapping[Any, Any]) -> str:
 
 
 def amounts(row: Mapping[Any, Any], quantities: Sequence[Quantity]) -> list[str]:
-    """Write the amounts of quantities of a point."""
+    """Write a point's amounts of the given quantities."""
     return [UNKNOWN if pd.isna(row[one.key]) else one.text(row[one.key]) for one in quantities]
 
 
 def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)
-    """Write a whole number with separated thousands."""
+    """Write a whole number with thousands separators."""
     return UNKNOWN if pd.isna(value) else f"{value:,}"
 
 
 def number(value: Any, digits: int, factor: float = 1) -> str:  # noqa: ANN401 (a number, None, NaN or NA of a row)
-    """Write a number times a factor with a number of decimals."""
+    """Write a number times a factor, to the given number of decimals."""
     return UNKNOWN if pd.isna(value) else f"{float(value) * factor:,.{digits}f}"

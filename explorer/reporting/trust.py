@@ -23,7 +23,7 @@ MOST_VALUES = 4  # of a metaparameter in a sentence
 
 
 def trust(certificate: Certificate, factor: int = 1) -> list[str]:
-    """Say how well runs with `factor` times the certificate's budget rank networks."""
+    """Describe how well runs with `factor` times the certificate's budget rank networks."""
     found = rankers(certificate)
     rows = found.drop_duplicates("ranker").set_index("ranker").to_dict(orient="index")
     ceiling, flops = rows["ceiling"], QUANTITIES["macs"].noun
@@ -43,7 +43,7 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
         f"{column_interval(ceiling, 'kendall')}, {alone}. Of the {BEST} best points, the short runs keep "
         f"{short['kept']:.1f} and another seed of the long runs {ceiling['kept']:.1f}."
     )
-    start = f"Kendall's tau of short runs minus that of {flops} alone, on the same points"
+    start = f"Kendall's tau for short runs minus the tau for {flops} alone, on the same points"
     said = [agreement, f"{start}, at multiples of {certificate.budget.short}: {'; '.join(above)}."]
     pairs = next((one for one in certificate.pairs if one.factor == factor), None)
     if pairs and pairs.total:
@@ -57,20 +57,20 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
 
 
 def missing_points(certificate: Certificate) -> list[str]:
-    """Say what a certificate lacks."""
+    """List what a certificate lacks."""
     said = []
     if certificate.unfinished:
-        said.append(f"{certificate.unfinished} runs are not done; their points are left out.")
+        said.append(f"{certificate.unfinished} runs have not finished, so their points are left out.")
     if not certificate.is_enough:
         said.append(
-            f"{len(certificate.complete)} points only show that everything works; studies use certificates of "
+            f"{len(certificate.complete)} points only show that everything works; studies use certificates with "
             f"{ENOUGH_POINTS} points or more."
         )
     return said
 
 
 def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
-    """Say beside the verdicts what no certificate covers of a study; empty if one covers all of it."""
+    """Return the note next to the verdicts on what no certificate covers; empty if one covers the whole study."""
     if certificate is None:
         return "Not certified: no certificate covers this space, data, recipe and budget."
     found = "; ".join(map(_gap, gaps(certificate, record)))
@@ -78,12 +78,12 @@ def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
 
 
 def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str]:
-    """Say how to settle what no certificate covers, with commands; empty if one covers all of a study."""
+    """Return commands that settle what no certificate covers; empty if one covers the whole study."""
     missing = not_certified(record, certificate)
     if not missing:
         return []
-    longer = f"`{shlex.join(_longer(record))}` shows what longer runs say."
-    said = [f"{missing} It is unknown whether runs this short rank these networks as longer runs do. {longer}"]
+    longer = f"`{shlex.join(_longer(record))}` shows what longer runs find."
+    said = [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do. {longer}"]
     study = record.study
     # The command always uses the default recipe and number of validation images.
     if study.recipe == Recipe() and study.budget.validation == Budget().validation:
@@ -91,14 +91,14 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
         command += ["--budget", study.budget.short, *_kept(record, "--data-dir", "--storage")]
         command += _varied(gaps(certificate, record) if certificate else gaps_by_default(record))
         said.append(
-            f"`{shlex.join(command)}` makes a certificate; one of half or a quarter of the epochs covers this budget "
-            "too."
+            f"`{shlex.join(command)}` makes a certificate; one with half or a quarter of the epochs also covers this "
+            "budget."
         )
     return said
 
 
 def _gap(gap: Gap) -> str:
-    """Write what is missing: `bypass = simple, complex (certified: none)`."""
+    """Describe what is missing: `bypass = simple, complex (certified: none)`."""
     missing, certified = (list(map(label, values)) for values in (gap.missing, gap.certified))
     some = missing[:MOST_VALUES] + ([f"{len(missing) - MOST_VALUES} more"] if missing[MOST_VALUES:] else [])
     numbers = len(certified) > 1 and is_ordered(gap.certified)
@@ -107,7 +107,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _longer(record: StudyRecord) -> list[str]:
-    """Return the command of the same sweep with more epochs."""
+    """Return the command for the same sweep with more epochs."""
     study, words = record.study, command_words(record.command)
     if "sweep" not in words:
         name = study.name.partition("@")[0].partition("~")[0]
@@ -123,7 +123,7 @@ def _longer(record: StudyRecord) -> list[str]:
 
 
 def _kept(record: StudyRecord, *options: str) -> list[str]:
-    """Return these options of the study's command, with their values."""
+    """Return those of the given options that the study's command has, with their values."""
     parts = (word.split("=", 1) if word.startswith("--") else [word] for word in command_words(record.command))
     words = [part for pair in parts for part in pair]
     found = [words[place : place + 2] for place, word in enumerate(words) if word in options]
@@ -131,7 +131,7 @@ def _kept(record: StudyRecord, *options: str) -> list[str]:
 
 
 def _varied(found: Sequence[Gap]) -> list[str]:
-    """Return the options of `certify` that vary what is missing."""
+    """Return the `certify` options that vary what is missing."""
     options = []
     for gap in found:
         if is_ordered([*gap.studied, *gap.certified]):
@@ -145,7 +145,7 @@ def _varied(found: Sequence[Gap]) -> list[str]:
 
 
 def _written(value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-    """Write a value as commands read it."""
+    """Write a value as it is written in commands."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_written, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What a study's Optuna view says once its report is written: the answer, the report's path, and the intervals."""
+"""Annotate a study's Optuna view once its report is written: the answer, the report's path and the intervals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from explorer.errors import ExplorerError
 from explorer.storage.database import log
 from explorer.storage.ledger import Ledger
 
-MOST_ROWS = 50  # of the note's table; of more points, the most accurate ones are in it
+MOST_ROWS = 50  # in the note's table, most accurate first
 
 
 def annotate_view(points: pd.DataFrame, storage: str | Path) -> None:
-    """Add the answer, the report's path and the intervals to a study's view; `points` are those of its report.
+    """Add the answer, the report's path and the intervals to a study's view, given the `points` of its report.
 
-    Where that is not possible, a line says why: the view is a convenience.
+    If that fails, the reason is only logged, since the view is a convenience.
     """
     from explorer.storage.optuna_view import annotate
 

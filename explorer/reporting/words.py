@@ -16,7 +16,7 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 def percent(share: float) -> str:
-    """Write a fraction as percent with one decimal."""
+    """Write a fraction as a percentage with one decimal."""
     return f"{100 * share:.1f}{SPACE}%"
 
 
@@ -26,7 +26,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str], word: str = "and") -> str:
-    """Join names: `a`, `a and b`, `a, b and c`; or with another word."""
+    """Join names with "and" or another word: `a`, `a and b`, `a, b and c`."""
     return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
@@ -74,7 +74,7 @@ def column_interval(row: Mapping[Any, Any], name: str) -> str:
 
 
 def command_words(command: str) -> list[str]:
-    """Return the words of a command line; none if it is another text, as of a study that was run from Python."""
+    """Split a command line into words; empty if it is not one, as when a study was run from Python."""
     try:
         return shlex.split(command)
     except ValueError:

@@ -1,5 +1,5 @@
 "use strict";
-// For every page: buttons that copy commands, and folds that open for a link into them and for printing.
+// On every page: buttons to copy commands, and folds that open when a link leads into them or for printing.
 (() => {
   const add = (element) => {
     const button = document.createElement("button");
@@ -17,7 +17,7 @@
     try {
       await navigator.clipboard.writeText(code.textContent);
     } catch {
-      // Pages of a plain http server have no clipboard.
+      // Pages served over plain http have no clipboard access.
       getSelection().selectAllChildren(code);
       document.execCommand("copy");
     }
@@ -34,7 +34,7 @@
   }
   window.addEventListener("hashchange", reveal);
   for (const link of document.querySelectorAll('a[href^="#"]'))
-    link.addEventListener("click", () => setTimeout(reveal)); // also when the address stays the same
+    link.addEventListener("click", () => setTimeout(reveal)); // even if the address does not change
   reveal();
 
   let closed = [];

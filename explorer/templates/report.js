@@ -1,5 +1,5 @@
 "use strict";
-// Moves the points of the interactive figure between axes, shows the chosen point, and filters and sorts the table.
+// Moves points between the interactive figure's axes, shows the chosen point, and filters and sorts the table.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.getElementById("explore");
@@ -18,7 +18,7 @@
   const rowOf = new Map(rows.map((row) => [row.id, row]));
   const [left, right, bottom, top] = data.frame;
   const SHOWN = 200; // rows at a time
-  const REACH = 16; // largest distance from the pointer to a point, in units of the figure
+  const REACH = 16; // largest distance from the pointer to a point, in the figure's units
   let places = []; // [x, y] of each point, or null
   let framed = null; // identifiers of the rows inside the drawn frame
   let selected = -1;
@@ -90,7 +90,7 @@
     return best;
   }
 
-  // Repeated clicks go through marks that overlap.
+  // Repeated clicks cycle through overlapping marks.
   function below(i) {
     const close = (one, other) => Math.hypot(one[0] - other[0], one[1] - other[1]) < 4;
     const pile = [...places.keys()].filter((j) => places[j] && close(places[j], places[i]));
@@ -174,7 +174,7 @@
     const all = done.flatMap(([, , accuracies]) => accuracies);
     const [low, most] = [Math.min(...all), Math.max(...all)];
     const picture = drawn("svg", { viewBox: `0 0 ${wide} ${high}`, class: "curves", role: "img" }, chosen);
-    picture.setAttribute("aria-label", "Validation accuracy after each epoch, a line for each seed");
+    picture.setAttribute("aria-label", "Validation accuracy after each epoch, one line per seed");
     const y = (value) => 8 + (high - 24) * (1 - (value - low) / (most - low || 1));
     for (const [, , accuracies] of done) {
       const step = (wide - 50) / Math.max(1, accuracies.length - 1);
@@ -191,7 +191,7 @@
     make("h4", "Layers", chosen);
     if (!numbers) {
       const why =
-        "Only the points on the fronts and the most accurate ones have layers here; the command below writes this " +
+        "Layers are included only for points on the fronts and the most accurate ones. The command below writes this " +
         "network as code.";
       make("p", data.layers_left_out || why, chosen);
       return;
@@ -210,7 +210,7 @@
     }
   }
 
-  // The table: sorted by a column and filtered by the frame and the text.
+  // The table, sorted by a column and filtered by the frame and the text.
   const value = (text) => {
     const plain = text.replace(/,/g, "").replace(/ (\u00b1 .*|%)$/, "");
     return plain && !Number.isNaN(Number(plain)) ? Number(plain) : text;
@@ -278,7 +278,7 @@
   });
   svg.addEventListener("pointerleave", () => hover(-1));
   svg.addEventListener("pointerdown", (event) => {
-    drew = false; // a frame that ended outside the figure had no click
+    drew = false; // a drag that ended outside the figure fires no click
     if (event.pointerType !== "touch" && event.button === 0) from = pointer(event);
   });
   window.addEventListener("pointerup", (event) => {

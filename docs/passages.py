@@ -105,8 +105,8 @@ def trust() -> None:
         rows.append([_named(one), first, *map("{:.2f}".format, others)])
     _table(header, rows)
     better = [_named(one) for one in shipped_certificates() if above_macs(one, 1).low > 0]
-    shown = f"only for {'; '.join(better)}" if better else "for none of them"
-    print(f"\nRuns of the default budget are shown to rank networks better than multiply-adds alone do {shown}.")
+    start = f"Only for {'; '.join(better)} is" if better else "For neither of them is"
+    print(f"\n{start} a default run shown to rank networks better than multiply-adds alone.")
 
 
 def certificates() -> None:

@@ -56,7 +56,7 @@ def test_the_best_point_is_the_most_accurate_of_those_that_are_done():
     assert means[best] == means.max()
     without = broken(record, best, (0, 1))
     assert best_point(without) == means.drop(best).idxmax()
-    with pytest.raises(ExplorerError, match=r"seed 0 has not finished \(failed: the loss is not finite\); no other seed"):
+    with pytest.raises(ExplorerError, match=r"seed 0 has not finished \(failed: the loss is not finite\); no other"):
         find_run(without, best, 0)
     partly = broken(record, best, (0,), state="missing", reason="")
     with pytest.raises(ExplorerError, match=r"seed 0 has not finished \(missing\); finished: seed 1"):

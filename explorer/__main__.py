@@ -13,7 +13,7 @@ from explorer.commands.interrupts import STOPPED, interruptible
 
 @interruptible
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; returns 0, 1 where runs of a sweep are not done, 2 for a user's mistake, 130 when interrupted."""
+    """Run a command and return 0, or 1 if a sweep left runs unfinished, 2 for a user error, 130 if interrupted."""
     try:
         from explorer.commands.cli import run
     except ModuleNotFoundError as error:
@@ -21,19 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(  # noqa: T201 (errors go to stderr)
             f"explorer: {error.name} is not installed for {sys.executable}; "
-            "activate the environment that has it, such as with: source .venv/bin/activate",
+            "activate the environment that has it, for example: source .venv/bin/activate",
             file=sys.stderr,
         )
         return 2
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may lack characters of names and tables
+            stream.reconfigure(errors="replace")  # a terminal may not support all characters
     return run(sys.argv[1:] if arguments is None else arguments)
 
 
 def program() -> None:
-    """Run a command and end the process; an interrupted one ends at once, without clearing up the interpreter."""
+    """Run a command and exit; if interrupted, exit at once without interpreter cleanup."""
     code = main()
     if code == STOPPED:
         for number in (signal.SIGINT, signal.SIGTERM):

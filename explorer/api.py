@@ -28,7 +28,7 @@ from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
 
 FIRST = ("accuracy", "low", "high", "runs", "state")
-"""Columns that follow the metaparameters in the frame of a sweep."""
+"""Columns that follow the metaparameters in a sweep's frame."""
 
 
 def sweep(
@@ -48,27 +48,27 @@ def sweep(
     """Train the missing runs of a study, write its report, and return its points.
 
     Args:
-        study: A study, the name of a built-in one, or a file; `load_study` gives one with other settings.
-        quick: Whether to cut a named study down to less than a minute, to try it out.
+        study: A study, the name of a built-in one, or a file; use `load_study` to change its settings.
+        quick: Whether to cut a named study down to a trial run of less than a minute.
         storage: SQLite file or database URL.
-        data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that train; one per core if not given.
-        run_timeout: Seconds that a run may take before it is tried again, three times in all; 20 times the estimate
-            and at least 10 minutes if not given.
-        reports: Folder for reports; each has its own folder there. None writes no report.
+        data_dir: Folder with the CIFAR-10 files.
+        workers: Number of worker processes; one per core if not given.
+        run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
+            least 10 minutes if not given.
+        reports: Folder for reports; each gets its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default in terminals and notebooks.
-        command: What the report shows as its command.
-        watcher: Follows the progress, instead of the bar.
+        command: Command shown in the report.
+        watcher: Receives the progress instead of the bar.
 
     Returns:
         One row for each point: the metaparameters, `accuracy` with its 95 % interval from `low` to `high`, and the
-        columns of `explorer.analysis.Findings.points`, which `explorer.plots` draws. `attrs` has the `units`, the name
-        of the `study`, the number of `unfinished` runs, and with a report its path as `report` and the `answer`.
+        columns of `explorer.analysis.Findings.points`, which `explorer.plots` draws. `attrs` has the `units`, the
+        `study` name, the number of `unfinished` runs and, with a report, its path as `report` and the `answer`.
 
     Raises:
         ExplorerError: The study or data set is unknown, its images cannot be read, or another process
-            writes to the storage; also, before training, if a format is unknown or the folder cannot be written.
+            is writing to the storage; also, before training, if a format is unknown or the folder cannot be written.
     """
     if isinstance(study, Study) and quick:
         raise ExplorerError(
@@ -112,14 +112,14 @@ def dry_run(
 
     Args:
         study: A study, the name of a built-in one, or a file.
-        data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that would train; one per core if not given.
-        storage: SQLite file or database URL, to check that it can be written.
-        reports: Folder for reports, to check that it can be written.
-        figures: Formats of figures, to check that they are known.
+        data_dir: Folder with the CIFAR-10 files.
+        workers: Number of worker processes to plan for; one per core if not given.
+        storage: SQLite file or database URL to check for write access.
+        reports: Folder for reports to check for write access.
+        figures: Figure formats to validate.
 
     Raises:
-        ExplorerError: As for `sweep`, before it trains.
+        ExplorerError: As for `sweep` before training.
     """
     _check_written(storage, reports, figures)
     return planning.dry_run(study, data_dir=data_dir, workers=workers)
@@ -152,33 +152,33 @@ def certify(
     command: str = "explorer.certify in Python",
     watcher: Watcher | None = None,
 ) -> CertificateReport:
-    """Measure whether the ranking of short runs of a space holds at 2, 4 and 8 times the budget.
+    """Measure whether a space's ranking in short runs holds at 2, 4 and 8 times the budget.
 
-    Missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
+    Trains missing runs. Reports of studies with the same space, data, recipe and budget show the result.
 
     Args:
         space: Name of the space.
-        preset: The preset that points are drawn around.
+        preset: Preset around which points are drawn.
         data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
         budget: The budget to certify, or text such as `10000x2`; the default budget if not given.
-        points: Design points; studies use certificates of 32 or more.
+        points: Number of design points; studies only use certificates with 32 or more.
         seeds: Runs of each point at each budget.
-        vary: Metaparameters to vary besides those of the space's ranges, or differently: a list of values, or a range
-            as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
-        quick: Whether to try everything in a minute or two, which certifies nothing.
+        vary: Metaparameters to vary in addition to the space's ranges, or instead of them: a list of values, or a
+            range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
+        quick: Whether to do a trial run of a minute or two, which certifies nothing.
         storage: SQLite file or database URL.
-        data_dir: Folder with the files of CIFAR-10.
-        workers: Processes that train; one per core if not given.
-        run_timeout: Seconds that a run may take before it is tried again, three times in all; 20 times the estimate
-            and at least 10 minutes if not given.
-        reports: Folder for reports; each has its own folder there.
+        data_dir: Folder with the CIFAR-10 files.
+        workers: Number of worker processes; one per core if not given.
+        run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
+            least 10 minutes if not given.
+        reports: Folder for reports; each gets its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default in terminals and notebooks.
-        command: What the certificate shows as its command.
-        watcher: Follows the progress, instead of the bar.
+        command: Command shown in the certificate.
+        watcher: Receives the progress instead of the bar.
 
     Raises:
-        ExplorerError: A name is unknown, points or seeds are too few, or as for `sweep`.
+        ExplorerError: A name is unknown, there are too few points or seeds, or as for `sweep`.
         ReportFailed: All runs are stored, but the report could not be written.
     """
     study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
@@ -199,14 +199,14 @@ def certify(
 
 @contextmanager
 def _own_step(again: str) -> Iterator[None]:
-    """Write a report after training; whatever goes wrong, say that the runs are stored and what makes it again."""
+    """Wrap the report step after training, so that errors state that the runs are stored and how to retry."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped; the runs are stored, and `{again}` makes the report") from None
+        raise KeyboardInterrupt(f"stopped; the runs are stored, and `{again}` writes the report") from None
     except Exception as error:
         reason = str(error) if isinstance(error, ExplorerError) else f"{type(error).__name__}: {error}"
-        raise ReportFailed(f"the runs are stored, but not their report: {reason}; `{again}` makes it again") from error
+        raise ReportFailed(f"the runs are stored, but not their report: {reason}; retry with `{again}`") from error
 
 
 def _report_command(study: str, storage: str | Path, reports: str | Path) -> str:
@@ -232,7 +232,7 @@ def plan_certificate(
     reports: str | Path | None = None,
     figures: Collection[str] = (),
 ) -> DryRun:
-    """Plan a certificate without training it, as `dry_run` plans a study. The arguments are those of `certify`."""
+    """Plan a certificate without training it, as `dry_run` plans a study. Takes the same arguments as `certify`."""
     _check_written(storage, reports, figures)
     study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
     return planning.dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)

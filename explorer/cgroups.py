@@ -1,4 +1,4 @@
-"""Limits of control groups, which containers set: processor time and memory, in versions 1 and 2."""
+"""CPU and memory limits that containers set through control groups, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ OWN = Path("/proc/self/cgroup")
 
 
 def cpu_limit() -> float | None:
-    """Return how many cores' time this process may use; None without a limit."""
+    """Return this process's CPU limit in cores, or None if there is no limit."""
     limits = []
     for folder in _folders("cpu"):
         found = _words(folder / "cpu.max") or [
             *_words(folder / "cpu.cfs_quota_us"),
             *_words(folder / "cpu.cfs_period_us"),
         ]
-        with suppress(ValueError, ZeroDivisionError):  # "max", or -1, is no limit
+        with suppress(ValueError, ZeroDivisionError):  # "max" or -1 means no limit
             quota, period = map(int, found)
             limits += [quota / period] if quota > 0 else []
     return min(limits, default=None)
 
 
 def memory_limit() -> int | None:
-    """Return how many bytes of memory this process may use; None without a limit."""
+    """Return this process's memory limit in bytes, or None if there is no limit."""
     limits = []
     for folder in _folders("memory"):
         for word in _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes"):
@@ -36,7 +36,7 @@ def memory_limit() -> int | None:
 
 
 def _folders(controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's groups, up to the root; a container may see the root only."""
+    """Yield the folders of this process's groups, up to the root; a container may see only the root."""
     try:
         lines = OWN.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -10,8 +10,8 @@ class ExplorerError(Exception):
     """An error in the user's input; the command line prints its one-line message and exits with code 2."""
 
 
-class ReportFailed(ExplorerError):  # noqa: N818 (what happened to a step of its own)
-    """The runs are trained and stored, but their report could not be written; the message says how to make it again."""
+class ReportFailed(ExplorerError):  # noqa: N818 (named after the outcome)
+    """The runs are trained and stored, but their report could not be written; the message says how to retry."""
 
 
 class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
@@ -19,9 +19,9 @@ class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
-    """Return the error for a name not in `choices`; it suggests the nearest one or lists them all.
+    """Return the error for a name not in `choices`, with the nearest choice or a list of all.
 
-    A choice that reads like the name is not suggested: the name is of another kind, such as text instead of a number.
+    A choice with the same text as the name is not suggested: its type differs, such as text instead of a number.
     """
     choices = sorted(choice for choice in choices if choice != name)
     lowered = {choice.lower(): choice for choice in choices}

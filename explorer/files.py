@@ -9,11 +9,11 @@ from pathlib import Path
 from explorer.errors import ExplorerError
 
 LONGEST_NAME = 255
-"""Bytes of a file name that common file systems allow."""
+"""Longest file name in bytes that common file systems allow."""
 
 
 def user_path(path: str | Path) -> Path:
-    """Return a path that a user gave, with `~` as the home folder; raises `ExplorerError` if that is unknown."""
+    """Expand `~` in a user's path; raises `ExplorerError` if the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -21,7 +21,7 @@ def user_path(path: str | Path) -> Path:
 
 
 def is_text(path: str | Path) -> bool:
-    """Whether a path is valid text, which databases and pages can hold; file names may have other bytes."""
+    """Whether a path is valid text that databases and pages can store; file names may contain other bytes."""
     return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
@@ -51,7 +51,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files by their paths in a folder; none is replaced before all are complete."""
+    """Write files, keyed by their path in a folder; none is replaced until all are complete."""
     _write({folder / name: content for name, content in files.items()}, folder)
 
 

@@ -23,14 +23,14 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """The number of cores that this process may use, as its affinity and the quota of its container allow."""
+    """The number of cores available to this process, given its affinity and container quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_limit()
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process may use: those of the machine, or of its container if that has fewer."""
+    """The memory available to this process in bytes: the machine's, or its container's limit if lower."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
@@ -39,7 +39,7 @@ def memory() -> int | None:
 
 
 def load_average() -> float | None:
-    """The load average of the last minute per core of the machine; None if the system does not have it."""
+    """The one-minute load average per core of the machine, or None if the system doesn't provide it."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:

@@ -77,7 +77,7 @@ def test_a_point_on_the_lattice_is_found():
 
 def test_what_is_left_out_says_why():
     outside = choices_of("fire_growth")
-    assert outside["reason"].tolist() == ["base_e = 128: the study goes from 16 to 48"]
+    assert outside["reason"].tolist() == ["base_e = 128: the study covers 16 to 48"]
     assert outside["params"].isna().all()
     grid = load_study("squeezenet_grid")
     other = choices_of(varied("squeezenet_grid", bypass=["simple", "complex"], squeeze_ratio=[0.1, 0.5]))
@@ -94,7 +94,7 @@ def test_what_is_left_out_says_why():
     scales = changed("compound_scaling", points=[], vary={"width": [1.0, 2.0], "resolution": [20, 28]})
     reasons = choices_of(scales).set_index("name")["reason"]
     assert reasons["b0"] == "width: not given"
-    assert reasons["b1"] == "resolution = 240: the study goes from 20 to 28"
+    assert reasons["b1"] == "resolution = 240: the study covers 20 to 28"
     powers = changed("compound_scaling", points=[], vary={"phi": [0.0, 0.5, 1.0]})
     reasons = choices_of(powers).set_index("name")["reason"]
     assert reasons["b0"] == ""
@@ -195,7 +195,7 @@ def test_what_has_no_percentile(monkeypatch):
     assert percentiles(make_record(study, images=2, seeds=1), one) is None
     narrow = varied(squeeze_ratio=[0.2, 0.4, 0.6], pct3x3=[0.3, 0.5, 0.7])
     left_out = percentiles(make_record(narrow, images=2, seeds=1), surrogate_of(narrow, accuracy))
-    assert left_out["reason"].tolist() == ["squeeze_ratio = 0.125: the study goes from 0.2 to 0.6"]
+    assert left_out["reason"].tolist() == ["squeeze_ratio = 0.125: the study covers 0.2 to 0.6"]
     assert left_out[["equal", "below", "below_low", "below_high"]].isna().all(axis=None)
     corner = chosen(squeeze_ratio=[1.0], pct3x3=[0.99])
     study = load_study("squeezenet_grid")

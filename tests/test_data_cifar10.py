@@ -199,7 +199,7 @@ def test_only_globals_that_arrays_need_are_accepted(copy, name):
 # Content of the pickle, made from valid pixels and labels, and a part of the error message.
 WRONG = {
     "objects": (lambda *_: np.array([None]), "pickle of arrays"),
-    "list": (lambda _, labels: labels, "holds a list"),
+    "list": (lambda _, labels: labels, "contains a list"),
     "keys": (lambda pixels, labels: {"data": pixels, "fine_labels": labels}, "lacks ['labels']"),
     "shape": (lambda pixels, labels: {"data": pixels[:, 3:], "labels": labels}, "(10000, 3069)"),
     "no array": (lambda _, labels: {"data": "pixels", "labels": labels}, "has str"),
@@ -254,7 +254,7 @@ def test_a_changed_label_is_detected_by_the_class_counts(copy, official):
 
 
 def test_a_folder_without_the_files_is_an_error_and_not_a_download(tmp_path):
-    with pytest.raises(ExplorerError, match=r"--data-dir must hold cifar-10-batches-bin.*holds none"):
+    with pytest.raises(ExplorerError, match=r"--data-dir must contain cifar-10-batches-bin.*contains none"):
         find_source("cifar10", tmp_path)
     with pytest.raises(ExplorerError, match="is not a folder"):
         find_source("cifar10", tmp_path / "missing")
@@ -277,7 +277,7 @@ def test_an_archive_is_read_without_following_links_or_unpacking(tmp_path, offic
         link.type = tarfile.SYMTYPE
         link.linkname = str(official / BINARY / "data_batch_1.bin")
         archive.addfile(link)
-    with pytest.raises(ExplorerError, match=r"does not hold data_batch_1\.bin"):
+    with pytest.raises(ExplorerError, match=r"does not contain data_batch_1\.bin"):
         prepare(tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_recall_finds_complete_data_sets_by_key():
     assert recall("key") is not None
 
 
-NOTE = "the stored copy of toy was damaged and has been made again from its source"
+NOTE = "the stored copy of toy was damaged and has been rebuilt from its source"
 
 
 def damaged(path, place, bit):

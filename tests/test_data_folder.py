@@ -121,7 +121,7 @@ def test_split_folders_are_not_mistaken_for_classes(root):
 def test_a_class_without_images_is_named(root):
     fill(root)
     (root / "eel").mkdir()
-    with pytest.raises(ExplorerError, match="eel holds none"):
+    with pytest.raises(ExplorerError, match="eel has none"):
         prepare(root)
 
 

@@ -87,7 +87,7 @@ def test_a_damaged_test_batch_is_an_error_and_a_missing_one_means_no_test_images
     records[0, 0] = 1
     records.tofile(folder / "test_batch.bin")
     with pytest.raises(
-        ExplorerError, match=r"equally many test images of each class, but .*test_batch\.bin has 999 to 1001"
+        ExplorerError, match=r"the same number of test images per class, but .*test_batch\.bin has 999 to 1001"
     ):
         read("cifar10", folder)
     records[:5].tofile(folder / "test_batch.bin")

@@ -167,7 +167,7 @@ def test_folders_beside_splits_are_named(root):
     paint(root / "unlabelled" / "x.png")
     (root / "docs").mkdir()
     (note,) = find_source(str(root)).prepare().notes
-    assert note == f"{root}/unlabelled is beside the training folder, so its images are not read"
+    assert note == f"{root}/unlabelled is next to the training folder, so its images are not read"
 
 
 def test_a_validation_folder_without_classes_is_named(root):
@@ -215,7 +215,7 @@ def test_links_do_not_make_validation_images_training_images(root):
 def test_an_empty_validation_folder_is_refused(root):
     fill(root / "train")
     (root / "val" / "cat").mkdir(parents=True)
-    assert "a validation folder must hold images" in refusal(root)
+    assert "validation folders must contain images" in refusal(root)
 
 
 def test_a_folder_inside_is_suggested(root):

@@ -175,7 +175,7 @@ def test_108_triples_on_a_grid_are_65_networks_at_32_pixels():
         ({"preset": "b3", "phi": 1.0}, "phi has no effect: depth, width and resolution replace its powers"),
         ({"depth": -1.0}, "depth = -1.0: should be greater than 0"),
         ({"stages": [[3, 1, 1, 16, 1]]}, "stages.0.5 = 3-1-1-16-1: field required"),
-        ({"stages": [[4, 1, 1, 16, 1, 0.25]]}, "stages.0.0 = 4: the kernel should be odd"),
+        ({"stages": [[4, 1, 1, 16, 1, 0.25]]}, "stages.0.0 = 4: the kernel must be odd"),
         ({"stages": [[3, 0, 1, 16, 1, 0.25]]}, "stages.0.1 = 0: should be greater than or equal to 1"),
         ({"stages": []}, "stages = : tuple should have at least 1 item after validation, not 0"),
     ],

@@ -183,7 +183,7 @@ def test_a_scheduler_that_is_gone_is_an_error_of_one_line(stripes, tmp_path, mon
 
     closing = threading.Thread(target=close)
     closing.start()
-    with pytest.raises(ExplorerError, match="scheduler does not answer"):
+    with pytest.raises(ExplorerError, match="scheduler no longer responds"):
         next(running)
     closing.join()
 
@@ -214,7 +214,7 @@ def test_workers_keep_the_data_and_prepare_them_again_for_new_ones(stripes, tmp_
 def test_images_that_changed_meanwhile_end_the_sweep(stripes, tmp_path, monkeypatch):
     canned(monkeypatch, tmp_path, "engine._opened(folder)")
     changed = replace(stripes, fingerprint="another")
-    with pytest.raises(ExplorerError, match="must stay the same during a sweep"):
+    with pytest.raises(ExplorerError, match="must not change during a sweep"):
         list(execute(jobs(stripes, 1), tmp_path / "missing", workers=1, prepare=lambda: changed))
 
 

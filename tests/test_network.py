@@ -101,9 +101,9 @@ def test_digest_is_stable_between_versions():
 
 
 def test_parts_and_shortcuts_must_match():
-    with pytest.raises(ValueError, match="concat: b gives 7x7x3"):
+    with pytest.raises(ValueError, match="concat: b outputs 7x7x3"):
         _ = network(chain(both=concat(a=Conv(2, 1), b=Conv(3, 3, stride=2)))).cost
-    with pytest.raises(ValueError, match="residual: the body gives 16x16x4"):
+    with pytest.raises(ValueError, match="residual: the body outputs 16x16x4"):
         _ = network(chain(sum=Residual(Conv(4, 1)))).cost
 
 
@@ -191,7 +191,7 @@ def test_a_repeat_has_a_limit():
 
 
 def test_a_repeated_block_keeps_its_shape():
-    with pytest.raises(ValueError, match="repeat: the block makes 16x16x4 of 16x16x3"):
+    with pytest.raises(ValueError, match="repeat: the block must keep the shape, but turns 16x16x3 into 16x16x4"):
         _ = network(chain(blocks=Repeat(Conv(4, 1), 2))).cost
 
 

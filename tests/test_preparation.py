@@ -157,7 +157,7 @@ def test_damaged_images_are_not_trained_on(tmp_path):
     content[5_000] ^= 1
     path.write_bytes(content)
     found = prepare_study(study)
-    assert found.notes[0].startswith("the stored copy of pets was damaged and has been made again from its source")
+    assert found.notes[0].startswith("the stored copy of pets was damaged and has been rebuilt from its source")
     assert found.notes[1:] == expected.notes
     assert found.dataset.fingerprint == expected.dataset.fingerprint
     assert np.array_equal(found.dataset.images, find_source(study.data).prepare().images)

@@ -153,7 +153,7 @@ def test_fit_shows_the_share_of_each_limit(capsys):
         ("price squeezenet --where params<5 --out points.csv", "no point meets --where 'params<5'"),
         ("price squeezenet --sample 0", "Invalid value for '--sample'"),
         ("fit squeezenet", "at least one limit is needed, such as --params 500k or --macs 20M"),
-        ("fit squeezenet --params 5x", "'5x': a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5"),
+        ("fit squeezenet --params 5x", "'5x': a limit must be a number above 0, such as 500k, 20M, 1.5G or 5e5"),
         ("fit squeezenet base_e=8..16 --params 10", "nothing fits params <= 10; the closest point has params 7"),
         ("fit squeezenet base_e=8..x --params 10", "a range is low..high"),
     ],

@@ -426,7 +426,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "k", "5x", "-5", "0", "0k", "1e999", "nan", "inf", "5 0", "1..2"])
 def test_sizes_that_cannot_be_read(text):
-    with pytest.raises(ExplorerError, match="a limit is a number above 0"):
+    with pytest.raises(ExplorerError, match="a limit must be a number above 0"):
         read_size(text)
 
 

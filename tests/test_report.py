@@ -529,7 +529,7 @@ def test_a_note_says_how_far_nominal_and_actual_ratio_are_apart(triangle, tmp_pa
     note = f"The networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network"
     median = sorted(apart)[10]
     share = (
-        f"{min(apart):.2f} to {max(apart):.2f} times what the scaling asks for (nominal ratio; median {median:.2f})."
+        f"{min(apart):.2f} to {max(apart):.2f} times what the scaling calls for (nominal ratio; median {median:.2f})."
     )
     text = page_of(triangle, tmp_path).text
     assert note in text

@@ -162,7 +162,7 @@ def test_a_target_with_a_tolerance_is_a_range(tmp_path):
         ("[vary]\nphi = [1.0]\n[constraints]\nparams = { min = 2, max = 1 }\n", "min 2 is above max 1"),
         (
             "[vary]\nphi = [1.0]\n[constraints]\nparams = { target = 2, tolerance = -0.5 }\n",
-            "tolerance -0.5 should not be negative",
+            "tolerance -0.5 must not be negative",
         ),
         ("[simplex]\nratio = 2.0\n", "should have either steps, for a lattice, or draw, for random points"),
         ("[simplex]\nstep = 5\n", "did you mean 'steps'?"),

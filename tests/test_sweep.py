@@ -217,7 +217,7 @@ def test_a_report_that_fails_after_training_is_a_step_of_its_own(study, monkeypa
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"explorer: the runs are stored, but not their report: {type(error).__name__}: {error}; "
-        "`python -m explorer report stripes@quick --reports here` makes it again"
+        "retry with `python -m explorer report stripes@quick --reports here`"
     )
     with pytest.raises(ReportFailed) as raised:
         main(["sweep", "stripes.toml", "--quick", "--debug"])

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its official files, binary or Python version, in a folder, an archive or downloaded.
+"""CIFAR-10 from its official files, binary or Python version, from a folder, an archive or a download.
 
 Format: https://www.cs.toronto.edu/~kriz/cifar.html. The training pool is the five training batches; only
 `explorer.data.held_out` reads the test batch. Pickles of the Python version are read without running code from them.
@@ -48,7 +48,7 @@ _LARGEST_PICKLE = 64_000_000
 
 @dataclass(frozen=True)
 class Download:
-    """A remote archive and its checksum, as pooch writes it."""
+    """A remote archive and its checksum, in pooch's notation."""
 
     url: str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
     checksum: str = "md5:c32a1d4ab5d03f1284b67883e8d87530"
@@ -123,8 +123,8 @@ class Files:
         for name in names:
             if name not in found:
                 raise ExplorerError(
-                    f"CIFAR-10 has {BATCHES} training batches and a test batch, but {self.path} does not hold {name}; "
-                    "download it again"
+                    f"CIFAR-10 has {BATCHES} training batches and a test batch, but {self.path} does not contain "
+                    f"{name}; download it again"
                 )
             yield name, found.pop(name)
 
@@ -186,15 +186,15 @@ class Cifar10Source:
 
 
 def find(data_dir: Path | None) -> Cifar10Source:
-    """Find and check the files in `data_dir`, or in the cache if None; without any, `prepare` downloads them."""
+    """Find and check the files in `data_dir`, or in the cache if None; if there are none, `prepare` downloads them."""
     if data_dir is None:
         files = _locate(_downloads())
     else:
         files = _locate(data_dir.expanduser())
         if files is None:
-            what = "holds none of them" if data_dir.expanduser().is_dir() else "is not a folder"
+            what = "contains none of them" if data_dir.expanduser().is_dir() else "is not a folder"
             raise ExplorerError(
-                f"--data-dir must hold cifar-10-batches-bin, cifar-10-batches-py, cifar-10-binary.tar.gz or "
+                f"--data-dir must contain cifar-10-batches-bin, cifar-10-batches-py, cifar-10-binary.tar.gz or "
                 f"cifar-10-python.tar.gz, but {data_dir} {what}; give another folder, or drop --data-dir to download it"
             )
     if files is not None:
@@ -214,7 +214,7 @@ def _locate(folder: Path) -> Files | None:
         Files(folder / "cifar-10-batches-bin", binary=True),
         Files(folder / "cifar-10-batches-py", binary=False),
     ):
-        # One batch is enough to recognise a layout; the check that follows names missing ones.
+        # One batch is enough to recognise a layout; a later check reports missing ones.
         if any((files.path / name).is_file() for name in files.batch_names()):
             return files
     for name in ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"):
@@ -268,7 +268,7 @@ def _decode_pickle(where: str, data: bytes) -> ImageBlock:
         ) from error
     if not isinstance(batch, dict):
         raise ExplorerError(
-            f"a CIFAR-10 batch is a dictionary, but {where} holds a {type(batch).__name__}; download it again"
+            f"a CIFAR-10 batch is a dictionary, but {where} contains a {type(batch).__name__}; download it again"
         )
     batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
     if missing := {"data", "labels"} - batch.keys():
@@ -317,10 +317,10 @@ class _ArrayUnpickler(pickle.Unpickler):
             case ("numpy", "dtype"):
                 return _uint8
             case ("numpy", "ndarray"):
-                return "numpy.ndarray"  # only ever an argument of _reconstruct
+                return "numpy.ndarray"  # only used as an argument of _reconstruct
             case ("_codecs", "encode"):
                 return _encode
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}")
 
 
 def _empty_array(*_: object) -> Pixels:
@@ -330,7 +330,7 @@ def _empty_array(*_: object) -> Pixels:
 def _uint8(code: object, *_: object) -> np.dtype[np.uint8]:
     # Python 2 wrote align=0, which NumPy 2.4 warns about, so the other arguments are ignored.
     if code not in ("u1", "|u1"):
-        raise pickle.UnpicklingError(f"it holds an array of type {code!r}")
+        raise pickle.UnpicklingError(f"it contains an array of type {code!r}")
     return np.dtype(np.uint8)
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from explorer.data.dataset import Dataset
 
 STRONG_IMBALANCE = 5
-"""Times as many images in the largest class as in the smallest."""
-MOST_CLASSES = 12  # classes that a sentence lists
+"""Ratio of the largest class to the smallest that causes a warning."""
+MOST_CLASSES = 12  # classes listed in a sentence
 
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Images of each class: those that a run trains on and those that it is measured on."""
+    """Images per class that a run trains on and is measured on."""
 
     classes: tuple[str, ...]
     training: tuple[int, ...]
@@ -34,12 +34,12 @@ class ClassCounts:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the counts from their stored form, plain data."""
+        """Return the counts from their stored form."""
         return cls(tuple(stored["classes"]), tuple(stored["training"]), tuple(stored["validation"]))
 
     @property
     def guess(self) -> float:
-        """Accuracy of guessing, which is always naming the largest class of the validation images."""
+        """Accuracy of guessing: always naming the largest class in the validation images."""
         return max(self.validation) / sum(self.validation)
 
     @property

@@ -65,11 +65,11 @@ class Dataset:
     folder: Path
     """Holds `images.npy`, `labels.npy` and `meta.json`."""
     stratified: bool = False
-    """Whether classes are in the same proportion in both parts of the split and in every subset, as in folders."""
+    """Whether classes have the same proportions in both parts of the split and in every subset, as for folders."""
     given_validation: int = 0
-    """The number of images at the end of the pool that are the validation images; 0 if the split draws them."""
+    """The number of validation images, at the end of the pool; 0 if the split draws them."""
     notes: tuple[str, ...] = ()
-    """What a user should know about the data, such as files that were left out, a line each."""
+    """What a user should know about the data, such as skipped files, one per line."""
 
     @property
     def size(self) -> int:
@@ -79,11 +79,11 @@ class Dataset:
     def split(self, seed: int = 0) -> Split:
         """Split the pool into training and validation images by a seeded permutation, the same on every machine.
 
-        Validation takes min(5,000, n // 4) images; of a stratified pool, at least 100 or half of it if that is more.
+        Validation takes min(5,000, n // 4) images; for a stratified pool, at least 100, but no more than half.
         A budget of k images trains on the first k of `train`, so the subsets of growing budgets are nested.
         """
         count = len(self.labels)
-        # NumPy guarantees the raw stream of a bit generator for good, but not Generator.permutation.
+        # NumPy guarantees never to change a bit generator's raw stream, unlike Generator.permutation.
         order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
         if self.stratified:
             return stratified_split(self.labels, order, self.given_validation)
@@ -95,7 +95,7 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Return the folder of cached data sets, which may not exist yet; `XDG_CACHE_HOME` moves it."""
+    """Return the folder for cached data sets, which may not exist yet; set `XDG_CACHE_HOME` to move it."""
     try:
         return Path(platformdirs.user_cache_dir("cnn-design-explorer"))
     except RuntimeError:
@@ -144,7 +144,7 @@ def progress_bar(total: int, doing: str, unit: str) -> tqdm[Any]:
 def cached(key: str, make: Callable[[], Dataset]) -> Dataset:
     """Return the data set stored under `key`; if it is missing or damaged, `make` it again.
 
-    Its fingerprint is computed again, so that no run is trained on other images than its key says.
+    Its fingerprint is recomputed, so that no run trains on images that differ from its key.
     """
     try:
         folder = _stored_folder(key)
@@ -159,12 +159,12 @@ def cached(key: str, make: Callable[[], Dataset]) -> Dataset:
     except ExplorerError:
         pass
     dataset = make()
-    note = f"the stored copy of {dataset.name} was damaged and has been made again from its source ({folder})"
+    note = f"the stored copy of {dataset.name} was damaged and has been rebuilt from its source ({folder})"
     return replace(dataset, notes=(*dataset.notes, note))
 
 
 def is_intact(dataset: Dataset) -> bool:
-    """Whether pixels, labels and class names still have the fingerprint of the data set; takes under a second."""
+    """Whether the pixels, labels and class names still match the data set's fingerprint; takes under a second."""
     digest = _digest(dataset.images.shape, dataset.classes, dataset.stratified, dataset.given_validation)
     if dataset.images.dtype != np.uint8 or len(dataset.labels) != len(dataset.images):
         return False
@@ -188,7 +188,7 @@ def store(
     """Write a data set to the cache block by block and open it; the same content is stored once.
 
     It is written to a temporary folder and renamed, so interruptions and other processes leave no partial data set.
-    `key` says what it was made from (files with sizes and times, or a generator and its version), for `cached`;
+    `key` identifies its source (files with sizes and times, or a generator and its version) for `cached`;
     `shape` is (number of images, size in pixels).
     """
     datasets = cache_folder() / "datasets"
@@ -211,7 +211,7 @@ def store(
 
 
 def _digest(shape: Sequence[int], classes: Sequence[str], stratified: bool, given_validation: int) -> hashlib._Hash:
-    """Return a SHA-256 to which pixels and labels are to be added."""
+    """Return a SHA-256 to be updated with pixels and labels."""
     header: dict[str, Any] = {"shape": list(shape), "classes": list(classes)}
     if stratified:
         header["split"] = {"stratified": True, "given_validation": given_validation}
@@ -232,7 +232,7 @@ def _write(
     labels = np.empty(count, np.int64)
     done = 0
     with (folder / "images.npy").open("wb") as file:
-        # Append to a plain file: a memory map of the whole array would count as memory of this process.
+        # Append to a plain file: a memory map of the whole array would count towards this process's memory.
         header = {"descr": "|u1", "fortran_order": False, "shape": full_shape}
         np.lib.format.write_array_header_1_0(file, header)
         for block_images, block_labels in blocks:
@@ -259,7 +259,7 @@ def _install(temporary: Path, final: Path) -> None:
                 return
         except ExplorerError:
             pass
-        # Moved first, so that nobody opens half of it; workers that have opened the damaged files keep them.
+        # Moved first, so that no process opens half of it; workers with the damaged files open keep them.
         aside = temporary.with_name(f"{temporary.name}-damaged")
         with suppress(FileNotFoundError):
             final.rename(aside)
@@ -273,10 +273,10 @@ def _install(temporary: Path, final: Path) -> None:
 
 
 def _stored_folder(key: str) -> Path:
-    """Return the folder that is stored under `key`; raises `OSError` or `ValueError` if there is none."""
+    """Return the folder stored under `key`; raises `OSError` or `ValueError` if it is missing or invalid."""
     name = _pointer(key).read_text(encoding="utf-8")
     if not name or name != Path(name).name:
-        raise ValueError(f"{name!r} is no name of a folder")
+        raise ValueError(f"{name!r} is not a folder name")
     return cache_folder() / "datasets" / name
 
 

@@ -19,9 +19,9 @@ from explorer.data.pixels import read_square
 from explorer.errors import ExplorerError
 
 SMALLEST_POOL = 4
-"""Fewest images in a training pool; with fewer, there would be one to train on or none to validate on."""
+"""Minimum images in a training pool; with fewer, there would be one to train on or none to validate on."""
 _BLOCK_BYTES = 32_000_000
-# Raise it when the same files give other pixels or another selection, so that stored copies are rebuilt.
+# Raise this when the same files yield different pixels or a different selection, to rebuild stored copies.
 _VERSION = 3
 
 LabelledFile: TypeAlias = tuple[Path, int]
@@ -41,7 +41,7 @@ class FolderSource:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; bytes of folder names that are not UTF-8 are replaced."""
+        """Class names, with bytes of folder names that are not UTF-8 replaced."""
         return tuple(_shown(name) for name in self.layout.classes)
 
     def prepare(self) -> Dataset:
@@ -62,7 +62,7 @@ class FolderSource:
         return replace(dataset, notes=(*dataset.notes, *self.layout.notes, *filter(None, [str(ignored)])))
 
     def test_files(self) -> list[LabelledFile]:
-        """Return the test images: those of the test folder or, without splits, the tenth of each class."""
+        """Return the test images: from the test folder or, without splits, the tenth of each class."""
         if not self.layout.is_split:
             return [
                 (path, label)
@@ -78,7 +78,7 @@ class FolderSource:
             paths = images_below(folder, ignored)
             if not paths:
                 raise ExplorerError(
-                    f"every class folder must hold images, but {folder} holds none; add some or remove it"
+                    f"every class folder must contain images, but {folder} has none; add some or remove it"
                 )
             held_out = set() if self.layout.is_split else self._tenth(paths)
             files += [(path, label) for path in paths if path not in held_out]
@@ -93,7 +93,7 @@ class FolderSource:
         folder = self.layout.validation
         files = self._files_of(folder, ignored) if folder else []
         if folder and not files:
-            raise ExplorerError(f"a validation folder must hold images, but {folder} holds none; add some or remove it")
+            raise ExplorerError(f"validation folders must contain images, but {folder} has none; add some or remove it")
         return files
 
     def _files_of(self, root: Path, ignored: Ignored) -> list[LabelledFile]:
@@ -124,7 +124,7 @@ class FolderSource:
 
 def find(path: Path) -> FolderSource:
     """Find the class folders and splits of a folder."""
-    # Never resolved: a linked folder has the name and the neighbours that the user gave it.
+    # Not resolved: a linked folder keeps the name and neighbours that the user gave it.
     path = path.absolute()
     name = path.name if path.name not in {"", ".."} else path.resolve().name
     return FolderSource(_shown(name) or "data", find_layout(path))
@@ -134,13 +134,13 @@ def _refuse_splits_in(folder: Path) -> None:
     for inner in folders_below(folder):
         if split_of(inner.name) in {"validation", "test"}:
             raise ExplorerError(
-                f"images for testing must not be trained on, but the class folder {folder} has {inner.name!r} in it; "
+                f"images for testing must not be trained on, but the class folder {folder} contains {inner.name!r}; "
                 f"sort the images into train/{folder.name} and test/{folder.name}, or rename it"
             )
 
 
 def _refuse_shared(parts: Mapping[str, Sequence[LabelledFile]]) -> None:
-    """Raise `ExplorerError` if an image is in two parts, as links make possible."""
+    """Raise `ExplorerError` if an image is in two parts, which links make possible."""
     owners: dict[tuple[int, int], tuple[str, Path]] = {}
     for part, files in parts.items():
         for path, _ in files:
@@ -162,7 +162,7 @@ def _stat(path: Path) -> os.stat_result:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes with a file's content; paths alone do not, as a folder may be a link."""
+    """Return what changes with a file's content; its path may not, because a folder may be a link."""
     found = _stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise ExplorerError(f"every image must be a file, but {path} is not; remove it")

@@ -1,4 +1,4 @@
-"""The test images of a data set, which only `explorer export` reads, once for each run.
+"""The test images of a data set, read only by `explorer export`, once per run.
 
 They are not a `Dataset`, so nothing can train on them.
 """
@@ -21,10 +21,10 @@ from explorer.errors import ExplorerError
 PROXY_COUNT = 10_000
 """Number of test images of the procedural data set, as in CIFAR-10."""
 PROXY_FIRST = 1_000_000
-"""Number of their first block: its seed, far from those of the training pool."""
+"""Number and seed of their first block, far from the training pool's."""
 
 
-class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data; an export goes on without them)
+class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data; exports continue without them)
     """The data set has no test images; the message says why."""
 
 
@@ -41,11 +41,11 @@ class TestImages:
 def read_test_images(source: Source) -> TestImages:
     """Read the test images, cropped and resized like the training pool; takes seconds.
 
-    CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with a training
-    folder has a test folder beside it; any other uses the tenth of each class that the training pool leaves out.
+    CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with splits
+    has a test folder; any other uses the tenth of each class that is held out of the training pool.
 
     Raises:
-        NoTestImages: There are none.
+        NoTestImages: The data set has no test images.
     """
     match source:
         case Cifar10Source():
@@ -66,7 +66,7 @@ def _cifar10(source: Cifar10Source) -> TestImages:
     counts = np.bincount(part.labels, minlength=len(CLASSES))
     if (counts != len(part.labels) // len(CLASSES)).any():
         raise ExplorerError(
-            f"CIFAR-10 has equally many test images of each class, but {files.path}/{name} has "
+            f"CIFAR-10 has the same number of test images per class, but {files.path}/{name} has "
             f"{counts.min()} to {counts.max()}; download it again"
         )
     return part

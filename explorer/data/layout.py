@@ -1,6 +1,6 @@
 """Which sub-folders of a folder of images are splits, and which are classes.
 
-Images for testing must never be trained on, so a folder that can be read in two ways is refused.
+Images for testing must never be trained on, so ambiguous folders are rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Layout:
     """Where the images of a data set are."""
 
     training: Path
-    """Holds the class folders."""
+    """Contains the class folders."""
     classes: tuple[str, ...]
     """Names of the class folders, sorted."""
     is_split: bool
@@ -35,11 +35,11 @@ class Layout:
     validation: Path | None = None
     test: Path | None = None
     notes: tuple[str, ...] = ()
-    """What is not read, a line each."""
+    """What is not read, one per line."""
 
 
 def split_of(name: str) -> str | None:
-    """Return `training`, `validation` or `test` if a folder of this name holds such images, else None."""
+    """Return `training`, `validation` or `test` if a folder name stands for such images, else None."""
     words = [word for word in _words(name) if word not in FILLERS]
     joined = "".join(words)
     return _SPLITS.get(joined) or _SPLITS.get(joined.removesuffix("set"))
@@ -48,10 +48,10 @@ def split_of(name: str) -> str | None:
 def find_layout(path: Path) -> Layout:
     """Find the class folders: those of the training split if there is one, otherwise those of `path`.
 
-    Links are not resolved, because the splits beside a linked folder are those of the folder that was named.
+    Links are not resolved, because the splits that go with a linked folder are the ones next to the link.
 
     Raises:
-        ExplorerError: There are fewer than two classes, or folders can be read as splits and as classes.
+        ExplorerError: There are fewer than two classes, or folders could be either splits or classes.
     """
     names = class_folders(path)
     splits = {split: [name for name in names if split_of(name) == split] for split in SPELLINGS}
@@ -67,7 +67,7 @@ def find_layout(path: Path) -> Layout:
         return Layout(path, _classes(path), is_split=False)
     classes = _classes(training)
     notes = [
-        f"{path / name} is beside the training folder, so its images are not read"
+        f"{path / name} is next to the training folder, so its images are not read"
         for name in others
         if holds_images(path / name)
     ]
@@ -88,24 +88,24 @@ def find_layout(path: Path) -> Layout:
 
 
 def _is_split(training: Path, held_out: list[str], others: list[str]) -> bool:
-    """Whether a folder with the name of a training split is one, and not a class of that name."""
+    """Whether a folder named like a training split is one, rather than a class with that name."""
     below = class_folders(training)
     others = [name for name in others if holds_images(training.parent / name)]
     if not others:
         return bool(held_out or below)
     if held_out:
         return bool(below)
-    # Vehicles: plane, ship and train, of which the last may have sub-folders as well.
+    # With vehicles such as plane, ship and train, a class named train may have sub-folders too.
     if len(below) > 1 and not holds_images(training, deep=False):
         raise ExplorerError(
-            f"{training} may be a training split with the classes {_listed(below)}, or a class beside "
+            f"{training} may be a training split with the classes {_listed(below)}, or a class next to "
             f"{_listed(others)}; rename it, or move the other folders away"
         )
     return False
 
 
 def _classes(root: Path) -> tuple[str, ...]:
-    """Return the class folders of `root`; raise `ExplorerError` for fewer than two, or for names of splits."""
+    """Return the class folders of `root`; raises `ExplorerError` for fewer than two, or for split names."""
     names = class_folders(root)
     if len(names) == 1 and len(class_folders(root / names[0])) > 1 and split_of(names[0]) is None:
         raise ExplorerError(
@@ -146,7 +146,7 @@ def _split_pair(names: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
-    """Return the sorted names of the sub-folders that are not hidden; `ExplorerError` if `path` cannot be read."""
+    """Return the sorted names of the visible sub-folders; raises `ExplorerError` if `path` cannot be read."""
     try:
         return tuple(
             sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))

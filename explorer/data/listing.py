@@ -14,8 +14,8 @@ from PIL import Image
 from explorer.errors import ExplorerError
 
 NO_SUFFIX = "no suffix"
-MOST_KINDS = 6  # kinds of files that a sentence names
-# Pillow recognises these, but does not decode them without further programs.
+MOST_KINDS = 6  # kinds of files listed in a sentence
+# Pillow recognises these, but cannot decode them without other programs.
 _UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
@@ -27,7 +27,7 @@ class Ignored:
     links: list[Path] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return `12 files ignored (.heic 10, no suffix 2)`; empty if there are none."""
+        """Return text such as `12 files ignored (.heic 10, no suffix 2)`, or an empty string."""
         said = []
         if self.files:
             ordered = sorted(self.files.items(), key=lambda kind: (-kind[1], kind[0]))
@@ -42,9 +42,9 @@ class Ignored:
 
 
 def images_below(folder: Path, ignored: Ignored | None = None) -> list[Path]:
-    """Return the sorted images in `folder` and its sub-folders, by file suffix, without hidden ones.
+    """Return the sorted images in `folder` and its sub-folders, going by suffix and skipping hidden ones.
 
-    Files and linked sub-folders that are left out are added to `ignored`.
+    Other files and linked sub-folders are added to `ignored`.
     """
     images = []
     for parent, links, names in _walk(folder):
@@ -65,7 +65,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def holds_images(folder: Path, *, deep: bool = True) -> bool:
-    """Whether there are images in a folder or, if `deep`, in its sub-folders."""
+    """Whether a folder or, if `deep`, any of its sub-folders contains images."""
     for _, _, names in _walk(folder):
         if any(Path(name).suffix.lower() in suffixes() for name in names):
             return True
@@ -76,13 +76,13 @@ def holds_images(folder: Path, *, deep: bool = True) -> bool:
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Return the suffixes of the images that Pillow decodes, in lower case."""
-    kinds = Image.registered_extensions()  # first, because it fills OPEN
+    """Return the lower-case suffixes of the images that Pillow can decode."""
+    kinds = Image.registered_extensions()  # called first, because it fills OPEN
     return frozenset(suffix for suffix, kind in kinds.items() if kind in Image.OPEN and kind not in _UNREADABLE)
 
 
 def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    """Yield each folder, its linked sub-folders, which are not followed, and its files, without hidden ones."""
+    """Yield each folder with its linked sub-folders (not followed) and its files, skipping hidden ones."""
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links = [name for name in folders if Path(parent, name).is_symlink()]

@@ -1,7 +1,7 @@
 """Photos as squares of 8-bit RGB.
 
-Exports print the code below the imports, so that a network is shown photos as it was trained: Pillow and NumPy must be
-enough for it.
+Exports include the code below the imports, so that networks get photos processed as in training. It may use only Pillow
+and NumPy.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 BACKGROUND = (128, 128, 128)
-"""Behind transparent pixels: grey, on which both black and white drawings are visible."""
+"""Fill transparent pixels with grey, so that both black and white drawings show up."""
 MOST_16_BIT = 2**16 - 1
 DARK_16_BIT = 2**12
-"""16-bit images with no larger value hold fewer bits, whose range the file does not say."""
+"""16-bit images with only smaller values use fewer bits, and the file does not state their range."""
 
 
 def central_square(image: Image.Image, size: int) -> Image.Image:
-    """Crop to the central square and resize to `size` x `size`: averaged when it shrinks, bicubic when it grows.
+    """Crop to the central square and resize to `size` x `size`: by averaging to shrink it, bicubically to enlarge it.
 
     Raises `ValueError` as `upright_rgb` does.
     """
@@ -30,7 +30,7 @@ def central_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB, rotated as its EXIF tag says; raise `ValueError` if its values have no known range."""
+    """Convert to 8-bit RGB, rotated by its EXIF tag; raises `ValueError` if the range of its values is unknown."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F" or upright.mode.startswith("I"):
         return Image.fromarray(_bytes(upright, image.format)).convert("RGB")
@@ -58,7 +58,7 @@ def _bytes(image: Image.Image, format_: str | None) -> NDArray[np.uint8]:
 
 def _from_floats(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
-    slack = 1e-3  # of resampled images
+    slack = 1e-3  # for resampled images
     if not (low >= -slack and high <= 255 + slack):
         raise ValueError(f"floating-point values from {low:g} to {high:g}; save it with values from 0 to 1 or 0 to 255")
     scaled = values * (255 if high <= 1 + slack else 1)

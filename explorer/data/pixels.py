@@ -16,13 +16,13 @@ from explorer.errors import ExplorerError
 def read_square(path: Path) -> Pixels:
     """Read the central square (32, 32, 3) of an image.
 
-    Of several frames or pages, the first is read. Transparent pixels are laid over grey.
+    Reads the first frame or page if there are several, and fills transparent pixels with grey.
 
     Raises:
-        ExplorerError: The file cannot be decoded, or its values have no known range.
+        ExplorerError: The file cannot be decoded, or the range of its values is unknown.
     """
     try:
-        # Warnings are about metadata, or images of more than 89 million pixels.
+        # Warnings concern metadata, or images of more than 89 million pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as stored:
             return np.asarray(central_square(stored, SIZE), np.uint8)
     except Exception as error:  # a damaged file can raise anything

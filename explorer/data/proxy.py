@@ -8,12 +8,12 @@ grain direction. So colour, layout, outline, texture and background each carry w
 The strength of that evidence was tuned to what simple classifiers achieve on CIFAR-10 with mean colours, pixels
 averaged to 2, 4 and 8 a side, and edge energies (docs/data.md). Networks then learn from the first steps, as on
 photographs, and are ranked by how well they combine weak evidence; with a few strong features, a short run depended on
-when each was found. Many pictures for each class make memorising some of them less useful, which lowers the spread
+when it found each. Having many pictures per class makes memorising some of them less useful, which lowers the spread
 between seeds.
 
 The bytes are the same on every machine: random numbers are raw PCG64 output, which NumPy guarantees, and pixels are
 computed from it by single additions, multiplications, divisions, square roots and floors, which IEEE 754 defines
-exactly. Sines and sums over axes, whose last bit depends on the machine, are not used.
+exactly. Sines and sums over axes are avoided, because their last bit depends on the machine.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from numpy.typing import NDArray
 from explorer.data.dataset import SIZE, Dataset, ImageBlock, cached, progress_bar, store
 
 VERSION = 3
-"""Raise it when any byte of the images changes, so that cached images are regenerated."""
+"""Raise this when any byte of the images changes, so that cached images are regenerated."""
 COUNT = 20_000
 CLASSES = tuple(f"kind {number}" for number in range(10))
 
 PICTURES = 96
-"""Pictures for each class."""
+"""Pictures per class."""
 SCENES = 2
-"""Backgrounds for each class, used in half of its images; the other half use one of a random class."""
+"""Backgrounds per class, used in half of its images; the other half use a random class's background."""
 DETAIL = 32  # side of a picture in pixels
 STRENGTH = (1.0, 1.2, 0.9, 0.6, 0.4)
 """Strength of each octave of a picture: random grids of 2, 4, ..., 32 a side."""
 COMMON = (0.7, 0.6, 0.5, 0.3, 0.1)
-"""Part of each octave that the pictures of a class share: their correlation is its square."""
+"""Part of each octave shared by the pictures of a class: their correlation is its square."""
 ALIKE = 0.8
-"""Part of the octave strengths and grain of a picture that its class determines."""
+"""Part of a picture's octave strengths and grain determined by its class."""
 _BLOCK = 500  # images generated at a time, with about 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -125,7 +125,7 @@ def make_pictures() -> Plane:
     for strength, common in zip(STRENGTH, COMMON, strict=True):
         field = _doubled(field) + np.float32(strength) * _octave(draws, 2 * field.shape[1], common)
     colours = field[..., :3]
-    # Mostly grey, as photographs are.
+    # Mostly grey, like photographs.
     grey = (colours[..., :1] + colours[..., 1:2] + colours[..., 2:]) * np.float32(0.55)
     axis = _axis(DETAIL)
     round_: Plane = np.float32(0.8) - axis * axis - (axis * axis)[:, None]
@@ -134,7 +134,7 @@ def make_pictures() -> Plane:
 
 
 def _octave(draws: _Draws, size: int, common: float) -> Plane:
-    """Return a random grid (size, size, 4) for each picture, shared in part within a class."""
+    """Return a random grid (size, size, 4) for each picture, partly shared within a class."""
     grid = draws.noise(draws.count, size, size, 4)
     shared = draws.noise(len(CLASSES), size, size, 4).repeat(PICTURES, axis=0)
     grid[: len(shared)] *= math.sqrt(1 - common * common)
@@ -151,7 +151,7 @@ def _octave(draws: _Draws, size: int, common: float) -> Plane:
 
 
 def _character(draws: _Draws, low: float, high: float) -> Plane:
-    """Return a random number (pictures, 1, 1, 1) for each picture, shared in part within a class."""
+    """Return a random number (pictures, 1, 1, 1) for each picture, partly shared within a class."""
     numbers = draws.uniform(low, high)
     shared = draws.uniform(low, high, count=len(CLASSES)).repeat(PICTURES, axis=0)
     numbers[: len(shared)] += np.float32(ALIKE) * (shared - numbers[: len(shared)])
@@ -202,7 +202,7 @@ def _axis(size: int) -> Plane:
 
 
 def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Plane, Plane]:
-    """Return coordinates (n, 32, 32) of every pixel in a picture of random centre, rotation and size.
+    """Return coordinates (n, 32, 32) of every pixel in a picture with random centre, rotation and size.
 
     Pictures span -1 to 1; `scale` and `reach` are in half widths of the image.
     """

@@ -1,4 +1,4 @@
-"""Find data sets by built-in name or by folder of images."""
+"""Find data sets by built-in name or image folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
 
 BUILT_IN = ("cifar10", "proxy")
-"""Names that `find_source` accepts besides paths of folders of images."""
+"""Names that `find_source` accepts besides paths of image folders."""
 
 
 class Source(Protocol):

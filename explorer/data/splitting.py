@@ -1,4 +1,4 @@
-"""Splits of a training pool in which every part and every subset has the classes in the same proportion."""
+"""Splits of a training pool that keep the class proportions in every part and every subset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Places = NDArray[np.int64]
 LARGEST_VALIDATION = 5_000
 """Validation images of a pool of 20,000 or more; smaller pools use a quarter of their images."""
 ENOUGH_VALIDATION = 100
-"""Images that small folders validate on, where a quarter would be fewer, but at most half of the pool."""
+"""Validation images of small folders where a quarter would be fewer, but at most half of the pool."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,14 @@ class Split:
 
 
 def stratified_split(labels: Places, order: Places, given_validation: int = 0) -> Split:
-    """Split a pool so that both parts and all their beginnings have the classes in the same proportion.
+    """Split a pool so that both parts and all their prefixes keep the class proportions.
 
-    Of a class with two images or more, each part gets at least one.
+    Each part gets at least one image of every class with two or more.
 
     Args:
         labels: Classes of the images, (n,).
         order: A random permutation of the images, (n,).
-        given_validation: The number of images at the end of the pool that are the validation images; 0 to draw them.
+        given_validation: The number of validation images, at the end of the pool; 0 to draw them.
     """
     if given_validation:
         held_out = order >= len(labels) - given_validation
@@ -42,12 +42,12 @@ def stratified_split(labels: Places, order: Places, given_validation: int = 0) -
 
 
 def validation_images(count: int) -> int:
-    """Return about how many images of a stratified pool are for validation."""
+    """Return the approximate number of validation images in a stratified pool."""
     return min(LARGEST_VALIDATION, max(count // 4, min(ENOUGH_VALIDATION, count // 2)))
 
 
 def _shares(counts: Places, total: int) -> Places:
-    """Divide `total` in proportion to the counts by largest remainders; leave and take at least one of two or more."""
+    """Divide `total` in proportion to the counts by largest remainders; take and leave at least one of two or more."""
     shares, remainders = np.divmod(counts * total, counts.sum())
     missing = total - int(shares.sum())
     shares[np.argsort(-remainders, kind="stable")[:missing]] += 1
@@ -55,13 +55,13 @@ def _shares(counts: Places, total: int) -> Places:
 
 
 def _interleaved(labels: Places, order: Places) -> Places:
-    """Sort images so that every beginning has the classes in proportion: each at equal distances along the way."""
+    """Order images so that every prefix keeps the class proportions, by spacing each class evenly."""
     found = labels[order]
     return order[np.argsort((2 * _ranks(found) + 1) / (2 * np.bincount(found)[found]), kind="stable")]
 
 
 def _ranks(labels: Places) -> Places:
-    """Return for each image how many of its class come before it."""
+    """Return, for each image, the number of images of its class before it."""
     ranks = np.empty(len(labels), np.int64)
     counts = np.bincount(labels)
     sorted_ = np.argsort(labels, kind="stable")

@@ -1,1 +1,1 @@
-"""Network descriptions: layers, the combinators that join them, and what is read off them."""
+"""Network descriptions: layers, the combinators that join them, and what is derived from them."""

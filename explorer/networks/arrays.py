@@ -1,4 +1,4 @@
-"""Arithmetic that works on one design point and on an array of them.
+"""Arithmetic that works on one design point or an array of them.
 
 A metaparameter is a Python number, or a NumPy array with one value per design point of a chunk; anything computed
 from it elementwise is then an array too. If the *structure* of a network depends on a value, all points of a chunk must
@@ -23,7 +23,7 @@ Number = TypeVar("Number", int, float)
 
 
 class Disagreement(Exception):  # noqa: N818 (control flow, not an error)
-    """The points of a chunk need different structures; `groups` has an entry per point, and points of a group agree."""
+    """The points of a chunk need different structures; `groups` has an entry per point; points in a group agree."""
 
     def __init__(self, groups: NDArray[Any]) -> None:
         super().__init__("the points of a chunk disagree about structure")
@@ -76,7 +76,7 @@ def largest(value: Number) -> Number:
 
 
 def nearest(value: Float) -> Int:
-    """Return the nearest whole number, halves to even; the papers give no rule.
+    """Round to the nearest integer, halves to even; the papers give no rule.
 
     Python's `round` and NumPy's `rint` both follow IEEE 754, so scalars and arrays agree.
     """

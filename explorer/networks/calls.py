@@ -1,4 +1,4 @@
-"""The call that makes a torch module, as data that can be executed or printed."""
+"""The call that creates a torch module, as data that can be executed or printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """A class or function and its arguments by name; arguments named by numbers are positional.
+    """A class or function with its named arguments; arguments with numbers as names are positional.
 
     `called` is a torch class such as `nn.Conv2d`, a name in `explorer.networks.modules`, or a class itself. Arguments
     are plain values, modules or calls.
@@ -24,7 +24,7 @@ class Call:
 
     def target(self) -> Callable[..., nn.Module]:
         """Return the class or function."""
-        from explorer.networks import modules  # which imports `nn` too
+        from explorer.networks import modules  # also provides `nn`
 
         found: Callable[..., nn.Module]
         found = attrgetter(self.called)(modules) if isinstance(self.called, str) else self.called

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BYTES = 4  # per param and per element of a feature map: float32, as in the papers
-MOST_MACS = 10**12  # more is a mistake, and much more would overflow 64-bit integers
+MOST_MACS = 10**12  # anything above is a mistake, and far above would overflow 64-bit integers
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shape:
 
     @cached_property
     def pixels(self) -> Int:
-        """Number of elements of one map."""
+        """Number of elements in one map."""
         return self.size * self.size
 
     @cached_property
@@ -40,11 +40,11 @@ class Shape:
 
     @property
     def elements(self) -> Int:
-        """Number of elements of all maps."""
+        """Number of elements in all maps."""
         return times(self.channels, self.pixels)
 
     def of(self, channels: Int) -> Shape:
-        """Return `channels` maps of the same size, without computing `pixels` again."""
+        """Return `channels` maps of the same size, without recomputing `pixels`."""
         shape = Shape(channels, self.size)
         vars(shape).update(pixels=self.pixels, most_pixels=self.most_pixels)
         return shape
@@ -87,7 +87,7 @@ class Layer(ABC):
     Attributes:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
-        faster: Class in `modules.py` that is trained instead of the one in `source`, and computes the same.
+        faster: Class in `modules.py` that replaces the one in `source` for training and computes the same.
     """
 
     kind: ClassVar[str]
@@ -100,7 +100,7 @@ class Layer(ABC):
         return ""
 
     def output(self, shape: Shape) -> Shape:
-        """Return the output shape for an input of `shape`; raises `Infeasible` if there is none."""
+        """Return the output shape for an input of `shape`; raises `Infeasible` if no output is possible."""
         return shape
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
@@ -112,12 +112,12 @@ class Layer(ABC):
         return shape.elements + out.elements + self.cost(shape, out).params
 
     def at(self, place: int) -> Layer:
-        """Return the layer as it is `place` blocks after the first one of a repeat."""
+        """Return the layer's version `place` blocks after the first one in a repeat."""
         return self
 
     @abstractmethod
     def source(self, shape: Shape) -> Call:
-        """Return the call that makes the plain torch module for NCHW input of `shape`; exports print it."""
+        """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
 
     def build(self, shape: Shape) -> nn.Module:
         """Return the torch module to train."""
@@ -235,7 +235,7 @@ class SiLU(Layer):
     in_place = True
 
     def source(self, shape: Shape) -> Call:
-        # In place, torch would copy the input first, as the gradient needs it.
+        # In place, torch would copy the input first, because the gradient needs it.
         return call("nn.SiLU")
 
 
@@ -301,7 +301,7 @@ class GlobalAveragePool(Layer):
 
 @dataclass(frozen=True)
 class Slice(Layer):
-    """The channels from `start` to `stop`, without `stop`."""
+    """The channels from `start` up to, but not including, `stop`."""
 
     start: Int
     stop: Int

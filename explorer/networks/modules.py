@@ -1,6 +1,6 @@
-"""Torch modules that torch lacks, and faster ones that compute the same as torch's.
+"""Modules that torch lacks, and faster equivalents of torch's own.
 
-Exported code copies the source of those that torch lacks, so they use only `OrderedDict`, `torch`, `Tensor` and `nn`.
+Exports copy the source of the modules that torch lacks, so these use only `OrderedDict`, `torch`, `Tensor` and `nn`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Concatenated(nn.Module):
 
 
 class Summed(nn.Module):
-    """Adds a body and a shortcut on the same input (N, C, H, W); without a shortcut, the input itself."""
+    """Adds the outputs of a body and a shortcut on the same input (N, C, H, W); no shortcut means the identity."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Gated(nn.Module):
         self.gate = gate
 
     def forward(self, images: Tensor) -> Tensor:
-        # A product of two types is slow: torch computes it element by element.
+        # Multiplying different dtypes is slow: torch does it element by element.
         scaled: Tensor = images * self.gate(images).to(images.dtype)
         return scaled
 
@@ -95,9 +95,9 @@ class Dropped(nn.Module):
 class Rectifier(nn.ReLU):
     """ReLU, in place; for training in bfloat16 on a CPU, it works on the bits.
 
-    The sign bit of a bfloat16 is that of a 16-bit integer, so negative numbers are negative integers. This took a fifth
-    less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN into zero, so
-    evaluation avoids it and shows NaN.
+    A bfloat16 and a 16-bit integer have the same sign bit, so negative numbers are negative integers. This took a fifth
+    less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN into zero, so it is
+    not used in evaluation, where NaN must show.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Network descriptions: layers joined by combinators, which are layers made of layers.
 
 Tracing a description for an input shape gives a tree of `Node`s. Cost, torch module, layer table and canonical form
-are all read from that tree.
+are all derived from that tree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MOST_BLOCKS = 10_000  # in a repeat: more is a mistake, and each would be traced
+MOST_BLOCKS = 10_000  # per repeat: more is a mistake, and each would be traced
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Node:
     @property
     def cost(self) -> Cost:
         """Cost of the layer or of all its parts."""
-        # Not cached: for a chunk of points, the arrays of all nodes would not fit the processor's caches.
+        # Not cached: for a chunk of points, the arrays of all nodes would not fit in the processor's caches.
         try:
             if not isinstance(self.layer, Combinator):
                 return self.layer.cost(self.input, self.output)
@@ -60,7 +60,7 @@ class Node:
         return parts * self.times if isinstance(self.times, np.ndarray) else parts
 
     def live(self, *, keep: bool = False) -> Int:
-        """Return the peak number of elements of feature maps in memory while the layer runs, with its input.
+        """Return the peak number of feature-map elements in memory while the layer runs, including its input.
 
         Args:
             keep: Whether the input is needed afterwards, so that it can be neither freed nor overwritten.
@@ -78,7 +78,7 @@ class Node:
         return self.layer.build(self.input)
 
     def source(self) -> Call:
-        """Return the call that makes the plain torch module, with calls for the parts."""
+        """Return the call that creates the plain torch module, with calls for the parts."""
         if isinstance(self.layer, Combinator):
             return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
         return self.layer.source(self.input)
@@ -91,7 +91,7 @@ class Node:
         return [self.layer.kind, {field.name: getattr(self.layer, field.name) for field in own}]
 
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
-        """Yield dotted path and node, `depth` levels down or where a node has no parts."""
+        """Yield the dotted path and node of each layer, down to `depth` levels."""
         for part in self.parts:
             here = (*path, part.name)
             if depth > 1 and part.parts:
@@ -115,22 +115,22 @@ class Combinator(Layer):
 
     @abstractmethod
     def live(self, node: Node, *, keep: bool) -> Int:
-        """Return `Node.live` for the parts run in order."""
+        """Return `Node.live`, running the parts in order."""
 
     def joining(self, node: Node) -> Int:
         """Return the elements read and written to join the outputs of the parts."""
         return 0
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        """Return the canonical form, given those of the parts."""
+        """Return the canonical form, given the parts' canonical forms."""
         return [self.kind, parts]
 
     def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
-        """Return the combinator with other parts, by default set as fields of these names."""
+        """Return a copy with other parts; by default, the parts are fields with these names."""
         return replace(self, **dict(parts))  # type: ignore[type-var]
 
     def at(self, place: int) -> Self:
-        """Return the combinator with its parts at that place, or itself if no part changes."""
+        """Return the combinator with its parts at this place, or itself if no part changes."""
         parts, changed = [], False
         for name, part in self.parts():  # a loop, since deep networks call this for every block
             moved = part.at(place)
@@ -209,7 +209,7 @@ class Concat(Several):
         size = nodes[0].output.size
         for node in nodes[1:]:
             if not equal(node.output.size, size):
-                raise ValueError(f"concat: {node.name} gives {node.output}, where size {size} is needed")
+                raise ValueError(f"concat: {node.name} outputs {node.output}, but size {size} is needed")
         channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
         return Node(name, self, shape, Shape(channels, size), nodes)
 
@@ -217,7 +217,7 @@ class Concat(Several):
         return 2 * node.output.elements  # every output is copied
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        # The input waits for the last part, and each output until it is copied.
+        # The input is kept until the last part has run, and each output until it is copied.
         waiting: Int = 0
         most = 2 * node.output.elements + (node.input.elements if keep else 0)
         for part in node.parts:
@@ -249,14 +249,14 @@ class Residual(Combinator):
         nodes = tuple(trace(part_name, part, shape) for part_name, part in self.parts())
         body, other = nodes[0].output, nodes[1].output if self.shortcut else shape
         if not (equal(body.channels, other.channels) and equal(body.size, other.size)):
-            raise ValueError(f"residual: the body gives {body}, the shortcut {other}")
+            raise ValueError(f"residual: the body outputs {body}, but the shortcut {other}")
         return Node(name, self, shape, body, nodes)
 
     def joining(self, node: Node) -> Int:
         return 3 * node.output.elements  # two are read and one is written
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        # The input waits for the shortcut, and the body's output for the sum, which overwrites it.
+        # The input is kept for the shortcut, and the body's output for the sum, which overwrites it.
         body = node.parts[0].live(keep=True)
         if self.shortcut is None:
             return maximum(body, node.input.elements + node.output.elements)
@@ -266,7 +266,7 @@ class Residual(Combinator):
 
 @dataclass(frozen=True)
 class Repeat(Combinator):
-    """A block that keeps its shape, `times` times in a row; `times` may be an array.
+    """A shape-preserving block, repeated `times` times; `times` may be an array.
 
     For a single number, this is a chain of that many blocks and has the chain's canonical form. In a repeat of
     repeats, `before` counts the blocks before this repeat: block j of outer block i is at place i * times + j, so that
@@ -293,8 +293,8 @@ class Repeat(Combinator):
             raise Infeasible(f"times: more than {MOST_BLOCKS:,} blocks")
         block = trace("0", self.block, shape)
         if not (equal(block.output.channels, shape.channels) and equal(block.output.size, shape.size)):
-            raise ValueError(f"repeat: the block makes {block.output} of {shape}")
-        if isinstance(self.times, np.ndarray):  # one node stands for all blocks
+            raise ValueError(f"repeat: the block must keep the shape, but turns {shape} into {block.output}")
+        if isinstance(self.times, np.ndarray):  # one node represents all blocks
             return Node(name, self, shape, shape, (block,), self.times)
         blocks = tuple(trace(str(place), self.block.at(self.before + place), shape) for place in range(self.times))
         return Node(name, self, shape, shape, blocks)
@@ -329,7 +329,7 @@ class Network:
 
     @cached_property
     def cost(self) -> Cost:
-        """Exact cost of one image; raises `Infeasible` above 1e12 multiply-adds."""
+        """Exact cost for one image; raises `Infeasible` above 1e12 multiply-adds."""
         cost = self.trace.cost
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
@@ -354,12 +354,12 @@ class Network:
         return call("chain", body=self.trace.build(), flatten=call("nn.Flatten").made()).made()
 
     def source(self) -> Call:
-        """Return the call that makes the network from plain torch modules."""
+        """Return the call that creates the network from plain torch modules."""
         return call("chain", body=self.trace.source(), flatten=call("nn.Flatten"))
 
     @cached_property
     def canonical(self) -> str:
-        """The layers as JSON, the same text for equal networks."""
+        """The layers as JSON; equal networks have the same text."""
         realised = {"input": [self.input.channels, self.input.size], "layers": self.trace.canonical()}
         return json.dumps(realised, sort_keys=True, separators=(",", ":"))
 
@@ -379,7 +379,7 @@ def chain(**parts: Layer) -> Chain:
 
 
 def concat(**parts: Layer) -> Concat:
-    """Return named layers side by side."""
+    """Return a concatenation of named layers."""
     return Concat(tuple(parts.items()))
 
 
@@ -395,7 +395,7 @@ def trace(name: str, layer: Layer, shape: Shape) -> Node:
 
 def _live_in_order(node: Node, *, keep: bool) -> Int:
     most, waiting = node.input.elements, 0
-    # An empty part, such as a repeat of no blocks, passes its input on.
+    # An empty part, such as a repeat of zero blocks, passes its input through.
     parts = [part for part in node.parts if part.parts or not isinstance(part.layer, Combinator)]
     for part in parts:
         most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unit(NamedTuple):
-    """The unit to show amounts in: its name, its size in the stored unit, decimals in tables, and the stored unit."""
+    """A display unit: its name, its size in the stored unit, decimals in tables, and the stored unit's name."""
 
     name: str
     scale: float
@@ -42,15 +42,15 @@ class Quantity:
     Args:
         key: Name in code, files, options and conditions, with the stored unit.
         noun: Name in sentences.
-        unit: Unit to show it in.
-        compute: Computes it for one image, as a whole number or an array; None if it is measured.
+        unit: Display unit.
+        compute: Computes it for one image, as an integer or an array; None if it is measured.
         title: Name on axes and in tables; the noun if empty.
         more_is_better: Direction on fronts.
-        front: Whether there is a front of accuracy against it.
+        front: Whether to compute a front of accuracy against it.
         main: Whether short tables and sentences show it.
-        ranked: Whether its ranking of points is compared with that of accuracy.
+        ranked: Whether to compare its ranking of points with accuracy's.
         budget: Whether `fit` has an option that limits it.
-        counts: What a count counts, if the noun does not say it.
+        counts: What a count counts, if the noun doesn't make it clear.
         aliases: Other spellings, in lower case.
     """
 
@@ -82,7 +82,7 @@ class Quantity:
         return f"{amount / self.unit.scale:,.{self.unit.decimals}f}"
 
     def axis(self, largest: float = 0.0) -> tuple[float, str]:
-        """Return divisor and title, such as `Params (k)`, of an axis up to `largest`."""
+        """Return the divisor and title, such as `Params (k)`, for an axis up to `largest`."""
         name = self.title or self.noun
         name = name[:1].upper() + name[1:]
         scale, unit = prefixed(largest) if self.unit is COUNT else (self.unit.scale, self.unit.name)
@@ -92,12 +92,12 @@ class Quantity:
 
 
 def prefixed(value: float) -> tuple[float, str]:
-    """Return divisor and prefix to show a count with few digits: `1e6, "M"`."""
+    """Return the divisor and prefix that show a count with few digits: `1e6, "M"`."""
     return next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
 
 
 QUANTITIES: dict[str, Quantity] = {}
-"""Quantities by key, in the order shown."""
+"""Quantities by key, in display order."""
 
 
 def register(*quantities: Quantity) -> None:
@@ -118,7 +118,7 @@ def quantity_key(name: str) -> str:
 
 
 def hyphenated() -> list[str]:
-    """Return the aliases with a hyphen, which an expression would read as a minus sign."""
+    """Return the aliases with a hyphen, which expressions would parse as a minus sign."""
     return [alias for quantity in QUANTITIES.values() for alias in quantity.aliases if "-" in alias]
 
 
@@ -127,11 +127,11 @@ def _spelt(name: str) -> str:
 
 
 FRACTIONS = ("low", "high", "spread", "guess", "probability")
-"""Columns of frames with fractions, beside the quantities."""
+"""Columns that hold fractions, besides the quantities."""
 
 
 def units(names: Iterable[str]) -> dict[str, str]:
-    """Return the units of the numbers in the columns of a frame, for the columns that have one."""
+    """Return the units of a frame's columns, for those that have one."""
     found = {}
     for name in names:
         if name in QUANTITIES:
@@ -161,7 +161,7 @@ def read_size(text: str | float) -> float:
             (found[2] or "").lower(), 0
         )
     if not 0 < size < math.inf:
-        raise ExplorerError(f"{str(text)!r}: a limit is a number above 0, such as 500k, 20M, 1.5G or 5e5")
+        raise ExplorerError(f"{str(text)!r}: a limit must be a number above 0, such as 500k, 20M, 1.5G or 5e5")
     return size
 
 

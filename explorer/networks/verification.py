@@ -27,16 +27,16 @@ UNKNOWN = "unknown to fvcore and the explorer: it may have multiply-adds"
 
 
 class CostMismatch(Exception):  # noqa: N818 (named after what was found)
-    """The description and the module of a network disagree about cost."""
+    """A network's description and module disagree about its cost."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What fvcore counts on a module for one image.
+    """fvcore's counts for a module and one image.
 
     Attributes:
         operators: Multiply-adds by operator.
-        modules: Multiply-adds by operator of each module and all modules in it, by dotted name.
+        modules: Multiply-adds by operator for each module, including its submodules, by dotted name.
         calls: Number of calls of each operator that fvcore does not count.
     """
 
@@ -57,7 +57,7 @@ class Count:
 
 @dataclass(frozen=True)
 class CostCheck:
-    """The cost of a description beside that of its module.
+    """A description's cost compared with its module's.
 
     Attributes:
         operators: One row per operator of the module: `operator`, `calls` (if fvcore does not count it), `ours`,
@@ -66,7 +66,7 @@ class CostCheck:
             any depth; "" is the whole network.
         params: The description's params.
         torch_params: The module's params.
-        mismatches: A sentence for each count that should be equal and is not.
+        mismatches: A sentence for each pair of counts that should agree but does not.
     """
 
     operators: pd.DataFrame
@@ -85,7 +85,7 @@ def verify(network: Network) -> None:
 
 
 def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
-    """Count with fvcore for one image of that shape; leaves the module in evaluation mode."""
+    """Count with fvcore for one image of this shape; leaves the module in evaluation mode."""
     with warnings.catch_warnings():
         # fvcore uses a deprecated name of typing, and torch's tracer warns about fvcore's way of tracing.
         warnings.simplefilter("ignore")
@@ -103,7 +103,7 @@ def check_cost(network: Network) -> CostCheck:
     """Build the network and compare its description with the counts of torch and fvcore, operator by operator."""
     module = network.build()
     counted = fvcore_count(module, network.input)
-    # The module has the body and a flattening layer; layer tables show the parts of the body.
+    # The module wraps the body and a flattening layer; layer tables show only the body's parts.
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
     params = sum(parameter.numel() for parameter in module.parameters())

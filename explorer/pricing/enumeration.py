@@ -1,7 +1,7 @@
 """Design points in bulk: metaparameters as ranges, lists and simplexes, enumerated or drawn block by block.
 
 A column holds one metaparameter, with one value per point: numbers as a 64-bit NumPy array, everything else as `Coded`.
-A block maps names to columns of equal length; if nothing varies, one column without a name gives the number of points.
+A block maps names to columns of equal length; if nothing varies, an unnamed column gives the number of points.
 Only one block is in memory at a time.
 """
 
@@ -22,17 +22,17 @@ from explorer.errors import ExplorerError, unknown
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label
 
-BLOCK = 1 << 19  # points in memory at a time, some 50 MB
+BLOCK = 1 << 19  # points in memory at a time, about 50 MB
 MOST_POINTS = 10**9
 EXACT = 2**53  # integers up to here are exact as floats
 
 Part: TypeAlias = slice | NDArray[np.int64]
-"""Places of points in a block: contiguous, or listed."""
+"""Positions of points in a block: contiguous, or listed."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A categorical column: the distinct values, and for each point the place of its value in them, (points,)."""
+    """A categorical column: the distinct values, and each point's index into them, (points,)."""
 
     codes: NDArray[np.int64]
     choices: tuple[Any, ...]
@@ -54,7 +54,7 @@ class Axis:
     Attributes:
         keys: The metaparameters.
         size: Number of values.
-        extremes: Values that are valid only if all are: at least the ends of numbers, and every other value.
+        extremes: Values that are valid only if all are: at least both ends of a numeric range, or every other value.
     """
 
     keys: tuple[str, ...]
@@ -62,7 +62,7 @@ class Axis:
     extremes: Mapping[str, Column]
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Return the values at these places, counted from 0, by metaparameter."""
+        """Return the values at these positions, counted from 0, by metaparameter."""
         raise NotImplementedError
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
@@ -77,7 +77,7 @@ class Values(Axis):
         self.keys, self.size, self.extremes = (key,), len(column), {key: column}
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Return the values at these places of the list."""
+        """Return the values at these positions in the list."""
         return {key: column[places] for key, column in self.extremes.items()}
 
 
@@ -92,13 +92,13 @@ class Steps(Axis):
         self.extremes = self.at(np.array([0, size - 1]))
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Return the numbers at these places."""
+        """Return the numbers at these positions."""
         numbers = self.low + places * self.step
         return {self.keys[0]: numbers / self.scale if self.real else numbers}
 
 
 class Continuum(Axis):
-    """All real numbers from `low` to `high`; they can be drawn, but have no size and no places."""
+    """All real numbers from `low` to `high`; they can be drawn, but have no size and no positions."""
 
     def __init__(self, key: str, low: float, high: float) -> None:
         self.keys, self.low, self.high, self.extremes = (key,), low, high, {key: np.array([low, high])}
@@ -217,7 +217,7 @@ def enumeration(
 
 
 def listed(value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
-    """Return arrays, series, ranges and tuples as lists, which hold several values or are one; others unchanged."""
+    """Convert arrays, series, ranges and tuples to lists, of several values or as one value; others unchanged."""
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, range | tuple) else value
 
 
@@ -229,7 +229,7 @@ def _read(family: type[Space], preset: str | None, key: str, value: Any, *, draw
     if not isinstance(value, list):
         return value
     if _kind(family, key) == "array" and _nesting(value) <= _nesting(getattr(family.point(preset), key)):
-        return value  # one value, which is a list
+        return value  # a single value that is a list
     if not value:
         raise ExplorerError(f"{family.name}: {key} = []: at least one value is needed")
     return Values(key, column(value))
@@ -251,7 +251,7 @@ def column(values: Sequence[Any]) -> Column:
         array = np.array(values)
         if array.dtype.kind in "if":
             return array
-    # By their text: lists cannot be hashed, and True equals 1.
+    # Keyed by text, because lists cannot be hashed and True equals 1.
     index: dict[str, int] = {}
     codes = np.fromiter((index.setdefault(repr(value), len(index)) for value in values), np.int64, len(values))
     _, places = np.unique(codes, return_index=True)
@@ -296,7 +296,7 @@ _OTHER_RANGE = re.compile(rf"{_NUMBER}\s*{_MARK}\s*{_NUMBER}(?:\s*(?P=mark)\s*{_
 def _misspelt(
     family: type[Space], preset: str | None, key: str, text: str, found: re.Match[str], *, drawn: bool
 ) -> ExplorerError:
-    """Return the error for a range or a list with other signs, such as 8-64, with one that can be used."""
+    """Return the error for a range or list in the wrong notation, such as 8-64, with a corrected one."""
     first, second, third = found[1], found[3], found[4]
     if found["mark"] in ",;" and third:
         how, hints = "lists are written [a,b,c]", [f"[{first},{second},{third}]"]
@@ -314,7 +314,7 @@ def _misspelt(
 
 
 def _wrong_with(family: type[Space], preset: str | None, key: str, text: str, *, drawn: bool) -> str:
-    """Say why a range or a list cannot be used; empty if it can."""
+    """Return why a range or list cannot be used, or an empty string if it can."""
     value: Any = text
     if text.startswith("["):
         value = [float(one) if any(mark in one for mark in ".eE") else int(one) for one in text.strip("[]").split(",")]
@@ -333,7 +333,7 @@ def _written(low: str, high: str, step: object = None) -> str:
 
 
 def _step(low: Decimal, high: Decimal) -> str:
-    """Return a round step that divides a range in about eight to twenty parts."""
+    """Return a round step that divides a range into about eight to twenty parts."""
     span = float(high - low) / 8 or 1.0
     power = 10.0 ** math.floor(math.log10(span))
     return f"{max(factor * power for factor in (1, 2, 5) if factor * power <= span):g}"

@@ -31,7 +31,7 @@ def write_prices(
     """Write blocks of points to a `.parquet` or `.csv` file, which is replaced only when complete.
 
     Columns: the metaparameters (lists as labels, such as `1-4-8`), the quantities and, with `reasons`, `infeasible`.
-    `about` is metadata for Parquet. Without points nothing is written. Raises `ExplorerError` if writing fails.
+    `about` is metadata for Parquet. Nothing is written if there are no points. Raises `ExplorerError` if writing fails.
     """
     if path.suffix not in SUFFIXES:
         raise ExplorerError(f"{path}: the file name should end in {' or '.join(SUFFIXES)}")
@@ -68,7 +68,7 @@ def _table(
     columns |= {name: pa.array(priced.amounts[name], mask=missing) for name in quantities}
     if reasons:
         columns["infeasible"] = pa.DictionaryArray.from_arrays(priced.codes, pa.array(priced.reasons, pa.string()))
-    if as_csv:  # which has no dictionaries
+    if as_csv:  # CSV has no dictionaries
         columns = {k: c.cast(pa.string()) if isinstance(c, pa.DictionaryArray) else c for k, c in columns.items()}
     return pa.table(columns)
 

@@ -48,10 +48,10 @@ def fit(
 ) -> pd.DataFrame:
     """Return the `count` points that use the limits best: by the smallest share of a limit used, then the mean share.
 
-    Settings are those of `price_space`; if none varies, everything with a range in the space does. Points are
-    enumerated if there are at most `sample`; otherwise `sample` points are drawn, and as many again around the best of
-    them. Points with equal costs are kept once. Real numbers that were drawn have the fewest decimals that give the
-    same network. Nothing here knows how accurate a point is.
+    Settings are as in `price_space`; if none varies, everything with a range in the space does. Points are enumerated
+    if there are at most `sample`; otherwise `sample` points are drawn, and the same number again around the best. Of
+    points with equal costs, one is kept. Real numbers that were drawn are rounded to the fewest decimals that give the
+    same network. Accuracy plays no part.
 
     Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`. Columns: what varies, `params`, `macs`,
     `activations`, and the share used of each limit, `KEY_share`. `attrs` has the `units`, the `limits` as numbers, and
@@ -97,7 +97,7 @@ def _rounded(search: Enumeration, best: Priced) -> Priced:
             columns[key] = np.where(same, near, numbers)
             waiting &= ~same
     rounded = Priced(columns, best.amounts, best.codes, best.reasons)
-    # Equal costs are not yet equal networks.
+    # Equal costs do not guarantee equal networks.
     differ = [_digest(search, rounded, row) != _digest(search, best, row) for row in range(len(best))]
     return replace(rounded, columns={key: _restored(columns[key], best.columns[key], differ) for key in columns})
 
@@ -159,7 +159,7 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
     shares = _shares(priced, limits)
     least, most = shares.min(axis=0), shares.max(axis=0)
     score = np.where(most <= 1, least, -most)
-    # Only the best are sorted and compared: several times as many as wanted, and more if too many of them are equal.
+    # Sort and compare only the best: several times as many as wanted, and more if too many of them are equal.
     wanted = 8 * count
     while True:
         places = np.arange(len(score))
@@ -177,7 +177,7 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
 
 
 def _around(search: Enumeration, best: Priced) -> Iterator[dict[str, Column]]:
-    """Draw as many points as the sample has, at all distances up to `WIDEST` from the best points."""
+    """Draw another sample of the same size, at all distances up to `WIDEST` from the best points."""
     rng = np.random.default_rng([search.seed, len(search.axes)])
     for start in range(0, search.size, BLOCK):
         count = min(search.size - start, BLOCK)

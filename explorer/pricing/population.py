@@ -25,7 +25,7 @@ def population(
     """Draw the metaparameters of `count` points with distinct networks from a space's ranges around a preset.
 
     `vary` adds or replaces ranges and lists of values, as `enumeration` reads them. Each of eight strata, equally wide
-    in log multiply-adds, has the same number of points. Every call gives the same points. Raises `ExplorerError` if
+    in log multiply-adds, has the same number of points. Every call returns the same points. Raises `ExplorerError` if
     `count` is not a multiple of eight, there are too few distinct networks, or `vary` is invalid.
     """
     if count % STRATA or count < STRATA:
@@ -44,9 +44,9 @@ def draw(
     drawn: int,
     vary: Mapping[str, Any] | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """Find `each` points with distinct networks for each band of multiply-adds, low and high; return metaparameters.
+    """Return the metaparameters of `each` points with distinct networks for each band of multiply-adds, (low, high).
 
-    They are the first of `drawn` points from the space's ranges around a preset. Raises `ExplorerError` if too few fit.
+    Takes the first of `drawn` points from the space's ranges around a preset. Raises `ExplorerError` if too few fit.
     """
     family = find_space(space)
     ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}

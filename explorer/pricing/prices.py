@@ -1,7 +1,7 @@
 """Prices of design points: what a space's networks cost, for one point or for arrays of metaparameters.
 
 Arrays are priced in chunks. A chunk whose points need different structures is split, and the pieces wait until there
-are enough of the same kind, so that many rare structures do not make many small chunks.
+are enough of the same kind, so that many rare structures do not lead to many small chunks.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def price(
         space: Name of the space.
         preset: Name of the preset; the first one if not given.
         points: Listed points: a frame, or a list with a mapping for each point, or a mapping of equally long columns.
-        quantities: Costs to compute, also those that the space derives.
-        metaparameters: Each has a value, or several (a list, `range`, array or series), or a range as text such as
-            `"0.1..1.0..0.05"`. Beside `points`, each has one value that all points share.
+        quantities: Costs to compute, including those derived by the space.
+        metaparameters: Each is one value, several (a list, `range`, array or series), or a range as text such as
+            `"0.1..1.0..0.05"`. With `points`, each is one value that all points share.
 
     Returns:
         A row per point, the last metaparameter varying fastest: the metaparameters that vary, the `quantities` (missing
-        if the point is infeasible) and `infeasible` (the reason, or an empty text). `attrs["units"]` has the units.
+        if the point is infeasible) and `infeasible` (the reason, or an empty string). `attrs["units"]` has the units.
 
     Raises:
         ExplorerError: A name is unknown, a value breaks a rule, or columns have unequal lengths.
@@ -133,8 +133,8 @@ class Priced:
     Attributes:
         columns: Their metaparameters.
         amounts: Arrays by quantity, (points,), 0 for infeasible points.
-        codes: For each point the place of its reason in `reasons`, (points,).
-        reasons: Why points are infeasible, after "" for feasible ones; shared by all blocks of a stream.
+        codes: For each point, the index of its reason in `reasons`, (points,).
+        reasons: "" for feasible points, then the reasons for infeasible ones; shared by all blocks of a stream.
     """
 
     columns: Block
@@ -199,7 +199,7 @@ def price_chunks(
         if quantity not in names:
             raise unknown(f"quantity of {family.name}", quantity, names)
     derived = [name for name in quantities if name in family.derived]
-    example = _amounts(family.point(preset), derived) if derived else {}  # shows which are real
+    example = _amounts(family.point(preset), derived) if derived else {}  # shows which are floats
     reasons = {"": 0}
     # Once glibc has freed a block of 16 MiB, it keeps that much freed memory instead of returning arrays to the kernel
     # and faulting them in again. Deep networks are then priced in half the time.
@@ -228,7 +228,7 @@ def price_chunks(
 
 def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
     network = point.expand()
-    cost = network.cost  # raises Infeasible, so it is needed whatever the quantities
+    cost = network.cost  # raises Infeasible, so it is needed for any quantities
     found: dict[str, Any] = {name: compute(network) for name, compute in computed().items() if name in quantities}
     if not point.derived.keys().isdisjoint(quantities):
         found |= point.derive(cost)
@@ -236,9 +236,9 @@ def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
 
 
 class Splitting:
-    """Yields places in parts: slices of `CHUNK`, then the pieces of parts that were split.
+    """Yields positions in parts: slices of `CHUNK`, then the pieces of parts that were split.
 
-    A piece waits until the pieces from the same splits make half a chunk.
+    A piece waits until the pieces from the same splits make up half a chunk.
     """
 
     def __init__(self, places: Part) -> None:
@@ -249,13 +249,13 @@ class Splitting:
     def __iter__(self) -> Iterator[Part]:
         while self._ready or self._waiting:
             if not self._ready:
-                # The oldest come from the fewest splits, so their own pieces may still join others that wait.
+                # The oldest come from the fewest splits, so their own pieces may still join waiting ones.
                 self._release(next(iter(self._waiting)))
             self._way, part = self._ready.pop()
             yield part
 
     def split(self, part: Part, groups: NDArray[Any]) -> None:
-        """Split the last part by `groups`, which has an entry for each of its places."""
+        """Split the last part by `groups`, which has an entry for each of its positions."""
         for group, places in _grouped(groups):
             way = (*self._way, group)
             members = places + part.start if isinstance(part, slice) else part[places]

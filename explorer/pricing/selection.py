@@ -1,6 +1,6 @@
 """Selecting priced points: by a condition on their amounts, by fronts, and in an order.
 
-A condition may hold only comparisons and arithmetic of known names; pandas evaluates it.
+A condition may contain only comparisons and arithmetic on known names; pandas evaluates it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _ALLOWED = (
 class Where:
     """A condition on columns by name, such as `params < 5e5 and macs / params <= 40`.
 
-    It may hold names, numbers, sizes such as 500k, quoted text, comparisons, arithmetic, `and`, `or` and `not`. Raises
-    `ExplorerError` for anything else, and for names that are not in `known`.
+    It may contain names, numbers, sizes such as 500k, quoted text, comparisons, arithmetic, `and`, `or` and `not`.
+    Raises `ExplorerError` for anything else, and for names that are not in `known`.
     """
 
     def __init__(self, text: str, known: Iterable[str]) -> None:
@@ -70,7 +70,7 @@ class Where:
                 raise self._wrong(f"{name} has no value here")
         columns = {name: _read(values[name]) for name in self.names}
         try:
-            # Python's engine, since numexpr may be installed and computes in other types.
+            # Python's engine, since numexpr may be installed and uses other types.
             found = pd.DataFrame(columns, index=range(count)).eval(self._expression, engine="python")
         except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
             raise self._wrong(f"cannot be computed: {error}") from None
@@ -80,7 +80,7 @@ class Where:
         return np.broadcast_to(found, (count,))
 
     def widen(self, values: Mapping[str, Any]) -> None:
-        """Remember the range of each number in the condition, for `unmet`."""
+        """Track the range of each number in the condition, for `unmet`."""
         for name in self.names:
             column = values[name]
             if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" and len(column):
@@ -101,7 +101,7 @@ _SIZED = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s?[kKm
 
 
 def _spelt_out(text: str) -> str:
-    """Write sizes as plain numbers and names with a hyphen as keys, outside of quoted text."""
+    """Replace sizes with plain numbers and hyphenated names with keys, outside quoted text."""
     parts = _QUOTED.split(text)
     for place in range(0, len(parts), 2):
         for alias in hyphenated():
@@ -118,15 +118,15 @@ def _span(low: float, high: float) -> str:
 
 
 def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places of the points on their group's front of params and MACs, by group and then by params.
+    """Return the indices of the points on their group's front of params and MACs, by group and then by params.
 
-    A point is beaten if another of its group has no more of either and less of one. Points with equal costs all stay.
+    A point is dominated if another in its group has no more of either and less of one. Equal costs all stay.
     """
     _, ranks = np.unique(macs, return_inverse=True)
     _, members = np.unique(groups, return_inverse=True)
     order = np.lexsort((ranks, params, members))
-    # Sorted by params, a point is on its group's front if its MACs are below all before it. Each group's numbers are
-    # below those of the group before, so that one running minimum serves all groups.
+    # Sorted by params, a point is on its group's front if its MACs are below all earlier ones. Each group's numbers
+    # are below the previous group's, so that one running minimum works for all groups.
     heights = ranks[order] - members[order] * (len(ranks) + 1)
     lowest = np.minimum.accumulate(heights)
     leads = heights < np.append(len(ranks) + 1, lowest[:-1])
@@ -137,7 +137,7 @@ def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int
 
 
 def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
-    """Yield the points of a stream on the front of each value of `key`; only points that may be on it are held."""
+    """Yield a stream's points on the front for each value of `key`; only candidates are held in memory."""
     best: Priced | None = None
     for part in parts:
         best = part if best is None else join([best, part])
@@ -149,7 +149,7 @@ def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
 def ordered(parts: Iterable[Priced], key: str, most: int | None = None) -> Iterator[Priced]:
     """Yield at most `most` points of a stream, by `key` ascending, or descending for `-key`; ties keep their order.
 
-    They are held in memory: raises `ExplorerError` beyond `MOST_SORTED` points.
+    Points are held in memory; raises `ExplorerError` beyond `MOST_SORTED` points.
     """
     held: list[Priced] = []
     for part in parts:
@@ -179,7 +179,7 @@ def _codes(priced: Priced, key: str) -> NDArray[Any]:
 
 
 def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
-    """Convert a column or value for pandas: numbers to floats, as products of costs overflow 64 bits, lists to text."""
+    """Convert a column or value for pandas: numbers to floats (products of costs overflow 64 bits), lists to text."""
     if isinstance(value, Coded):
         choices = [choice if isinstance(choice, bool) else label(choice) for choice in value.choices]
         return pd.Series(choices).array.take(value.codes)

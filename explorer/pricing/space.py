@@ -75,13 +75,13 @@ def price_space(
         simplex: Whether to vary the space's scaling factors with a fixed product.
         steps: Steps of the simplex; 20 if not given.
         ratio: The product of the factors; 2 if not given.
-        pareto: For each value of this name, keep only the points that no other beats in params and MACs.
-        sort: Name to sort by, ascending; descending with a `-` before it.
-        limit: Most rows of the frame; no limit if not given.
+        pareto: For each value of this name, keep only the points on the front of params and MACs.
+        sort: Name to sort by, ascending, or descending with a `-` prefix.
+        limit: Maximum number of rows in the frame; no limit if not given.
         quantities: Costs to compute, `COUNTS` if not given; those named in `where`, `pareto` or `sort` are added.
-        out: A `.parquet` or `.csv` file to write the points to, which are then not held in memory.
+        out: A `.parquet` or `.csv` file to write the points to instead of holding them in memory.
         infeasible: Whether to keep infeasible points, with the reason.
-        progress: Called after each block with the number of points priced and the number of all points.
+        progress: Called after each block with the number of points priced and the total.
 
     Raises:
         ExplorerError: If a name is unknown, a value invalid or a file not writable, or if no point is kept.
@@ -124,7 +124,7 @@ def price_space(
 
 @dataclass
 class _Stream:
-    """The priced points, block by block, and counts of them."""
+    """The priced points, block by block, with counts."""
 
     search: Enumeration
     where: Where | None
@@ -173,7 +173,7 @@ class _Stream:
         return frame if self.infeasible else frame.drop(columns="infeasible")
 
     def nothing(self) -> str:
-        """Say why no point is kept."""
+        """Return why no point is kept."""
         name = self.search.space.name
         if self.reasons.total() == self.search.size:
             return f"{name}: none of {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
@@ -193,7 +193,7 @@ def _simplex_axis(family: type[Space], *, simplex: bool, steps: int | None, rati
 
 
 def _key(name: str, known: Collection[str]) -> str:
-    """Return the key of a quantity, which may be spelt otherwise and may follow a minus sign; others unchanged."""
+    """Return the key for any spelling of a quantity, keeping a leading minus sign; other names are unchanged."""
     sign, plain = ("-", name[1:]) if name.startswith("-") else ("", name)
     return sign + (plain if plain in known else quantity_key(plain))
 
@@ -201,7 +201,7 @@ def _key(name: str, known: Collection[str]) -> str:
 def _checked(
     family: type[Space], where: str | None, quantities: Sequence[str], pareto: str | None, sort: str | None
 ) -> tuple[Where | None, list[str]]:
-    """Return the condition, and all quantities that are asked for or named."""
+    """Return the condition, and all quantities that are requested or named."""
     costs = [*computed(), *family.derived]
     known = [*family.model_fields, *costs]
     for name in quantities:

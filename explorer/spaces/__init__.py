@@ -24,7 +24,7 @@ def all_spaces() -> dict[str, type[Space]]:
 
 
 def find_space(name: str) -> type[Space]:
-    """Return the space of this name; the error for an unknown name suggests the nearest one."""
+    """Return the space with this name; the error for an unknown name suggests the nearest one."""
     spaces = all_spaces()
     if name not in spaces:
         raise unknown("space", name, spaces)
@@ -35,7 +35,7 @@ def list_spaces() -> pd.DataFrame:
     """List the design spaces, one row per metaparameter.
 
     Columns: `space`, `source`, `presets` (names), `metaparameter`, `default` (in the first preset, as text), `values`
-    (what is allowed, such as `number > 0`), `meaning`.
+    (the allowed values, such as `number > 0`), `meaning`.
     """
     import pandas as pd
 

@@ -47,7 +47,7 @@ Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
-        raise ValueError("the kernel should be odd")
+        raise ValueError("the kernel must be odd")
     return kernel
 
 
@@ -205,7 +205,7 @@ class EfficientNet(Space):
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Vary depth and width from 1/4 to 3 times and resolution from 1/2 to 3 times the base network's.
 
-        If phi or one of its factors is given, vary the others of these instead.
+        If phi or one of its factors is given, vary the remaining ones instead.
         """
         powers = {"phi": (0.0, 4.0), "alpha": (1.0, 2.0), "beta": (1.0, 1.5), "gamma": (1.0, 1.5)}
         if self.model_fields_set & powers.keys():
@@ -233,7 +233,7 @@ class EfficientNet(Space):
         }
 
     def notes(self, cost: Cost) -> tuple[str, ...]:
-        """Say which phi each multiplier corresponds to, and compare the nominal with the actual ratio."""
+        """Return which phi each multiplier corresponds to, and the nominal and actual ratios."""
         parts, phis = [], []
         for (factor, axis), scale in zip(SCALES.items(), self.scales(), strict=True):
             base = getattr(self, factor)
@@ -250,12 +250,12 @@ class EfficientNet(Space):
 
     @classmethod
     def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:
-        """Compare the networks' costs with what the scaling asks for."""
+        """Compare the networks' costs with what the scaling calls for."""
         actual, apart = derived["actual_ratio"], derived["actual_ratio"] / derived["nominal_ratio"]
         return (
             f"The networks cost {actual.min():.2f} to {actual.max():.2f} times the multiply-adds of the base network "
-            f"(actual ratio). As filters and repeats are rounded, this is {apart.min():.2f} to {apart.max():.2f} times "
-            f"what the scaling asks for (nominal ratio; median {np.median(apart):.2f})."
+            f"(actual ratio). Because filters and repeats are rounded, this is {apart.min():.2f} to "
+            f"{apart.max():.2f} times what the scaling calls for (nominal ratio; median {np.median(apart):.2f})."
         )
 
     @classmethod
@@ -266,7 +266,7 @@ class EfficientNet(Space):
     def expand(self) -> Network:
         """Chain the stem, the stages of inverted bottlenecks, the head, global pooling and the classifier.
 
-        The classifier is a 1x1 convolution of one pixel, which is a fully connected layer.
+        The classifier is a 1x1 convolution of one pixel, equivalent to a fully connected layer.
         """
         depth, width, _ = self.scales()
         for axis, scale in (("depth", depth), ("width", width), ("resolution", power(self.gamma, self.phi))):

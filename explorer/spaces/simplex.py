@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from explorer.networks.arrays import Float
 
 SHARE = "share_"
-"""Prefix of the columns that hold shares: `share_depth`."""
+"""Prefix of share columns: `share_depth`."""
 
 
 @dataclass(frozen=True)
 class Simplex:
-    """The factors: the exponent of each in the product, and what each scales.
+    """The factors: their exponents in the product, and what each scales.
 
-    `coefficient` is the metaparameter that all factors are raised to.
+    `coefficient` is the metaparameter to whose power all factors are raised.
     """
 
     exponents: Mapping[str, int]
@@ -43,7 +43,7 @@ class Simplex:
 
     @property
     def share_names(self) -> list[str]:
-        """The columns of the shares, in the order of the factors."""
+        """The share columns, in the order of the factors."""
         return [SHARE + self.meanings[key] for key in self.exponents]
 
     def product(self, factors: Mapping[str, Float]) -> Float:

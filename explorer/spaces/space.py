@@ -1,7 +1,7 @@
 """Design spaces: families of networks defined by metaparameters.
 
 A space is a frozen pydantic model. Its fields are the metaparameters with their rules; `expand` turns one design point,
-or a chunk of points held in arrays, into a network description.
+or a chunk of points in arrays, into a network description.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Anchor:
 class Space(BaseModel):
     """A design point; subclasses declare the metaparameters as fields and build the network in `expand`.
 
-    A field's `examples` are small values to test its cost on; choices and booleans need none. `derived` lists what
-    `derive` computes, with meanings. `simplex` holds scaling factors with a fixed product, if the space has any.
+    A field's `examples` are small values to test its cost on; choices and booleans need none. `derived` describes
+    what `derive` computes. `simplex` has the scaling factors with a fixed product, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -54,7 +54,7 @@ class Space(BaseModel):
 
     def expand(self) -> Network:
         """Return the network description of the point; raises `Infeasible` if no network realises it."""
-        raise TypeError(f"{type(self).__name__} does not say how it expands")
+        raise TypeError(f"{type(self).__name__} must implement expand")
 
     def derive(self, cost: Cost) -> dict[str, Float]:  # noqa: ARG002 (for subclasses)
         """Compute the quantities in `derived`, given the cost of the network."""
@@ -66,12 +66,12 @@ class Space(BaseModel):
 
     @classmethod
     def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:  # noqa: ARG003 (for subclasses)
-        """Return a remark on several points together, given their derived quantities, (points,) each."""
+        """Return a remark on several points together, given their derived quantities, each (points,)."""
         return ""
 
     @classmethod
     def published_name(cls, preset: str) -> str:
-        """Return a preset's name as papers write it."""
+        """Return a preset's name as it is written in papers."""
         return preset
 
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -79,7 +79,7 @@ class Space(BaseModel):
         return {}
 
     def effective(self) -> dict[str, Any]:
-        """Return the metaparameters as they act on the network: of several that say the same, one."""
+        """Return the metaparameters that apply; of several that amount to the same thing, only one."""
         return {key: getattr(self, key) for key in type(self).model_fields}
 
     @classmethod
@@ -128,7 +128,7 @@ class Space(BaseModel):
 
     @classmethod
     def mistake(cls, details: ErrorDetails) -> ExplorerError:
-        """Return the one-line error for pydantic's first complaint about a metaparameter."""
+        """Return the one-line error for pydantic's first error about a metaparameter."""
         if not details["loc"]:
             return ExplorerError(f"{cls.name}: {rule(details)}")
         key = str(details["loc"][0])

@@ -84,7 +84,7 @@ class SqueezeNet(Space):
     )
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Vary up to twice this point's expand filters, and every ratio."""
+        """Vary expand filters up to twice this point's, and all ratios."""
         return {
             "base_e": (8, 2 * self.base_e),
             "incr_e": (0, 2 * self.incr_e),
@@ -139,7 +139,7 @@ class SqueezeNet(Space):
         return chain(squeeze=self._conv(squeeze, kernel=1), expand=expand)
 
     def _bypassed(self, fire: Chain, channels: Int, expand_filters: Int) -> Layer:
-        """Add the input where widths agree (simple), and elsewhere through a 1x1 convolution (complex)."""
+        """Add the input directly where widths agree (simple), or else through a 1x1 convolution (complex)."""
         if self.bypass == "none":
             return fire
         if uniform(channels == expand_filters):

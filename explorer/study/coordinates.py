@@ -1,9 +1,9 @@
-"""Metaparameters as coordinates of points, such that distances are meaningful.
+"""Metaparameters as coordinates of points, scaled so that distances are meaningful.
 
 - **Numbers** run from 0 at the study's smallest value to 1 at its largest. Positive numbers whose largest is at least 8
   times the smallest are scaled by their logarithm. On CIFAR-10 studies of squeeze ratios (0.125 to 1) and of shares of
   3x3 filters (0.01 to 0.99) the logarithm had the higher likelihood and half the leave-one-out error.
-- **Choices** (texts, booleans, lists) have one coordinate of 0 or 1 per value, or a single one for two values.
+- **Choices** (text, booleans, lists) have one coordinate of 0 or 1 per value, or a single one for two values.
 - **Factors** of a simplex are replaced by their shares in its product.
 
 Metaparameters with the same value at all points are not coordinates.
@@ -57,7 +57,7 @@ class Number(Coordinate):
 
     @property
     def varies(self) -> bool:
-        """Whether points differ in it."""
+        """Whether its value differs between points."""
         return self.high > self.low
 
     @property
@@ -74,17 +74,17 @@ class Number(Coordinate):
         return (numbers - low) / (high - low)
 
     def spread(self, places: NDArray[np.float64]) -> NDArray[Any]:
-        """Map places in [0, 1), (points,), to values evenly over the range."""
+        """Map numbers in [0, 1), (points,), to values evenly over the range."""
         if self.whole:
             return np.floor(self.low + places * (self.high - self.low + 1)).astype(np.int64)
         return self.low + places * (self.high - self.low)
 
     def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-        """Say why the study does not cover a value; empty if it does."""
+        """Return why the study does not cover a value, or an empty string if it does."""
         if value is None:
             return f"{self.name}: not given"
         covered = self.low <= value <= self.high
-        ends = f"the study goes from {label(self.low)} to {label(self.high)}"
+        ends = f"the study covers {label(self.low)} to {label(self.high)}"
         return "" if covered else f"{self.name} = {label(value)}: {ends}"
 
 
@@ -96,7 +96,7 @@ class Choice(Coordinate):
 
     @property
     def varies(self) -> bool:
-        """Whether points differ in it."""
+        """Whether its value differs between points."""
         return len(self.values) > 1
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (values, in any sequence)
@@ -105,16 +105,16 @@ class Choice(Coordinate):
         return hot[:, 1:] if len(self.values) == 2 else hot  # noqa: PLR2004 (two values are one coordinate)
 
     def spread(self, places: NDArray[np.float64]) -> Coded:
-        """Map places in [0, 1), (points,), to values evenly."""
+        """Map numbers in [0, 1), (points,), to values evenly."""
         return Coded(np.floor(places * len(self.values)).astype(np.int64), self.values)
 
     def outside(self, value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-        """Say why the study does not cover a value; empty if it does."""
+        """Return why the study does not cover a value, or an empty string if it does."""
         known = list(map(label, self.values))
         return "" if label(value) in known else f"{self.name} = {label(value)}: the study has {', '.join(known)}"
 
     def _codes(self, values: Iterable[Any]) -> list[int]:
-        # By label, as lists of a file may have become tuples.
+        # By label, because lists from a file may have become tuples.
         known = {label(value): place for place, value in enumerate(self.values)}
         found = [label(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
         if unknown := set(found) - known.keys():
@@ -131,7 +131,7 @@ def coordinate(name: str, values: Iterable[Any]) -> Number | Choice:
 
 
 def is_ordered(values: Sequence[Any] | pd.Series[Any]) -> bool:
-    """Whether a metaparameter's values are numbers, which a line may join; booleans are not."""
+    """Whether a metaparameter's values are numbers, which a line can join; booleans don't count."""
     return all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_) for value in values
     )

@@ -22,7 +22,7 @@ from explorer.study.values import Value
 
 
 def studies_folder() -> Path:
-    """Return the folder of the built-in studies, in the installed package or beside it in a clone."""
+    """Return the folder of the built-in studies, in the installed package or next to it in a clone."""
     package = Path(str(files("explorer")))
     inside, beside = package / "studies", package.parent / "studies"
     return inside if inside.is_dir() else beside
@@ -51,10 +51,10 @@ def load_study(
     quick: bool = False,
     data_dir: str | Path | None = None,
 ) -> Study:
-    """Read a built-in study by its name, or a file; other settings become part of its name.
+    """Load a built-in study by name, or a file; changed settings become part of its name.
 
     `data` is `cifar10`, `proxy`, or a folder of images in class sub-folders; `seeds` are runs per point. `quick` cuts
-    the study down to less than a minute, to try it out, and prepares the data (CIFAR-10 from `data_dir`). Raises
+    it down to a trial run of less than a minute, and prepares the data (CIFAR-10 from `data_dir`). Raises
     `ExplorerError` if the study is unknown, or a key or value is invalid.
     """
     study = _find(str(name_or_path)).override(data=data)
@@ -102,12 +102,12 @@ def _read(path: Path) -> Study:
 
 
 def _name(path: Path) -> str:
-    """Return the name of a study after its file; bytes that are no text become an underscore."""
+    """Return a study's name from its file name, with bytes that are not text replaced by underscores."""
     return re.sub("[\ud800-\udfff]", "_", path.stem)
 
 
 def _mistake(error: ValidationError) -> str:
-    # A misspelt key is also a missing key, which says less.
+    # A misspelt key also counts as a missing key, which is less informative.
     details = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     kind, place, value = details["type"], details["loc"], label(details["input"])
     where = ".".join(map(str, place))

@@ -1,7 +1,7 @@
-"""The forms of a study: each knows its points, their labels, how to thin them, and the figure that shows them.
+"""The forms of a study: each defines its points, their labels, how to thin them, and the figure that shows them.
 
 A form is a subclass of `Form` listed in `FORMS`. Its fields are the tables of a study file that it reads. No other file
-asks which form a study has.
+depends on which form a study has.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from explorer.study.values import Model, Value
 
 
 class DesignPoint(NamedTuple):
-    """A point of a study: the metaparameters that it sets, its label, and its series if it has one."""
+    """A point of a study: the metaparameters that it sets, its label, and its series, if any."""
 
     metaparameters: dict[str, Value]
     label: str
@@ -49,7 +49,7 @@ class Form(Model):
         raise NotImplementedError
 
     def fewer(self, most: int) -> Self:
-        """Return the form with at most `most` own points, if possible spread over the same range."""
+        """Return the form with at most `most` own points, spread over the same range if possible."""
         raise NotImplementedError
 
     @property
@@ -59,7 +59,7 @@ class Form(Model):
 
     @property
     def label_title(self) -> str:
-        """What the labels say, unless they are just the values of the metaparameters."""
+        """What the labels mean, unless they are just the metaparameters' values."""
         return ""
 
     def design_points(self) -> Iterator[DesignPoint]:
@@ -111,11 +111,11 @@ class Form(Model):
         return _listing(self.varied)
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (for subclasses)
-        """Return the name of a point in a sentence; `values` are the metaparameters that it sets, `point` has all."""
+        """Return a point's name for a sentence; `values` are the metaparameters that it sets, `point` has all."""
         return ", ".join(f"{key} = {label(value)}" for key, value in values.items())
 
     def note(self, point: Space) -> str:  # noqa: ARG002 (for subclasses)
-        """Say how a published network changes when it is moved into the study; empty if it does not."""
+        """Return how a published network changes when it is moved into the study, or an empty string."""
         return ""
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
@@ -194,11 +194,11 @@ class Listed(Form):
 
     @property
     def figure(self) -> str:
-        """A line per series, if there are series."""
+        """A line per series, if there are any."""
         return "series" if any(point.get("series") for point in self.points) else "points"
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Also require that points are distinct and not empty, and series are texts."""
+        """Also require that points are distinct and not empty, and series are text."""
         known = ["series", *find_space(self.space).model_fields]
         for place, point in enumerate(self.points):
             series = point.get("series", "")

@@ -29,13 +29,13 @@ from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
-"""A study of one seed in which a run sees at most this many images is a trial run."""
+"""A study with one seed whose runs see at most this many images is a trial run."""
 
 
 class Range(Model):
     """Limits of a cost or ratio; points outside are over budget and not trained.
 
-    A file may also say `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1, and give sizes as text: `{ max = "500k" }`.
+    A file may also use `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1, and sizes as text: `{ max = "500k" }`.
     """
 
     min: float | None = None
@@ -43,7 +43,7 @@ class Range(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _around(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
+    def _around(cls, given: Any) -> Any:  # noqa: ANN401 (any TOML value)
         if isinstance(given, dict):
             given = {key: read_size(value) if isinstance(value, str) else value for key, value in given.items()}
         if not isinstance(given, dict) or not given.keys() & {"target", "tolerance"}:
@@ -52,7 +52,7 @@ class Range(Model):
         if len(given) == 2 and isinstance(target, int | float) and isinstance(tolerance, int | float):  # noqa: PLR2004
             if tolerance >= 0:
                 return {"min": target * (1 - tolerance), "max": target * (1 + tolerance)}
-            raise ValueError(f"tolerance {tolerance:g} should not be negative")
+            raise ValueError(f"tolerance {tolerance:g} must not be negative")
         raise ValueError("should have min, max or both, or a target with a tolerance, such as 0.05 for 5 %")
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class Range(Model):
 
 
 class Plot(Model):
-    """How the curve is drawn: the cost of its axis, and a published curve to show beside it."""
+    """How the curve is drawn: the cost on its axis, and a published curve to show with it."""
 
     against: CostName = "params"
     published: str | None = None
@@ -82,7 +82,7 @@ def _text(data: str) -> str:
 
 
 class Study(Model):
-    """A question: a space, what varies in it and what does not, limits of cost, and how accuracy is measured."""
+    """A question: a space, what varies and what is fixed, cost limits, and how accuracy is measured."""
 
     name: Annotated[str, Field(min_length=1)]
     title: Annotated[str, Field(min_length=1)]
@@ -101,8 +101,8 @@ class Study(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, given: Any) -> Any:  # noqa: ANN401 (whatever a file says)
-        # In files and in storage, the tables of the form are beside the other keys.
+    def _gather(cls, given: Any) -> Any:  # noqa: ANN401 (any TOML value)
+        # In files and in storage, the form's tables are at the same level as the other keys.
         if not isinstance(given, dict):
             return given
         tables = {key: given[key] for key in given.keys() & form_tables().keys()}
@@ -139,14 +139,14 @@ class Study(Model):
 
     @property
     def size(self) -> int:
-        """Number of design points before any is dropped."""
+        """Number of design points before any are dropped."""
         return self.form.size
 
     @property
     def is_trial(self) -> bool:
-        """Whether it only tries everything out, as `--quick` does: one seed, and few images are seen.
+        """Whether this is a trial run, as with `--quick`: one seed and few images.
 
-        Accuracies of a trial run mean nothing. Read from the budget, so a renamed study is still one.
+        Accuracies of a trial run mean nothing. Inferred from the budget, so it also holds for a renamed study.
         """
         return self.seeds == 1 and self.budget.seen <= TRIAL_IMAGES
 
@@ -155,7 +155,7 @@ class Study(Model):
         return self.form.design_points()
 
     def named(self, number: int) -> str:
-        """Return the name of a design point in a sentence."""
+        """Return a design point's name for use in a sentence."""
         values = list(self.design_points())[number].metaparameters
         return self.form.named(values, self.design_space.point(self.preset, **self.fixed | values))
 
@@ -171,7 +171,7 @@ class Study(Model):
         epochs: int | None = None,
         images: int | None = None,
     ) -> Self:
-        """Return the study with other settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`."""
+        """Return the study with changed settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`."""
         settings = {"data": data, "seeds": seeds}
         budget = {"images": images, "epochs": epochs}
         given = self.model_dump() | {key: value for key, value in settings.items() if value is not None}
@@ -192,8 +192,8 @@ class Study(Model):
     def fitted(self, training: int, validation: int) -> Self:
         """Return the study for data with these numbers of training and validation images.
 
-        With fewer training images than its budget asks for, all of them are used and seen as many times in all, and the
-        recipe fits their number. Otherwise the study stays as it is.
+        With fewer training images than the budget calls for, all are used for more epochs and the recipe is adapted to
+        their number. Otherwise the study is unchanged.
         """
         budget = self.budget.fitted(training, validation)
         if budget == self.budget:

@@ -22,7 +22,7 @@ QUICK_IMAGES = (16, TRIAL_IMAGES)
 
 @dataclass(frozen=True)
 class Point:
-    """A design point of a study: its network and what becomes of it.
+    """A design point of a study: its network and whether it is trained.
 
     For an infeasible point `network` is None and `derived`, the quantities that the space derives, is empty. `same_as`
     is the number of the first point with the same network.
@@ -69,9 +69,9 @@ def plan(study: Study, classes: int) -> list[Point]:
 
 
 def quick(study: Study, classes: int, available: int) -> Study:
-    """Cut a study down to less than a minute, to try it out: fewer points and images, one seed.
+    """Cut a study down to a trial run of less than a minute: fewer points and images, one seed.
 
-    `available` is the number of training images in the data; few are seen more than once.
+    `available` is the number of training images in the data; if there are few, each is seen more than once.
     """
     thin = study.thinned(QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
@@ -84,7 +84,7 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:
-    """Return the points as `StudyRecord.points` describes them; `image_size` is that of the data, in pixels."""
+    """Return the points as `StudyRecord.points` describes them; `image_size` is the data's, in pixels."""
     networks = [point.network for point in points]
     columns: dict[str, Any] = {"point": [point.number for point in points]}
     columns |= {key: [point.metaparameters.get(key) for point in points] for key in study.varied}
@@ -127,7 +127,7 @@ def _excess(point: Point, key: str, limits: Range) -> str:
 
 
 def _nearest(study: Study, points: list[Point]) -> str:
-    """Say why no point can be trained; if none meets a limit, which one comes closest."""
+    """Return why no point can be trained, with the closest point if none meets a limit."""
     feasible = [point for point in points if point.network]
     for key, limits in study.constraints.items():
         if feasible and all(_excess(point, key, limits) for point in feasible):

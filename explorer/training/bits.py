@@ -26,7 +26,7 @@ def unpack(correct: bytes, top_probability: bytes, images: int) -> dict[str, NDA
 
 
 def pack_classes(predicted: NDArray[np.int64]) -> bytes:
-    """Return predicted classes as bytes, one or more for each image, as the largest class needs."""
+    """Return predicted classes as bytes, one or more per image depending on the largest class."""
     return predicted.astype(np.min_scalar_type(predicted.max(initial=0)).newbyteorder("<")).tobytes()
 
 

@@ -1,4 +1,4 @@
-"""The workers of this machine: one-thread processes of a Dask cluster, started again whenever they end."""
+"""The workers on this machine: single-threaded processes of a Dask cluster, restarted whenever they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 """Time for a process to start and reach the scheduler; after that it is replaced."""
 
 START_ATTEMPTS = 20
-"""Processes in succession that may end before they reach the scheduler."""
+"""Consecutive processes that may end before reaching the scheduler."""
 
 DIED = "its worker died (killed, or out of memory)"
 
@@ -51,11 +51,11 @@ class Member:
     """A worker process of the crew.
 
     Attributes:
-        process: The process; its standard input tells it whether the coordinator lives.
-        address: Where the scheduler reaches it, once it has registered.
+        process: The process; its standard input closes when the coordinator ends.
+        address: Its address for the scheduler, once it has registered.
         age: Seconds since its start.
         networks: Digests of the networks that it has trained.
-        trouble: Why the crew has ended it.
+        trouble: Why the crew ended it.
     """
 
     process: subprocess.Popen[bytes]
@@ -66,12 +66,12 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs or is stopped, and has not ended."""
+        """Whether the process is running or stopped, but has not ended."""
         return self.process.poll() is None
 
     @property
     def memory(self) -> int:
-        """Bytes that it uses by itself, without memory-mapped files, which workers share."""
+        """Its private memory in bytes, excluding memory-mapped files, which workers share."""
         try:
             used = psutil.Process(self.process.pid).memory_info()
         except psutil.Error:
@@ -110,10 +110,10 @@ class Crew:
         return len(self.ready) == self.count
 
     def tend(self, seconds: float) -> None:
-        """Replace members that have ended, use too much memory or do not start; `seconds` have passed since last time.
+        """Replace members that have ended, use too much memory or do not start; last called `seconds` ago.
 
         Raises:
-            ExplorerError: Workers end or hang whenever they are started.
+            ExplorerError: Workers repeatedly end or hang when they are started.
         """
         self._register()
         for member in list(self.members):
@@ -130,7 +130,7 @@ class Crew:
             self.members.append(self._start())
 
     def submit(self, member: Member, call: Any, *arguments: Any, key: str) -> Future[Any]:  # noqa: ANN401 (any task)
-        """Have a member perform a call. No other worker takes it over when the member dies."""
+        """Run a call on a member; no other worker takes over if the member dies."""
         return self.client.submit(
             call, *arguments, key=key, pure=False, workers=[member.address], allow_other_workers=False
         )
@@ -160,8 +160,8 @@ class Crew:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DASK_")}
         environment |= ENVIRONMENT | {"PYTHONPATH": path, "DASK_CONFIG": str(self.folder / "no-configuration")}
         command = [sys.executable, "-P", "-m", "explorer.training.worker", self.scheduler, str(self.folder)]
-        # Ctrl-C in a terminal reaches every process of the command; workers inherit that it is blocked, so that only
-        # the coordinator handles it.
+        # Ctrl-C in a terminal reaches every process of the command; workers inherit the blocked signal, so that
+        # only the coordinator handles it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with self._log.open("ab") as log:
@@ -190,9 +190,9 @@ class Crew:
 
 
 def silent_scheduler() -> ExplorerError:
-    """Return the error for a scheduler that does not answer."""
+    """Return the error for a scheduler that does not respond."""
     return ExplorerError(
-        "the Dask scheduler does not answer any more; stored runs are kept, and the same command continues from there"
+        "the Dask scheduler no longer responds; stored runs are kept, and the same command continues from there"
     )
 
 
@@ -207,8 +207,8 @@ def _folder() -> TemporaryDirectory[str]:
 
 @contextmanager
 def crew(count: int) -> Iterator[Crew]:
-    """Start a scheduler in this process and yield a crew of `count` workers, which the first `tend` starts."""
-    # Dask's defaults, whatever the user's configuration files say.
+    """Start a scheduler in this process and yield a crew of `count` workers, started by the first `tend`."""
+    # Dask's defaults, ignoring the user's configuration files.
     defaults = dask.config.merge(*dask.config.defaults)
     with (
         dask.config.set(defaults),

@@ -1,4 +1,4 @@
-"""Perform runs on all cores: a Dask cluster of one-thread workers that survives the death or silence of any of them."""
+"""Perform runs on all cores: a Dask cluster of single-threaded workers, any of which may die or hang."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from explorer.training.trainer import Measurement
 
 ATTEMPTS = 3
-"""Attempts before a job whose workers keep dying, or give no result in time, is recorded as crashed."""
+"""Attempts before a job whose workers keep dying or timing out is recorded as crashed."""
 
 MOST_NETWORKS = 12
 """Networks that a worker trains before it is replaced: torch retains 15 to 30 MB for each."""
 
-WAIT_SECONDS = 0.5  # between two looks at the workers, while no result comes
+WAIT_SECONDS = 0.5  # between checks of the workers while waiting for a result
 GATHER_SECONDS = 30  # to fetch a finished result of some kilobytes from a worker
-REPORT_SECONDS = 1.0  # between two reports of a run's speed
+REPORT_SECONDS = 1.0  # between reports of a run's speed
 SPEEDS = "explorer-speeds"  # topic of these reports
 
 Job: TypeAlias = tuple[Run, ...]
-"""Runs that one worker performs together: their budgets differ only in epochs, which increase, and share a trunk."""
+"""Runs that one worker performs together: their budgets differ only in increasing epochs, and share a trunk."""
 
 Rows: TypeAlias = list[dict[str, Any]]
 """The ledger columns that a worker measured, for each run of a job."""
 
 
 class EngineWatcher:
-    """Follows what the engine does, and may ask it to stop; it ignores everything unless a subclass does otherwise."""
+    """Follows the engine's progress and may stop it; does nothing unless subclassed."""
 
     def doing(self, what: str) -> None:
-        """Note what is being done before runs can train, such as `starting 2 workers`."""
+        """Report a step before training starts, such as `starting 2 workers`."""
 
     def speed(self, run: Run, images_per_second: float) -> None:
-        """Note how fast a run in progress trains; the first report comes after about a second of training."""
+        """Report the speed of a run in progress; the first report comes after about a second of training."""
 
     def stopping(self) -> bool:
-        """Whether to start no more runs and end when those in progress have ended."""
+        """Whether to start no more runs and end once those in progress have ended."""
         return False
 
 
@@ -90,20 +90,20 @@ def execute(
 ) -> Generator[Outcome, None, None]:
     """Perform the jobs in order on `workers` one-thread processes and yield their outcomes as jobs finish.
 
-    A job is performed again, up to three attempts in all, if its worker dies or gives no result in time.
+    A job is retried, up to three attempts in total, if its worker dies or times out.
 
     Args:
-        jobs: What to perform.
+        jobs: Jobs to perform.
         dataset_folder: The folder of the data set, which workers open.
         workers: Number of processes.
-        prepare: Makes the data set again if a worker cannot open it, because it was deleted or damaged meanwhile.
+        prepare: Rebuilds the data set if a worker cannot open it because it was deleted or damaged in the meantime.
         run_timeout: Seconds that a run may take; by default 20 times the estimate from runs so far, at least 10 min.
         started: Called with each job when a worker starts it.
         watcher: Follows the progress and may stop it.
-        call: What a worker does with a job and the folder; `perform` if not given.
+        call: Function that a worker calls with a job and the folder; `perform` if not given.
 
     Raises:
-        ExplorerError: Workers do not start, the scheduler does not answer, or the data set is another one than before.
+        ExplorerError: Workers do not start, the scheduler does not respond, or the data set has changed.
     """
     if not jobs:
         return
@@ -126,7 +126,7 @@ class _Flight:
 
 
 class _Execution:
-    """The state of `execute`: jobs that wait, jobs on workers, and what went wrong so far."""
+    """The state of `execute`: waiting jobs, jobs on workers, and failures so far."""
 
     def __init__(
         self,
@@ -148,13 +148,13 @@ class _Execution:
         self.started = started
         self.watcher = watcher
         self.flights: dict[Future[Any], _Flight] = {}
-        self.troubles: dict[str, list[str]] = {}  # reasons for which attempts at a job failed, by key of its first run
+        self.troubles: dict[str, list[str]] = {}  # why attempts at a job failed, by its first run's key
         self.speeds = Speeds()
         self.reports: SimpleQueue[tuple[str, float]] = SimpleQueue()
         self.members.client.subscribe_topic(SPEEDS, lambda event: self.reports.put(event[1]))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Perform all jobs. Every pass takes a fraction of a second; nothing waits for a worker without a limit."""
+        """Perform all jobs. Each pass takes a fraction of a second; every wait for a worker has a time limit."""
         clock = Clock()
         while self.flights or (self.waiting and not self.watcher.stopping()):
             seconds = clock.passed()
@@ -208,7 +208,7 @@ class _Execution:
             yield from self._lost(future, flight)
             return
         del self.flights[future]
-        future.release()  # or Dask would want it again when its worker ends
+        future.release()  # or Dask would compute it again when its worker ends
         flight.member.networks.add(flight.job[0].network.digest)
         if len(flight.member.networks) >= MOST_NETWORKS and self.waiting:
             flight.member.end()
@@ -217,7 +217,7 @@ class _Execution:
         yield from _outcomes(flight.job, rows)
 
     def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
-        """Give up a job whose worker has ended, or that takes too long."""
+        """End the attempt at a job whose worker has ended, or that takes too long."""
         limit = self.speeds.limit(flight.job, self.run_timeout)
         if flight.member.alive and flight.seconds > limit:
             flight.member.trouble = f"no result after {duration(limit)}"
@@ -247,11 +247,11 @@ class _Execution:
             yield from _outcomes(job, [_crash(reason)] * len(job))
 
     def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
-        self.watcher.doing("preparing the data again, because a worker could not read them")
+        self.watcher.doing("preparing the data again, because a worker could not read it")
         again = prepare()
         if again.fingerprint != fingerprint:
             raise ExplorerError(
-                f"the images of {again.name} must stay the same during a sweep, but were changed; stored runs are kept"
+                f"the images of {again.name} must not change during a sweep, but they did; stored runs are kept"
             )
         self.dataset_folder = again.folder
 
@@ -290,7 +290,7 @@ def perform(job: Job, dataset_folder: Path) -> Rows:
 
 @lru_cache(maxsize=1)
 def _opened(dataset_folder: Path) -> Dataset:
-    """Open the data set once in a worker, which keeps its files even if they are deleted."""
+    """Open the data set once per worker, which keeps the files open even if they are deleted."""
     try:
         return open_dataset(dataset_folder)
     except ExplorerError as error:
@@ -299,7 +299,7 @@ def _opened(dataset_folder: Path) -> Dataset:
 
 @contextmanager
 def _reporting_speed(run: Run) -> Iterator[None]:
-    """Report about every second how fast a run trains, leaving out its first step, which is slower."""
+    """Report a run's speed about once a second, excluding its first step, which is slower."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     worker = get_worker()
@@ -349,7 +349,7 @@ def _error_of(future: Future[Any]) -> BaseException | None:
         return None
     try:
         error: BaseException | None = future.exception(timeout=GATHER_SECONDS)
-    except Exception as unreadable:  # noqa: BLE001 (an error that cannot be sent is one too)
+    except Exception as unreadable:  # noqa: BLE001 (an error that cannot be sent is also an error)
         return unreadable
     return error
 
@@ -363,7 +363,7 @@ def _rows_of(future: Future[Any], member: Member) -> Rows | None:
             rows: Rows = future.result(timeout=1)
         except TimeoutError:
             continue
-        except (Exception, CancelledError):  # noqa: BLE001 (whatever Dask raises when it loses a worker)
+        except (Exception, CancelledError):  # noqa: BLE001 (Dask raises various errors when it loses a worker)
             break
         return rows
     return None
@@ -395,5 +395,5 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
 
 
 def _host() -> dict[str, str]:
-    """Return the host, with the settings outside the key that can change the last bits of a result."""
+    """Return the host, with settings that are not in the key but can change the last bits of a result."""
     return {"name": platform.node(), **isa_switches()}

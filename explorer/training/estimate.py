@@ -20,7 +20,7 @@ EVALUATION_SHARE = 1 / 4  # cost of evaluating an image relative to training on 
 
 
 def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
-    """Return the seconds that all runs will take, or NaN if a network could not be trained.
+    """Return the estimated seconds for all runs, or NaN if a network could not be trained.
 
     At most four networks are timed, from the cheapest to the most expensive.
     """

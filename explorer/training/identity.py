@@ -16,7 +16,7 @@ from pydantic import BaseModel
 class Later:
     """Marks a field added after keys were first stored, as in `blur: Annotated[float, Later(neutral=0)] = 0`.
 
-    Keys omit the field while it has the neutral value, which leaves everything as it was before.
+    Keys omit the field while it has the neutral value, which keeps the earlier behaviour.
     """
 
     neutral: Any

@@ -1,4 +1,4 @@
-"""How long runs take, from those seen so far, and the time after which one is given up."""
+"""Estimates of how long runs take, from those so far, and the timeout after which one is abandoned."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from statistics import median
 from explorer.training.run import Run
 
 LEAST_SECONDS = 600.0
-"""No run is given up earlier, unless the user says so."""
+"""Minimum timeout, unless the user sets one."""
 
 GENEROUS = 20.0
-"""Times the estimate that a run may take."""
+"""Timeout as a multiple of the estimate."""
 
 
 class Speeds:
-    """The speeds of runs of a sweep: an estimate of how long others take."""
+    """Speeds of a sweep's runs, to estimate how long others take."""
 
     def __init__(self) -> None:
         self.efforts: dict[str, float] = {}  # effort a second, by run
         self.images: dict[str, float] = {}  # images a second, by run
 
     def note(self, run: Run, images_per_second: float) -> None:
-        """Note the speed of a run, which replaces what it was before."""
+        """Record a run's speed, replacing any earlier value."""
         if 0 < images_per_second < math.inf:
             self.images[run.key] = images_per_second
             self.efforts[run.key] = images_per_second * run.effort / _images(run)
 
     def seconds(self, runs: Sequence[Run]) -> float:
-        """Return about how long the runs take one after the other; NaN before any speed is known."""
+        """Return the estimated seconds for the runs in sequence; NaN until a speed is known."""
         if not self.efforts:
             return math.nan
         return sum(run.effort for run in runs) / median(self.efforts.values())
@@ -49,7 +49,7 @@ class Speeds:
 
 
 class Clock:
-    """Seconds between calls, leaving out the time in which this process was stopped (Ctrl-Z, a sleeping laptop)."""
+    """Seconds between calls, excluding time when this process was stopped (Ctrl-Z, a sleeping laptop)."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()

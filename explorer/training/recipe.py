@@ -11,11 +11,11 @@ from explorer.errors import ExplorerError
 from explorer.spaces.space import rule
 
 FEWEST_BATCHES = 4
-"""Batches in an epoch of a data set with fewer images than the budget asks for."""
+"""Minimum batches per epoch for a data set with fewer images than the budget calls for."""
 SMALL_BATCH = 16
-"""Images in a batch that is not made smaller as long as an epoch has two of them."""
+"""Batch size that is not reduced further as long as an epoch has two batches."""
 LONGEST_WARMUP = 0.5
-"""Share of the images that a run sees."""
+"""Maximum share of a run's images used for warm-up."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -46,11 +46,11 @@ class Recipe(BaseModel):
         return self.learning_rate * min(warmup, self._decay(seen, total))
 
     def warms_up_too_long(self, budget: Budget) -> bool:
-        """Whether more than half of the images that a run sees are for the warm-up."""
+        """Whether the warm-up takes more than half of a run's images."""
         return self.warmup_images > LONGEST_WARMUP * budget.seen
 
     def fitted(self, budget: Budget) -> Recipe:
-        """Return the recipe for a budget of few images: several batches in an epoch, and no longer warm-up than half.
+        """Return the recipe for a budget of few images: several batches per epoch, and warm-up for at most half of it.
 
         Smaller batches take a proportionally lower learning rate (Goyal et al. 2017, arXiv:1706.02677).
         """
@@ -68,7 +68,7 @@ class Recipe(BaseModel):
         )
 
     def trunk(self, steps: int, batch_size: int) -> int:
-        """Return how many of `steps` precede the decay, at most all but one; all larger budgets share them."""
+        """Return how many of `steps` precede the decay, at most all but one; larger budgets share them."""
         total = (steps + 1) * batch_size
         return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
 
@@ -78,7 +78,7 @@ class Recipe(BaseModel):
 
 
 class Budget(BaseModel):
-    """Length of a run: `epochs` passes over `images` training images, measured on at most `validation` images."""
+    """Length of a run: `epochs` passes over `images` training images, evaluated on at most `validation` images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -88,7 +88,7 @@ class Budget(BaseModel):
 
     @property
     def seen(self) -> int:
-        """Images that a run sees, each as often as there are epochs."""
+        """Images that a run sees, counting each once per epoch."""
         return self.images * self.epochs
 
     @property
@@ -101,7 +101,7 @@ class Budget(BaseModel):
         return self.model_copy(update={"epochs": factor * self.epochs})
 
     def fitted(self, training: int, validation: int) -> Budget:
-        """Return the budget for data with these numbers of images: if training images are few, they are seen often."""
+        """Return the budget for data with these numbers of images: fewer training images are seen more often."""
         if self.images <= training:
             return self
         epochs, measured = max(1, round(self.seen / training)), min(self.validation, validation)

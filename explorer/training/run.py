@@ -23,7 +23,7 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Run:
-    """A training, done or to be done; runs with the same key are the same run."""
+    """A training run, finished or planned; runs with the same key are the same run."""
 
     network: Network
     data_fingerprint: str
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def effort(self) -> float:
-        """Approximate duration in arbitrary units; for small networks, memory traffic matters besides MACs."""
+        """Approximate duration in arbitrary units; for small networks, memory traffic matters as well as MACs."""
         cost = self.network.cost
         return self.budget.images * self.budget.epochs * (cost.macs + 1_000 * cost.activations)
 

@@ -23,12 +23,12 @@ from explorer.training.memory import PeakMemory
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Numerics
 
-# Part of every run's key: raise it when a change to this file, batches.py or a torch module changes results.
+# Part of every run's key: raise this when a change to this file, batches.py or a torch module changes results.
 VERSION = 2
 
 EVALUATION_BATCH = 500
 GLANCE = 1_000
-"""Validation images used after each epoch but the last, which uses all of them."""
+"""Validation images used after each epoch except the last, which uses all."""
 
 _deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager without types in torch
 
@@ -145,7 +145,7 @@ def measure_rungs(
     """Measure one network at several budgets that differ only in epochs, which increase.
 
     They share a trunk, and each budget branches off where its learning rate begins to decay. Each outcome, including
-    its times, is the same as `measure` gives for that budget. If the trunk fails, all remaining budgets fail.
+    its times, is the same as from `measure` for that budget. If the trunk fails, all remaining budgets fail.
     """
     for measured, _, _ in _rungs(network, dataset, recipe, budgets, seed, using or numerics()):
         yield measured
@@ -162,7 +162,7 @@ def _rungs(
     if images > len(split.train):
         raise ExplorerError(f"budget: images = {images}: {dataset.name} has {len(split.train)} training images")
     if epochs != sorted(set(epochs)) or len({budget.model_copy(update={"epochs": 1}) for budget in budgets}) > 1:
-        raise ValueError(f"the budgets of rungs must differ only in epochs, which increase, not {budgets}")
+        raise ValueError(f"budgets of rungs must differ only in epochs, in increasing order, but are {budgets}")
     memory = PeakMemory(using.device)
     with (
         torch.random.fork_rng(),
@@ -237,7 +237,7 @@ class _Trainer:
         )
 
     def steps_of(self, data: Batches) -> int:
-        """Return the steps of an epoch, without an incomplete last batch."""
+        """Return the steps per epoch, excluding an incomplete last batch."""
         return len(data) // self.batch_size
 
     def train(self, data: Batches, validation: Batches, until: int, total: int) -> None:

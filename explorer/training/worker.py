@@ -12,7 +12,7 @@ from distributed import Worker
 
 
 def _end_with_parent() -> None:
-    """End this process when the coordinator's end of standard input closes, however the coordinator ended."""
+    """Exit when the coordinator's end of standard input closes, however the coordinator ended."""
     sys.stdin.buffer.read()
     os._exit(0)
 

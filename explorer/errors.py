@@ -26,6 +26,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
     choices = sorted(choice for choice in choices if choice != name)
     lowered = {choice.lower(): choice for choice in choices}
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
-    others = f"choose one of: {', '.join(choices)}" if choices else "there is none"
+    others = f"choose one of: {', '.join(choices)}" if choices else "there are no choices"
     hint = f"did you mean {lowered[near[0]]!r}?" if near else others
     return ExplorerError(f"unknown {kind} {name!r}; {hint}")

@@ -259,7 +259,7 @@ def _install(temporary: Path, final: Path) -> None:
                 return
         except ExplorerError:
             pass
-        # Moved first, so that no process opens half of it; workers with the damaged files open keep them.
+        # Moved first, so that no process opens a partial folder; workers with the damaged files open keep them.
         aside = temporary.with_name(f"{temporary.name}-damaged")
         with suppress(FileNotFoundError):
             final.rename(aside)

@@ -46,7 +46,7 @@ def split_of(name: str) -> str | None:
 
 
 def find_layout(path: Path) -> Layout:
-    """Find the class folders: those of the training split if there is one, otherwise those of `path`.
+    """Find the class folders: those of the training split if there is one, otherwise the ones in `path`.
 
     Links are not resolved, because the splits that go with a linked folder are the ones next to the link.
 

@@ -1,6 +1,6 @@
 """Network descriptions: layers joined by combinators, which are layers made of layers.
 
-Tracing a description for an input shape gives a tree of `Node`s. Cost, torch module, layer table and canonical form
+Tracing a description for an input shape returns a tree of `Node`s. Cost, torch module, layer table and canonical form
 are all derived from that tree.
 """
 

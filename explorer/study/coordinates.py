@@ -66,7 +66,7 @@ class Number(Coordinate):
         return is_logarithmic(self.low, self.high)
 
     def encode(self, values: Any) -> NDArray[np.float64]:  # noqa: ANN401 (what NumPy makes an array of)
-        """Return coordinates, (points, 1): 0 at `low`, 1 at `high`, and below or above for values outside."""
+        """Return coordinates, (points, 1): 0 at `low`, 1 at `high`, and outside [0, 1] for values outside the range."""
         numbers: NDArray[np.float64] = np.asarray(values, dtype=float)[:, None]
         low, high = self.low, self.high
         if self.logarithmic:

@@ -35,7 +35,7 @@ MOST_NETWORKS = 12
 """Networks that a worker trains before it is replaced: torch retains 15 to 30 MB for each."""
 
 WAIT_SECONDS = 0.5  # between checks of the workers while waiting for a result
-GATHER_SECONDS = 30  # to fetch a finished result of some kilobytes from a worker
+GATHER_SECONDS = 30  # to fetch a finished result of a few kilobytes from a worker
 REPORT_SECONDS = 1.0  # between reports of a run's speed
 SPEEDS = "explorer-speeds"  # topic of these reports
 

@@ -99,7 +99,7 @@ def numerics() -> Numerics:
     if device == "cuda":
         fast_bfloat16 = torch.cuda.is_bf16_supported()
     else:
-        # torch has no public function for this.
+        # torch has no public function to check this.
         onednn = torch.backends.mkldnn.is_available()
         fast_bfloat16 = onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
     return Numerics(

@@ -150,7 +150,8 @@ def test_compare_writes_what_the_command_writes(stored, capsys):
     for name in made.budgets["label"]:
         assert name in out
     assert files_in(stored / "here") == files_in(stored / "there")
-    pd.testing.assert_frame_equal(pd.read_csv(made.page.parent / "budgets.csv"), made.budgets, check_dtype=False)
+    written = pd.read_csv(made.page.parent / "budgets.csv", converters={"standing": str})
+    pd.testing.assert_frame_equal(written, made.budgets, check_dtype=False)
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,9 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
 
     monkeypatch.setattr(timing, "measure", interrupted)
     ledger = save(tmp_path / "x.db", small_study())
-    code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
+    code, _, err = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 130
-    assert "stopped; every measured network is stored" in out
+    assert "stopped; every measured network is stored" in err
     assert len(ledger.latencies.of("small")) == len(BATCHES)
 
 

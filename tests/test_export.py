@@ -688,7 +688,7 @@ def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeyp
     for path in sorted((other / "across").iterdir())[:20]:
         path.unlink()
     change("update ledger_studies set study = json_replace(study, '$.data', ?)", str(other))
-    assert "another run now: the data was " in refused(capsys, "export", "small", "--point", "0")
+    assert "a different run now: the data was " in refused(capsys, "export", "small", "--point", "0")
     assert not (folder / "export").exists()
 
 

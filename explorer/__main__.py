@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import os
-import signal
 import sys
-from contextlib import suppress
 
-from explorer.commands.interrupts import STOPPED, interruptible
+from explorer.commands.stopping import STOPPED, end, handle_signals, stop
 
 
-@interruptible
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return 0, or 1 if a sweep left runs unfinished, 2 for a user error, 130 if interrupted."""
+    from explorer.commands.interrupts import interruptible
+
+    return interruptible(_run)(sys.argv[1:] if arguments is None else arguments)
+
+
+def program() -> None:
+    """Run a command and exit; if interrupted, exit at once without interpreter cleanup."""
+    try:
+        handle_signals()
+        code = main()
+    except KeyboardInterrupt:
+        stop()
+    if code == STOPPED:
+        end()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         from explorer.commands.cli import run
     except ModuleNotFoundError as error:
@@ -25,23 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    import io
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may not support all characters
-    return run(sys.argv[1:] if arguments is None else arguments)
-
-
-def program() -> None:
-    """Run a command and exit; if interrupted, exit at once without interpreter cleanup."""
-    code = main()
-    if code == STOPPED:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        with suppress(OSError):
-            sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
+    return run(arguments)
 
 
 if __name__ == "__main__":

@@ -357,3 +357,36 @@ def test_a_keyboard_interrupt_reaches_python_and_leaves_no_process(long_study):
         sweep(long_study / "stripes.toml", storage=long_study / "explorer.db", reports=None, watcher=Watcher())
     assert not psutil.Process().children()
     assert count_done(long_study) == 1
+
+
+HANGING = """
+import os, sys, time
+print("importing", flush=True)
+try:
+    time.sleep(60)
+except BaseException as stop:
+    raise RuntimeError("another exception") from stop
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("typer", ["sweep", "stripes.toml", "--quick"]),
+        ("pandas", ["report", "mine"]),
+        ("numpy", ["price", "squeezenet"]),
+    ],
+)
+def test_a_signal_in_the_middle_of_an_import_stops_at_once(study, module, words, number):
+    """Whatever the import makes of a KeyboardInterrupt, there is one line and no traceback."""
+    (study / f"{module}.py").write_text(HANGING)
+    arguments, options = command(study, *words)
+    environment = (options.pop("env", None) or os.environ) | {
+        "PYTHONPATH": f"{study}:{os.environ.get('PYTHONPATH', '')}"
+    }
+    process = subprocess.Popen(arguments, env=environment, **options)
+    assert "importing\n" in iter(process.stdout.readline, "")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "explorer: stopped\n")

@@ -10,8 +10,7 @@ from functools import wraps
 from types import FrameType
 from typing import ParamSpec
 
-STOPPED = 130
-"""Exit code of an interrupted command."""
+from explorer.commands.stopping import STOPPED
 
 Arguments = ParamSpec("Arguments")
 
@@ -22,6 +21,8 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
     @wraps(command)
     def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> int:
         try:
+            if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                return command(*arguments, **options)
             with _handling(signal.SIGTERM, _raise):
                 return command(*arguments, **options)
         except KeyboardInterrupt as stop:
@@ -33,16 +34,17 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
 
 @contextmanager
 def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
-    """Call `ask` on each Ctrl-C, and raise `KeyboardInterrupt` if it returns False."""
-
-    def handle(*_: object) -> None:
-        if not ask():
-            raise KeyboardInterrupt
-
+    """Call `ask` on each Ctrl-C, and handle it as before if it returns False."""
+    before = signal.getsignal(signal.SIGINT)
     # A shell's background jobs ignore Ctrl-C, and only the main thread can handle signals.
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not callable(before):
         yield
         return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not ask():
+            before(number, frame)
+
     with _handling(signal.SIGINT, handle):
         yield
 

@@ -118,7 +118,7 @@ def test_fit_shows_the_share_of_each_limit(capsys):
     limits = ["--params", "200k", "--macs", "4M", "--sample", "20000", "--count", "4"]
     code, out, _ = run(capsys, "fit", "squeezenet", "preset=cifar", *limits)
     assert code == 0
-    assert "squeezenet: 4 points within params <= 200,000, FLOPs (multiply-adds) <= 4,000,000" in out
+    assert "squeezenet: 4 points within params <= 200,000, FLOPs <= 4,000,000" in out
     shares = [float(share) for share in re.findall(r"([\d.]+)%", out)]
     assert len(shares) == 8
     assert all(90 < share <= 100 for share in shares)

@@ -115,6 +115,44 @@ def test_wide_and_long_cells_stay_whole(monkeypatch, capsys, columns):
         assert word in shown
 
 
+ONE_LINE_A_ROW = [
+    "report squeezes",
+    "compare squeezes depths",
+    "describe squeezenet preset=cifar",
+    "describe squeezenet",
+    "price squeezenet preset=cifar base_e=8..10 squeeze_ratio=0.1..0.3..0.05",
+    "studies",
+]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("command", ONE_LINE_A_ROW)
+def test_tables_stay_tables_at_80_columns(monkeypatch, capsys, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = printed(capsys, *shlex.split(command))
+    assert shown.count("\u2500" * 40) >= 1
+    assert not re.search(r"^  params +[\d,]+$", shown, flags=re.MULTILINE)  # a line of a block
+
+
+def test_a_column_without_values_is_left_out(monkeypatch, capsys):
+    from explorer.commands.console import print_table
+
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("point", "reason", "runs", "standing"), [["", "", 3, "-"], ["-", "-", 12, ""]], right=2)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == "  point   runs"
+    assert lines[3:5] == ["             3", "  -         12"]
+
+
+@pytest.mark.parametrize("name", [*sorted(get_command(application()).commands), ""])
+def test_help_cuts_nothing_at_80_columns(monkeypatch, capsys, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = printed(capsys, *filter(None, [name]), "--help")
+    assert "\u2026" not in shown
+    assert "..." not in re.sub(r"(\]|\}|settings|studies)\.\.\.", "", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("command", TABLES)
 def test_json_has_the_raw_numbers(capsys, command):

@@ -42,15 +42,22 @@ def application() -> typer.Typer:
         epilog="Example: explorer sweep squeeze_ratio --quick",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # its boxes cut off long options
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(common)
     for command, example in COMMANDS.items():
-        app.command(epilog=f"Example: explorer {example}")(interruptible(command))
+        app.command(short_help=summary(command), epilog=f"Example: explorer {example}")(interruptible(command))
     spelling = {"token_normalize_func": prices.option_name}
     fit = interruptible(prices.fit_command())
-    app.command(epilog=f"Example: explorer {FIT_EXAMPLE}", context_settings=spelling)(fit)
+    example = f"Example: explorer {FIT_EXAMPLE}"
+    app.command(short_help=summary(fit), epilog=example, context_settings=spelling)(fit)
     return app
+
+
+def summary(command: Callable[..., int]) -> str:
+    """Return the first line of a command's help, which the list of commands would otherwise cut off."""
+    return (command.__doc__ or "").partition("\n")[0]
 
 
 def show_version(wanted: bool) -> None:

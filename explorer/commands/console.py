@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     import typer
     from rich.console import Console
 
+    from explorer.networks.quantities import Quantity
+
 ACCURACY_HEADINGS = ("accuracy", "95 % interval")
-SHORT = 24
-"""Cells up to this length are never wrapped."""
+SHORT, SHORTEST = 24, 12
+"""Cells up to these lengths are not wrapped; the second is tried where the first makes a table too wide."""
+EMPTY = ("", "-")
+"""Cells without a value."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,8 @@ def print_table(
 ) -> None:
     """Print rows below a header, with the last `right` columns right-aligned and optionally the last row as a total.
 
-    If the terminal is too narrow, long texts wrap between words, or each row becomes a block of lines. Numbers and
-    names are never split.
+    Columns without any value are left out. If the terminal is too narrow, long texts wrap between words, or each row
+    becomes a block of lines. Numbers and names are never split.
     """
     from rich.box import SIMPLE
     from rich.table import Table
@@ -112,7 +116,11 @@ def print_table(
 
     screen = console()
     cells = [[str(value) for value in row] for row in rows]
-    widths = _widths(header, cells, screen.width)
+    kept = [place for place in range(len(header)) if not place or any(row[place] not in EMPTY for row in cells)]
+    kept = kept if cells else list(range(len(header)))
+    right = sum(place >= len(header) - right for place in kept)
+    header, cells = [header[place] for place in kept], [[row[place] for place in kept] for row in cells]
+    widths = _widths(header, cells, screen.width, SHORT) or _widths(header, cells, screen.width, SHORTEST)
     if widths is None:
         for row in cells:
             _print_block(header, row, screen.width)
@@ -127,15 +135,18 @@ def print_table(
     screen.print(table, soft_wrap=True)
 
 
-def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int) -> list[int] | None:
-    """Return column widths that cut nothing, for a table of at most `most` characters; None if it cannot fit."""
+def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int, short: int) -> list[int] | None:
+    """Return column widths that cut nothing, for a table of at most `most` characters; None if it cannot fit.
+
+    Cells of at most `short` characters stay on one line.
+    """
     from rich.cells import cell_len
 
     columns = [list(column) for column in zip(header, *cells, strict=True)]
     least = [
         max(
             max(map(cell_len, name.split()), default=0),
-            *(cell_len(text) if cell_len(text) <= SHORT else max(map(cell_len, text.split())) for text in column),
+            *(cell_len(text) if cell_len(text) <= short else max(map(cell_len, text.split())) for text in column),
             0,
         )
         for name, *column in columns
@@ -168,11 +179,16 @@ def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
             say("\n".join(lines))
 
 
+def heading(quantity: Quantity) -> str:
+    """Return the heading of a quantity in a terminal, where `FLOPs (multiply-adds)` would take too much room."""
+    return ", ".join(filter(None, (quantity.noun, quantity.unit.name)))
+
+
 def cost_headings() -> list[str]:
     """Return the cost headings of short tables."""
     from explorer.networks.quantities import main_costs
 
-    return [quantity.heading for quantity in main_costs()]
+    return list(map(heading, main_costs()))
 
 
 def cost_cells(row: Mapping[Any, Any]) -> list[str]:

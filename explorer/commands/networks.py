@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from explorer.commands.console import Screen, cell, cost_cells, cost_headings
+from explorer.commands.console import Screen, cell, cost_cells, cost_headings, heading
 from explorer.commands.settings import Json, Quiet, SpaceName, Storage, StudyName, complete_settings, read_settings
 from explorer.errors import ExplorerError
 
@@ -129,7 +129,7 @@ def _print_layers(screen: Screen, found: Inspection) -> None:
     from explorer.networks.quantities import QUANTITIES
 
     headings = {"makes": "filters", "fvcore": f"{QUANTITIES['macs'].noun} by fvcore"}
-    headings |= {key: quantity.heading for key, quantity in QUANTITIES.items()}
+    headings |= {key: heading(quantity) for key, quantity in QUANTITIES.items()}
     rows = [tuple(map(cell, row)) for row in found.layers.itertuples(index=False)]
     header = tuple(headings.get(str(name), str(name)) for name in found.layers)
     screen.table(header, rows, right=len(header) - 2, total=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from explorer.commands.console import Screen, cell
+from explorer.commands.console import Screen, cell, heading
 from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings, read_settings
 
 if TYPE_CHECKING:
@@ -193,4 +193,4 @@ def _title(name: str) -> str:
     """Return the heading of a column; non-counts are printed as stored, under their key."""
     from explorer.networks.quantities import COUNT, QUANTITIES
 
-    return QUANTITIES[name].heading if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name
+    return heading(QUANTITIES[name]) if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name

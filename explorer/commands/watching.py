@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from explorer.training.run import Run
 
 Trained = TypeVar("Trained")
+WIDE = 120
+"""Columns of a terminal with room for a bar beside the numbers."""
 
 
 class Display(Watcher):
@@ -57,8 +59,9 @@ class Display(Watcher):
         self.screen.print(f"{study.name}: {len(runs)} runs to train{before}")
         self.training = bool(runs)
         if runs and self.screen.is_terminal and not self.screen.quiet:
-            columns = (BarColumn(), TextColumn("{task.description}, elapsed"), TimeElapsedColumn())
-            self.bar = Progress(*columns, console=self.screen)
+            # On a narrow terminal, the numbers need the room.
+            bar = [BarColumn()] if self.screen.width >= WIDE else []
+            self.bar = Progress(TimeElapsedColumn(), *bar, TextColumn("{task.description}"), console=self.screen)
             self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
             self.bar.start()
 
@@ -123,7 +126,8 @@ class Display(Watcher):
         running = min(self.workers, len(self.ahead) - self.ended_now)
         done = f"{self.before + self.ended_now - self.failed}/{self.before + len(self.ahead)} done"
         best = f"best {self.best:.1%}" if self.best else "best -"
-        return f"{done}, {running} running, {self.failed} failed, {best}, {self._left()}"
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{done}, {running} running{failed}, {best}, {self._left()}"
 
     def _left(self) -> str:
         now = time.monotonic()

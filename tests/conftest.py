@@ -5,6 +5,8 @@ import pytest
 
 # Like a worker: the same number of threads gives the same results.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Workers of pytest-xdist have a narrow one; tests of narrow terminals set their own.
+os.environ.pop("COLUMNS", None)
 # A background job of a shell ignores Ctrl-C, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -114,6 +114,7 @@ def trials(folder, name="stripes"):
     return sorted((trial.user_attrs["point"], trial.value, trial.params["squeeze_ratio"]) for trial in found)
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_twice_gives_the_same_results(long_study):
     undisturbed = explorer(long_study, "sweep", "stripes.toml", "--storage", "calm.db", "--reports", "calm")
     assert undisturbed.returncode == 0, undisturbed.stderr
@@ -194,6 +195,7 @@ def test_ctrl_c_while_the_data_are_made_stops_at_once(study, monkeypatch):
     assert (process.returncode, err) == (130, "explorer: stopped before training\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_other_commands_with_one_line(study):
     explorer(study, "sweep", "stripes.toml", "--quick", "--workers", "1")
     arguments, options = command(study, "dashboard", "--port", "0")
@@ -268,6 +270,7 @@ def test_a_repeated_command_trains_nothing_and_studies_share_runs(study):
         "others",
         "stripes@seeds4",
         "index.html",
+        "methodology.html",
     }
     # The same name with other settings leaves the stored study alone.
     (study / "stripes.toml").write_text(text)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", flags=re.DOTALL)
 FILE = re.compile(r"`([\w@./-]+\.(?:html|csv|parquet|svg|png|py|md|safetensors|onnx|json|db|toml))`")
@@ -37,7 +39,7 @@ def tiny(study):
     return study.replace(budget, "images = 500\nepochs = 1\nvalidation = 500\n")
 
 
-@pytest.fixture(scope="module", params=["tiny", pytest.param("as written", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["tiny", "as written"])
 def followed(request, tmp_path_factory):
     """A folder where the tutorial was followed, what each line printed, and whether its budgets were tiny."""
     folder, printed = tmp_path_factory.mktemp("tutorial"), {}

@@ -86,6 +86,25 @@ def test_a_dry_run_shows_what_a_small_folder_is_trained_with(tmp_path, capsys):
     assert re.search(r"81 training images, fewer than the 10,000 of the budget, so each is seen 247 times", out)
 
 
+def test_images_that_are_seen_one_time_are_seen_once(tmp_path):
+    study = load_study("squeeze_ratio", data=str(pets(tmp_path)), seeds=1)
+    study = study.model_copy(update={"budget": Budget(images=100, epochs=1)})
+    note = prepare_study(study).notes[0]
+    assert "so each is seen once, in batches" in note
+
+
+def test_control_characters_in_the_names_of_classes_are_escaped(tmp_path, capsys):
+    fill(tmp_path / "pets", ("c\na\x1b[31mt", "dog\u2028"), count=20)
+    code, out, _ = printed(capsys, "sweep", "squeeze_ratio", "--data", tmp_path / "pets", "--dry-run")
+    assert code == 0
+    assert r"classes: c\na\x1b[31mt " in out
+    assert r", dog\u2028 " in out
+    code, _, err = printed(capsys, "sweep", "squeeze_ratio", "--data", tmp_path / "pe\x1bts", "--dry-run")
+    assert code == 2
+    assert r"pe\x1bts" in err
+    assert "\x1b" not in err
+
+
 def test_a_sweep_notes_what_a_dry_run_shows_and_stores_the_counts(tmp_path, monkeypatch):
     folder = pets(tmp_path, cats=190, dogs=20)
     (folder / "cat" / "x.heic").touch()

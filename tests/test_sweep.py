@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from explorer.analysis import summarise
 from explorer.commands.settings import read_seconds
+from explorer.commands.watching import Display
 from explorer.errors import ExplorerError, ReportFailed
 from explorer.storage.ledger import Ledger
 from explorer.study.files import load_study
@@ -169,7 +171,7 @@ def test_ctrl_c_lets_running_runs_finish(long_study):
     assert 2 <= done < 12  # at least one was running
     assert err == [
         "explorer: stopping; press Ctrl-C again to stop now",
-        f"explorer: stopped; {done} of 12 runs are stored, and the same command continues from there",
+        f"explorer: stopped; {done} of 12 runs are done; the same command continues from there",
     ]
     assert "preparing" in out
     assert re.search(r"starting (a worker|\d+ workers)\n", out)
@@ -181,8 +183,22 @@ def test_a_second_ctrl_c_and_sigterm_stop_at_once(long_study, signals):
     _, err = interrupt(long_study, signals, "sweep", "stripes.toml", "--quiet")
     done = count_done(long_study)
     assert 1 <= done < 12
-    assert err[-1] == f"explorer: stopped; {done} of 12 runs are stored, and the same command continues from there"
+    assert err[-1] == f"explorer: stopped; {done} of 12 runs are done; the same command continues from there"
     assert err[:-1] == ["explorer: stopping; press Ctrl-C again to stop now"] * (len(signals) - 1)
+
+
+def test_a_stopped_sweep_counts_runs_that_are_done_and_others_apart():
+    run = SimpleNamespace(effort=1.0, network=SimpleNamespace(digest="0"), seed=0)
+    display = Display(quiet=True)
+    assert display.stopped() == "stopped before training"
+    failed = SimpleNamespace(state="failed", accuracy=None)
+    display.begin(SimpleNamespace(name="stripes"), [run] * 6, [failed] * 2, 2)
+    for _ in range(5):
+        display.ended(SimpleNamespace(run=run, state="crashed", row={"reason": "its worker died, once"}))
+    again = "the same command continues from there"
+    assert display.stopped() == f"stopped; 0 of 8 runs are done, 5 crashed, 2 failed; {again}"
+    display.ended(SimpleNamespace(run=run, state="done", row={"accuracy": 0.5}))
+    assert display.stopped() == f"stopped; 1 of 8 runs are done, 5 crashed, 2 failed; {again}"
 
 
 def test_ctrl_c_while_the_data_are_made_stops_at_once(study, monkeypatch):

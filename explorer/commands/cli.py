@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from explorer.commands import editing, exports, networks, prices, studies
+from explorer.commands.console import printable
 from explorer.commands.interrupts import interruptible
 from explorer.errors import ExplorerError
 
@@ -89,5 +90,6 @@ def run(arguments: list[str]) -> int:
             raise
         message = error.format_message() if isinstance(error, TyperException) else str(error)
         if message:  # empty if no command was given and the help was shown
-            print(f"explorer: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
+            shown = printable(" ".join(message.split()))
+            print(f"explorer: {shown}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2

@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ SHORT, SHORTEST = 24, 12
 """Cells up to these lengths are not wrapped; the second is tried where the first makes a table too wide."""
 EMPTY = ("", "-")
 """Cells without a value."""
+CONTROL = {"Cc", "Zl", "Zp"}
+"""Unicode categories of characters that move the cursor or end the line."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,17 @@ def console() -> Console:
     return Console(markup=False, highlight=False, width=width)
 
 
+def printable(text: str) -> str:
+    """Escape control characters, such as a newline in the name of a class folder."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in CONTROL else character
+        for character in text
+    )
+
+
 def say(text: str, style: str | None = None) -> None:
-    """Print a line without wrapping."""
-    console().print(text, style=style, soft_wrap=True)
+    """Print a line without wrapping; control characters are escaped."""
+    console().print(printable(text), style=style, soft_wrap=True)
 
 
 def command_line(context: typer.Context) -> str:
@@ -115,7 +126,7 @@ def print_table(
     from rich.text import Text
 
     screen = console()
-    cells = [[str(value) for value in row] for row in rows]
+    cells = [[printable(str(value)) for value in row] for row in rows]
     kept = [place for place in range(len(header)) if not place or any(row[place] not in EMPTY for row in cells)]
     kept = kept if cells else list(range(len(header)))
     right = sum(place >= len(header) - right for place in kept)
@@ -176,7 +187,8 @@ def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
                 text, room, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False,
                 break_on_hyphens=False,
             )  # fmt: skip
-            say("\n".join(lines))
+            for line in lines:
+                say(line)
 
 
 def heading(quantity: Quantity) -> str:

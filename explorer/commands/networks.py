@@ -102,8 +102,8 @@ def latency(
 
     def announce(networks: int, seconds: float, warning: str) -> None:
         screen.say(f"{name}: {networks} networks to measure, about {duration(seconds)}")
-        if warning:
-            screen.say(warning, "yellow")
+        for line in warning.splitlines():
+            screen.say(line, "yellow")
 
     try:
         with counting(name) if screen.full else nullcontext() as progress:

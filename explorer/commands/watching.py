@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from explorer.commands.console import console
+from explorer.commands.console import console, printable
 from explorer.commands.interrupts import stopping_twice
 from explorer.sweeping.sweeping import Watcher
 from explorer.training.limits import Speeds, duration
@@ -36,27 +37,28 @@ class Display(Watcher):
         self.bar: Progress | None = None
         self.study = ""
         self.ahead: Sequence[Run] = ()
-        self.workers = self.before = self.ended_now = self.failed = 0
+        self.workers = self.before = self.ended_now = 0
+        self.states: Counter[str] = Counter()
         self.best = self.effort_done = 0.0
         self.started = time.monotonic()
         self.training = self.asked = False
 
     def doing(self, what: str) -> None:
         """Print what is being prepared before runs can start."""
-        self.screen.print(what)
+        self._say(what)
 
     def note(self, text: str) -> None:
         """Print the line."""
-        self.screen.print(text)
+        self._say(text)
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Start the display, given the runs to train, stored results of other runs, and the number of workers."""
         self.started = time.monotonic()
         self.study, self.ahead, self.workers, self.before = study.name, runs, workers, len(stored)
-        self.failed = sum(result.state != "done" for result in stored)
+        self.states = Counter(result.state for result in stored)
         self.best = max((result.accuracy or 0.0 for result in stored), default=0.0)
         before = f", {len(stored)} stored already" if stored else ""
-        self.screen.print(f"{study.name}: {len(runs)} runs to train{before}")
+        self._say(f"{study.name}: {len(runs)} runs to train{before}")
         self.training = bool(runs)
         if runs and self.screen.is_terminal and not self.screen.quiet:
             # On a narrow terminal, the numbers need the room.
@@ -74,21 +76,21 @@ class Display(Watcher):
         if self.bar is not None:
             self._update()
         elif first and not self.ended_now:
-            self.screen.print(self._left())
+            self._say(self._left())
 
     def ended(self, outcome: Outcome) -> None:
         """Count a run that has ended and been stored."""
         self.ended_now += 1
         self.effort_done += outcome.run.effort
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
+        self.states[outcome.state] += 1
         if outcome.state != "done":
-            self.failed += 1
             which = f"network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}"
-            self.screen.print(f"{outcome.state}: {which}: {outcome.row['reason']}", style="red")
+            self._say(f"{outcome.state}: {which}: {outcome.row['reason']}", style="red")
         if self.bar is not None:
             self._update()
         else:
-            self.screen.print(self._line())
+            self._say(self._line())
 
     def finished(self) -> None:
         """Remove the progress bar; from now on, Ctrl-C stops at once."""
@@ -110,12 +112,15 @@ class Display(Watcher):
         return True
 
     def stopped(self) -> str:
-        """Return the message about what is stored after an interruption."""
+        """Return the message about finished runs after an interruption."""
         if not self.study:
             return "stopped before training"
         total = self.before + len(self.ahead)
-        done = self.before + self.ended_now
-        return f"stopped; {done} of {total} runs are stored, and the same command continues from there"
+        others = "".join(f", {count} {state}" for state, count in sorted(self.states.items()) if state != "done")
+        return f"stopped; {self.states['done']} of {total} runs are done{others}; the same command continues from there"
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.screen.print(printable(text), style=style)
 
     def _update(self) -> None:
         if self.bar is not None:
@@ -124,9 +129,10 @@ class Display(Watcher):
 
     def _line(self) -> str:
         running = min(self.workers, len(self.ahead) - self.ended_now)
-        done = f"{self.before + self.ended_now - self.failed}/{self.before + len(self.ahead)} done"
+        done = f"{self.states['done']}/{self.before + len(self.ahead)} done"
+        broken = self.states.total() - self.states["done"]
+        failed = f", {broken} failed" if broken else ""
         best = f"best {self.best:.1%}" if self.best else "best -"
-        failed = f", {self.failed} failed" if self.failed else ""
         return f"{done}, {running} running{failed}, {best}, {self._left()}"
 
     def _left(self) -> str:
@@ -143,7 +149,7 @@ class Display(Watcher):
 def watched(train: Callable[..., Trained], *, quiet: bool = False) -> Trained:
     """Call `train` with a `watcher` that shows its progress, and return its result.
 
-    The first Ctrl-C stops after the runs in progress. The message of a `KeyboardInterrupt` describes what is stored.
+    The first Ctrl-C stops after the runs in progress. The message of a `KeyboardInterrupt` counts the finished runs.
     """
     display = Display(quiet=quiet)
     try:

@@ -54,10 +54,10 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
 def _budget_note(asked: Study, fitted: Study) -> str:
     budget, recipe = fitted.budget, fitted.recipe
     if fitted is not asked:
+        times = "once" if budget.epochs == 1 else f"{budget.epochs:,} times"
         return (
             f"{budget.images:,} training images, fewer than the {asked.budget.images:,} of the budget, so each is seen "
-            f"{budget.epochs:,} times, in batches of {recipe.batch_size} at a learning rate of "
-            f"{recipe.learning_rate:g}"
+            f"{times}, in batches of {recipe.batch_size} at a learning rate of {recipe.learning_rate:g}"
         )
     if recipe.warms_up_too_long(budget) and not fitted.is_trial:
         return (

@@ -243,7 +243,7 @@ class _Execution:
         if len(troubles) < ATTEMPTS:
             self.waiting.appendleft(job)
         else:
-            reason = "; ".join(f"{reason}, {times} times" for reason, times in Counter(troubles).items())
+            reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
             yield from _outcomes(job, [_crash(reason)] * len(job))
 
     def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
@@ -367,6 +367,10 @@ def _rows_of(future: Future[Any], member: Member) -> Rows | None:
             break
         return rows
     return None
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _first_line(error: BaseException) -> str:

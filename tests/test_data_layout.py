@@ -212,6 +212,44 @@ def test_links_do_not_make_validation_images_training_images(root):
     assert "validation images must not be training images, but" in refusal(root)
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (("Entrainement", "prueba"), ("cat", "dog")),
+        (("fold1", "fold2", "fold3"), ("cat", "dog")),
+        (("cat", "dog"), ("Entrainement", "prueba")),
+        (("cat", "dog"), ("indoor", "outdoor")),
+    ],
+)
+def test_folders_that_share_sub_folders_are_refused(root, outer, inner):
+    for name in outer:
+        fill(root / name, inner)
+    paint(root / outer[0] / "stray.png")
+    said = refusal(root)
+    assert all(repr(name) in said for name in (*outer, *map(str.lower, inner)))
+    assert "name splits train and test, or put the images directly into a folder for each class" in said
+
+
+def test_folds_in_a_training_folder_and_classes_that_differ_are_refused(root):
+    fill(root / "train" / "a", ("cat", "dog"))
+    fill(root / "train" / "b", ("Dog", "bird"))
+    fill(root / "test", ("a", "b"))
+    assert "has 'a' and 'b', which may be splits" in refusal(root)
+
+
+def test_sub_folders_that_do_not_look_like_classes_are_read(root):
+    for name in ("cat", "dog"):  # as in Tiny ImageNet
+        paint(root / "one" / name / "images" / "0.png")
+        paint(root / "one" / name / "images" / "1.png", (0, 0, 9))
+    fill(root / "two" / "cat", ("siamese", "other"))
+    fill(root / "two" / "dog", ("poodle", "boxer"))
+    fill(root / "three", ("cat", "dog"))
+    for name in ("cat", "dog"):
+        fill(root / "three" / name, ("new", "newer"), count=2, start=50)
+    for name in ("one", "two", "three"):
+        assert find_source(str(root / name)).prepare().classes == ("cat", "dog")
+
+
 def test_an_empty_validation_folder_is_refused(root):
     fill(root / "train")
     (root / "val" / "cat").mkdir(parents=True)

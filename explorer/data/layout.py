@@ -6,10 +6,11 @@ Images for testing must never be trained on, so ambiguous folders are rejected.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from explorer.data.listing import holds_images
+from explorer.data.listing import holds_images, images_below
 from explorer.errors import ExplorerError
 
 SPELLINGS = {
@@ -19,6 +20,8 @@ SPELLINGS = {
 }
 """Words that name a split, in any case; `train_set`, `TestImages` and `val2017` are recognised too."""
 FILLERS = {"set", "data", "dataset", "split", "folder", "image", "images", "img", "imgs", "photos", "pictures"}
+MOST_STRAY = 0.1
+"""Share of a folder's images beside its sub-folders up to which the sub-folders count as its content."""
 _SPLITS = {word: split for split, words in SPELLINGS.items() for word in words}
 
 
@@ -118,6 +121,12 @@ def _classes(root: Path) -> tuple[str, ...]:
             f"{root} has {_listed(held_out)}, which {'are names' if len(held_out) > 1 else 'is the name'} of held-out "
             "images, among its class folders; move the classes to train into a folder named train, or rename it"
         )
+    alike, shared = _alike(root, names)
+    if alike:
+        raise ExplorerError(
+            f"{root} has {_listed(alike)}, which may be splits and not classes, because they share the sub-folders "
+            f"{_listed(shared)}; name splits train and test, or put the images directly into a folder for each class"
+        )
     pair = _split_pair(names)
     if pair:
         raise ExplorerError(
@@ -130,6 +139,37 @@ def _classes(root: Path) -> tuple[str, ...]:
             "sort the images into such folders"
         )
     return names
+
+
+def _alike(root: Path, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return the folders that share names of sub-folders with another one, and these names.
+
+    Such folders are splits in another language or folds (`fold1/cat`, `fold2/cat`), or classes (`cat/indoor`,
+    `dog/indoor`), which is impossible to tell.
+    """
+    inner = {name: _parts(root / name) for name in names}
+    counts = Counter(part for parts in inner.values() for part in parts)
+    shared = sorted(part for part, count in counts.items() if count > 1)
+    return [name for name, parts in inner.items() if not parts.isdisjoint(shared)], shared
+
+
+def _parts(folder: Path) -> set[str]:
+    """Return the lower-case names of the sub-folders with images if there are several and they hold nearly all images.
+
+    `images` and the like are left out, and so are splits, which have an error of their own.
+    """
+    parts = [name for name in class_folders(folder) if holds_images(folder / name)]
+    if len(parts) < 2:  # noqa: PLR2004 -- a split has two classes
+        return set()
+    images = images_below(folder)
+    if sum(path.parent == folder for path in images) > MOST_STRAY * len(images):
+        return set()
+    return {name.casefold() for name in parts if split_of(name) is None and not _is_filler(name)}
+
+
+def _is_filler(name: str) -> bool:
+    words = _words(name)
+    return bool(words) and FILLERS.issuperset(words)
 
 
 def _split_pair(names: tuple[str, ...]) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ import pytest
 from records import changed
 
 from explorer.errors import ExplorerError
-from explorer.storage.database import storage_url
+from explorer.storage.database import Database, storage_url
 from explorer.storage.ledger import Ledger
 from explorer.storage.studies import Provenance
 from explorer.storage.tables import metadata
@@ -124,8 +124,8 @@ def test_storages_that_cannot_be_opened(tmp_path):
     assert "file is not a database" in refused(tmp_path / "text.db", create=True)
     assert "plugin" in refused("oracle+nothing://host/db")
     assert "connection" in refused("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    sqlite3.connect(tmp_path / "other.db").execute("create table t (x)")
-    assert "has no studies" in refused(tmp_path / "other.db")
+    (tmp_path / "empty.db").touch()
+    assert "has no studies" in refused(tmp_path / "empty.db")
     assert "not a database URL" in refused("://")
     assert "give a file" in refused("sqlite://", create=True)
 
@@ -281,18 +281,47 @@ def test_a_table_of_the_user_with_the_name_of_one_of_ours_is_never_touched(tmp_p
         assert list(books.iterdump()) == before
 
 
-def test_a_file_of_another_program_is_not_changed_by_reading(tmp_path):
-    with closing(sqlite3.connect(tmp_path / "places.db")) as places, places:
-        places.execute("create table places (url text)")
-    before = (tmp_path / "places.db").read_bytes()
-    with pytest.raises(ExplorerError, match="has no studies"):
-        Ledger(tmp_path / "places.db")
-    assert (tmp_path / "places.db").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["places.db"]
-    with Ledger(tmp_path / "places.db", create=True).writing():
+@pytest.mark.parametrize(
+    ("tables", "named"),
+    [
+        (["places"], "table places"),
+        (["studies", "runs"], "tables runs, studies"),
+        (list("gfedcba"), "tables a, b, c, d, e, ..."),
+    ],
+)
+def test_a_file_of_another_program_is_refused_and_not_changed(tmp_path, tables, named):
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as app, app:
+        for table in tables:
+            app.execute(f"create table {table} (id integer primary key autoincrement)")
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(ExplorerError) as error:
+            Ledger(path, create=create)
+        assert str(error.value) == (f"storage {path}: is a database of another program ({named}); name another file")
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["app.db"]
+
+
+def test_a_file_of_optuna_may_be_shared(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as app, app:
+        app.execute("create table version_info (version_info_id integer primary key)")
+    with Ledger(tmp_path / "optuna.db", create=True).writing():
         pass
-    with closing(sqlite3.connect(tmp_path / "places.db")) as places:
-        assert places.execute("select count(*) from places").fetchone() == (0,)
+    assert Ledger(tmp_path / "optuna.db").studies.names() == []
+
+
+def test_a_new_file_that_cannot_be_filled_is_removed(tmp_path, monkeypatch):
+    def fails(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    (tmp_path / "empty.db").touch()
+    monkeypatch.setattr(Database, "_create_tables", fails)
+    for name in ("new.db", "empty.db"):
+        with pytest.raises(ExplorerError, match="disk is full"), Ledger(tmp_path / name, create=True).writing():
+            pass
+    assert not (tmp_path / "new.db").exists()
+    assert (tmp_path / "empty.db").exists()
 
 
 def test_a_folder_is_no_storage(tmp_path):

@@ -27,6 +27,9 @@ PATIENCE = 300
 RECONNECTIONS = 20
 """Reconnections that a writer attempts for one transaction before giving up."""
 REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
+OPTUNA_VERSION = "version_info"
+"""The table by which Optuna's databases are recognised."""
+MOST_NAMED = 5  # tables that an error names
 CHUNK = 500  # values in one `IN (...)`, whose number databases limit
 
 
@@ -125,6 +128,7 @@ class Database:
         def read(connection: sa.Connection) -> str | None:
             tables = sa.inspect(connection).get_table_names()
             if not {revision.name, version.name} & set(tables):
+                self._refuse_file_of_another_program(tables)
                 return None
             self._refuse_foreign(connection, [revision, version])
             if revision.name in tables:
@@ -133,6 +137,14 @@ class Database:
             return {None: None, 1: ""}.get(schema, f"schema {schema}")
 
         return self.perform(read)
+
+    def _refuse_file_of_another_program(self, tables: Sequence[str]) -> None:
+        """Raise `ExplorerError` for a SQLite file with tables but none of ours or Optuna's; servers may be shared."""
+        known = any(name in metadata.tables or name == OPTUNA_VERSION for name in tables)
+        if self.file is not None and tables and not known:
+            named = ", ".join(sorted(tables)[:MOST_NAMED]) + (", ..." if tables[MOST_NAMED:] else "")
+            plural = "s" if tables[1:] else ""
+            raise self.error(f"is a database of another program (table{plural} {named}); name another file")
 
     def _refuse_foreign(self, connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
         foreign = foreign_table(connection, tables)

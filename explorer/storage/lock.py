@@ -6,7 +6,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -27,7 +27,7 @@ class Busy(Exception):  # noqa: N818 (a state that callers turn into an error)
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Hold the lock of a SQLite file, creating the file if it does not exist.
+    """Hold the lock of a SQLite file, creating the file if it does not exist; a new file left empty is removed.
 
     Raises:
         Busy: Another process holds the lock.
@@ -38,10 +38,14 @@ def file_lock(file: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise Busy from None
+    is_new = not file.exists()
     try:
         with _name_in_kernel(file):
             yield
     finally:
+        with suppress(OSError):
+            if is_new and not file.stat().st_size:
+                file.unlink()
         lock.release()
 
 

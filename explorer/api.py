@@ -15,7 +15,7 @@ from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificat
 from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError, ReportFailed
 from explorer.files import check_folder
-from explorer.networks.quantities import units
+from explorer.networks.quantities import read_count, units
 from explorer.reporting.stored import CertificateReport, Destination, report, report_certificate
 from explorer.reporting.view_note import annotate_view
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -34,6 +34,10 @@ FIRST = ("accuracy", "low", "high", "runs", "state")
 def sweep(
     study: Study | str | Path,
     *,
+    data: str | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    images: int | str | None = None,
     quick: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
@@ -49,6 +53,10 @@ def sweep(
 
     Args:
         study: A study, the name of a built-in one, or a file; use `load_study` to change its settings.
+        data: Another data set, as in `load_study`; like the next three, it becomes part of the study's name.
+        seeds: Runs of each point.
+        epochs: Epochs of each run.
+        images: Training images of each run, such as 10000 or `10k`.
         quick: Whether to cut a named study down to a trial run of less than a minute.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
@@ -74,7 +82,12 @@ def sweep(
         raise ExplorerError(
             f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
         )
-    chosen = study if isinstance(study, Study) else load_study(study, quick=quick, data_dir=data_dir)
+    if isinstance(study, Study):
+        number = None if images is None else read_count("images", images)
+        chosen = study.override(data=data, seeds=seeds, epochs=epochs, images=number)
+    else:
+        settings: dict[str, Any] = {"data": data, "seeds": seeds, "epochs": epochs, "images": images}
+        chosen = load_study(study, **settings, quick=quick, data_dir=data_dir)
     if reports is not None:
         check_folder(Destination.checked(reports, figures).folder / chosen.name)
     with Bar.following(watcher, progress) as follower:

@@ -18,7 +18,7 @@ class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
     """No network exists for a design point: recorded as an outcome in a study, an error elsewhere."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
+def unknown(kind: str, name: str, choices: Iterable[str], more: str = "") -> ExplorerError:
     """Return the error for a name not in `choices`, with the nearest choice or a list of all.
 
     A choice with the same text as the name is not suggested: its type differs, such as text instead of a number.
@@ -28,4 +28,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ExplorerError:
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     others = f"choose one of: {', '.join(choices)}" if choices else "there are no choices"
     hint = f"did you mean {lowered[near[0]]!r}?" if near else others
+    if more:
+        hint += f" {more[:1].upper()}{more[1:]}" if hint.endswith("?") else f"; {more}"
     return ExplorerError(f"unknown {kind} {name!r}; {hint}")

@@ -144,6 +144,13 @@ def test_a_taken_name_is_refused(storage, capsys):
     assert Ledger(storage).studies.names() == ["other", "squeeze_ratio"]
 
 
+def test_the_name_of_a_built_in_study_is_refused(storage, capsys):
+    for taken in ("bypass", "pct3x3"):
+        assert main(["rename", "other", taken]) == 2
+        assert f"'{taken}': a built-in study has this name" in capsys.readouterr().err
+    assert Ledger(storage).studies.names() == ["other", "squeeze_ratio"]
+
+
 def test_nothing_is_changed_while_a_sweep_writes(storage):
     ledger = Ledger(storage)
     with ledger.writing():

@@ -89,7 +89,7 @@ def test_nothing_is_cut_in_a_narrow_terminal(monkeypatch, capsys, command, colum
     assert "\u2026" not in narrow
     assert cells(wide) <= set(narrow.split())
     tables = [line for line in narrow.splitlines() if line.startswith("  ")]
-    assert max(map(len, map(str.rstrip, tables))) <= int(columns)
+    assert max(map(len, map(str.rstrip, tables)), default=0) <= int(columns)
 
 
 @pytest.mark.slow
@@ -117,7 +117,6 @@ def test_wide_and_long_cells_stay_whole(monkeypatch, capsys, columns):
 
 ONE_LINE_A_ROW = [
     "report squeezes",
-    "compare squeezes depths",
     "describe squeezenet preset=cifar",
     "describe squeezenet",
     "price squeezenet preset=cifar base_e=8..10 squeeze_ratio=0.1..0.3..0.05",
@@ -242,7 +241,10 @@ def test_costs_are_understood_in_every_spelling(capsys, spelling):
     assert found["limits"] == {"macs": 4e6, "params": 2e5}
 
 
-@pytest.mark.parametrize("size", ["100k", "100K", "0.1M", "100_000", "1e5", "100 k", "0.1MB", "97.65625Ki"])
+@pytest.mark.parametrize(
+    "size",
+    ["100k", "100K", "100,000", "100KMAC", "100 kFLOPs", "0.1M", "100_000", "1e5", "100 k", "0.1MB", "97.65625Ki"],
+)
 def test_sizes_are_understood_in_conditions(capsys, size):
     options = ["--where", f"params > {size}", "--json"]
     found = json.loads(printed(capsys, "price", "squeezenet", "preset=cifar", "base_e=1..8", *options))
@@ -278,7 +280,7 @@ def test_studies_understand_them_too(tmp_path):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("belw = 0.5", "claim 1: unknown key 'belw'; did you mean 'below'?; a claim of the form 'falls' has the keys"),
+        ("belw = 0.5", "claim 1: unknown key 'belw'; did you mean 'below'? A claim of the form 'falls' has the keys"),
         ("cost = 'params'", "has the keys claim, source, form, over, below, and may have where"),
         ("", "claim 1: below: this key is required; a claim of the form 'falls' has the keys"),
     ],
@@ -345,3 +347,92 @@ def test_a_value_of_another_kind_is_not_suggested():
     from explorer.errors import unknown
 
     assert "did you mean '0.5'" not in str(unknown("value of squeeze_ratio", "0.5", ["0.25", "0.5"]))
+
+
+HINTS = [
+    ("price squeezenet bypass=simple,none", "write bypass=[simple,none]"),
+    ("price squeezenet squeeze_ratio=0.25,0.5,0.75,1.0", "write squeeze_ratio=[0.25,0.5,0.75,1.0]"),
+    ("price squeezenet pools=1,4", "pools=[1,4]"),
+    ("price squeezenet bypass=simpl,none", "did you mean 'simple'?"),
+    ("describe squeezenet v1_0", "write preset=v1_0"),
+    ("describe efficientnet b3", "write preset=b3"),
+    ("price squeezenet --where params=<100k", "write <= for =<"),
+    ("price squeezenet --where params=>100k", "write >= for =>"),
+    ("price squeezenet --where params=5", "write == for equal"),
+    ("sweep squeeze_ratio --image 100", "No such option: --image; did you mean '--images'?"),
+    ("sweep squeeze_ratio --epoch 3", "did you mean '--epochs'?"),
+    ("sweep squeeze_ratio --images many", "images = many: should be a whole number, such as 10000 or 10k"),
+    ("sweep squeeze_ratio --images 1.5", "images = 1.5: should be a whole number"),
+    ("sweep squeeze_ratio --images -5", "images = -5: should be greater than or equal to 2"),
+    ("sweep squeeze_ratio --epochs many", "'--epochs': should be a whole number"),
+    ("sweep squeeze_ratio --workers 0", "'--workers': should be greater than or equal to 1"),
+    ("price squeezenet --ratio x", "'--ratio': should be a number"),
+    ("sweep squeeze_ratio --data cifar11", "did you mean 'cifar10'? Or give the path to a folder"),
+    ("sweep squeeze_ratio --data 12345678", "cifar10, proxy; or give the path to a folder"),
+    ("fit squeezenet --params 5,00", "'5,00': a limit must be a number above 0"),
+]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("command", "hint"), HINTS)
+def test_a_mistake_gets_a_hint_in_one_line(capsys, command, hint):
+    assert main(shlex.split(command)) == 2
+    said = capsys.readouterr().err
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["500,000", "500k", "0.5M", "500 kparams", "500000", "500_000", "500Kb", "500 KMACs"])
+def test_limits_take_sizes_as_people_write_them(text):
+    from explorer.networks.quantities import read_size
+
+    assert read_size(text) == 500_000
+
+
+@pytest.mark.parametrize("text", ["10k", "10,000", "10000", 10_000, "0.01M", "1e4"])
+def test_images_are_a_size_too(text):
+    study = explorer.load_study("squeeze_ratio", images=text, seeds=1)
+    assert study.budget.images == 10_000
+
+
+def test_budgets_take_sizes_too():
+    from explorer.training.recipe import Budget
+
+    assert Budget.read("10kx3") == Budget.read("10000x3")
+
+
+def test_fit_takes_limits_as_keywords():
+    asked = {"base_e": "8..12", "sample": 1000}
+    found = explorer.fit("squeezenet", "cifar", params="110k", FLOPs=2e6, **asked)
+    assert found.equals(explorer.fit("squeezenet", "cifar", limits={"params": 110_000, "macs": "2M"}, **asked))
+
+
+def test_price_names_the_function_that_filters():
+    with pytest.raises(explorer.ExplorerError, match=r"no argument 'where'; explorer.price_space has"):
+        explorer.price("squeezenet", where="params < 5e5")
+
+
+@pytest.mark.usefixtures("stored")
+def test_compared_budgets_are_whole_numbers(monkeypatch, capsys):
+    from explorer.reporting.comparison import Comparison
+
+    assert "budget" not in printed(capsys, "compare", "squeezes", "depths")  # nothing to compare
+    monkeypatch.setattr(Comparison, "tells_nothing", [])
+    shown = printed(capsys, "compare", "squeezes", "depths")
+    assert re.search(r"^  212,992 ", shown, flags=re.MULTILINE)
+    assert not re.search(r"\de\+|^  \d+\.", shown, flags=re.MULTILINE)
+
+
+def test_sweep_takes_the_settings_of_the_command(monkeypatch):
+    from explorer import api
+
+    def stop(studies, **_):
+        raise KeyboardInterrupt(studies[0])
+
+    monkeypatch.setattr(api, "run_studies", stop)
+    settings = {"seeds": 5, "epochs": 3, "images": "2k", "data": "proxy"}
+    wanted = explorer.load_study("bypass", **settings)
+    for study in ("bypass", explorer.load_study("bypass")):
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            explorer.sweep(study, **settings, reports=None, progress=False)
+        assert stopped.value.args == (wanted,)

@@ -291,7 +291,7 @@ def test_a_repeated_command_trains_nothing_and_studies_share_runs(study):
     # The same name with other settings leaves the stored study alone.
     (study / "stripes.toml").write_text(text)
     fifth = explorer(study, "sweep", "stripes.toml")
-    assert "stripes~" in fifth.stdout
+    assert re.search(r"another study named stripes is stored; this one is stripes~\w+", fifth.stdout)
     assert "0 runs to train" in fifth.stdout
     assert len(stored(study).runs) == 12
     assert [(point, ratio) for point, _, ratio in trials(study)] == list(enumerate([0.125, 0.25, 0.251, 0.5, 1.0]))

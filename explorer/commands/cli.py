@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -88,8 +90,20 @@ def run(arguments: list[str]) -> int:
     except (ExplorerError, TyperException) as error:
         if debug:
             raise
-        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        message = _message(error)
         if message:  # empty if no command was given and the help was shown
             shown = printable(" ".join(message.split()))
             print(f"explorer: {shown}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2
+
+
+def _message(error: Exception) -> str:
+    """Return the message of an error; of options that may be meant, the nearest, and no words of the parser's own."""
+    if not isinstance(error, TyperException):
+        return str(error)
+    possible, typed = getattr(error, "possibilities", None), getattr(error, "option_name", "")
+    if possible and typed:
+        near = get_close_matches(typed, possible, n=1, cutoff=0.0)[0]
+        return f"No such option: {typed}; did you mean {near!r}?"
+    said = re.sub(r"valid integer(, .*)?$", "whole number", error.format_message())
+    return re.sub(r"valid number, .*$", "number", said).replace("Input should", "should")

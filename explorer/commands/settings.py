@@ -91,6 +91,8 @@ def _setting(text: str) -> tuple[str, Any]:
     import tomllib
 
     key, equals, value = text.partition("=")
+    if not equals and text in _presets():
+        raise ExplorerError(f"{text!r}: presets are given as preset=NAME; write preset={text}")
     if not equals or not key:
         raise ExplorerError(f"{text!r}: metaparameters are given as key=value, such as squeeze_ratio=0.25")
     try:
@@ -98,6 +100,12 @@ def _setting(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return key, value
     return key, found if isinstance(found, bool | int | float | str | list) else value  # 08:10:20 is not a time here
+
+
+def _presets() -> set[str]:
+    from explorer import list_spaces
+
+    return {name for presets in list_spaces()["presets"] for name in presets}
 
 
 def read_seconds(text: str | None) -> float | None:

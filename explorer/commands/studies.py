@@ -19,6 +19,7 @@ from explorer.commands.console import (
     command_line,
     cost_cells,
     cost_headings,
+    heading,
     say,
 )
 from explorer.commands.settings import (
@@ -57,7 +58,7 @@ def sweep(
     data_dir: DataDir = None,
     seeds: Annotated[int | None, Option(help="Runs per point.")] = None,
     epochs: Annotated[int | None, Option(help="Epochs per run.")] = None,
-    images: Annotated[int | None, Option(help="Training images per run.")] = None,
+    images: Annotated[str | None, Option(metavar="N", help="Training images per run, such as 10k.")] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
@@ -125,17 +126,20 @@ def compare(
 ) -> int:
     """Compare stored studies in one report: which one is more accurate at equal cost, and how certain is that?"""
     from explorer import compare
+    from explorer.networks.quantities import QUANTITIES, quantity_key
 
     command, formats = command_line(context), figures.split(",")
     made = compare(studies, against=against, storage=storage, reports=reports, figures=formats, command=command)
     screen = Screen(quiet, as_json)
     for line in made.statements:
         screen.answer(line)
+    cost = QUANTITIES[quantity_key(against)]
     rows = [
-        (cell(row["budget"]), row["study"], row["label"], *accuracy_cells(row), row["standing"])
+        (cost.text(row["budget"]), row["study"], row["label"], *accuracy_cells(row), row["standing"])
         for row in made.budgets.to_dict(orient="records")
     ]
-    screen.table((f"budget, {against}", "study", "best point", *ACCURACY_HEADINGS, "standing"), rows)
+    if made.comparable:
+        screen.table((f"budget, {heading(cost)}", "study", "best point", *ACCURACY_HEADINGS, "standing"), rows)
     screen.answer(f"report: {made.page}")
     screen.document(made.budgets, answer=made.statements, report=made.page)
     return 0

@@ -54,5 +54,4 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
         raise ExplorerError(
             f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(BUILT_IN)} or a folder"
         )
-    error = unknown("data set", name, BUILT_IN)
-    raise ExplorerError(f"{error}; or give the path to a folder with one sub-folder of images per class")
+    raise unknown("data set", name, BUILT_IN, "or give the path to a folder with one sub-folder of images per class")

@@ -145,7 +145,9 @@ def units(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-_SIZE = re.compile(r"([+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?:([kKmMgGtT])(i?))?[bB]?")
+_NUMBER = r"([+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_COUNTED = r"(?:b|bytes?|macs?|flops?|params?|mult-?adds?|madds?|images?)"
+_SIZE = re.compile(rf"{_NUMBER}\s*(?:([kKmMgGtT])(i?))?\s*(?i:{_COUNTED})?")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -157,12 +159,25 @@ def read_size(text: str | float) -> float:
     found = _SIZE.fullmatch(str(text).strip())
     size = 0.0
     if found:
-        size = float(found[1].replace("_", "")) * (1024 if found[3] else 1000) ** _POWERS.get(
+        size = float(found[1].replace("_", "").replace(",", "")) * (1024 if found[3] else 1000) ** _POWERS.get(
             (found[2] or "").lower(), 0
         )
     if not 0 < size < math.inf:
         raise ExplorerError(f"{str(text)!r}: a limit must be a number above 0, such as 500k, 20M, 1.5G or 5e5")
     return size
+
+
+def read_count(name: str, text: str | int) -> int:
+    """Read a whole number such as `10000`, `10,000` or `10k`; raises `ExplorerError` for anything else."""
+    if isinstance(text, int) or re.fullmatch(r"\s*[+-]?\d+\s*", text):
+        return int(text)
+    try:
+        size = read_size(text)
+    except ExplorerError:
+        size = 0.5
+    if not size.is_integer():
+        raise ExplorerError(f"{name} = {text}: should be a whole number, such as 10000 or 10k")
+    return int(size)
 
 
 def computed() -> dict[str, Callable[[Network], Int]]:

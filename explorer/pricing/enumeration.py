@@ -226,6 +226,12 @@ def _read(family: type[Space], preset: str | None, key: str, value: Any, *, draw
         return _range(family, key, value, drawn=drawn)
     if isinstance(value, str) and (found := _OTHER_RANGE.fullmatch(value.strip())) and _kind(family, key) != "string":
         raise _misspelt(family, preset, key, value, found, drawn=drawn)
+    if isinstance(value, str) and "," in value.strip(","):
+        if _kind(family, key) == "string":
+            for part in value.split(","):
+                family.point(preset, **{key: part.strip()})  # a misspelt one gets its own hint
+        written = value.strip().replace(" ", "")
+        raise ExplorerError(f"{family.name}: {key} = {value}: lists are written [a,b,c]; write {key}=[{written}]")
     if not isinstance(value, list):
         return value
     if _kind(family, key) == "array" and _nesting(value) <= _nesting(getattr(family.point(preset), key)):

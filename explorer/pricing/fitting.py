@@ -40,7 +40,7 @@ def fit(
     settings: Mapping[str, Any] | None = None,
     /,
     *,
-    limits: Mapping[str, float | str],
+    limits: Mapping[str, float | str] | None = None,
     count: int = 10,
     sample: int = 1_000_000,
     seed: int = 0,
@@ -53,11 +53,14 @@ def fit(
     points with equal costs, one is kept. Real numbers that were drawn are rounded to the fewest decimals that give the
     same network. Accuracy plays no part.
 
-    Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`. Columns: what varies, `params`, `macs`,
-    `activations`, and the share used of each limit, `KEY_share`. `attrs` has the `units`, the `limits` as numbers, and
-    the metaparameters of the `best` point. Raises `ExplorerError` with the closest point if nothing fits.
+    Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`, or keywords: `params="500k"`. Columns: what
+    varies, `params`, `macs`, `activations`, and the share used of each limit, `KEY_share`. `attrs` has the `units`, the
+    `limits` as numbers, and the metaparameters of the `best` point. Raises `ExplorerError` with the closest point if
+    nothing fits.
     """
     family = find_space(space)
+    named = [key for key in metaparameters if key not in family.model_fields and _limits(family, key)]
+    limits = {**(limits or {}), **{key: metaparameters.pop(key) for key in named}}
     if not limits:
         raise ExplorerError(f"{space}: at least one limit is needed, such as --params 500k or --macs 20M")
     most = {key if key in family.derived else quantity_key(key): read_size(limit) for key, limit in limits.items()}
@@ -76,6 +79,10 @@ def fit(
     frame = _frame(chosen, most)
     frame.attrs = {"units": units(map(str, frame.columns)), "limits": most, "best": _values(chosen, 0)}
     return frame
+
+
+def _limits(family: type[Space], key: str) -> bool:
+    return key in family.derived or quantity_key(key) in computed()
 
 
 def _rounded(search: Enumeration, best: Priced) -> Priced:

@@ -60,6 +60,10 @@ def layer_table(network: Network, levels: int = 1) -> pd.DataFrame:
     return frame
 
 
+OF_SPACES = ("where", "sample", "seed", "simplex", "steps", "ratio", "pareto", "sort", "limit", "out")
+"""Arguments of `price_space` that might be given to `price`."""
+
+
 def price(
     space: str,
     preset: str | None = None,
@@ -90,6 +94,8 @@ def price(
         ExplorerError: A name is unknown, a value breaks a rule, or columns have unequal lengths.
     """
     family = find_space(space)
+    if others := [key for key in metaparameters if key in OF_SPACES and key not in family.model_fields]:
+        raise ExplorerError(f"{space}: price has no argument {others[0]!r}; explorer.price_space has")
     asked = [name if name in family.derived else quantity_key(name) for name in quantities]
     blocks: Iterable[Block]
     if points is None:

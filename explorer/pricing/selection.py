@@ -52,6 +52,8 @@ class Where:
             self._expression = ast.unparse(root)
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             hint = "; write == for equal" if re.search(r"[^<>=!]=[^=]", text) else ""
+            if turned := re.search(r"=([<>])", text):
+                hint = f"; write {turned[1]}= for {turned[0]}"
             raise self._wrong(f"cannot be read: {getattr(error, 'msg', error)}{hint}") from None
         for node in nodes:
             if not isinstance(node, _ALLOWED):
@@ -97,7 +99,10 @@ class Where:
 
 
 _QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
-_SIZED = re.compile(r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s?[kKmMgGtT]i?[bB]?(?!\w)")
+_SIZED = re.compile(
+    r"(?<![\w.])(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s?[kKmMgGtT]i?(?i:b|\s?(?:macs?|flops?))?(?!\w)"
+)
+_GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 def _spelt_out(text: str) -> str:
@@ -108,6 +113,7 @@ def _spelt_out(text: str) -> str:
             parts[place] = re.sub(
                 rf"(?<![\w-]){alias}(?![\w-])", quantity_key(alias), parts[place], flags=re.IGNORECASE
             )
+        parts[place] = _GROUPED.sub(lambda found: found[0].replace(",", ""), parts[place]).replace("\u2264", "<=")
         parts[place] = _SIZED.sub(lambda found: repr(read_size(found[0])), parts[place])
     return "".join(parts)
 

@@ -63,6 +63,7 @@ class ComparisonReport:
     page: Path
     statements: list[str]
     budgets: pd.DataFrame
+    comparable: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def compare(
     comparison = Comparison(found, against)
     page = write_comparison(comparison, destination.folder / "-vs-".join(studies), command, destination.formats)
     write_index(destination.folder)
-    return ComparisonReport(page, statements(comparison), comparison.at_budgets)
+    comparable = comparison.same_images and not comparison.tells_nothing
+    return ComparisonReport(page, statements(comparison), comparison.at_budgets, comparable)
 
 
 def report_certificate(certificate: Certificate, destination: Destination) -> CertificateReport:

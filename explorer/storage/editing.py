@@ -18,6 +18,7 @@ from explorer.storage.optuna_tables import NoView, OptunaTables
 from explorer.storage.optuna_view import view_names
 from explorer.storage.studies import stored_study
 from explorer.storage.tables import members, runs, studies, tests
+from explorer.study.files import builtin_studies
 
 NAME = re.compile(r"\w([\w .@~+=-]*[\w@~+=-])?")
 MOST_CHARACTERS = 100
@@ -87,6 +88,8 @@ def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE)
     with ledger.writing():
         if new in ledger.studies.names():
             raise ExplorerError(f"{new!r}: the storage already has a study with this name; choose another name")
+        if new in builtin_studies():
+            raise ExplorerError(f"{new!r}: a built-in study has this name; choose another name")
         ledger.perform(lambda connection: _rename(connection, study, new))
         tables = _optuna(ledger)
         if tables is not None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
-from explorer.networks.quantities import computed
+from explorer.networks.quantities import computed, read_count
 from explorer.spaces.space import label, rule
 from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff
 from explorer.study.forms import form_tables
@@ -47,7 +47,7 @@ def load_study(
     data: str | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
-    images: int | None = None,
+    images: int | str | None = None,
     quick: bool = False,
     data_dir: str | Path | None = None,
 ) -> Study:
@@ -64,7 +64,7 @@ def load_study(
 
         source = find_source(study.data, data_dir)
         study = cut_down(study, source.class_count, len(source.prepare().split().train))
-    return study.override(seeds=seeds, epochs=epochs, images=images)
+    return study.override(seeds=seeds, epochs=epochs, images=None if images is None else read_count("images", images))
 
 
 def _find(name: str) -> Study:
@@ -117,14 +117,14 @@ def _mistake(error: ValidationError) -> str:
     if kind == "extra_forbidden":
         *parents, key = place
         if parents[:1] == ["claims"]:
-            wrong = unknown("key", str(key), CLAIMS[str(parents[2])].model_fields)
-            return f"claim {int(parents[1]) + 1}: {wrong}{_form(parents[2])}"
+            keys = CLAIMS[str(parents[2])].model_fields
+            return f"claim {int(parents[1]) + 1}: {unknown('key', str(key), keys, _form(parents[2]))}"
         return str(unknown("key", str(key), _keys(parents)))
     if kind == "union_tag_invalid":
         return f"{where}: {unknown('form of a claim', details['ctx']['tag'], CLAIMS)}"
     if kind == "missing":
         of_claim = place[:1] == ("claims",) and len(place) > 2 and place[2] in CLAIMS  # noqa: PLR2004 (number, form)
-        return f"{where}: this key is required{_form(place[2]) if of_claim else ''}"
+        return f"{where}: this key is required{f'; {_form(place[2])}' if of_claim else ''}"
     if kind in {"model_type", "dict_type"}:
         return f"{where} = {value}: should be a table, {{ key = value }}"
     return f"{where} = {value}: {rule(details)}"
@@ -134,7 +134,7 @@ def _form(name: Any) -> str:  # noqa: ANN401 (part of a place)
     keys = CLAIMS[str(name)].model_fields
     needed = ", ".join(key for key, field in keys.items() if field.is_required())
     others = ", ".join(key for key, field in keys.items() if not field.is_required())
-    return f"; a claim of the form {str(name)!r} has the keys {needed}{f', and may have {others}' if others else ''}"
+    return f"a claim of the form {str(name)!r} has the keys {needed}{f', and may have {others}' if others else ''}"
 
 
 def _keys(parents: Sequence[Any]) -> set[str]:

@@ -101,6 +101,9 @@ def run_studies(
     processes = worker_count(workers)
     with ledger.writing(), ExitStack() as opened:
         enlisted = [_enlist(study, points, ledger, dataset, command) for study in fitted]
+        for study, (named, _) in zip(fitted, enlisted, strict=True):
+            if named.name != study.name:
+                following.note(f"another study named {study.name} is stored; this one is {named.name}")
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import read_count
 from explorer.spaces.space import rule
 
 FEWEST_BATCHES = 4
@@ -110,11 +111,11 @@ class Budget(BaseModel):
     @classmethod
     def read(cls, text: str) -> Budget:
         """Parse IMAGESxEPOCHS; raises `ExplorerError` if it is malformed or out of range."""
-        found = re.fullmatch(r"(\d+)x(\d+)", text)
+        found = re.fullmatch(r"(\d[\d.,_]*[kKmM]?)x(\d+)", text)
         if found is None:
             raise ExplorerError(f"budget {text}: must be IMAGESxEPOCHS, such as {cls().short}")
         try:
-            return cls(images=int(found[1]), epochs=int(found[2]))
+            return cls(images=read_count("images", found[1]), epochs=int(found[2]))
         except ValidationError as error:
             details = error.errors()[0]
             raise ExplorerError(f"budget {text}: {details['loc'][-1]}: {rule(details)}") from None

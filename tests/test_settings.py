@@ -200,3 +200,34 @@ def test_the_configuration_of_dask_does_not_count(monkeypatch, tmp_path):
                 time.sleep(0.05)
             assert members.submit(members.ready[0], abs, -1, key="abs").result(timeout=60) == 1
         assert dask.config.config == before
+
+
+CREW = """
+import os, time
+from explorer.training.crew import crew
+before = dict(os.environ)
+with crew(1) as members:
+    for _ in range(1200):
+        members.tend(0.05)
+        if members.complete:
+            break
+        time.sleep(0.05)
+    print(members.submit(members.ready[0], abs, -1, key="abs").result(timeout=60), before == dict(os.environ))
+"""
+BROKEN = b"distributed: {worker: [\n\xff"
+
+
+@pytest.mark.parametrize(
+    ("file", "environment"),
+    [
+        (".config/dask/dask.yaml", {}),
+        ("own/dask.yaml", {"DASK_CONFIG": "own", "DASK_DISTRIBUTED__NANNY__ENVIRON": "{", "DASK_DISTRIBUTED": "[1"}),
+    ],
+)
+def test_unreadable_settings_of_dask_do_not_count(file, environment, tmp_path):
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_bytes(BROKEN)
+    own = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)} | environment
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", CREW]
+    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 True\n", "")

@@ -14,12 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import dask
 import psutil
-from distributed import Client, Future, LocalCluster
-from distributed.system import MEMORY_LIMIT
 
 from explorer.errors import ExplorerError
+from explorer.training.dask_import import MEMORY_LIMIT, Client, Future, LocalCluster, dask
 
 START_SECONDS = 60.0
 """Time for a process to start and reach the scheduler; after that it is replaced."""
@@ -157,8 +155,7 @@ class Crew:
 
     def _start(self) -> Member:
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *(entry or "." for entry in sys.path)]))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DASK_")}
-        environment |= ENVIRONMENT | {"PYTHONPATH": path, "DASK_CONFIG": str(self.folder / "no-configuration")}
+        environment = os.environ | ENVIRONMENT | {"PYTHONPATH": path}
         command = [sys.executable, "-P", "-m", "explorer.training.worker", self.scheduler, str(self.folder)]
         # Ctrl-C in a terminal reaches every process of the command; workers inherit the blocked signal, so that
         # only the coordinator handles it.

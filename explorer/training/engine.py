@@ -14,14 +14,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from distributed import CancelledError, Future, get_worker, wait
-from distributed.scheduler import KilledWorker
-
 from explorer.data import Dataset, open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import isa, isa_switches
 from explorer.training.bits import pack, pack_classes
 from explorer.training.crew import Crew, Member, crew, silent_scheduler
+from explorer.training.dask_import import CancelledError, Future, KilledWorker, get_worker, wait
 from explorer.training.limits import Clock, Speeds, duration
 from explorer.training.run import Run
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from distributed import Worker
+from explorer.training.dask_import import Worker
 
 
 def _end_with_parent() -> None:

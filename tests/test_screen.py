@@ -224,7 +224,7 @@ def test_a_shell_completes_studies_spaces_presets_and_metaparameters(monkeypatch
     assert completed("explorer price squeezenet squ") == ["squeeze_ratio="]
 
 
-@pytest.mark.parametrize("spelling", ["FLOPs", "flops", "macs", "MACs", "mult-adds", "multiply-adds"])
+@pytest.mark.parametrize("spelling", ["FLOPs", "flops", "FLOP", "macs", "MACs", "mult-adds", "multiply-adds"])
 def test_costs_are_understood_in_every_spelling(capsys, spelling):
     where = f"{spelling} < 1.7M and bypass == 'none'"
     found = json.loads(
@@ -360,6 +360,7 @@ HINTS = [
     ("price squeezenet --where params=>100k", "write >= for =>"),
     ("price squeezenet --where params=5", "write == for equal"),
     ("sweep squeeze_ratio --image 100", "No such option: --image; did you mean '--images'?"),
+    ("fit squeezenet --parms 100k", "did you mean '--params'?"),
     ("sweep squeeze_ratio --epoch 3", "did you mean '--epochs'?"),
     ("sweep squeeze_ratio --images many", "images = many: should be a whole number, such as 10000 or 10k"),
     ("sweep squeeze_ratio --images 1.5", "images = 1.5: should be a whole number"),

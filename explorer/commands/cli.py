@@ -103,7 +103,7 @@ def _message(error: Exception) -> str:
         return str(error)
     possible, typed = getattr(error, "possibilities", None), getattr(error, "option_name", "")
     if possible and typed:
-        near = get_close_matches(typed, possible, n=1, cutoff=0.0)[0]
-        return f"No such option: {typed}; did you mean {near!r}?"
+        near = get_close_matches(typed, possible, n=1)
+        return f"No such option: {typed}{f'; did you mean {near[0]!r}?' if near else ''}"
     said = re.sub(r"valid integer(, .*)?$", "whole number", error.format_message())
     return re.sub(r"valid number, .*$", "number", said).replace("Input should", "should")

@@ -217,7 +217,7 @@ register(
         "FLOPs (multiply-adds)",
         main=True,
         counts="multiply-adds",
-        aliases=("mult-adds", "multiply-adds", "mult-add", "multiply-add", "multadds", "madds"),
+        aliases=("flop", "mac", "mult-adds", "multiply-adds", "mult-add", "multiply-add", "multadds", "madds"),
         **_EVERYWHERE,
     ),
     Quantity("activations", "activations", COUNT, lambda net: net.cost.activations, **_EVERYWHERE),

@@ -115,6 +115,9 @@ def test_a_trial_is_known_by_its_budget(changes, trial):
     cut_down = quick(study.override(data="cifar10"), 10, 15_000)
     assert cut_down.is_trial
     assert cut_down.model_copy(update={"name": "renamed"}).is_trial
+    assert cut_down.override(seeds=2).is_trial
+    assert cut_down.override(images=200, epochs=5, seeds=3).is_trial
+    assert not cut_down.override(images=501, epochs=2, seeds=2).is_trial
 
 
 SCALED = Study(name="s", title="t", space="efficientnet", preset="cifar", fixed={"phi": 1.0}, simplex=Triangle(steps=5))

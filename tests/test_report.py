@@ -384,6 +384,23 @@ def test_a_saving_is_claimed_only_where_the_loss_is_shown_to_be_small():
     assert answer_of(steep).endswith(" It is separated from every other point.")
 
 
+@pytest.mark.parametrize(("changes", "epochs"), [({}, 8), ({"images": 500, "epochs": 1}, 16), ({"images": 9000}, 8)])
+def test_advice_to_train_longer_reaches_beyond_the_warm_up(changes, epochs):
+    study = load_study("bypass").override(**changes)
+    record = with_accuracies(make_record(study, images=1000), dict.fromkeys(range(3), 0.1))
+    assert plain(sentences_of(Findings(record))[1]) == f"Train longer: `--epochs {epochs}`."
+    longer = study.override(epochs=epochs)
+    assert not longer.recipe.warms_up_too_long(longer.budget)
+
+
+def test_advice_to_train_longer_drops_quick():
+    study = load_study("bypass").override(images=900).renamed(["quick"])
+    record = with_accuracies(make_record(study, images=1000), dict.fromkeys(range(3), 0.1))
+    assert plain(sentences_of(Findings(record))[1]) == "Train longer: drop `--quick`."
+    record = replace(record, command="python -m explorer sweep bypass --quick --epochs 2")
+    assert "`python -m explorer sweep bypass --epochs 2` shows" in settled_by(record, None)[0]
+
+
 @pytest.mark.parametrize("share", [0.1, 0.12, 0.14])
 def test_near_guessing_the_answer_says_that_nothing_was_learnt(share):
     """All points at 10 to 14 % of ten classes."""

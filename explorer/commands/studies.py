@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from explorer.sweeping.dry_run import DryRun
 
+TIMING = "timing a few networks"
 MOST_ROWS = 50  # points in a table; beyond that, only the most accurate are shown
 
 
@@ -73,16 +74,26 @@ def sweep(
 
     Only missing runs are trained. Options that change results create another study with its own name.
     """
+    screen = Screen(quiet, as_json)
+    screen.say("reading the study")  # the imports take a while
+
     from explorer import dry_run as plan
     from explorer import load_study
     from explorer import sweep as train
     from explorer.commands.watching import watched
+    from explorer.data import find_source
 
-    screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
-    chosen = load_study(study, data=data, seeds=seeds, epochs=epochs, images=images, quick=quick, data_dir=data_dir)
+    load = partial(load_study, study, data=data, seeds=seeds, epochs=epochs, images=images, data_dir=data_dir)
+    chosen = load()
+    preparing = f"preparing {chosen.data} data"
+    if quick:
+        find_source(chosen.data, data_dir)  # reject unknown data before any message
+        screen.say(preparing)
+        chosen = load(quick=True)
     if dry_run:
+        screen.say(f"{TIMING if quick else f'{preparing}, then {TIMING}'} to estimate the time")
         _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers, **written))
         return 0
     sweep = partial(
@@ -95,7 +106,7 @@ def sweep(
         command=command_line(context),
         progress=False,
     )
-    return _print_report(screen, watched(sweep, quiet=not screen.full))
+    return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing if quick else ""))
 
 
 def report(
@@ -169,15 +180,18 @@ def certify(
 
     Only missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
     """
+    screen = Screen(quiet, as_json)
+    screen.say(f"drawing points of {space}")  # the imports take a while
+
     from explorer import certify, plan_certificate
     from explorer.commands.watching import watched
 
-    screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
     asked["vary"] = read_varied(vary)
     if dry_run:
+        screen.say(f"preparing {data} data, then {TIMING} to estimate the time")
         _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
         return 0
     train = partial(
@@ -293,12 +307,13 @@ def _print_report(screen: Screen, points: pd.DataFrame) -> int:
         shown = points.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
     # If every run is done, these columns are redundant, and without them the table fits a narrow terminal.
     exceptions = [] if (shown["state"] == "done").all() else ["state", "reason"]
+    headings = ACCURACY_HEADINGS[:1] if about["trial"] else ACCURACY_HEADINGS  # its intervals mean nothing
     rows = [
-        (row["label"], *cost_cells(row), *accuracy_cells(row), *(row[column] for column in exceptions))
+        (row["label"], *cost_cells(row), *accuracy_cells(row)[: len(headings)], *(row[column] for column in exceptions))
         for row in shown.to_dict(orient="records")
     ]
     screen.answer(about["answer"])
-    screen.table(("point", *cost_headings(), *ACCURACY_HEADINGS, *exceptions), rows)
+    screen.table(("point", *cost_headings(), *headings, *exceptions), rows)
     if len(shown) < len(points):
         screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has them all")
     screen.answer(f"report: {about['report']}")

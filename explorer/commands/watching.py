@@ -30,7 +30,8 @@ WIDE = 120
 class Display(Watcher):
     """Shows a sweep's progress: runs done, running and failed, the best accuracy and the time left."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, said: str = "") -> None:
+        self.said = said
         self.screen = console()
         self.screen.quiet = quiet
         self.speeds = Speeds()
@@ -45,7 +46,10 @@ class Display(Watcher):
 
     def doing(self, what: str) -> None:
         """Print what is being prepared before runs can start."""
-        self._say(what)
+        if what != self.said:
+            self._say(what)
+        if self.bar is not None:
+            self.bar.start()
 
     def note(self, text: str) -> None:
         """Print the line."""
@@ -65,7 +69,6 @@ class Display(Watcher):
             bar = [BarColumn()] if self.screen.width >= WIDE else []
             self.bar = Progress(TimeElapsedColumn(), *bar, TextColumn("{task.description}"), console=self.screen)
             self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
-            self.bar.start()
 
     def speed(self, run: Run, images_per_second: float) -> None:
         """Show the time left, estimated from the first batches."""
@@ -124,11 +127,13 @@ class Display(Watcher):
 
     def _update(self) -> None:
         if self.bar is not None:
+            self.bar.start()  # does nothing if it is shown already
             task = self.bar.task_ids[0]
             self.bar.update(task, completed=self.before + self.ended_now, description=self._line())
 
     def _line(self) -> str:
-        running = min(self.workers, len(self.ahead) - self.ended_now)
+        trained = self.speeds.images or self.ended_now  # workers start before they train
+        running = min(self.workers, len(self.ahead) - self.ended_now) if trained else 0
         done = f"{self.states['done']}/{self.before + len(self.ahead)} done"
         broken = self.states.total() - self.states["done"]
         failed = f", {broken} failed" if broken else ""
@@ -146,12 +151,13 @@ class Display(Watcher):
         return f"about {duration(max(1.0, whole - (now - self.started)))} left"
 
 
-def watched(train: Callable[..., Trained], *, quiet: bool = False) -> Trained:
+def watched(train: Callable[..., Trained], *, quiet: bool = False, said: str = "") -> Trained:
     """Call `train` with a `watcher` that shows its progress, and return its result.
 
-    The first Ctrl-C stops after the runs in progress. The message of a `KeyboardInterrupt` counts the finished runs.
+    What was `said` already is not repeated. The first Ctrl-C stops after the runs in progress. The message of a
+    `KeyboardInterrupt` counts the finished runs.
     """
-    display = Display(quiet=quiet)
+    display = Display(quiet=quiet, said=said)
     try:
         with stopping_twice(display.ask):
             return train(watcher=display)

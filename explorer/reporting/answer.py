@@ -17,6 +17,7 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
 from explorer.spaces.simplex import SHARE
 from explorer.study.claims import MARGIN
+from explorer.study.model import Study
 
 MOST_NAMES = 4  # in a sentence
 MOST_GROUPS = 4  # of points at about equal cost, most expensive first
@@ -36,7 +37,8 @@ def answer(findings: Findings) -> list[str]:
         return ["No runs have finished yet."]
     if study.is_trial:
         passes = "one epoch" if study.budget.epochs == 1 else f"{study.budget.epochs} epochs"
-        return [f"Trial run: one seed and {passes} of {study.budget.images:,} images; its accuracies mean nothing."]
+        seeds = "one seed" if study.seeds == 1 else f"{study.seeds} seeds"
+        return [f"Trial run: {seeds} and {passes} of {study.budget.images:,} images; its accuracies mean nothing."]
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)
@@ -79,7 +81,7 @@ def more(findings: Findings) -> list[str]:
 
 def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
     """Report that no network is better than guessing, and what would help."""
-    guess, epochs = findings.record.guess, findings.record.study.budget.epochs
+    guess, study = findings.record.guess, findings.record.study
     found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
         found += f" ({100 * best['low']:.1f} to {percent(best['high'])})"
@@ -87,13 +89,22 @@ def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
         f"the best, {_name(findings, best)}, has {found}, and always naming the largest class has {percent(guess)}."
     )
     if best["accuracy"] <= near_guessing(guess):
-        return [f"No network has learnt anything yet: {beside}", f"Train longer: `--epochs {LONGER * epochs}`."]
+        return [f"No network has learnt anything yet: {beside}", f"Train longer: {_longer(study)}."]
     images = findings.accuracies.images
     few = f"{images:,} validation image{'' if images == 1 else 's'}"
     return [
         f"No network is clearly better than guessing: {beside}",
-        f"More than {few}, more seeds or longer runs would tell: `--seeds`, `--epochs {LONGER * epochs}`.",
+        f"More than {few}, more seeds or longer runs would tell: `--seeds`, {_longer(study)}.",
     ]
+
+
+def _longer(study: Study) -> str:
+    return "drop `--quick`" if study.is_quick else f"`--epochs {longer_epochs(study)}`"
+
+
+def longer_epochs(study: Study) -> int:
+    """Return the epochs of clearly longer runs, whose warm-up takes at most half of the images."""
+    return max(LONGER * study.budget.epochs, study.recipe.least_epochs(study.budget))
 
 
 def _second(findings: Findings, best: pd.Series[Any]) -> str:

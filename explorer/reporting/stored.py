@@ -104,6 +104,7 @@ def report(
     points, said = findings.points.copy(), " ".join(answer(findings))
     unfinished = int((record.runs["state"] != "done").sum())
     points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": unfinished}
+    points.attrs["trial"] = record.study.is_trial
     points.attrs["units"] = units(map(str, points.columns))
     return StudyReport(study, page, points, unfinished, said)
 

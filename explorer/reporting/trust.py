@@ -11,7 +11,7 @@ from explorer.certification.coverage import Gap, gaps, gaps_by_default
 from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification.statistics import BEST, above_macs, complete, rankers
 from explorer.networks.quantities import QUANTITIES
-from explorer.reporting.answer import LONGER
+from explorer.reporting.answer import longer_epochs
 from explorer.reporting.words import column_interval, command_words, listed, with_interval
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
@@ -119,7 +119,9 @@ def _longer(record: StudyRecord) -> list[str]:
             kept.pop()
         elif not word.startswith("--epochs="):
             kept.append(word)
-    return [*kept, "--epochs", str(LONGER * study.budget.epochs)]
+    if "--quick" in kept:
+        return [word for word in kept if word != "--quick"]
+    return [*kept, "--epochs", str(longer_epochs(study))]
 
 
 def _kept(record: StudyRecord, *options: str) -> list[str]:

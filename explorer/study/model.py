@@ -29,7 +29,7 @@ from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
-"""A study with one seed whose runs see at most this many images is a trial run."""
+"""A study with one seed or cut down with `--quick` is a trial run if its runs see at most this many images."""
 
 
 class Range(Model):
@@ -144,11 +144,17 @@ class Study(Model):
 
     @property
     def is_trial(self) -> bool:
-        """Whether this is a trial run, as with `--quick`: one seed and few images.
+        """Whether this is a trial run: few images, and one seed or cut down with `--quick`.
 
-        Accuracies of a trial run mean nothing. Inferred from the budget, so it also holds for a renamed study.
+        Accuracies of a trial run mean nothing. With one seed, this is inferred from the budget alone, so it also holds
+        for a renamed study.
         """
-        return self.seeds == 1 and self.budget.seen <= TRIAL_IMAGES
+        return self.budget.seen <= TRIAL_IMAGES and (self.seeds == 1 or self.is_quick)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the study was cut down with `--quick`, as its name says."""
+        return "quick" in self.name.partition("@")[2].partition("~")[0].split("-")
 
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield the design points in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -49,6 +50,10 @@ class Recipe(BaseModel):
     def warms_up_too_long(self, budget: Budget) -> bool:
         """Whether the warm-up takes more than half of a run's images."""
         return self.warmup_images > LONGEST_WARMUP * budget.seen
+
+    def least_epochs(self, budget: Budget) -> int:
+        """Return the fewest epochs over the images of a budget that do not warm up too long."""
+        return max(1, math.ceil(self.warmup_images / (LONGEST_WARMUP * budget.images)))
 
     def fitted(self, budget: Budget) -> Recipe:
         """Return the recipe for a budget of few images: several batches per epoch, and warm-up for at most half of it.

@@ -31,6 +31,7 @@ from explorer.reporting.methodology import methodology
 from explorer.reporting.notes import enlarged_note, evidence, space_note, volume_notes
 from explorer.reporting.prose import papers, prose
 from explorer.reporting.setting import setting
+from explorer.reporting.trust import settled_by
 from explorer.reporting.words import amount
 from explorer.study.files import load_study
 from explorer.study.model import Range
@@ -279,9 +280,7 @@ def test_the_answer_names_what_is_not_separated_from_the_best():
     assert "with 183 k params and" in answer
     assert answer.endswith(" The runs cannot tell it from 2-5-9."), "no saving: its loss may be large"
     assert answer.count(". ") == 1, "two sentences"
-    assert more(Findings(make_record("delayed_downsampling", images=1000)))[-1].startswith(
-        "The least accurate is pools = 1-2-3: "
-    )
+    assert more(Findings(make_record("delayed_downsampling", images=1000))) == []
 
 
 def test_the_answer_of_a_trial_run_says_so():
@@ -336,8 +335,6 @@ def test_the_answer_of_a_triangle_names_shares_and_corners(triangle):
     corners = "of the corners, depth only and resolution only are separated and width only is not separated."
     assert answer.endswith(f" The runs cannot tell it from 0-100-0; {corners}")
     assert answer.count(". ") == 1
-    worst = "The least accurate is 100 % of the doubling to depth (alpha = 2.0, beta = 1.0, gamma = 1.0): 20.0 %"
-    assert plain(more(Findings(record))[-1]).startswith(worst)
 
 
 def test_a_corner_that_is_best_is_not_compared_with_itself(triangle):
@@ -358,7 +355,7 @@ def test_the_answer_of_series_compares_at_equal_costs(scaled):
     better = {points["phi 0.75"]: 0.5, resolution: 0.5, width: 0.4, depth: 0.5, largest: 0.7, points["phi 1.825"]: 0.6}
     findings = Findings(with_accuracies(scaled, better))
     first, last = map(plain, sentences_of(findings))
-    parts = [first, *map(plain, more(findings)[:-1]), last]
+    parts = [first, *map(plain, more(findings)), last]
     assert parts[0].startswith("Depth only at depth 4.4 has the best accuracy of the 13 measured points: 70.0 % (95 %")
     assert len(parts) == 4
     costs = scaled.points.set_index("point")["macs"]
@@ -379,7 +376,7 @@ def test_a_saving_is_claimed_only_where_the_loss_is_shown_to_be_small():
     assert answer.endswith(" 0.875 saves 12 % of the model size and loses at most 1 point (95 %).")
     answer = plain(answer_of(with_accuracies(make_record("squeeze_ratio", images=100), rise)))
     assert "saves" not in answer
-    assert answer.endswith(" The runs cannot tell it from 0.5, 0.625, 0.75 or 0.875.")
+    assert answer.endswith(" The runs cannot tell it from 0.5, 0.625, 0.75 or 0.875; 0.5 is the cheapest of these.")
     steep = with_accuracies(make_record("squeeze_ratio", images=2000), {point: 0.3 + 0.03 * point for point in rise})
     assert answer_of(steep).endswith(" It is separated from every other point.")
 
@@ -398,7 +395,7 @@ def test_advice_to_train_longer_drops_quick():
     record = with_accuracies(make_record(study, images=1000), dict.fromkeys(range(3), 0.1))
     assert plain(sentences_of(Findings(record))[1]) == "Train longer: drop `--quick`."
     record = replace(record, command="python -m explorer sweep bypass --quick --epochs 2")
-    assert "`python -m explorer sweep bypass --epochs 2` shows" in settled_by(record, None)[0]
+    assert "`python -m explorer sweep bypass` shows" in settled_by(record, None)[0]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.12, 0.14])

@@ -205,11 +205,11 @@ def test_ctrl_c_while_the_data_are_made_stops_at_once(study, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(study / "cache"))
     arguments, options = command(study, "sweep", "squeeze_ratio")
     process = subprocess.Popen(arguments, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **options)
-    assert process.stdout.readline() == "reading the study\n"
     assert process.stdout.readline() == "preparing proxy data\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "explorer: stopped before training\n")
+    assert process.returncode == 130
+    assert err in ("explorer: stopped before training\n", "explorer: stopped\n")  # the latter during an import
 
 
 @pytest.mark.slow
@@ -414,12 +414,12 @@ def test_a_signal_in_the_middle_of_an_import_stops_at_once(study, module, words,
 
 def test_commands_say_what_they_do_in_order(study):
     lines = explorer(study, "sweep", "stripes.toml", "--quick", "--seeds", "2").stdout.splitlines()
-    said = ["reading the study", "preparing ", "stripes@quick-seeds2: ", "starting "]
+    said = ["preparing ", "stripes@quick-seeds2: ", "starting "]
     found = [next(place for place, line in enumerate(lines) if line.startswith(start)) for start in said]
-    assert found == [0, 1, *sorted(found[2:])]
+    assert found == [0, *sorted(found[1:])]
     assert sum(line.startswith("preparing ") for line in lines) == 1
     assert "Trial run: 2 seeds and " in "\n".join(lines)
     assert not any("interval" in line or "learning rate" in line or "--epochs" in line for line in lines)
     dry = explorer(study, "sweep", "stripes.toml", "--dry-run").stdout.splitlines()
-    assert dry[0] == "reading the study"
-    assert dry[1].endswith(" data, then timing a few networks to estimate the time")
+    assert dry[0].startswith("preparing ")
+    assert dry[1] == "timing a few networks to estimate the time"

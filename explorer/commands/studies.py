@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -43,9 +44,10 @@ from explorer.commands.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from explorer.study.model import Study
     from explorer.sweeping.dry_run import DryRun
 
-TIMING = "timing a few networks"
+TIMING = "timing a few networks to estimate the time"
 MOST_ROWS = 50  # points in a table; beyond that, only the most accurate are shown
 
 
@@ -74,26 +76,25 @@ def sweep(
 
     Only missing runs are trained. Options that change results create another study with its own name.
     """
-    screen = Screen(quiet, as_json)
-    screen.say("reading the study")  # the imports take a while
-
-    from explorer import dry_run as plan
     from explorer import load_study
-    from explorer import sweep as train
-    from explorer.commands.watching import watched
-    from explorer.data import find_source
 
+    screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
     load = partial(load_study, study, data=data, seeds=seeds, epochs=epochs, images=images, data_dir=data_dir)
     chosen = load()
+    _reject_mistakes(chosen, data_dir, **written)
     preparing = f"preparing {chosen.data} data"
+    screen.say(preparing)  # before imports that take a while
+
+    from explorer import dry_run as plan
+    from explorer import sweep as train
+    from explorer.commands.watching import watched
+
     if quick:
-        find_source(chosen.data, data_dir)  # reject unknown data before any message
-        screen.say(preparing)
         chosen = load(quick=True)
     if dry_run:
-        screen.say(f"{TIMING if quick else f'{preparing}, then {TIMING}'} to estimate the time")
+        screen.say(TIMING)
         _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers, **written))
         return 0
     sweep = partial(
@@ -106,7 +107,7 @@ def sweep(
         command=command_line(context),
         progress=False,
     )
-    return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing if quick else ""))
+    return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing))
 
 
 def report(
@@ -180,18 +181,16 @@ def certify(
 
     Only missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
     """
-    screen = Screen(quiet, as_json)
-    screen.say(f"drawing points of {space}")  # the imports take a while
-
     from explorer import certify, plan_certificate
     from explorer.commands.watching import watched
 
+    screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
     asked["vary"] = read_varied(vary)
     if dry_run:
-        screen.say(f"preparing {data} data, then {TIMING} to estimate the time")
+        screen.say(f"preparing {data} data and {TIMING}")
         _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
         return 0
     train = partial(
@@ -258,6 +257,21 @@ def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quie
         screen.answer(name)
     screen.document(builtin, stored=stored)
     return 0
+
+
+def _reject_mistakes(
+    study: Study, data_dir: Path | None, *, storage: str, reports: Path, figures: Sequence[str]
+) -> None:
+    """Raise `ExplorerError` for unknown data and formats, and for a storage or folder that cannot be written."""
+    from explorer.data import find_source
+    from explorer.drawing.formats import check_formats
+    from explorer.files import check_folder, user_path
+    from explorer.storage.ledger import Ledger
+
+    find_source(study.data, data_dir)
+    check_formats(figures)
+    check_folder(user_path(reports))
+    Ledger(storage, create=True)
 
 
 def _print_plan(screen: Screen, found: DryRun) -> None:

@@ -17,6 +17,7 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
 from explorer.spaces.simplex import SHARE
 from explorer.study.claims import MARGIN
+from explorer.study.coordinates import is_ordered
 from explorer.study.model import Study
 
 MOST_NAMES = 4  # in a sentence
@@ -56,7 +57,7 @@ def answer(findings: Findings) -> list[str]:
 
 
 def more(findings: Findings) -> list[str]:
-    """Return how the series compare at other costs, which points are near guessing, and the least accurate point."""
+    """Return how the series compare at other costs, and which points are near guessing."""
     measured, guess = findings.measured, findings.record.guess
     if len(measured) < 2 or findings.tells_nothing:  # noqa: PLR2004 (nothing to compare)
         return []
@@ -71,12 +72,8 @@ def more(findings: Findings) -> list[str]:
         )
     if not findings.accuracies.pooled.freedom:
         return said
-    worst, already = measured.iloc[int(measured["accuracy"].argmin())], answer(findings)
-    return [
-        *(sentence for sentence in _at_equal_cost(findings).values() if sentence not in already),
-        *said,
-        f"The least accurate is {_name(findings, worst)}: {percent(worst['accuracy'])}, with {costs_in_words(worst)}.",
-    ]
+    already = answer(findings)
+    return [*(sentence for sentence in _at_equal_cost(findings).values() if sentence not in already), *said]
 
 
 def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
@@ -123,7 +120,18 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
         return f"It is separated from {'the' if len(measured) == 2 else 'every'} other point."  # noqa: PLR2004
     if findings.figure == "triangle":
         return _corners(findings, rivals)
-    return f"The runs cannot tell it from {_counted(findings, rivals)}."
+    return f"The runs cannot tell it from {_counted(findings, rivals)}{_cheapest(findings, best, rivals)}."
+
+
+def _cheapest(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> str:
+    """Name the cheapest of the best point and those not separated from it, if a study varies one number only."""
+    against, varied = findings.record.study.plot.against, list(findings.record.study.varied.values())
+    if len(varied) != 1 or not is_ordered([value for value in varied[0] if value is not None]):
+        return ""
+    cheapest = rivals.iloc[int(rivals[against].astype(float).argmin())]
+    if len(rivals) == 1 or float(cheapest[against]) >= float(best[against]):
+        return ""
+    return f"; {cheapest['label']} is the cheapest of these"
 
 
 def _saving(findings: Findings, best: pd.Series[Any]) -> str:

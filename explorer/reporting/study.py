@@ -40,7 +40,7 @@ from explorer.reporting.prose import papers
 from explorer.reporting.setting import data_name, last_day, setting
 from explorer.reporting.study_figures import main_figure, paper_figure
 from explorer.reporting.tables import how_measured, measured_points, trained_runs
-from explorer.reporting.trust import not_certified, settled_by, trust
+from explorer.reporting.trust import not_certified, plainly, settled_by, trust
 
 
 def write_report(
@@ -140,7 +140,9 @@ def _page(
         tested=tested_note(findings, tests),
         intervals=interval_note(findings),
         points=measured_points(findings),
-        trust=[*settled_by(record, certificate), *(trust(certificate, factor) if certificate and factor else [])],
+        ranked=plainly(certificate, factor) if certificate and factor else "",
+        settled=settled_by(record, certificate),
+        trust=trust(certificate, factor) if certificate and factor else [],
         not_certified=not_certified(record, certificate),
         **shared,
     )

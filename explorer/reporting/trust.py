@@ -22,6 +22,22 @@ from explorer.training.recipe import Budget, Recipe
 MOST_VALUES = 4  # of a metaparameter in a sentence
 
 
+NEARLY = 0.9
+"""Share of the tau of another long run from which short runs rank nearly as well."""
+
+
+def plainly(certificate: Certificate, factor: int = 1) -> str:
+    """Say in one sentence how well runs with `factor` times the certificate's budget rank networks."""
+    found = rankers(certificate)
+    short = found[(found["ranker"] == "accuracy") & (found["factor"] == factor)].iloc[0]["kendall"]
+    ceiling = found[found["ranker"] == "ceiling"].iloc[0]["kendall"]
+    how = "nearly as well as" if short >= NEARLY * ceiling else "less well than"
+    return (
+        f"Short runs rank {certificate.space} networks on {certificate.data} {how} long ones: Kendall's tau is "
+        f"{short:.2f}, where another seed of the long runs reaches {ceiling:.2f}."
+    )
+
+
 def trust(certificate: Certificate, factor: int = 1) -> list[str]:
     """Describe how well runs with `factor` times the certificate's budget rank networks."""
     found = rankers(certificate)

@@ -85,6 +85,7 @@ def test_commands_parse_and_print():
         "explorer.networks.quantities",
         "explorer.spaces.space.label",
         "explorer.sweeping.sweeping.Watcher",
+        "explorer.reporting.mistakes.reject_mistakes",
         "explorer.training.limits.duration",
     }
     for path in (PACKAGE / "commands").glob("*.py"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,6 @@ from explorer.commands.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explorer.study.model import Study
     from explorer.sweeping.dry_run import DryRun
 
 TIMING = "timing a few networks to estimate the time"
@@ -77,13 +75,14 @@ def sweep(
     Only missing runs are trained. Options that change results create another study with its own name.
     """
     from explorer import load_study
+    from explorer.reporting.mistakes import reject_mistakes
 
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
     load = partial(load_study, study, data=data, seeds=seeds, epochs=epochs, images=images, data_dir=data_dir)
     chosen = load()
-    _reject_mistakes(chosen, data_dir, **written)
+    reject_mistakes(chosen, data_dir, **written)
     preparing = f"preparing {chosen.data} data"
     screen.say(preparing)  # before imports that take a while
 
@@ -257,21 +256,6 @@ def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quie
         screen.answer(name)
     screen.document(builtin, stored=stored)
     return 0
-
-
-def _reject_mistakes(
-    study: Study, data_dir: Path | None, *, storage: str, reports: Path, figures: Sequence[str]
-) -> None:
-    """Raise `ExplorerError` for unknown data and formats, and for a storage or folder that cannot be written."""
-    from explorer.data import find_source
-    from explorer.drawing.formats import check_formats
-    from explorer.files import check_folder, user_path
-    from explorer.storage.ledger import Ledger
-
-    find_source(study.data, data_dir)
-    check_formats(figures)
-    check_folder(user_path(reports))
-    Ledger(storage, create=True)
 
 
 def _print_plan(screen: Screen, found: DryRun) -> None:

@@ -11,7 +11,7 @@ class ExplorerError(Exception):
 
 
 class ReportFailed(ExplorerError):  # noqa: N818 (named after the outcome)
-    """The runs are trained and stored, but their report could not be written; the message says how to retry."""
+    """The runs were trained and stored, but the report could not be written; the message says how to retry."""
 
 
 class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)

@@ -152,8 +152,8 @@ class Accuracies:
     def intervals(self) -> Intervals:
         """Return the accuracies with their 95 % intervals, as fractions; NaN if bits are not stored.
 
-        With a single seed, noise cannot be separated from the effect of images, so it is included, which widens the
-        interval.
+        With a single seed, noise cannot be separated from the choice of images, so the noise is included, which
+        widens the interval.
         """
         estimates, seeds = np.where(self.known, self.means, math.nan), self.pooled.variance / self.seeds
         size = np.where(self.known, self._effective_images, math.nan)

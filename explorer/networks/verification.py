@@ -51,7 +51,7 @@ class Count:
 
     @property
     def unknown(self) -> list[str]:
-        """Operators without a count that may have multiply-adds."""
+        """Operators that have no count but may perform multiply-adds."""
         return sorted(set(self.calls) - UNCOUNTED)
 
 

@@ -29,7 +29,7 @@ class HeldOutTests:
         self.database.perform(lambda connection: connection.execute(tests.insert().values(row)))
 
     def find(self, key: str) -> Mapping[str, Any] | None:
-        """Return the recorded test of a run, or None if it has not been tested."""
+        """Return a run's recorded test result, or None if it has not been tested."""
         rows = self.database.select(sa.select(tests).where(tests.c.key == key))
         return dict(rows[0]) if rows else None
 

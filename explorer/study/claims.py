@@ -76,7 +76,7 @@ class BestAtEqualCost(Claim):
 
 
 class RisesWith(Claim):
-    """Accuracy rises with a cost over all points: Kendall's tau is above 0."""
+    """Accuracy increases with a cost across all points: Kendall's tau is above 0."""
 
     form: Literal["rises with"]
     cost: CostName

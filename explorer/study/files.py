@@ -102,7 +102,7 @@ def _read(path: Path) -> Study:
 
 
 def _name(path: Path) -> str:
-    """Return a study's name from its file name, with bytes that are not text replaced by underscores."""
+    """Return a study's name from its file name, replacing undecodable bytes with underscores."""
     return re.sub("[\ud800-\udfff]", "_", path.stem)
 
 

@@ -29,7 +29,7 @@ from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
-"""A study with one seed or cut down with `--quick` is a trial run if its runs see at most this many images."""
+"""A study with one seed, or cut down with `--quick`, is a trial if none of its runs sees more images than this."""
 
 
 class Range(Model):

@@ -158,7 +158,7 @@ def test_compare_writes_what_the_command_writes(stored, capsys):
     ("studies", "options", "message"),
     [
         (["squeezes"], {}, "compare squeezes: give two or more different studies"),
-        (["squeezes", "depths"], {"against": "mac"}, "unknown cost 'mac'; did you mean 'macs'?"),
+        (["squeezes", "depths"], {"against": "parms"}, "unknown cost 'parms'; did you mean 'params'?"),
         (["squeezes", "depths"], {"figures": ["pgn"]}, "unknown figure format 'pgn'; did you mean 'png'?"),
         (["squeezes", "depths"], {"reports": "explorer.db/x"}, "explorer.db/x: cannot be written"),
         (["squeezes", "depths"], {"against": "latency_seconds"}, "depths: not all points have a latency_seconds"),

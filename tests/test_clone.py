@@ -55,7 +55,9 @@ def test_a_sweep_leaves_a_clone_clean(clone, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_sweep_says_how_to_go_on(clone):
-    commands = subprocess.run(["make", "-n", "sweep"], cwd=clone, check=True, capture_output=True, text=True).stdout
+    commands = subprocess.run(
+        ["make", "--no-print-directory", "-n", "sweep"], cwd=clone, check=True, capture_output=True, text=True
+    ).stdout
     *_, sweep, last = commands.splitlines()
     assert sweep == ".venv/bin/python -m explorer sweep squeeze_ratio"
     assert last == 'echo "Now: source .venv/bin/activate"'

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from conftest import open_to_all
 from test_ledger import run_row
 
 from explorer.errors import ExplorerError
@@ -54,8 +55,7 @@ def server(tmp_path):
     data = tmp_path / "data"
     as_root = os.geteuid() == 0  # initdb refuses to run as root
     if as_root:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+        open_to_all(tmp_path)
         shutil.chown(tmp_path, "postgres")
 
     def run(*arguments):

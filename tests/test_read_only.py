@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import open_to_all
 
 import explorer
 from explorer.errors import ExplorerError
@@ -107,10 +108,9 @@ def as_nobody(code, *arguments):
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root may act as another user")
-def test_files_of_other_users_are_read(left, tmp_path):
+def test_files_of_other_users_are_read(left):
     storage, command = left
-    for folder in (storage.parent, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(storage.parent)
     before = content(storage.parent)
     assert as_nobody("print(Ledger(sys.argv[1]).studies.load('squeezes').command)", storage).strip() == command
     assert content(storage.parent) == before
@@ -118,8 +118,7 @@ def test_files_of_other_users_are_read(left, tmp_path):
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root may act as another user")
 def test_what_may_not_be_read_is_one_line(tmp_path):
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     storage = tmp_path / "secret" / "x.db"
     storage.parent.mkdir()
     shutil.copy(OLD, storage)

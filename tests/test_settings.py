@@ -151,7 +151,7 @@ NOWHERE = dict.fromkeys(("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_H
             "False ",
         ),
         ({"MPLBACKEND": "nonsense"} | NOWHERE, None, "False None"),
-        ({"MPLBACKEND": "tkagg"}, MATPLOTLIBRC.encode(), "True tkagg"),
+        ({"MPLBACKEND": "tkagg"}, MATPLOTLIBRC.encode(), "True "),
         ({}, "font.family: \u00e9t\u00e9".encode("latin-1"), "False None"),
     ],
     ids=["notebook", "unknown backend and no home", "settings", "no text"],

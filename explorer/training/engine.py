@@ -158,9 +158,10 @@ class _Execution:
             seconds = clock.passed()
             self.members.tend(seconds)
             self._launch()
-            for future in self._finished():
-                yield from self._land(future)
+            finished = self._finished()
             self._hear_speeds()
+            for future in finished:
+                yield from self._land(future)
             for future, flight in list(self.flights.items()):
                 flight.seconds += seconds
                 yield from self._check(future, flight)

@@ -80,7 +80,7 @@ def test_what_the_text_says_is_so(followed):
     (promised,) = re.findall(r"`(\d+ runs to train, \d+ stored already)`", text)
     assert promised in shared
     (priced,) = (printed[line] for line in printed if " price " in line)
-    for count in re.findall(r"priced ([\d,]+) networks, and ([\d,]+)", text)[0]:
+    for count in re.findall(r"priced ([\d,]+) networks, of which ([\d,]+)", text)[0]:
         assert count in priced
     assert re.match(r"sheet.png\n( +\d+\.\d%  kind \d\n){5}$", printed["python chosen/predict.py sheet.png"])
     assert re.match(r"kind \d\n$", printed["python use.py"])

@@ -82,7 +82,7 @@ def _text(data: str) -> str:
 
 
 class Study(Model):
-    """A question: a space, what varies and what is fixed, cost limits, and how accuracy is measured."""
+    """A study as in its file: the design space, the points to train, their limits, data, recipe, budget and seeds."""
 
     name: Annotated[str, Field(min_length=1)]
     title: Annotated[str, Field(min_length=1)]

@@ -78,11 +78,11 @@ def sweep(
         ExplorerError: The study or data set is unknown, its images cannot be read, or another process
             is writing to the storage; also, before training, if a format is unknown or the folder cannot be written.
     """
-    if isinstance(study, Study) and quick:
-        raise ExplorerError(
-            f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
-        )
     if isinstance(study, Study):
+        if quick:
+            raise ExplorerError(
+                f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
+            )
         number = None if images is None else read_count("images", images)
         chosen = study.override(data=data, seeds=seeds, epochs=epochs, images=number)
     else:

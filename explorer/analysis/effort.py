@@ -39,7 +39,7 @@ def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort |
         runs=len(ended),
         core_seconds=float(ended["seconds"].sum()),
         busy_seconds=_covered(starts, ends),
-        macs=float(3 * macs.sum() * budget.images * budget.epochs),
+        macs=float(3 * macs.sum() * budget.seen),
         peak_memory_bytes=int(ended["peak_memory_bytes"].max()),
         first=starts.min(),
         last=ends.max(),

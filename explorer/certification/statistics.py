@@ -43,7 +43,7 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
     for factor in FACTORS:
         losses = _scores(certificate, factor, lambda run: -float(np.mean(run.train_losses)))
         name = "ceiling" if factor == FACTORS[-1] else "accuracy"
-        images = certificate.budget.images * certificate.budget.epochs * factor
+        images = certificate.budget.seen * factor
         for ranker, scores in ((name, _accuracies(certificate, factor)), ("training loss", losses)):
             found = _agreement(crossed_pairs(scores, truth))
             rows.append({"ranker": ranker, "factor": factor, "images": images} | found)

@@ -12,8 +12,6 @@ from typer import Argument, Context, Option
 from explorer.errors import ExplorerError
 
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
-
-
 VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0.1..0.5; may be repeated."
 
 

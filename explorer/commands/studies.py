@@ -104,7 +104,6 @@ def sweep(
         workers=workers,
         run_timeout=seconds,
         command=command_line(context),
-        progress=False,
     )
     return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing))
 
@@ -202,7 +201,6 @@ def certify(
         workers=workers,
         run_timeout=seconds,
         command=command_line(context),
-        progress=False,
     )
     made = watched(train, quiet=not screen.full)
     for line in made.statements:

@@ -55,7 +55,7 @@ def worker_count(asked: int | None) -> int:
 
     limit = memory()
     room = math.inf if limit is None else limit - COORDINATOR_BYTES
-    fitting = max(1, cores() if room == math.inf else min(cores(), int(room // WORKER_BYTES)))
+    fitting = max(1, int(min(cores(), room / WORKER_BYTES)))
     workers = asked or (1 if torch.cuda.is_available() else fitting)
     if limit is not None and workers * SMALLEST_WORKER_BYTES > room:
         need = (COORDINATOR_BYTES + workers * WORKER_BYTES) / GIB

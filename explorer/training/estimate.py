@@ -46,7 +46,7 @@ def _images(run: Run) -> float:
 
     budget = run.budget
     evaluated = (budget.epochs - 1) * min(GLANCE, budget.validation) + budget.validation
-    return budget.epochs * budget.images + EVALUATION_SHARE * evaluated
+    return budget.seen + EVALUATION_SHARE * evaluated
 
 
 def _time(job: Job, _: Path) -> Rows:

@@ -27,7 +27,7 @@ class Speeds:
         """Record a run's speed, replacing any earlier value."""
         if 0 < images_per_second < math.inf:
             self.images[run.key] = images_per_second
-            self.efforts[run.key] = images_per_second * run.effort / _images(run)
+            self.efforts[run.key] = images_per_second * run.effort / run.budget.seen
 
     def seconds(self, runs: Sequence[Run]) -> float:
         """Return the estimated seconds for the runs in sequence; NaN until a speed is known."""
@@ -44,7 +44,7 @@ class Speeds:
             return run_timeout * len(runs)
         if not self.images:
             return LEAST_SECONDS
-        by_images = sum(_images(run) for run in runs) / median(self.images.values())
+        by_images = sum(run.budget.seen for run in runs) / median(self.images.values())
         return max(LEAST_SECONDS, GENEROUS * self.seconds(runs), GENEROUS * by_images)
 
 
@@ -59,10 +59,6 @@ class Clock:
         now = time.monotonic()
         seconds, self.last = min(2.0, now - self.last), now
         return seconds
-
-
-def _images(run: Run) -> int:
-    return run.budget.images * run.budget.epochs
 
 
 def duration(seconds: float) -> str:

@@ -48,7 +48,7 @@ class Run:
     def effort(self) -> float:
         """Approximate duration in arbitrary units; for small networks, memory traffic matters as well as MACs."""
         cost = self.network.cost
-        return self.budget.images * self.budget.epochs * (cost.macs + 1_000 * cost.activations)
+        return self.budget.seen * (cost.macs + 1_000 * cost.activations)
 
     @cached_property
     def key(self) -> str:

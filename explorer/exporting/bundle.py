@@ -112,6 +112,11 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
     }
 
 
+def exact_costs(facts: Mapping[str, Any]) -> str:
+    """Return the main costs in `export.json` as text: `364,298 params, 6,400,000 FLOPs (multiply-adds)`."""
+    return ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
+
+
 def facts_file(facts: Mapping[str, Any]) -> bytes:
     """Return the content of `export.json`."""
     return (json.dumps(facts, indent=1) + "\n").encode()
@@ -151,14 +156,12 @@ def _settings(task: Task) -> dict[str, Any]:
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
     """Return the code's docstring."""
     validation = facts["validation"]
-    named = f"point {task.number}" + (f" ({task.point.label})" if task.point.label else "")
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
     how = f"{validation['images']:,} images of {facts['data']['name']}, in {task.run.numerics.dtype} as in training"
     if task.run.numerics.dtype != "float32":
         how += f", and {validation['accuracy_float32']:.2%} in float32"
-    cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
     paragraphs = (
-        f"{task.record.study.name}, {named}, seed {task.run.seed}: {cost}.",
+        f"{task.called}: {exact_costs(facts)}.",
         f"{facts['space']}, preset {facts['preset']}: {settings}.",
         f"Validation accuracy: {validation['accuracy']:.2%} of {how}. See {FACTS} for everything known about the run.",
         "`labels` are the classes, and `prepare` turns a photo into the network's input. To use it:",

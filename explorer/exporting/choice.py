@@ -58,7 +58,11 @@ def _unknown_point(record: StudyRecord, text: str, labels: list[str]) -> Explore
 
 def called(record: StudyRecord, number: int) -> str:
     """Return a point's number and label: `point 3 (0.25)`."""
-    label = dict(zip(record.points["point"], record.points["label"], strict=True))[number]
+    return point_name(number, dict(zip(record.points["point"], record.points["label"], strict=True))[number])
+
+
+def point_name(number: int, label: str) -> str:
+    """Return a number and label, which may be empty: `point 3 (0.25)`."""
     return f"point {number} ({label})" if label else f"point {number}"
 
 

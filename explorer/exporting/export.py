@@ -19,7 +19,6 @@ from explorer.exporting.bundle import (
     best_points,
     facts_file,
     network_files,
-    preparing,
     read_test,
     run_facts,
 )
@@ -109,7 +108,7 @@ def export(
     table = best_points(record, best)
     files |= {FACTS: facts_file(facts), BEST: best_file(table)}
     if may_write_readme(folder):
-        files[README] = readme_file(facts, files, preparing(task, trained).text)
+        files[README] = readme_file(facts, files)
     write_files(files, folder)
     if obstacle:
         # An older file, from another run, must not look like part of this export.

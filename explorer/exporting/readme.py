@@ -9,17 +9,18 @@ from typing import Any
 
 from scipy import stats
 
-from explorer.networks.quantities import main_costs
+from explorer.exporting.bundle import BEST, CODE, FACTS, ONNX, PREDICT, WEIGHTS, exact_costs
+from explorer.exporting.choice import point_name
 
 README = "README.md"
 MARK = "Exported by cnn-design-explorer"
 FILES = {
-    "network.py": "the network as torch code (`build`), its classes (`labels`), and preparation of photos (`prepare`)",
-    "weights.safetensors": "its trained weights",
-    "predict.py": "prints the most likely classes of photos",
-    "network.onnx": "network and weights for other tools, with the classes and the preparation of images as metadata",
-    "export.json": "everything known about the run",
-    "best.csv": "the best points of the study",
+    CODE: "the network as torch code (`build`), its classes (`labels`), and preparation of photos (`prepare`)",
+    WEIGHTS: "its trained weights",
+    PREDICT: "prints the most likely classes of photos",
+    ONNX: "network and weights for other tools, with the classes and the preparation of images as metadata",
+    FACTS: "everything known about the run",
+    BEST: "the best points of the study",
 }
 
 
@@ -29,11 +30,10 @@ def may_write_readme(folder: Path) -> bool:
     return not path.exists() or (path.is_file() and MARK.encode() in path.read_bytes())
 
 
-def readme_file(facts: Mapping[str, Any], files: Collection[str], prepared: str) -> bytes:
-    """Return `README.md`, given the content of `export.json`, the file names and how photos are prepared."""
+def readme_file(facts: Mapping[str, Any], files: Collection[str]) -> bytes:
+    """Return `README.md`, given the content of `export.json` and the file names."""
     point, data = facts["point"], facts["data"]
-    named = f"point {point['number']}" + (f" ({point['label']})" if point["label"] else "")
-    cost = ", ".join(f"{facts[quantity.key]:,} {quantity.title or quantity.noun}" for quantity in main_costs())
+    cost, prepared = exact_costs(facts), facts["preprocessing"]["prepare"]
     rows = [("validation", facts["validation"], "the best point of a study looks better here than it is")]
     if facts["test"]:
         rows.append(("test", facts["test"], "read once, after all choices"))
@@ -42,7 +42,7 @@ def readme_file(facts: Mapping[str, Any], files: Collection[str], prepared: str)
         for kind, fact, note in rows
     )
     listed = "\n".join(f"- `{name}`: {FILES[name]}" for name in FILES if name in files)
-    text = f"""# {facts["study"]}, {named}, seed {facts["seed"]}
+    text = f"""# {facts["study"]}, {point_name(**point)}, seed {facts["seed"]}
 
 A {facts["space"]} network with {cost}, trained on {data["name"]} ({len(data["classes"])} classes; fingerprint
 {data["fingerprint"][:12]}). {MARK} {facts["versions"]["explorer"]}.

@@ -58,7 +58,7 @@ def test_a_deleted_study_leaves_its_runs(storage, capsys):
     ledger = Ledger(storage)
     assert ledger.studies.names() == ["other"]
     assert ledger.runs.keys() == ["0-0", "1-1"]
-    assert ledger.studies.progress("other") == (1, 1)
+    assert ledger.studies.progress()["other"] == (1, 1)
     assert views(storage) == {"mine": 1}
 
 

@@ -139,7 +139,7 @@ def test_incomplete_tables_are_created_again(tmp_path):
     with half.writing():
         save(half, load_study("bypass"))
     assert half.studies.names() == ["bypass"]
-    assert half.studies.progress("bypass") == (0, 9)
+    assert half.studies.progress()["bypass"] == (0, 9)
 
 
 def latency_row(network, **changes):

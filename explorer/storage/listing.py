@@ -30,5 +30,5 @@ def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
     storage_url(storage)
     if "://" in str(storage) or user_path(storage).is_file():
         ledger = Ledger(storage)
-        rows = [(ledger.shown, name, *ledger.studies.progress(name)) for name in ledger.studies.names()]
+        rows = [(ledger.shown, name, *counts) for name, counts in ledger.studies.progress().items()]
     return pd.DataFrame(rows, columns=["storage", "name", "done", "runs"])

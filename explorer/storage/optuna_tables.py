@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial
 
 from explorer.errors import ExplorerError
 from explorer.storage.database import Database, engine_options
+from explorer.storage.tables import foreign_table
 
 MARK = "explorer_view"
 """User attribute of the explorer's Optuna studies: the view's name, also the study's unless it was taken."""
@@ -49,16 +50,15 @@ class OptunaTables:
             raise NoView(f"storage {database.shown}: Optuna cannot read it: {str(error).splitlines()[0]}") from None
 
     def _refuse_foreign(self, connection: sa.Connection) -> None:
+        version = models.VersionInfoModel.__table__
         inspector = sa.inspect(connection)
         present = {*inspector.get_table_names(), *inspector.get_view_names()}
-        version = models.VersionInfoModel.__table__
         if version.name in present:
-            columns = {column["name"] for column in inspector.get_columns(version.name)}
-            foreign = set() if columns >= set(version.columns.keys()) else {version.name}
+            foreign = foreign_table(connection, [version])
         else:
-            foreign = present & {*models.BaseModel.metadata.tables, "alembic_version"}
+            foreign = min(present & {*models.BaseModel.metadata.tables, "alembic_version"}, default=None)
         if foreign:
-            raise NoView(f"storage {self.database.shown}: its table {min(foreign)} does not belong to Optuna")
+            raise NoView(f"storage {self.database.shown}: its table {foreign} does not belong to Optuna")
 
     def call(self, action: Callable[[], Done]) -> Done:
         """Call a function that uses the tables, like `Database.call`; it may be called repeatedly."""
@@ -117,25 +117,23 @@ class OptunaTables:
         name = self.find(view)
         return None if name is None else self._load(name)
 
-    def delete(self, view: str) -> str | None:
-        """Delete the Optuna study of a view and return its name, or None if it did not exist."""
+    def delete(self, view: str) -> None:
+        """Delete the Optuna study of a view, if there is one."""
         name = self.find(view)
         if name is not None:
             optuna.delete_study(study_name=name, storage=self.storage)
-        return name
 
-    def rename(self, view: str, new: str) -> str | None:
-        """Rename a view and its Optuna study, and return the study's new name, or None if there is no view."""
+    def rename(self, view: str, new: str) -> None:
+        """Rename a view and its Optuna study, if there is one."""
         found = self.load(view)
         if found is None:
-            return None
+            return
         taken = {study.study_name for study in self.storage.get_all_studies()}
         name = next(name for name in names_of(new) if name not in taken)
         table = models.StudyModel.__table__
         rename = sa.update(table).where(table.c.study_id == found._study_id).values(study_name=name)
         self.database.perform(lambda connection: connection.execute(rename))
         found.set_user_attr(MARK, new)
-        return name
 
     def set_late(self, attribute: str, values: Sequence[tuple[FrozenTrial, str]]) -> None:
         """Set a user attribute of finished trials, which Optuna's own API does not allow."""

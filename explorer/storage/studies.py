@@ -117,12 +117,15 @@ class Studies:
             runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
         )
 
-    def progress(self, name: str) -> tuple[int, int]:
-        """Return the numbers of finished runs and of all runs of a study."""
-        joined = members.outerjoin(runs, runs.c.key == members.c.key)
-        counts = sa.select(sa.func.count().filter(runs.c.state == "done").label("done"), sa.func.count().label("all"))
-        (row,) = self.database.select(counts.select_from(joined).where(members.c.study == name))
-        return row["done"], row["all"]
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """Return the numbers of finished runs and of all runs of each stored study, by name."""
+        joined = studies.outerjoin(members, members.c.study == studies.c.name).outerjoin(
+            runs, runs.c.key == members.c.key
+        )
+        done = sa.func.count().filter(runs.c.state == "done").label("done")
+        counts = sa.select(studies.c.name, done, sa.func.count(members.c.key).label("all")).select_from(joined)
+        rows = self.database.select(counts.group_by(studies.c.name).order_by(studies.c.name))
+        return {row["name"]: (row["done"], row["all"]) for row in rows}
 
     def places(self, key: str) -> list[tuple[str, int, int]]:
         """Return (study, point, seed) for each study that a run belongs to."""

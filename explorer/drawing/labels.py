@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from explorer.drawing.colours import GREY, INK, LINE
 from explorer.drawing.placing import place, sampled
@@ -37,24 +37,19 @@ def ticks(*, logarithmic: bool) -> Locator:
     return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
-def scale_axis(ax: Axes, amounts: ArrayLike, *, vertical: bool = False) -> bool:
-    """Make an axis logarithmic, with numbers written in full, if `is_logarithmic`; return whether it is."""
-    if not is_logarithmic(float(np.min(amounts)), float(np.max(amounts))):
-        return False
-    (ax.set_yscale if vertical else ax.set_xscale)("log")
-    axis = ax.yaxis if vertical else ax.xaxis
-    axis.set_major_locator(ticks(logarithmic=True))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    return True
-
-
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
     """Label axes of accuracy against a cost; return the scaled amounts and whether their axis is logarithmic."""
     unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
     ax.set_xlabel(title, parse_math=False)
     ax.set_ylabel(ACCURACY)
-    return amounts / unit, scale_axis(ax, amounts / unit)
+    scaled = amounts / unit
+    logarithmic = is_logarithmic(float(scaled.min()), float(scaled.max()))
+    if logarithmic:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(ticks(logarithmic=True))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+    return scaled, logarithmic
 
 
 def say_no_runs(ax: Axes) -> None:

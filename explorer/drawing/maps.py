@@ -6,8 +6,7 @@ Both colour points by accuracy in percent, and highlight the best point and the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from typing import Any
 
@@ -17,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize, to_rgba
-from matplotlib.contour import ContourSet
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -62,7 +60,7 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     known = frame["accuracy"].notna()
     if not known.any():
         return say_no_runs(ax)
-    triangle(ax, [share.removeprefix(SHARE) for share in shares])
+    _triangle(ax, [share.removeprefix(SHARE) for share in shares])
     places = frame[shares].to_numpy(dtype=float) @ TRIANGLE
     if not known.all():
         ax.plot(*places[~known].T, "x", color=GREY, label="no accuracy", rasterized=len(places) > MOST_MARKS)
@@ -88,7 +86,7 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
         label="point",
     )
     _legend(ax, points, list(chosen or {}))
-    colour_bar(ax, colours)
+    _colour_bar(ax, colours)
     others = np.array(list((chosen or {}).values()), dtype=float).reshape(-1, 3) @ TRIANGLE
     if len(others):
         diamond(ax, others)
@@ -149,7 +147,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
         own = frame["point"].isin(list(chosen)).to_numpy()
         # In the corner of its cell, next to the accuracy.
         diamond(ax, at[own] + np.array([0.36, 0.3]), size=32, colour=list(compress(inks, own)))
-    colour_bar(ax, colours)
+    _colour_bar(ax, colours)
     return None
 
 
@@ -168,7 +166,7 @@ def _percent(row: pd.Series[Any]) -> str:
     return f"{100 * row['accuracy']:.1f}{'*' if row['state'] == 'partly done' else ''}"
 
 
-def triangle(ax: Axes, names: Sequence[str]) -> None:
+def _triangle(ax: Axes, names: Sequence[str]) -> None:
     """Draw a triangle with lines at every fifth and labelled corners."""
     ax.set_axis_off()
     ax.set_aspect("equal")
@@ -264,9 +262,15 @@ def _lines(
     x = np.interp(table.columns.to_numpy(dtype=float), columns, range(len(columns)))
     y = np.interp(table.index.to_numpy(dtype=float), rows, range(len(rows)))
     scale, prefix = prefixed(most)
-    lines = contours(partial(ax.contour, x, y, params), levels)
+    lines = ax.contour(x, y, params, levels, colors=INK, linewidths=1.0, zorder=2)
+    # Outlined in the background colour, so that they show up on any colour.
+    lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
     places = [_between(np.asarray(line.vertices)) for line in lines.get_paths()] if beside_texts else None
-    write_levels(ax, lines, lambda level: f"{level / scale:,g} {prefix}".strip(), places)
+    # By default, labels are where the lines are straight.
+    manual = False if places is None else [place for place in places if place is not None]
+    texts = {level: f"{level / scale:,g} {prefix}".strip() for level in levels}
+    for written in ax.clabel(lines, fmt=texts, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
+        written.set(rotation=0, label="level", bbox=_BOX | {"alpha": 0.85})
 
 
 def _between(line: NDArray[Any]) -> NDArray[Any] | None:
@@ -274,22 +278,6 @@ def _between(line: NDArray[Any]) -> NDArray[Any] | None:
     # Texts are wider than tall, so vertical distance counts more.
     apart = np.hypot(*((line - line.round()) * (1, 2)).T)
     return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
-
-
-def contours(draw: Callable[..., ContourSet], levels: Sequence[float]) -> ContourSet:
-    """Draw contour lines, outlined in the background colour so that they show up on any colour."""
-    lines = draw(levels, colors=INK, linewidths=1.0, zorder=2)
-    lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
-    return lines
-
-
-def write_levels(
-    ax: Axes, lines: ContourSet, text: Callable[[float], str], places: Sequence[NDArray[Any] | None] | None = None
-) -> None:
-    """Label contour lines at the given places, or by default where they are straight."""
-    manual = False if places is None else [place for place in places if place is not None]
-    for written in ax.clabel(lines, fmt=text, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
-        written.set(rotation=0, label="level", bbox=_BOX | {"alpha": 0.85})
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
@@ -309,12 +297,12 @@ def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
         text.set_parse_math(False)
 
 
-def colour_bar(ax: Axes, colours: Normalize, name: str = ACCURACY) -> None:
+def _colour_bar(ax: Axes, colours: Normalize) -> None:
     """Draw the colour bar below the axes."""
     figure = ax.get_figure()
     assert figure is not None
     scale = ScalarMappable(colours, CELLS)
-    bar = figure.colorbar(scale, ax=ax, orientation="horizontal", shrink=0.8, aspect=30, pad=0.03, label=name)
+    bar = figure.colorbar(scale, ax=ax, orientation="horizontal", shrink=0.8, aspect=30, pad=0.03, label=ACCURACY)
     bar.outline.set_visible(False)
     assert bar.solids is not None
     bar.solids.set(edgecolor="face")

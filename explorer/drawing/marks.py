@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
-from matplotlib.transforms import Transform
-from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from explorer.analysis import front_column, pareto_front
@@ -146,39 +144,10 @@ class Marks:
         """Write as many names below the marks as are readable, slanted if they are long."""
         step = -(-len(self.x) // MOST_LABELS)
         self.ax.set_xticks(self.x[::step], self.labels[::step], parse_math=False)
-        slant(self.ax, sum(map(len, self.labels[::step])) > _WIDEST_NAMES)
-
-
-def measured_marks(
-    ax: Axes,
-    x: NDArray[np.float64],
-    points: pd.DataFrame,
-    *,
-    face: Sequence[ColorType] | ColorType,
-    edge: Sequence[ColorType] | ColorType,
-    form: str = "o",
-    size: float = 30,
-    width: float = 1.0,
-    transform: Transform | None = None,
-) -> None:
-    """Draw accuracies in percent with intervals as bars; in a crowd, only small marks."""
-    way: dict[str, Any] = {} if transform is None else {"transform": transform}
-    y, low, high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
-    if len(points) <= CROWD:
-        ax.vlines(x, low, high, colors=edge, linewidths=1.2, alpha=0.7, label="interval", **way)
-    ax.scatter(
-        x,
-        y,
-        s=size if len(points) <= CROWD else size / 4,
-        marker=form,
-        facecolors=face,
-        edgecolors=edge,
-        linewidths=width if len(points) <= CROWD else width / 2,
-        rasterized=len(points) > MOST_MARKS,
-        zorder=3,
-        label="point",
-        **way,
-    )
+        if sum(map(len, self.labels[::step])) > _WIDEST_NAMES:
+            self.ax.tick_params(axis="x", rotation=30)
+            for text in self.ax.get_xticklabels():
+                text.set(ha="right", rotation_mode="anchor")
 
 
 def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour: str | Sequence[str] = INK) -> None:
@@ -187,14 +156,6 @@ def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour:
     ax.scatter(
         x, y, s=size, marker="D", facecolors="none", edgecolors=colour, linewidths=0.9, zorder=4, label="published"
     )
-
-
-def slant(ax: Axes, slanted: bool) -> None:
-    """Slant the names below an axis."""
-    if slanted:
-        ax.tick_params(axis="x", rotation=30)
-        for text in ax.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
 
 
 def short(text: str) -> str:

@@ -28,7 +28,7 @@ from explorer.drawing.labels import (
     say_no_runs,
     tidy,
 )
-from explorer.drawing.marks import Marks, measured_marks, short
+from explorer.drawing.marks import CROWD, MOST_MARKS, Marks, short
 from explorer.drawing.style import style
 from explorer.networks.quantities import QUANTITIES
 
@@ -180,6 +180,23 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
 
 
 def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
-    """Draw the marks of a series; hollow if some seeds are missing."""
-    faces = [GROUND if state == "partly done" else colour for state in points["state"]]
-    measured_marks(ax, points["x"].to_numpy(), points, face=faces, edge=colour, form=form, size=36, transform=transform)
+    """Draw the marks of a series, hollow if some seeds are missing, with intervals as bars; in a crowd, small ones."""
+    y, low, high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
+    few = len(points) <= CROWD
+    if few:
+        ax.vlines(
+            points["x"], low, high, colors=colour, linewidths=1.2, alpha=0.7, label="interval", transform=transform
+        )
+    ax.scatter(
+        points["x"],
+        y,
+        s=36 if few else 9,
+        marker=form,
+        facecolors=[GROUND if state == "partly done" else colour for state in points["state"]],
+        edgecolors=colour,
+        linewidths=1.0 if few else 0.5,
+        rasterized=len(points) > MOST_MARKS,
+        zorder=3,
+        label="point",
+        transform=transform,
+    )

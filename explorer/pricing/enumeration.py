@@ -48,6 +48,14 @@ Column: TypeAlias = NDArray[Any] | Coded
 Block: TypeAlias = Mapping[str, Column]
 
 
+def values_at(columns: Block, place: int) -> dict[str, Any]:
+    """Return the metaparameters of the point at a position."""
+    return {
+        key: column.choices[column.codes[place]] if isinstance(column, Coded) else column[place].item()
+        for key, column in columns.items()
+    }
+
+
 class Axis:
     """What varies independently: one metaparameter, or several tied together.
 

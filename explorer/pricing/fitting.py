@@ -24,6 +24,7 @@ from explorer.pricing.enumeration import (
     Steps,
     Values,
     enumeration,
+    values_at,
 )
 from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.spaces import find_space
@@ -77,7 +78,7 @@ def fit(
         raise ExplorerError(_nothing(search, best[:1], most))
     chosen = _rounded(search, best[np.flatnonzero(fits)[:count]])
     frame = _frame(chosen, most)
-    frame.attrs = {"units": units(map(str, frame.columns)), "limits": most, "best": _values(chosen, 0)}
+    frame.attrs = {"units": units(map(str, frame.columns)), "limits": most, "best": values_at(chosen.columns, 0)}
     return frame
 
 
@@ -103,7 +104,7 @@ def _rounded(search: Enumeration, best: Priced) -> Priced:
             same &= waiting & (near == np.round(numbers, decimals))
             columns[key] = np.where(same, near, numbers)
             waiting &= ~same
-    rounded = Priced(columns, best.amounts, best.codes, best.reasons)
+    rounded = replace(best, columns=columns)
     # Equal costs do not guarantee equal networks.
     differ = [_digest(search, rounded, row) != _digest(search, best, row) for row in range(len(best))]
     return replace(rounded, columns={key: _restored(columns[key], best.columns[key], differ) for key in columns})
@@ -116,14 +117,7 @@ def _restored(column: Column, before: Column, differ: list[bool]) -> Column:
 
 
 def _digest(search: Enumeration, priced: Priced, row: int) -> str:
-    return search.space.point(search.preset, **{**search.fixed, **_values(priced, row)}).expand().digest
-
-
-def _values(priced: Priced, row: int) -> dict[str, Any]:
-    return {
-        key: column.choices[column.codes[row]] if isinstance(column, Coded) else column[row].item()
-        for key, column in priced.columns.items()
-    }
+    return search.space.point(search.preset, **{**search.fixed, **values_at(priced.columns, row)}).expand().digest
 
 
 def _search(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explorer.errors import ExplorerError
-from explorer.pricing.enumeration import Coded, Column, enumeration
+from explorer.pricing.enumeration import enumeration, values_at
 from explorer.pricing.prices import join, price_chunks
 from explorer.spaces import find_space
 
@@ -57,7 +57,7 @@ def draw(
     for low, high in bands:
         networks: dict[str, dict[str, Any]] = {}
         for row in np.flatnonzero(priced.feasible & (macs >= low) & (macs < high)):
-            values = {key: _value(priced.columns[key], int(row)) for key in points.keys} | dict(points.fixed)
+            values = values_at(priced.columns, int(row)) | dict(points.fixed)
             networks.setdefault(family.point(preset, **values).expand().digest, values)
             if len(networks) == each:
                 break
@@ -68,7 +68,3 @@ def draw(
             )
         found.append(list(networks.values()))
     return found
-
-
-def _value(column: Column, row: int) -> Any:  # noqa: ANN401 (of any metaparameter)
-    return column.choices[column.codes[row]] if isinstance(column, Coded) else column[row].item()

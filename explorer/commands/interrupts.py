@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the command prints one line, exits with code 130 and leaves no processes behind."""
+"""Interrupted commands: one line, exit code 130, and a first Ctrl-C that lets the runs in progress end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import ParamSpec
 
@@ -21,10 +22,7 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
     @wraps(command)
     def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> int:
         try:
-            if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-                return command(*arguments, **options)
-            with _handling(signal.SIGTERM, _raise):
-                return command(*arguments, **options)
+            return command(*arguments, **options)
         except KeyboardInterrupt as stop:
             print(f"explorer: {stop if stop.args else 'stopped'}", file=sys.stderr)  # noqa: T201 (as errors)
             return STOPPED
@@ -37,7 +35,7 @@ def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
     """Call `ask` on each Ctrl-C, and handle it as before if it returns False."""
     before = signal.getsignal(signal.SIGINT)
     # A shell's background jobs ignore Ctrl-C, and only the main thread can handle signals.
-    if not callable(before):
+    if not callable(before) or current_thread() is not main_thread():
         yield
         return
 
@@ -45,22 +43,8 @@ def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
         if not ask():
             before(number, frame)
 
-    with _handling(signal.SIGINT, handle):
-        yield
-
-
-def _raise(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _handling(number: signal.Signals, handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    try:
-        before = signal.signal(number, handle)
-    except ValueError:  # not the main thread
-        yield
-        return
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(number, before)
+        signal.signal(signal.SIGINT, before)

@@ -38,8 +38,8 @@ class Display(Watcher):
         self.bar: Progress | None = None
         self.study = ""
         self.ahead: Sequence[Run] = ()
-        self.workers = self.before = self.ended_now = 0
-        self.states: Counter[str] = Counter()
+        self.workers = self.before = 0
+        self.states: Counter[str] = Counter()  # of all runs that have ended, including stored ones
         self.best = self.effort_done = 0.0
         self.started = time.monotonic()
         self.training = self.asked = False
@@ -74,16 +74,15 @@ class Display(Watcher):
         """Show the time left, estimated from the first batches."""
         first = not self.speeds.images
         self.speeds.note(run, images_per_second)
-        if first and not self.ended_now:
+        if first and not self._ended_now:
             self.started = time.monotonic()  # excludes worker start-up
         if self.bar is not None:
             self._update()
-        elif first and not self.ended_now:
+        elif first and not self._ended_now:
             self._say(self._left())
 
     def ended(self, outcome: Outcome) -> None:
         """Count a run that has ended and been stored."""
-        self.ended_now += 1
         self.effort_done += outcome.run.effort
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
         self.states[outcome.state] += 1
@@ -122,6 +121,10 @@ class Display(Watcher):
         others = "".join(f", {count} {state}" for state, count in sorted(self.states.items()) if state != "done")
         return f"stopped; {self.states['done']} of {total} runs are done{others}; the same command continues from there"
 
+    @property
+    def _ended_now(self) -> int:
+        return self.states.total() - self.before
+
     def _say(self, text: str, style: str | None = None) -> None:
         self.screen.print(printable(text), style=style)
 
@@ -129,11 +132,11 @@ class Display(Watcher):
         if self.bar is not None:
             self.bar.start()  # does nothing if it is shown already
             task = self.bar.task_ids[0]
-            self.bar.update(task, completed=self.before + self.ended_now, description=self._line())
+            self.bar.update(task, completed=self.states.total(), description=self._line())
 
     def _line(self) -> str:
-        trained = self.speeds.images or self.ended_now  # workers start before they train
-        running = min(self.workers, len(self.ahead) - self.ended_now) if trained else 0
+        trained = self.speeds.images or self._ended_now  # workers start before they train
+        running = min(self.workers, len(self.ahead) - self._ended_now) if trained else 0
         done = f"{self.states['done']}/{self.before + len(self.ahead)} done"
         broken = self.states.total() - self.states["done"]
         failed = f", {broken} failed" if broken else ""
@@ -142,7 +145,7 @@ class Display(Watcher):
 
     def _left(self) -> str:
         now = time.monotonic()
-        if self.ended_now >= min(self.workers, len(self.ahead)):
+        if self._ended_now >= min(self.workers, len(self.ahead)):
             remaining = sum(run.effort for run in self.ahead) - self.effort_done
             return f"{duration((now - self.started) / self.effort_done * remaining)} left"
         if not self.speeds.images:

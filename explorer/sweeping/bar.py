@@ -33,8 +33,7 @@ class Bar(Watcher):
         try:
             yield bar
         finally:
-            if bar._bar is not None:
-                bar._bar.close()
+            bar.finished()
 
     def note(self, text: str) -> None:
         """Write the line above the bar."""
@@ -49,6 +48,11 @@ class Bar(Watcher):
         """Count a run."""
         if self._bar is not None:
             self._bar.update()
+
+    def finished(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def is_seen() -> bool:

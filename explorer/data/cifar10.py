@@ -190,9 +190,9 @@ def find(data_dir: Path | None) -> Cifar10Source:
     if data_dir is None:
         files = _locate(_downloads())
     else:
-        files = _locate(data_dir.expanduser())
+        files = _locate(data_dir)
         if files is None:
-            what = "contains none of them" if data_dir.expanduser().is_dir() else "is not a folder"
+            what = "contains none of them" if data_dir.is_dir() else "is not a folder"
             raise ExplorerError(
                 f"--data-dir must contain cifar-10-batches-bin, cifar-10-batches-py, cifar-10-binary.tar.gz or "
                 f"cifar-10-python.tar.gz, but {data_dir} {what}; give another folder, or drop --data-dir to download it"

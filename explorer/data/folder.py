@@ -69,7 +69,7 @@ class FolderSource:
                 for label, folder in enumerate(self._class_folders(self.layout.training))
                 for path in sorted(self._tenth(images_below(folder)))
             ]
-        return self._files_of(self.layout.test, Ignored()) if self.layout.test else []
+        return self._files_of(self.layout.test) if self.layout.test else []
 
     def _training_files(self, ignored: Ignored) -> list[LabelledFile]:
         files: list[LabelledFile] = []
@@ -96,9 +96,9 @@ class FolderSource:
             raise ExplorerError(f"validation folders must contain images, but {folder} has none; add some or remove it")
         return files
 
-    def _files_of(self, root: Path, ignored: Ignored) -> list[LabelledFile]:
-        folders = [(root / name, label) for label, name in enumerate(self.layout.classes)]
-        return [(path, label) for folder, label in folders if folder.is_dir() for path in images_below(folder, ignored)]
+    def _files_of(self, root: Path, ignored: Ignored | None = None) -> list[LabelledFile]:
+        folders = enumerate(self._class_folders(root))
+        return [(path, label) for label, folder in folders if folder.is_dir() for path in images_below(folder, ignored)]
 
     def _class_folders(self, root: Path) -> list[Path]:
         return [root / name for name in self.layout.classes]

@@ -14,7 +14,7 @@ from explorer.data.cifar10 import CLASSES, Cifar10Source
 from explorer.data.dataset import ImageBlock, Labels, Pixels
 from explorer.data.folder import FolderSource
 from explorer.data.layout import class_folders
-from explorer.data.proxy import ProxySource, make_block, make_pictures
+from explorer.data.proxy import BLOCK, ProxySource, make_block, make_pictures
 from explorer.data.sources import Source
 from explorer.errors import ExplorerError
 
@@ -74,9 +74,7 @@ def _cifar10(source: Cifar10Source) -> TestImages:
 
 def _proxy() -> TestImages:
     pictures = make_pictures()
-    blocks = [make_block(pictures, PROXY_FIRST)]
-    blocks += [make_block(pictures, PROXY_FIRST + n) for n in range(1, PROXY_COUNT // len(blocks[0][1]))]
-    return _joined(blocks)
+    return _joined([make_block(pictures, PROXY_FIRST + number) for number in range(PROXY_COUNT // BLOCK)])
 
 
 def _folder(source: FolderSource) -> TestImages:

@@ -44,7 +44,7 @@ COMMON = (0.7, 0.6, 0.5, 0.3, 0.1)
 """Part of each octave shared by the pictures of a class: their correlation is its square."""
 ALIKE = 0.8
 """Part of a picture's octave strengths and grain determined by its class."""
-_BLOCK = 500  # images generated at a time, with about 50 MB of work arrays
+BLOCK = 500  # images generated at a time, with about 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
 Numbers: TypeAlias = NDArray[np.int64]
@@ -72,14 +72,14 @@ class ProxySource:
     def _blocks(self) -> Iterator[ImageBlock]:
         with progress_bar(COUNT, "making proxy", "image") as bar:
             pictures = make_pictures()
-            for number in range(COUNT // _BLOCK):
+            for number in range(COUNT // BLOCK):
                 yield make_block(pictures, number)
-                bar.update(_BLOCK)
+                bar.update(BLOCK)
 
 
 def make_block(pictures: Plane, number: int) -> ImageBlock:
     """Return images (500, 32, 32, 3) uint8 and labels (500,), 50 of each class, from the pixels of `make_pictures`."""
-    draws = _Draws((VERSION, number), _BLOCK)
+    draws = _Draws((VERSION, number), BLOCK)
     labels = draws.below(len(CLASSES))
     canvas = _background(draws, pictures, labels)
     _paint(draws, pictures, canvas, draws.below(len(CLASSES)), scale=(0.25, 0.45), reach=0.9, share=0.5)

@@ -244,7 +244,8 @@ class EfficientNet(Space):
         same = max(phis, default=0) - min(phis, default=0) <= 0.01  # noqa: PLR2004 (the digits shown)
         scaling = "; ".join(parts) + ("" if same else ": no single phi gives all of them")
         product = self.simplex.product({key: getattr(self, key) for key in SCALES})
-        nominal, actual = (self.derive(cost)[f"{kind}_ratio"] for kind in ("nominal", "actual"))
+        derived = self.derive(cost)
+        nominal, actual = derived["nominal_ratio"], derived["actual_ratio"]
         ratios = f"FLOPs relative to the base network: nominal {nominal:.3g}, actual {actual:.3g}"
         return f"scaling: {scaling}", f"{self.simplex.formula} = {product:.4g}; {ratios}"
 

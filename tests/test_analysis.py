@@ -13,6 +13,7 @@ from scipy import stats
 
 from explorer import analysis
 from explorer.errors import ExplorerError
+from explorer.study.coordinates import is_ordered
 from explorer.study.files import load_study
 from explorer.study.model import Range
 
@@ -386,10 +387,10 @@ def test_texts_and_booleans_left_to_the_preset_are_empty(tmp_path):
 
 
 def test_only_numbers_are_ordered():
-    assert analysis.is_ordered([1, 2.5, np.float64(3)])
-    assert not analysis.is_ordered([True, False])
-    assert not analysis.is_ordered(["1", "2"])
-    assert not analysis.is_ordered([(1, 2), (1, 3)])
+    assert is_ordered([1, 2.5, np.float64(3)])
+    assert not is_ordered([True, False])
+    assert not is_ordered(["1", "2"])
+    assert not is_ordered([(1, 2), (1, 3)])
 
 
 @pytest.mark.parametrize("module", ["analysis", "drawing.plots", "reporting.study"])

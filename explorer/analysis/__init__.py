@@ -6,7 +6,6 @@ from explorer.analysis.fronts import front_column, near_in_cost, pareto_front, p
 from explorer.analysis.points import measured, ranked, runs_table, summarise
 from explorer.analysis.published_curves import published_curve, published_source
 from explorer.analysis.shapes import plane_params, share_columns, triangle
-from explorer.study.coordinates import is_ordered
 
 __all__ = [
     "CONFIDENCE",
@@ -14,7 +13,6 @@ __all__ = [
     "Findings",
     "Interval",
     "front_column",
-    "is_ordered",
     "measured",
     "near_in_cost",
     "pareto_front",

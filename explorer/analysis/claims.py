@@ -19,7 +19,7 @@ import pandas as pd
 from explorer.analysis.accuracies import Interval
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import near_in_cost
-from explorer.analysis.ranks import cost_ranks
+from explorer.analysis.ranks import rank_correlation
 from explorer.study.claims import Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith
 
 Verdict = Literal["supported", "refuted", "undecided"]
@@ -116,8 +116,7 @@ def _best_at_equal_cost(claim: BestAtEqualCost, findings: Findings) -> Judged:
 
 @_judge.register
 def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
-    row = cost_ranks(findings.measured, [claim.cost]).iloc[0]
-    found = Interval(float(row["kendall"]), float(row["kendall_low"]), float(row["kendall_high"]))
+    found = rank_correlation(findings.measured[claim.cost], findings.measured["accuracy"]).kendall
     verdict: Verdict = "supported" if found.low > 0 else "refuted" if found.high < 0 else "undecided"
     return Judged(claim, verdict, correlation=found)
 

@@ -10,7 +10,6 @@ interval is reflected at the estimate (basic bootstrap). Sources and coverage: d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import moocore
@@ -39,19 +38,17 @@ def more_is_better(cost: str) -> bool:
     return cost in QUANTITIES and QUANTITIES[cost].more_is_better
 
 
-def pareto_front(frame: pd.DataFrame, costs: str | Sequence[str], value: str = "accuracy") -> pd.Series[bool]:
-    """Return which rows are on the Pareto front: no other is as good in all costs and `value` and better in one.
+def pareto_front(frame: pd.DataFrame, cost: str) -> pd.Series[bool]:
+    """Return which rows are on the Pareto front: no other is as good in cost and accuracy and better in one.
 
-    Equal rows are either all on the front or none; rows with an unknown cost or value never are.
+    Equal rows are either all on the front or none; rows with an unknown cost or accuracy never are.
     """
-    columns = [costs] if isinstance(costs, str) else list(costs)
-    numbers = frame[[*columns, value]].to_numpy(dtype=float, na_value=math.nan)
+    numbers = frame[[cost, "accuracy"]].to_numpy(dtype=float, na_value=math.nan)
     known = np.isfinite(numbers).all(axis=1)
     front = np.zeros(len(frame), dtype=bool)
     # By default, moocore treats NaN as non-dominated and keeps only the first of equal rows.
     if known.any():
-        maximise = [*map(more_is_better, columns), True]
-        front[known] = moocore.is_nondominated(numbers[known], maximise=maximise, keep_weakly=True)
+        front[known] = moocore.is_nondominated(numbers[known], maximise=[more_is_better(cost), True], keep_weakly=True)
     return pd.Series(front, index=frame.index, dtype=bool)
 
 

@@ -8,7 +8,6 @@ with two neighbours swapped. Sources: docs/methodology.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,20 +81,19 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
 
 def _ended(found: Interval, low: float) -> Interval:
     """Return the interval, or for identical (reversed) orders an interval from `low` to 1 (from -1 to -`low`)."""
-    if abs(found.estimate) < 1 - 1e-12:
+    if abs(found.estimate) < 1 - _ROUNDING:
         return found
     return Interval(1.0, low, 1.0) if found.estimate > 0 else Interval(-1.0, -1.0, -low)
 
 
-def cost_ranks(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
+def cost_ranks(frame: pd.DataFrame) -> pd.DataFrame:
     """Return how well costs alone rank the accuracies of `explorer.analysis.measured`, one row per cost.
 
-    Columns: `cost` (by default all ranked ones), `n` (points where both are known), and the two correlations with
+    Columns: `cost` (all ranked ones in the frame), `n` (points where both are known), and the two correlations with
     their intervals, NaN where unknown.
     """
     rows = []
-    ranked = [cost for cost, quantity in QUANTITIES.items() if quantity.ranked and cost in frame]
-    for cost in ranked if costs is None else costs:
+    for cost in (cost for cost, quantity in QUANTITIES.items() if quantity.ranked and cost in frame):
         found = rank_correlation(frame[cost], frame["accuracy"])
         ends = [end for each in (found.kendall, found.spearman) for end in (each.estimate, each.low, each.high)]
         rows.append({"cost": cost, "n": found.n, **dict(zip(_COLUMNS, ends, strict=True))})

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from explorer.analysis import is_ordered, measured, probability_column
+from explorer.analysis import measured, probability_column
 from explorer.drawing.colours import BLUE, GREY, GROUND, INK, ORANGE, categories
 from explorer.drawing.labels import (
     cost_axis,
@@ -31,6 +31,7 @@ from explorer.drawing.labels import (
 from explorer.drawing.marks import CROWD, MOST_MARKS, Marks, short
 from explorer.drawing.style import style
 from explorer.networks.quantities import QUANTITIES
+from explorer.study.coordinates import is_ordered
 
 __all__ = ["curve", "front", "paper_curve", "scaling_curves", "style"]
 

@@ -9,7 +9,6 @@ import pandas as pd
 
 from explorer.analysis import (
     Findings,
-    is_ordered,
     plane_params,
     published_curve,
     published_source,
@@ -21,6 +20,7 @@ from explorer.drawing.figures import TALL_INCHES, Panel, panel
 from explorer.drawing.marks import CROWD, MOST_LABELS
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
+from explorer.study.coordinates import is_ordered
 
 
 def main_figure(findings: Findings) -> Panel:

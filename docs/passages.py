@@ -160,7 +160,8 @@ def api() -> None:
     classes = {name: one for name, one in public.items() if inspect.isclass(one)}
     for function in functions.values():
         classes |= dict(_records(function))
-    _table(["function", "what it does"], [[f"[`{name}`](#{name})", _first(one)] for name, one in functions.items()])
+    for name, one in functions.items():
+        print(textwrap.fill(f"- [`{name}`](#{name}): {_first(one)}", WIDTH, subsequent_indent="  "))
     for name, function in functions.items():
         _section(name, f"explorer.{name}", function)
     print("\n## Records and errors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -24,10 +24,20 @@ def unknown(kind: str, name: str, choices: Iterable[str], more: str = "") -> Exp
     A choice with the same text as the name is not suggested: its type differs, such as text instead of a number.
     """
     choices = sorted(choice for choice in choices if choice != name)
-    lowered = {choice.lower(): choice for choice in choices}
-    near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    near = _nearest(name, choices)
     others = f"choose one of: {', '.join(choices)}" if choices else "there are no choices"
-    hint = f"did you mean {lowered[near[0]]!r}?" if near else others
+    hint = others if near is None else f"did you mean {near!r}?"
     if more:
         hint += f" {more[:1].upper()}{more[1:]}" if hint.endswith("?") else f"; {more}"
     return ExplorerError(f"unknown {kind} {name!r}; {hint}")
+
+
+def _nearest(name: str, choices: Sequence[str]) -> str | None:
+    """Return the nearest choice: by value if all are numbers, else by spelling; None if none is near."""
+    try:
+        value = float(name)
+        return min(choices, key=lambda choice: abs(float(choice) - value), default=None)
+    except ValueError:
+        lowered = {choice.lower(): choice for choice in choices}
+        near = get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+        return lowered[near[0]] if near else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from explorer.__main__ import main
+from explorer.errors import unknown
 from explorer.spaces import all_spaces
 from explorer.study.files import builtin_studies
 
@@ -100,6 +101,20 @@ def test_lists(capsys):
     assert code == 0
     for name in builtin_studies():
         assert name in out
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "nearest"),
+    [
+        ("0.3", ["0.125", "0.25", "0.375"], "0.25"),  # by spelling, it would be 0.375
+        ("9", ["0", "7"], "7"),
+        ("1e-1", ["0.125", "1.0"], "0.125"),
+        ("simpel", ["none", "simple"], "simple"),
+        ("0.3", ["none", "0.35"], "0.35"),
+    ],
+)
+def test_the_hint_is_the_nearest_number_or_spelling(name, choices, nearest):
+    assert str(unknown("value", name, choices)) == f"unknown value {name!r}; did you mean {nearest!r}?"
 
 
 @pytest.mark.parametrize(

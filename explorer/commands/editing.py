@@ -29,6 +29,7 @@ def delete(
     Later sweeps reuse the runs, so the study can be restored quickly unless they are deleted too.
     """
     from explorer import delete_study, stored_studies
+    from explorer.networks.quantities import counted
 
     screen = Screen(quiet, as_json)
     if not yes and name in set(stored_studies(storage)["name"]):
@@ -38,11 +39,11 @@ def delete(
             screen.answer("nothing was deleted")
             return 1
     done, folder = delete_study(name, runs=runs, storage=storage), reports.expanduser() / name
-    deleted = f" and {_runs(done.deleted_runs)}" if runs else ""
+    deleted = f" and {counted(done.deleted_runs, 'run')}" if runs else ""
     screen.answer(f"deleted the study {name}{deleted}")
     if done.kept_runs:
         shared = f", {done.shared_runs:,} of them in other studies" if done.shared_runs else ""
-        screen.say(f"kept {_runs(done.kept_runs)}{shared}")
+        screen.say(f"kept {counted(done.kept_runs, 'run')}{shared}")
     if folder.is_dir():
         screen.say(f"kept its report: {folder}")
     screen.document(None, **asdict(done), report=str(folder) if folder.is_dir() else None)
@@ -75,7 +76,3 @@ def _agreed(question: str) -> bool:
         return confirm(question)
     except Abort:  # Ctrl-C, or the end of the input
         return False
-
-
-def _runs(number: int) -> str:
-    return f"{number:,} run{'' if number == 1 else 's'}"

@@ -95,7 +95,7 @@ def latency(
     """
     from explorer import latency
     from explorer.commands.progress import counting
-    from explorer.networks.quantities import LATENCY
+    from explorer.networks.quantities import LATENCY, counted
     from explorer.training.limits import duration
 
     screen = Screen(quiet, as_json)
@@ -119,8 +119,7 @@ def latency(
     times = [f"batch {batch.split('_')[1]}, {LATENCY.unit.name}" for batch in batches]
     header = (", ".join(measured.metaparameters), *cost_headings(), *times)
     screen.table(header, rows, right=len(header) - 1)
-    plural = "s" if threads > 1 else ""
-    screen.answer(f"median over repeats; {measured.machine}, channels last, eager, {threads} thread{plural}")
+    screen.answer(f"median over repeats; {measured.machine}, channels last, eager, {counted(threads, 'thread')}")
     screen.document(measured.networks, machine=asdict(measured.machine), threads=threads)
     return 0
 

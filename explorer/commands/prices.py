@@ -49,6 +49,7 @@ def price(
     """Price millions of design points: enumerate or sample, filter, and write them to a file."""
     from explorer import price_space
     from explorer.commands.progress import counting
+    from explorer.networks.quantities import counted
 
     screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
@@ -72,9 +73,8 @@ def price(
             progress=progress,
         )
     speed = found.size / max(found.seconds, 1e-9)
-    points = f"{found.size:,} point{'s' * (found.size != 1)}"
     screen.say(
-        f"{points}: {_infeasible(found.infeasible)}{found.kept:,} kept; "
+        f"{counted(found.size, 'point')}: {_infeasible(found.infeasible)}{found.kept:,} kept; "
         f"{found.seconds:.2f} s, {float(f'{speed:.3g}'):,.0f} points a second"
     )
     if found.points is None:
@@ -111,6 +111,7 @@ def fit(
     The search considers only costs. To compare accuracies, train the points.
     """
     from explorer import fit as find
+    from explorer.networks.quantities import counted
 
     screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
@@ -119,7 +120,7 @@ def fit(
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}
     bounds = ", ".join(f"{_title(key)} <= {limit:,.0f}" for key, limit in found.attrs["limits"].items())
-    screen.answer(f"{space}: {len(found)} point{'s' * (len(found) != 1)} within {bounds}")
+    screen.answer(f"{space}: {counted(len(found), 'point')} within {bounds}")
     titles = [f"of {_title(shares[name])}" if name in shares else _title(name) for name in names]
     rows = [
         tuple(f"{value:.2%}" if name in shares else cell(value) for name, value in zip(names, row, strict=True))
@@ -183,9 +184,11 @@ def _say_flops(screen: Screen, *options: str | None) -> None:
 def _infeasible(reasons: Counter[str]) -> str:
     if not reasons:
         return ""
+    from explorer.networks.quantities import counted
+
     most = [f"{reason}: {count:,}" for reason, count in reasons.most_common(2)]
     others = len(reasons) - len(most)
-    more = [f"and {others} other reason{'s' * (others > 1)}"] if others else []
+    more = [f"and {counted(others, 'other reason')}"] if others else []
     return f"{reasons.total():,} infeasible ({'; '.join(most + more)}), "
 
 

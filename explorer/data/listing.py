@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import counted
 
 NO_SUFFIX = "no suffix"
 MOST_KINDS = 6  # kinds of files listed in a sentence
@@ -34,10 +35,10 @@ class Ignored:
             kinds = [f"{suffix} {count:,}" for suffix, count in ordered[:MOST_KINDS]]
             rest = sum(count for _, count in ordered[MOST_KINDS:])
             kinds += [f"others {rest:,}"] if rest else []
-            said.append(f"{_counted(self.files.total(), 'file')} ignored ({', '.join(kinds)})")
+            said.append(f"{counted(self.files.total(), 'file')} ignored ({', '.join(kinds)})")
         if self.links:
             first = f"{self.links[0]}{', ...' if self.links[1:] else ''}"
-            said.append(f"{_counted(len(self.links), 'linked folder')} not followed ({first})")
+            said.append(f"{counted(len(self.links), 'linked folder')} not followed ({first})")
         return "; ".join(said)
 
 
@@ -91,7 +92,3 @@ def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
 
 def _refuse(error: OSError) -> None:
     raise ExplorerError(f"every folder of images must be readable, but {error.filename} is not: {error.strerror}")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -96,6 +96,11 @@ def prefixed(value: float) -> tuple[float, str]:
     return next((step for step in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= step[0]), (1.0, ""))
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 seed`, `3 seeds`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 QUANTITIES: dict[str, Quantity] = {}
 """Quantities by key, in display order."""
 

@@ -13,7 +13,7 @@ import pandas as pd
 from explorer import analysis
 from explorer.analysis import Findings
 from explorer.analysis.guessing import near_guessing
-from explorer.networks.quantities import QUANTITIES
+from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
 from explorer.spaces.simplex import SHARE
 from explorer.study.claims import MARGIN
@@ -88,7 +88,7 @@ def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
     if best["accuracy"] <= near_guessing(guess):
         return [f"No network has learnt anything yet: {beside}", f"Train longer: {_longer(study)}."]
     images = findings.accuracies.images
-    few = f"{images:,} validation image{'' if images == 1 else 's'}"
+    few = counted(images, "validation image")
     return [
         f"No network is clearly better than guessing: {beside}",
         f"More than {few}, more seeds or longer runs would tell: `--seeds`, {_longer(study)}.",

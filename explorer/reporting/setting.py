@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from explorer.analysis import Findings
-from explorer.reporting.words import SPACE, counted, percent
+from explorer.networks.quantities import counted
+from explorer.reporting.words import SPACE, percent
 from explorer.study.model import Study
 
 

@@ -20,11 +20,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{SPACE}%"
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number of things: `1 seed`, `3 seeds`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(names: Sequence[str], word: str = "and") -> str:
     """Join names with "and" or another word: `a`, `a and b`, `a, b and c`."""
     return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -10,6 +10,7 @@ from pathlib import Path
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
 from explorer.machine import cores, memory
+from explorer.networks.quantities import counted
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
@@ -61,7 +62,7 @@ def worker_count(asked: int | None) -> int:
         need = (COORDINATOR_BYTES + workers * WORKER_BYTES) / GIB
         hint = f"; give --workers {fitting}" if workers > fitting and room >= SMALLEST_WORKER_BYTES else ""
         raise ExplorerError(
-            f"memory limit {limit / GIB:.2f} GiB: training with {workers} worker{'s' * (workers > 1)} needs about "
+            f"memory limit {limit / GIB:.2f} GiB: training with {counted(workers, 'worker')} needs about "
             f"{need:.1f} GiB{hint}"
         )
     return workers

@@ -58,7 +58,7 @@ def test_rooms_import_downwards_only():
 
 
 def test_families_are_named_in_their_own_files_only():
-    """Beside help texts of commands, which give examples."""
+    """Except in the help texts of commands, which give examples."""
     spaces = all_spaces().values()
     words = {space.name for space in spaces} | {name for space in spaces for name in space.derived if "_" in name}
     for path in PACKAGE.rglob("*.py"):
@@ -80,7 +80,7 @@ def test_no_room_shadows_a_public_function():
 
 
 def test_commands_parse_and_print():
-    """They call what `explorer` offers, and import besides only the words and units that they print."""
+    """Besides the public functions of `explorer`, they import only a few helpers for text and types."""
     words = {
         "explorer.networks.quantities",
         "explorer.spaces.space.label",
@@ -122,7 +122,7 @@ def test_reports_and_pricing_need_no_torch_and_no_optuna():
 
 
 def test_only_an_export_can_read_test_images():
-    """Nothing else in the package names their reader, so what trains and compares points cannot come by them."""
+    """No other module imports their reader, so training and comparisons cannot use them."""
     for path in PACKAGE.rglob("*.py"):
         if "import explorer.data.held_out" in path.read_text() or "from explorer.data.held_out" in path.read_text():
             assert path.stem in {"bundle", "export"}, path

@@ -591,9 +591,7 @@ def test_other_images_are_refused_with_both_fingerprints(moved, capsys, monkeypa
         err = refused(capsys, *command, "--data", str(moved))
         assert f"--data {moved} must contain the images of small, but its fingerprint is {other[:12]}" in err
         assert f"the study was trained on {stripes.fingerprint[:12]}" in err
-        assert "does not exist" in refused(capsys, *command, "--data", "none") or "unknown data set 'none'" in refused(
-            capsys, *command, "--data", "none"
-        )
+        assert "unknown data set 'none'" in refused(capsys, *command, "--data", "none")
         assert "is a file" in refused(capsys, *command, "--data", "explorer.db")
     assert not Path("export").exists()
 

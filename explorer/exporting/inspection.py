@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explorer.errors import ExplorerError
+from explorer.exporting.programs import check_onnx, save_onnx, save_torch
+from explorer.files import check_file, user_path
 from explorer.machine import load_average
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
@@ -116,9 +118,6 @@ def inspect(
 
 def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
     """Return the paths by format; raises `ExplorerError` if one cannot be written."""
-    from explorer.exporting.programs import check_onnx
-    from explorer.files import check_file, user_path
-
     files = {name: user_path(path) for name, path in (("onnx", onnx), ("torch", torch)) if path is not None}
     if "onnx" in files:
         check_onnx(files["onnx"], network)
@@ -128,7 +127,6 @@ def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path 
 
 
 def _write(network: Network, files: Mapping[str, Path]) -> None:
-    from explorer.exporting.programs import save_onnx, save_torch
     from explorer.training.trainer import untrained
 
     module = untrained(network)

@@ -62,7 +62,7 @@ class Axis:
     Attributes:
         keys: The metaparameters.
         size: Number of values.
-        extremes: Values that are valid only if all are: at least both ends of a numeric range, or every other value.
+        extremes: The values to check instead of all: at least both ends of a numeric range, or else every value.
     """
 
     keys: tuple[str, ...]

@@ -14,7 +14,7 @@ from explorer.errors import ExplorerError
 from explorer.files import check_file
 from explorer.pricing.enumeration import Coded, Column
 from explorer.pricing.prices import Priced
-from explorer.spaces.space import label
+from explorer.spaces.space import cell, label
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -63,7 +63,7 @@ def _table(
 ) -> pa.Table:
     columns = {key: _array(column) for key, column in priced.columns.items()}
     for key, value in fixed.items():
-        columns[key] = pa.repeat(pa.scalar(label(value) if isinstance(value, list | tuple) else value), len(priced))
+        columns[key] = pa.repeat(pa.scalar(cell(value)), len(priced))
     missing = ~priced.feasible if reasons else None
     columns |= {name: pa.array(priced.amounts[name], mask=missing) for name in quantities}
     if reasons:

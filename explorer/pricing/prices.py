@@ -22,7 +22,7 @@ from explorer.networks.network import Network
 from explorer.networks.quantities import computed, quantity_key, units
 from explorer.pricing.enumeration import Block, Coded, Column, Part, column, enumeration, listed
 from explorer.spaces import find_space
-from explorer.spaces.space import Space, label
+from explorer.spaces.space import Space, cell
 
 CHUNK = 16_384  # the fastest number of points to price together; their arrays fit the processor's caches
 COUNTS = tuple(field.name for field in fields(Cost))
@@ -325,7 +325,7 @@ def _column(values: Sequence[Any] | NDArray[Any] | pd.Series[Any]) -> Column:
 def _shown(column: Column) -> Any:  # noqa: ANN401 (what a frame takes)
     if not isinstance(column, Coded):
         return column
-    values = pd.Series([label(value) if isinstance(value, list | tuple) else value for value in column.choices])
+    values = pd.Series([cell(value) for value in column.choices])
     return values.array.take(column.codes)
 
 

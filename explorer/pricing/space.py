@@ -19,7 +19,7 @@ from explorer.pricing.files import write_prices
 from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.pricing.selection import Where, front, ordered
 from explorer.spaces import find_space
-from explorer.spaces.space import Space, label
+from explorer.spaces.space import Space, cell
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class _Stream:
         frame = rows.frame(self.shown)
         if not search.axes:
             for place, (key, value) in enumerate(search.fixed.items()):
-                frame.insert(place, key, [label(value) if isinstance(value, list | tuple) else value])
+                frame.insert(place, key, [cell(value)])
         return frame if self.infeasible else frame.drop(columns="infeasible")
 
     def nothing(self) -> str:

@@ -154,6 +154,11 @@ def label(value: object) -> str:
     return str(value)
 
 
+def cell(value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
+    """Return a metaparameter's value for a frame or a file: the label of a list, other values unchanged."""
+    return label(value) if isinstance(value, list | tuple) else value
+
+
 def amount(value: float) -> str:
     """Format a cost or a ratio for messages and tables: `1,096,680`, `1.9`."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 (costs are whole numbers)

@@ -1,11 +1,11 @@
-"""The machine: its processor, cores, load and instruction set, and torch's threads."""
+"""The machine: its processor, cores, load and instruction set, environment variables and torch's threads."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +56,25 @@ def isa() -> dict[str, str]:
     import torch
 
     return isa_switches() | {"isa": torch.backends.cpu.get_cpu_capability()}
+
+
+@contextmanager
+def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Temporarily set environment variables; None unsets one."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set_environment(variables)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
+from explorer.machine import environment
+
 
 def import_matplotlib() -> None:
     """Import matplotlib, ignoring the user's settings if they prevent the import.
@@ -35,17 +37,11 @@ def import_matplotlib() -> None:
 @contextmanager
 def _without_settings() -> Iterator[None]:
     """Hide the backend variable and every settings file, including the one in the working folder."""
-    names = ("MPLBACKEND", "MATPLOTLIBRC")
-    before = {name: os.environ[name] for name in names if name in os.environ}
     here = os.open(".", os.O_RDONLY)
-    os.environ.pop("MPLBACKEND", None)
-    os.environ["MATPLOTLIBRC"] = os.devnull
     os.chdir("/")
     try:
-        yield
+        with environment({"MPLBACKEND": None, "MATPLOTLIBRC": os.devnull}):
+            yield
     finally:
         os.fchdir(here)
         os.close(here)
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(before)

@@ -7,8 +7,8 @@ stay in effect, and `crew` overrides them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from explorer.machine import environment
 
 __all__ = [
     "MEMORY_LIMIT",
@@ -27,23 +27,12 @@ NOWHERE = f"{os.devnull}/nowhere"
 """A folder that cannot exist."""
 
 
-@contextmanager
-def _without_settings() -> Iterator[None]:
-    """Hide Dask's variables, and the settings files of the user and the machine."""
-    before = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("DASK_")}
-    for name in before:
-        del os.environ[name]
-    hidden = dict.fromkeys(("HOME", "DASK_CONFIG", "DASK_ROOT_CONFIG"), NOWHERE)
-    os.environ.update(hidden)
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del os.environ[name]
-        os.environ.update(before)
+_SETTINGS: dict[str, str | None] = {
+    **dict.fromkeys(name for name in os.environ if name.startswith("DASK_")),
+    **dict.fromkeys(("HOME", "DASK_CONFIG", "DASK_ROOT_CONFIG"), NOWHERE),
+}
 
-
-with _without_settings():
+with environment(_SETTINGS):
     import dask
     from distributed import CancelledError, Client, Future, LocalCluster, Worker, get_worker, wait
     from distributed.scheduler import KilledWorker

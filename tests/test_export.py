@@ -897,7 +897,8 @@ def test_mistakes_are_one_line_and_nothing_is_written(folder, capsys, monkeypatc
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
 
 
-def test_a_run_that_is_not_done_says_why(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_is_not_done_says_why(capsys):
     change("update ledger_runs set state = 'failed', reason = 'the loss', accuracy = null where key = ?", key_of(1, 0))
     assert "small, point 1 (0.5), seed 0 has not finished (failed: the loss); finished: seed 1" in refused(
         capsys, "export", "small", "--point", "0.501"
@@ -907,14 +908,13 @@ def test_a_run_that_is_not_done_says_why(folder, capsys):
     assert "seed 0 has not finished (missing); no other seed has finished either" in refused(
         capsys, "images", "small:0.5"
     )
-    assert folder
 
 
-def test_keys_that_begin_alike_are_told(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_keys_that_begin_alike_are_told(capsys):
     change("update ledger_runs set key = 'abcdef' || substr(key, 7)")
     assert "run 'abcdef': 4 keys start with it (abcdef" in refused(capsys, "images", "abcdef")
     assert "unknown run 'abcdefabcdff'" in refused(capsys, "images", "abcdefabcdff")
-    assert folder
 
 
 def test_from_a_storage_that_cannot_be_written_test_images_stay_unread(folder, monkeypatch):

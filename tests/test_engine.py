@@ -16,6 +16,7 @@ import pytest
 
 from explorer.data import open_dataset
 from explorer.errors import ExplorerError
+from explorer.machine import torch_threads
 from explorer.spaces.squeezenet import SqueezeNet
 from explorer.training.crew import START_ATTEMPTS, crew
 from explorer.training.engine import ATTEMPTS, EngineWatcher, execute
@@ -54,15 +55,11 @@ def test_workers_measure_the_same_as_one_process(stripes):
     outcomes = {outcome.run.key: outcome for outcome in execute([(one,) for one in runs], stripes.folder, workers=2)}
     assert dict(os.environ) == environment
     assert [outcomes[one.key].state for one in runs] == ["done"] * 4
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for one in runs:
-        alone = measure(one.network, stripes, one.recipe, one.budget, one.seed)
-        assert outcomes[one.key].row["accuracies"] == list(alone.accuracies)
-        assert outcomes[one.key].row["train_losses"] == list(alone.train_losses)
-    torch.set_num_threads(threads)
+    with torch_threads(1):
+        for one in runs:
+            alone = measure(one.network, stripes, one.recipe, one.budget, one.seed)
+            assert outcomes[one.key].row["accuracies"] == list(alone.accuracies)
+            assert outcomes[one.key].row["train_losses"] == list(alone.train_losses)
 
 
 def test_failures_are_outcomes_and_stop_no_other_run(stripes):

@@ -98,7 +98,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _message(error: Exception) -> str:
-    """Return the message of an error; of options that may be meant, the nearest, and no words of the parser's own."""
+    """Return the message of an error, with the parser's messages reworded and the nearest option suggested."""
     if not isinstance(error, TyperException):
         return str(error)
     possible, typed = getattr(error, "possibilities", None), getattr(error, "option_name", "")

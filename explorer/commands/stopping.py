@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM from the first moment on: this module imports almost nothing, and stops imports at once."""
+"""Handle Ctrl-C and SIGTERM from process start, before the slow imports; this module imports almost nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STOPPED = 130
 
 
 def handle_signals() -> None:
-    """Stop at once at a Ctrl-C or SIGTERM in the middle of an import, else raise `KeyboardInterrupt`.
+    """Raise `KeyboardInterrupt` on Ctrl-C and SIGTERM, but exit at once during an import.
 
-    In an import, a `KeyboardInterrupt` may turn into another exception.
+    Imports may turn a `KeyboardInterrupt` into another exception.
     """
-    # A background job of a shell ignores Ctrl-C, and goes on doing so.
+    # Shells start background jobs with Ctrl-C ignored; keep it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -29,13 +29,13 @@ def handle_signals() -> None:
 
 
 def stop() -> NoReturn:
-    """Say that the command has stopped, and end the process."""
+    """Print that the command has stopped, and exit at once."""
     os.write(2, b"explorer: stopped\n")
     end()
 
 
 def end() -> NoReturn:
-    """End an interrupted process at once, without clearing up the interpreter."""
+    """Exit at once after an interruption, without interpreter cleanup."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError, RuntimeError):  # a closed pipe, or a signal in the middle of a line

@@ -184,7 +184,7 @@ def test_the_script_s_data_has_the_seeds_the_layers_and_the_command(record):
     assert data["sure"]["params"][0] == 1
     there = replace(record, command="python -m explorer sweep squeeze_ratio --storage 'my runs.db' --data-dir=d")
     html = report.report_files(Findings(there))["report.html"].decode()
-    assert "\" --storage 'my runs.db' --data-dir=d\"" in html
+    assert "\" --storage 'my runs.db' --data-dir d\"" in html
 
 
 def test_figures_are_named_for_those_who_do_not_see_them(record, tmp_path):

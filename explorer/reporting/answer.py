@@ -87,11 +87,10 @@ def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
     )
     if best["accuracy"] <= near_guessing(guess):
         return [f"No network has learnt anything yet: {beside}", f"Train longer: {_longer(study)}."]
-    images = findings.accuracies.images
-    few = counted(images, "validation image")
+    images = counted(findings.accuracies.images, "validation image")
     return [
         f"No network is clearly better than guessing: {beside}",
-        f"More than {few}, more seeds or longer runs would tell: `--seeds`, {_longer(study)}.",
+        f"More than {images}, more seeds or longer runs would tell: `--seeds`, {_longer(study)}.",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from explorer.drawing.formats import FOLDER
 from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.index import SUMMARY, Summary
 from explorer.reporting.pages import data_files, render, write_page
+from explorer.reporting.setting import data_name
 from explorer.reporting.tables import Table, amounts, number, recipe_text, whole
 from explorer.reporting.trust import missing_points, trust
 from explorer.reporting.words import column_interval, listed
@@ -48,6 +49,7 @@ def write_certificate(certificate: Certificate, folder: Path, formats: Collectio
     files["certificate.json"] = f"{certificate.model_dump_json(indent=1)}\n".encode()
     page = render(
         "certificate.html.j2",
+        title=title,
         certificate=certificate,
         setting=_setting(certificate),
         answer=answer,
@@ -65,7 +67,7 @@ def _setting(certificate: Certificate) -> list[str]:
     epochs = listed([str(factor * budget.epochs) for factor in FACTORS])
     return [
         f"certificate {certificate.name}",
-        f"{len(certificate.points)} points on {PurePath(certificate.data).name or certificate.data}",
+        f"{len(certificate.points)} points on {data_name(certificate.data)}",
         f"{budget.images:,} images \N{MULTIPLICATION SIGN} {epochs} epochs",
         f"{certificate.seeds} seeds",
     ]

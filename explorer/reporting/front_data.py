@@ -15,8 +15,8 @@ from explorer.pricing.prices import layer_table
 from explorer.reporting.front_view import FrontView
 from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
-from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, further_amounts, known_costs
-from explorer.reporting.words import command_words
+from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, further_amounts, known_costs, outcome
+from explorer.reporting.words import given_options
 
 
 def front_data(view: FrontView) -> Markup:
@@ -35,9 +35,8 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
     """Return the runs by point: seed, state with its reason, accuracy after each epoch, and key."""
     runs: dict[int, list[list[Any]]] = {}
     for row in findings.runs.to_dict(orient="records"):
-        state = f"{row['state']}: {row['reason']}" if row["reason"] else row["state"]
         curve = [round(value, 4) for value in row["accuracies"]] if row["accuracies"] is not None else None
-        runs.setdefault(row["point"], []).append([row["seed"], state, curve, str(row["key"])[:KEY_CHARACTERS]])
+        runs.setdefault(row["point"], []).append([row["seed"], outcome(row), curve, str(row["key"])[:KEY_CHARACTERS]])
     return runs
 
 
@@ -63,11 +62,6 @@ def _layers(findings: Findings) -> dict[str, Any]:
 def _command(findings: Findings) -> list[str]:
     """Return the command that retrains and exports a point, split around the point's number."""
     words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
-    rest = []
-    given = command_words(findings.record.command)
-    for option in ("--storage", "--data-dir"):
-        if option in given[:-1]:
-            rest += [option, given[given.index(option) + 1]]
-        rest += [word for word in given if word.startswith(f"{option}=")]
+    rest = given_options(findings.record.command, "--storage", "--data-dir")
     # `point3` is unambiguous; a plain number could be a label.
     return [f"{shlex.join(words)} point", f" {shlex.join(rest)}" if rest else ""]

@@ -7,7 +7,6 @@ from pathlib import PurePath
 from explorer.analysis import Findings
 from explorer.networks.quantities import counted
 from explorer.reporting.words import SPACE, percent
-from explorer.study.model import Study
 
 
 def setting(findings: Findings) -> list[str]:
@@ -16,7 +15,7 @@ def setting(findings: Findings) -> list[str]:
     budget = study.budget
     return [
         f"study {study.name}",
-        f"{counted(len(record.points), 'point')} on {data_name(study)}",
+        f"{counted(len(record.points), 'point')} on {data_name(study.data)}",
         f"{budget.images:,} images \N{MULTIPLICATION SIGN}{SPACE}{counted(budget.epochs, 'epoch')}",
         counted(study.seeds, "seed"),
         f"guessing: {percent(record.guess)}",
@@ -24,9 +23,9 @@ def setting(findings: Findings) -> list[str]:
     ]
 
 
-def data_name(study: Study) -> str:
+def data_name(data: str) -> str:
     """Return the data's name; for a folder, the last part of its path."""
-    return PurePath(study.data).name or study.data
+    return PurePath(data).name or data
 
 
 def last_day(findings: Findings) -> str:

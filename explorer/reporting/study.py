@@ -102,7 +102,7 @@ def _page(
     record, study = findings.record, findings.record.study
     shared: dict[str, Any] = {
         "study": study,
-        "data": data_name(study),
+        "data": data_name(study.data),
         "setting": setting(findings),
         "progress": progress(record),
         "notes": list(filter(None, (changed_note(findings), space_note(record), enlarged_note(record)))),

@@ -56,7 +56,7 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
             *amounts(row, costs),
             *(_on_front(row, quantity.key) for quantity in fronts),
             *([] if trial else [row["standing"] or UNKNOWN]),
-            *([] if all_done else [_outcome(row)]),
+            *([] if all_done else [outcome(row)]),
         ]
         for row in frame.to_dict(orient="records")
     ]
@@ -130,7 +130,7 @@ def trained_runs(runs: pd.DataFrame) -> Table:
             number(row["images_per_second"], 0),
             number(row["peak_memory_bytes"], 0, 2**-20),
             str(row["key"])[:KEY_CHARACTERS],
-            _outcome(row),
+            outcome(row),
         ]
         for row in shown.to_dict(orient="records")
     ]
@@ -173,7 +173,8 @@ def recipe_text(recipe: Recipe) -> str:
     return f"SGD with Nesterov momentum; linear warm-up, constant learning rate, linear decay to zero: {settings}"
 
 
-def _outcome(row: Mapping[Any, Any]) -> str:
+def outcome(row: Mapping[Any, Any]) -> str:
+    """Return the state of a point or run, with its reason."""
     return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
 
 

@@ -10,9 +10,9 @@ from explorer.analysis import Interval
 from explorer.certification.coverage import Gap, gaps, gaps_by_default
 from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate
 from explorer.certification.statistics import BEST, above_macs, complete, rankers
-from explorer.networks.quantities import QUANTITIES
+from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.answer import longer_epochs
-from explorer.reporting.words import column_interval, command_words, listed, with_interval
+from explorer.reporting.words import column_interval, command_words, given_options, listed, with_interval
 from explorer.spaces.space import label
 from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import is_ordered
@@ -20,7 +20,6 @@ from explorer.study.files import builtin_studies
 from explorer.training.recipe import Budget, Recipe
 
 MOST_VALUES = 4  # of a metaparameter in a sentence
-
 
 NEARLY = 0.9
 """Share of the tau of another long run from which short runs rank nearly as well."""
@@ -50,12 +49,11 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
         for other, difference in ((other, above_macs(certificate, other)) for other in FACTORS[:-1])
     ]
     budget, seeds = certificate.budget.times(factor), certificate.seeds
-    passes = f"{budget.epochs} epochs" if budget.epochs > 1 else "1 epoch"
     longest = certificate.budget.times(FACTORS[-1]).epochs
     agreement = (
         f"Over {len(complete(certificate))} points of {certificate.space} on {certificate.data}, single runs of "
-        f"{passes} of {budget.images:,} images agree with runs of {longest} epochs at a Kendall's tau of "
-        f"{column_interval(short, 'kendall')}. Another seed of the long runs reaches "
+        f"{counted(budget.epochs, 'epoch')} of {budget.images:,} images agree with runs of {longest} epochs at a "
+        f"Kendall's tau of {column_interval(short, 'kendall')}. Another seed of the long runs reaches "
         f"{column_interval(ceiling, 'kendall')}, {alone}. Of the {BEST} best points, the short runs keep "
         f"{short['kept']:.1f} and another seed of the long runs {ceiling['kept']:.1f}."
     )
@@ -104,7 +102,7 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
     # The command always uses the default recipe and number of validation images.
     if study.recipe == Recipe() and study.budget.validation == Budget().validation:
         command = ["python", "-m", "explorer", "certify", study.space, "--preset", study.preset, "--data", study.data]
-        command += ["--budget", study.budget.short, *_kept(record, "--data-dir", "--storage")]
+        command += ["--budget", study.budget.short, *given_options(record.command, "--data-dir", "--storage")]
         command += _varied(gaps(certificate, record) if certificate else gaps_by_default(record))
         said.append(
             f"`{shlex.join(command)}` makes a certificate; one with half or a quarter of the epochs also covers this "
@@ -138,14 +136,6 @@ def _longer(record: StudyRecord) -> list[str]:
     if "--quick" in kept:
         return [word for word in kept if word != "--quick"]
     return [*kept, "--epochs", str(longer_epochs(study))]
-
-
-def _kept(record: StudyRecord, *options: str) -> list[str]:
-    """Return those of the given options that the study's command has, with their values."""
-    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in command_words(record.command))
-    words = [part for pair in parts for part in pair]
-    found = [words[place : place + 2] for place, word in enumerate(words) if word in options]
-    return [part for pair in found for part in pair]
 
 
 def _varied(found: Sequence[Gap]) -> list[str]:

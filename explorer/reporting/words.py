@@ -76,6 +76,14 @@ def command_words(command: str) -> list[str]:
         return []
 
 
+def given_options(command: str, *options: str) -> list[str]:
+    """Return those of the options that a command line has, each with its value."""
+    parts = (word.split("=", 1) if word.startswith("--") else [word] for word in command_words(command))
+    words = [part for pair in parts for part in pair]
+    found = [words[place : place + 2] for place, word in enumerate(words[:-1]) if word in options]
+    return [part for pair in found for part in pair]
+
+
 def missing(value: object) -> bool:
     """Whether a cell of a frame is empty."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -44,6 +44,25 @@ Rows: TypeAlias = list[dict[str, Any]]
 """The ledger columns that a worker measured, for each run of a job."""
 
 
+class Jobs:
+    """Decides what to perform next, whenever a worker is free. This one is a queue; subclasses decide later.
+
+    `execute` calls it between outcomes, so a subclass may decide by the outcomes that its caller has received.
+    """
+
+    def __init__(self, jobs: Sequence[Job] = ()) -> None:
+        self.waiting = deque(jobs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more jobs will come, whatever the outcomes of those in progress."""
+        return not self.waiting
+
+    def take(self) -> Job | None:
+        """Return the next job, or None if there is none at the moment."""
+        return self.waiting.popleft() if self.waiting else None
+
+
 class EngineWatcher:
     """Follows the engine's progress and may stop it; does nothing unless subclassed."""
 
@@ -76,7 +95,7 @@ class DataUnreadable(Exception):  # noqa: N818 (the coordinator prepares the dat
 
 
 def execute(
-    jobs: Sequence[Job],
+    jobs: Sequence[Job] | Jobs,
     dataset_folder: Path,
     workers: int,
     *,
@@ -91,7 +110,7 @@ def execute(
     A job is retried, up to three attempts in total, if its worker dies or times out.
 
     Args:
-        jobs: Jobs to perform.
+        jobs: Jobs to perform, or what decides about the next one.
         dataset_folder: The folder of the data set, which workers open.
         workers: Number of processes.
         prepare: Rebuilds the data set if a worker cannot open it because it was deleted or damaged in the meantime.
@@ -103,14 +122,15 @@ def execute(
     Raises:
         ExplorerError: Workers do not start, the scheduler does not respond, or the data set has changed.
     """
-    if not jobs:
+    queue = jobs if isinstance(jobs, Jobs) else Jobs(jobs)
+    if queue.finished:
         return
     following = EngineWatcher() if watcher is None else watcher
-    count = min(workers, len(jobs))
+    count = workers if isinstance(jobs, Jobs) else min(workers, len(jobs))
     following.doing(f"starting {count} workers" if count > 1 else "starting a worker")
     with crew(count) as members:
         yield from _Execution(
-            members, call or perform, jobs, dataset_folder, prepare, run_timeout, started, following
+            members, call or perform, queue, dataset_folder, prepare, run_timeout, started, following
         ).outcomes()
 
 
@@ -124,13 +144,13 @@ class _Flight:
 
 
 class _Execution:
-    """The state of `execute`: waiting jobs, jobs on workers, and failures so far."""
+    """The state of `execute`: jobs to come, to retry and on workers, and failures so far."""
 
     def __init__(
         self,
         members: Crew,
         call: Callable[[Job, Path], Rows],
-        jobs: Sequence[Job],
+        jobs: Jobs,
         dataset_folder: Path,
         prepare: Callable[[], Dataset] | None,
         run_timeout: float | None,
@@ -139,7 +159,8 @@ class _Execution:
     ) -> None:
         self.members = members
         self.call = call
-        self.waiting = deque(jobs)
+        self.jobs = jobs
+        self.retries: deque[Job] = deque()
         self.dataset_folder = dataset_folder
         self.prepare = prepare
         self.run_timeout = run_timeout
@@ -154,7 +175,7 @@ class _Execution:
     def outcomes(self) -> Iterator[Outcome]:
         """Perform all jobs. Each pass takes a fraction of a second; every wait for a worker has a time limit."""
         clock = Clock()
-        while self.flights or (self.waiting and not self.watcher.stopping()):
+        while self.flights or (self._more and not self.watcher.stopping()):
             seconds = clock.passed()
             self.members.tend(seconds)
             self._launch()
@@ -166,11 +187,17 @@ class _Execution:
                 flight.seconds += seconds
                 yield from self._check(future, flight)
 
+    @property
+    def _more(self) -> bool:
+        return bool(self.retries) or not self.jobs.finished
+
     def _launch(self) -> None:
         busy = {flight.member for flight in self.flights.values()}
         for member in self.members.ready:
-            if member not in busy and self.waiting and not self.watcher.stopping():
-                job = self.waiting.popleft()
+            if member not in busy and not self.watcher.stopping():
+                job = self.retries.popleft() if self.retries else self.jobs.take()
+                if job is None:
+                    return
                 key = f"{job[0].key}-{len(self.troubles.get(job[0].key, ()))}"
                 future = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
                 self.flights[future] = _Flight(job, member)
@@ -209,7 +236,7 @@ class _Execution:
         del self.flights[future]
         future.release()  # or Dask would compute it again when its worker ends
         flight.member.networks.add(flight.job[0].network.digest)
-        if len(flight.member.networks) >= MOST_NETWORKS and self.waiting:
+        if len(flight.member.networks) >= MOST_NETWORKS and self._more:
             flight.member.end()
         for run, row in zip(flight.job, rows, strict=True):
             self.speeds.note(run, row.get("images_per_second") or 0.0)
@@ -231,7 +258,7 @@ class _Execution:
         yield from self._again(flight.job, flight.member.trouble)
 
     def _again(self, job: Job, trouble: str, *, prepare: bool = False) -> Iterator[Outcome]:
-        """Put a job first in the queue, or record it as crashed after the last attempt."""
+        """Retry a job next, or record it as crashed after the last attempt."""
         troubles = self.troubles.setdefault(job[0].key, [])
         troubles.append(trouble)
         if prepare and self.prepare is not None:
@@ -240,7 +267,7 @@ class _Execution:
             except OSError as error:
                 troubles.append(_first_line(error))
         if len(troubles) < ATTEMPTS:
-            self.waiting.appendleft(job)
+            self.retries.append(job)
         else:
             reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
             yield from _outcomes(job, [_crash(reason)] * len(job))

@@ -82,6 +82,53 @@ def test_the_probability_is_the_share_of_draws_whose_front_holds_the_point():
     assert fronts.front_probability(costs, draws) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("maximise", [(False, False), (False, True), (True, True)])
+def test_the_probability_with_several_costs_is_that_of_moocore(maximise):
+    random = np.random.default_rng(2)
+    costs = random.integers(0, 4, (25, 2)).astype(float)  # some are equal
+    draws = random.integers(0, 6, (25, 100)).astype(np.float32)
+    expected = [
+        moocore.is_nondominated(np.column_stack([costs, column]), maximise=[*maximise, True], keep_weakly=True)
+        for column in draws.T.astype(float)
+    ]
+    found = fronts.front_probability(costs, draws, maximise)
+    assert found == pytest.approx(np.mean(expected, axis=0))
+    assert (found == fronts.front_probability(np.where(maximise, -costs, costs), draws)).all()
+
+
+def test_a_point_is_compared_with_its_strongest_rival():
+    random = np.random.default_rng(4)
+    means, costs = np.array([0.5, 0.4, 0.53, 0.5, 0.9]), np.array([[1.0, 5], [2, 6], [2, 6], [9, 1], [9, 9]])
+    draws = (means[:, None] + random.normal(0, 0.01, (5, 50_000))).astype(np.float32)
+    first, beaten, close, apart, best = fronts.rival_probability(costs, draws)
+    assert first == apart == 1, "nothing else costs as little"
+    assert beaten == pytest.approx(0, abs=1e-9)
+    assert close == pytest.approx(stats.norm.cdf(0.03 / 0.01 / math.sqrt(2)), abs=0.002)
+    assert best == pytest.approx(1, abs=1e-9)
+    assert fronts.undecided(np.array([first, beaten, close, apart, best]), 0.99).tolist() == [
+        *(False, False, True, False, False)
+    ]
+    level = np.full((3, 10), 0.5, dtype=np.float32)  # without stored bits, accuracies do not vary
+    assert fronts.rival_probability(np.array([1.0, 2, 3]), level).tolist() == [1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("points", [12, 40])
+@pytest.mark.parametrize("gain", [0.0, 0.01, 0.1])
+def test_few_points_are_placed_wrongly_on_the_front(points, gain):
+    """On a rising curve that is nearly flat against the noise, front probabilities alone would rule out many."""
+    random = np.random.default_rng(points)
+    truths, costs = np.linspace(0.5, 0.5 + gain, points) - 1e-9 * np.arange(points) * (gain == 0), np.arange(points)
+    on_front = pareto_front(pd.DataFrame({"cost": costs, "accuracy": truths}), "cost").to_numpy()
+    wrong = np.zeros(points)
+    for _ in range(150):
+        means = truths + random.normal(0, 0.01, points)
+        draws = (means[:, None] + random.normal(0, 0.01, (points, 400))).astype(np.float32)
+        found = fronts.rival_probability(costs.astype(float), draws)
+        wrong += ~fronts.undecided(found) & ((found > 0.5) != on_front)
+    assert (wrong / 150).mean() <= 0.05
+    assert (wrong / 150).max() <= 0.1
+
+
 def test_the_area_is_the_hypervolume_over_the_logarithm_of_the_cost():
     random = np.random.default_rng(5)
     costs, accuracies = random.uniform(1e5, 1e6, 30), random.uniform(0.05, 0.9, 30)

@@ -71,8 +71,8 @@ class Findings:
             known = own & frame[cost].notna()
             if self.draws is not None and known.any():
                 amounts = frame.loc[known, cost].to_numpy(dtype=float)
-                signed = -amounts if more_is_better(cost) else amounts
-                found[known] = front_probability(signed, self.draws[known[own].to_numpy()])
+                drawn = self.draws[known[own].to_numpy()]
+                found[known] = front_probability(amounts, drawn, maximise=more_is_better(cost))
             frame[probability_column(cost)] = found
         return frame
 

@@ -10,17 +10,20 @@ interval is reflected at the estimate (basic bootstrap). Sources and coverage: d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import moocore
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from explorer.analysis.accuracies import CONFIDENCE, Interval
 from explorer.networks.quantities import QUANTITIES
 
 _NEAR = 1.15  # costs up to this multiple of the smallest in a group are near it
+_EVEN = 0.5
 
 
 def front_column(cost: str) -> str:
@@ -52,19 +55,75 @@ def pareto_front(frame: pd.DataFrame, cost: str) -> pd.Series[bool]:
     return pd.Series(front, index=frame.index, dtype=bool)
 
 
-def front_probability(costs: NDArray[np.float64], draws: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the share of draws (points, draws) in which each point is on the front of cost and accuracy, (points,)."""
-    order = np.argsort(costs, kind="stable")
-    drawn = draws[order]
-    _, starts, groups = np.unique(costs[order], return_index=True, return_inverse=True)
-    best = np.maximum.reduceat(drawn, starts, axis=0)
-    cheaper = np.full_like(best, -np.inf)
-    np.maximum.accumulate(best[:-1], axis=0, out=cheaper[1:])
+def front_probability(
+    costs: NDArray[np.float64], draws: NDArray[np.float32], maximise: bool | Sequence[bool] = False
+) -> NDArray[np.float64]:
+    """Return the share of draws in which each point is on the front of accuracy and one or several costs, (points,).
+
+    Args:
+        costs: Known costs, (points,) or (points, costs).
+        draws: Joint draws of the accuracies, (points, draws).
+        maximise: Whether more of a cost is better, for all or for each.
+    """
+    distinct, groups = np.unique(_columns(costs, maximise), axis=0, return_inverse=True)
+    order = np.argsort(groups, kind="stable")
+    best = np.maximum.reduceat(draws[order], np.searchsorted(groups[order], np.arange(len(distinct))), axis=0)
     # The most accurate point of each cost is on the front if it beats all cheaper ones.
-    on_front = (drawn >= best[groups]) & (drawn > cheaper[groups])
-    shares = np.empty(len(costs))
-    shares[order] = on_front.mean(axis=1)
+    on_front = (draws >= best[groups]) & (draws > _best_of_cheaper(distinct, best)[groups])
+    shares: NDArray[np.float64] = on_front.mean(axis=1)
     return shares
+
+
+def rival_probability(
+    costs: NDArray[np.float64], draws: NDArray[np.float32], maximise: bool | Sequence[bool] = False
+) -> NDArray[np.float64]:
+    """Return how likely each point is to beat its strongest rival, (points,), to decide whether it is on the front.
+
+    Rivals cost no more; a point without rivals is certainly on the front. `front_probability` is too low where many
+    points are close, so it would rule out points that belong to the front. Here a point is compared with one rival at a
+    time, as in a claim: it is on the front if it beats every rival, which needs no adjustment, and off it if a rival
+    beats it, for which a probability below a half is multiplied by the number of rivals, up to a half (Bonferroni).
+    Arguments are those of `front_probability`. Differences are taken as normal, with their mean and variance over
+    draws.
+    """
+    amounts = _columns(costs, maximise)
+    found = np.ones(len(amounts))
+    for place, own in enumerate(amounts):
+        rivals = (amounts <= own).all(axis=1)
+        rivals[place] = False
+        if rivals.any():
+            leads = draws[place] - draws[rivals]
+            means, deviations = leads.mean(axis=1), leads.std(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                least = float(norm.cdf(np.nan_to_num((means / deviations).astype(float))).min())
+            found[place] = least if least > _EVEN else min(_EVEN, least * rivals.sum())
+    return found
+
+
+def undecided(probability: NDArray[np.float64], confidence: float = CONFIDENCE) -> NDArray[np.bool_]:
+    """Return which points may still be on the front or off it, from `rival_probability` and two-sided confidence."""
+    tail = (1 - confidence) / 2
+    open_: NDArray[np.bool_] = (probability > tail) & (probability < 1 - tail)
+    return open_
+
+
+def _columns(costs: NDArray[np.float64], maximise: bool | Sequence[bool]) -> NDArray[np.float64]:
+    """Return costs as (points, costs), of which less is better."""
+    columns = costs.reshape(len(costs), -1).astype(float)
+    return np.where(maximise, -columns, columns)
+
+
+def _best_of_cheaper(costs: NDArray[np.float64], best: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the best accuracy, in each draw, among all that cost no more; `costs` are distinct and sorted."""
+    cheaper = np.full_like(best, -np.inf)
+    if costs.shape[1] == 1:
+        np.maximum.accumulate(best[:-1], axis=0, out=cheaper[1:])
+        return cheaper
+    for place in range(1, len(costs)):
+        rivals = (costs[:place] <= costs[place]).all(axis=1)  # a rival comes earlier in lexicographic order
+        if rivals.any():
+            best[:place][rivals].max(axis=0, out=cheaper[place])
+    return cheaper
 
 
 @dataclass(frozen=True)

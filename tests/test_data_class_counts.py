@@ -58,7 +58,7 @@ def test_equal_classes_have_no_warnings(tmp_path):
 def test_many_classes_are_summarised():
     names = tuple(f"class {number}" for number in range(100))
     found = ClassCounts(names, (90,) * 100, tuple(range(10, 110)))
-    assert found.text == "100 classes of 90 training and 10 to 109 validation images"
+    assert found.text == "100 classes with 90 training and 10 to 109 validation images"
     none = ClassCounts(names, (0,) * 50 + (9,) * 50, (1,) * 100)
     assert len(none.warnings[0]) < 200
 

@@ -408,11 +408,11 @@ def test_the_second_round_improves_the_fit(space):
 
 
 def test_a_budget_that_nothing_fits():
-    with pytest.raises(ExplorerError, match=r"nothing fits params <= 10; the closest point has params 1,\d\d\d "):
+    with pytest.raises(ExplorerError, match=r"no point fits params <= 10; the closest one has params 1,\d\d\d "):
         fit("squeezenet", "cifar", limits={"params": 10}, sample=20_000)
     with pytest.raises(ExplorerError, match="at least one limit is needed"):
         fit("squeezenet", limits={})
-    with pytest.raises(ExplorerError, match="none of 4 points is feasible: conv1"):
+    with pytest.raises(ExplorerError, match="none of the 4 points is feasible: conv1"):
         fit("squeezenet", limits={"params": 1e9}, input_size="1..4")
 
 

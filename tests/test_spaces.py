@@ -243,13 +243,13 @@ def test_columns_are_validated():
         price("squeezenet", squeeze_ratio=[0.5, 1.5, 0.25])
     with pytest.raises(ExplorerError, match=r"base_e = 0: should be greater than or equal to 1"):
         price("squeezenet", base_e=np.array([4, 0, 9]))
-    with pytest.raises(ExplorerError, match="columns of unequal length"):
+    with pytest.raises(ExplorerError, match="columns must have the same length"):
         price("squeezenet", None, {"base_e": [1, 2], "freq": [1, 2, 3]})
-    with pytest.raises(ExplorerError, match="freq: is not in all points"):
+    with pytest.raises(ExplorerError, match="freq: is missing from some points"):
         price("squeezenet", None, [{"base_e": 1}, {"base_e": 2, "freq": 1}])
-    with pytest.raises(ExplorerError, match="no points are given"):
+    with pytest.raises(ExplorerError, match="at least one point is needed"):
         price("squeezenet", None, [])
-    with pytest.raises(ExplorerError, match="freq: is also in the points"):
+    with pytest.raises(ExplorerError, match="freq: is set twice"):
         price("squeezenet", None, [{"freq": 1}], freq=2)
     with pytest.raises(ExplorerError, match="at least one value"):
         price("squeezenet", base_e=[])

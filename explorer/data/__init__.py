@@ -1,4 +1,4 @@
-"""Data sets: memory-mapped training pools from CIFAR-10, a procedural stand-in or a folder of images."""
+"""Data sets: memory-mapped training pools made from CIFAR-10, a procedural stand-in or a folder of images."""
 
 from explorer.data.dataset import Dataset, Labelled, open_dataset
 from explorer.data.sources import BUILT_IN, Source, find_source

@@ -1,7 +1,8 @@
-"""CIFAR-10 from its official files, binary or Python version, from a folder, an archive or a download.
+"""CIFAR-10 from its official files (binary or Python version), in a folder, an archive or a download.
 
-Format: https://www.cs.toronto.edu/~kriz/cifar.html. The training pool is the five training batches; only
-`explorer.data.held_out` reads the test batch. Pickles of the Python version are read without running code from them.
+The format is described at https://www.cs.toronto.edu/~kriz/cifar.html. The training pool consists of the five training
+batches; only `explorer.data.held_out` reads the test batch. Reading the pickles of the Python version never runs code
+from them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _LARGEST_PICKLE = 64_000_000
 
 @dataclass(frozen=True)
 class Download:
-    """A remote archive and its checksum, in pooch's notation."""
+    """A remote archive and its checksum in pooch's notation."""
 
     url: str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
     checksum: str = "md5:c32a1d4ab5d03f1284b67883e8d87530"
@@ -81,7 +82,7 @@ class Files:
         return f"cifar10 {stats}"
 
     def check(self) -> None:
-        """Check that each batch in a folder exists and has the right size, without reading it."""
+        """Check that every batch in a folder exists and has the right size, without reading the batches."""
         if self.is_archive:
             return
         for name in self.batch_names():
@@ -99,7 +100,7 @@ class Files:
             yield _decode_binary(where, data) if self.binary else _decode_pickle(where, data)
 
     def _contents(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of each batch; archives are read in memory, never unpacked to disk."""
+        """Yield (name, content) of each batch. Archives are read in memory and never unpacked to disk."""
         try:
             if not self.is_archive:
                 for name in names:
@@ -108,7 +109,7 @@ class Files:
                 return
             found = {}
             with tarfile.open(self.path, "r:gz") as archive:
-                # One pass in archive order: seeking back in a gzip stream would decompress it again.
+                # Read once in archive order, because seeking back in a gzip stream would decompress it again.
                 for member in archive:
                     name = Path(member.name).name
                     if name in names and name not in found and member.isreg():
@@ -186,7 +187,7 @@ class Cifar10Source:
 
 
 def find(data_dir: Path | None) -> Cifar10Source:
-    """Find and check the files in `data_dir`, or in the cache if None; if there are none, `prepare` downloads them."""
+    """Find and check the files in `data_dir`, or in the cache if it is None. `prepare` downloads missing files."""
     if data_dir is None:
         files = _locate(_downloads())
     else:
@@ -203,7 +204,7 @@ def find(data_dir: Path | None) -> Cifar10Source:
 
 
 def _downloads() -> Path:
-    """Return the folder for downloaded archives; users may put one there by hand."""
+    """Return the folder for downloaded archives. Users may also put an archive there by hand."""
     return cache_folder() / "downloads"
 
 
@@ -214,7 +215,7 @@ def _locate(folder: Path) -> Files | None:
         Files(folder / "cifar-10-batches-bin", binary=True),
         Files(folder / "cifar-10-batches-py", binary=False),
     ):
-        # One batch is enough to recognise a layout; a later check reports missing ones.
+        # One batch is enough to recognise a layout. A later check reports missing batches.
         if any((files.path / name).is_file() for name in files.batch_names()):
             return files
     for name in ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"):
@@ -253,18 +254,18 @@ def _fetch(download: Download) -> Files:
 
 
 def _decode_binary(where: str, data: bytes) -> ImageBlock:
-    """Decode records of one label byte and three planes (red, green, blue) of 1024 bytes."""
+    """Decode records, which have one label byte and three planes (red, green, blue) of 1024 bytes."""
     records = np.frombuffer(data, np.uint8).reshape(RECORDS, 1 + _PIXELS)
     return _images(records[:, 1:]), _labels(where, records[:, 0].astype(np.int64))
 
 
 def _decode_pickle(where: str, data: bytes) -> ImageBlock:
-    """Decode a pickled dictionary with `data` (10000, 3072) uint8 and `labels`, a list."""
+    """Decode a pickled dictionary with `data`, (10000, 3072) uint8, and `labels`, a list."""
     try:
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # a damaged pickle can raise anything
         raise ExplorerError(
-            f"a CIFAR-10 batch is a pickle of arrays and nothing else, but {where} is not ({error}); download it again"
+            f"a CIFAR-10 batch is a pickle of arrays and nothing else, but {where} isn't ({error}); download it again"
         ) from error
     if not isinstance(batch, dict):
         raise ExplorerError(
@@ -283,7 +284,7 @@ def _decode_pickle(where: str, data: bytes) -> ImageBlock:
         )
     if not isinstance(labels, list) or len(labels) != RECORDS or not all(type(label) is int for label in labels):
         raise ExplorerError(
-            f"'labels' of a CIFAR-10 batch is a list of {RECORDS:,} integers, but not in {where}; download it again"
+            f"'labels' of a CIFAR-10 batch must list {RECORDS:,} integers, but not in {where}; download it again"
         )
     return _images(pixels), _labels(where, np.array(labels, np.int64))
 
@@ -304,9 +305,9 @@ def _labels(where: str, labels: Labels) -> Labels:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickle built-in values and uint8 arrays only.
+    """Unpickle only built-in values and uint8 arrays.
 
-    The four globals that a pickled array needs are replaced by harmless stand-ins; all others are refused.
+    The four globals that a pickled array needs are replaced by harmless stand-ins. All other globals are refused.
     """
 
     def find_class(self, module: str, name: str) -> object:
@@ -328,7 +329,7 @@ def _empty_array(*_: object) -> Pixels:
 
 
 def _uint8(code: object, *_: object) -> np.dtype[np.uint8]:
-    # Python 2 wrote align=0, which NumPy 2.4 warns about, so the other arguments are ignored.
+    # Ignore the other arguments, because Python 2 wrote align=0, which NumPy 2.4 warns about.
     if code not in ("u1", "|u1"):
         raise pickle.UnpicklingError(f"it contains an array of type {code!r}")
     return np.dtype(np.uint8)

@@ -1,4 +1,4 @@
-"""How many images of each class a run trains on and is measured on, and what that means for accuracies."""
+"""How many images of each class a run trains on and is measured on, and how that affects accuracies."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class ClassCounts:
 
     @property
     def guess(self) -> float:
-        """Accuracy of guessing: always naming the largest class in the validation images."""
+        """The accuracy of guessing, which means always naming the largest class in the validation images."""
         return max(self.validation) / sum(self.validation)
 
     @property
     def text(self) -> str:
-        """The counts in words, such as `cat 90 + 30, dog 30 + 10 (training + validation images)`."""
+        """The counts as text, such as `cat 90 + 30, dog 30 + 10 (training + validation images)`."""
         if len(self.classes) > MOST_CLASSES:
             return (
-                f"{len(self.classes)} classes of {_range(self.training)} training and {_range(self.validation)} "
+                f"{len(self.classes)} classes with {_range(self.training)} training and {_range(self.validation)} "
                 "validation images"
             )
         rows = zip(self.classes, self.training, self.validation, strict=True)
@@ -56,7 +56,7 @@ class ClassCounts:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes accuracies misleading: classes without images, and classes of very different size."""
+        """Reasons why accuracies may mislead: classes without images, or classes of very different sizes."""
         said = []
         for part, counts in (("training", self.training), ("validation", self.validation)):
             empty = [name for name, count in zip(self.classes, counts, strict=True) if not count]

@@ -1,4 +1,4 @@
-"""A data set as runs see it: cached arrays, a fingerprint of their content and a seeded split."""
+"""The data set that runs use: cached arrays, a fingerprint of their content and a seeded split."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from explorer.errors import ExplorerError
 Pixels: TypeAlias = NDArray[np.uint8]
 Labels: TypeAlias = NDArray[np.int64]
 ImageBlock: TypeAlias = tuple[Pixels, Labels]
-"""Consecutive images (m, size, size, 3) and their labels (m,); data sets are read and written in such blocks."""
+"""Consecutive images (m, size, size, 3) and their labels (m,). Data sets are read and written in such blocks."""
 
 SIZE = 32
-"""Side in pixels of the images of every data set."""
+"""Side of the images in pixels, the same for all data sets."""
 SPLIT_KEYS = ("stratified", "given_validation")
 CHECKED_IMAGES = 5_000  # at a time
 
@@ -48,28 +48,28 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The training pool of a data set, which runs train and validate on; the test set is not part of it.
+    """The training pool of a data set, which runs train and validate on. It does not include the test set.
 
-    Only the folder is pickled: workers on one machine open the same files and share their memory pages.
+    Only the folder is pickled. Workers on one machine open the same files and share their memory pages.
     """
 
     name: str
     """`cifar10`, `proxy` or the name of the folder of images."""
     classes: tuple[str, ...]
     images: Pixels
-    """(n, size, size, 3) uint8, RGB, memory-mapped; writes to it stay in this process."""
+    """(n, size, size, 3) uint8, RGB, memory-mapped. Writing to it affects only this process."""
     labels: Labels
     """(n,) int64, indices into `classes`, read-only."""
     fingerprint: str
-    """SHA-256 (hex) of shape, class names, kind of split, pixels and labels, but not of the name."""
+    """SHA-256 (hex) of the shape, class names, kind of split, pixels and labels, but not of the name."""
     folder: Path
     """Holds `images.npy`, `labels.npy` and `meta.json`."""
     stratified: bool = False
-    """Whether classes have the same proportions in both parts of the split and in every subset, as for folders."""
+    """Whether both parts of the split and all subsets have the same class proportions. True for image folders."""
     given_validation: int = 0
-    """The number of validation images, at the end of the pool; 0 if the split draws them."""
+    """Number of validation images at the end of the pool; 0 if the split draws them."""
     notes: tuple[str, ...] = ()
-    """What a user should know about the data, such as skipped files, one per line."""
+    """Notes for the user about the data, such as skipped files, one per line."""
 
     @property
     def size(self) -> int:
@@ -79,11 +79,11 @@ class Dataset:
     def split(self, seed: int = 0) -> Split:
         """Split the pool into training and validation images by a seeded permutation, the same on every machine.
 
-        Validation takes min(5,000, n // 4) images; for a stratified pool, at least 100, but no more than half.
-        A budget of k images trains on the first k of `train`, so the subsets of growing budgets are nested.
+        Validation takes min(5,000, n // 4) images; in a stratified pool, at least 100 but no more than half of it.
+        A budget of k images trains on the first k of `train`, so smaller budgets use subsets of larger ones.
         """
         count = len(self.labels)
-        # NumPy guarantees never to change a bit generator's raw stream, unlike Generator.permutation.
+        # NumPy guarantees that a bit generator's raw stream never changes, but not Generator.permutation.
         order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
         if self.stratified:
             return stratified_split(self.labels, order, self.given_validation)
@@ -95,7 +95,7 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Return the folder for cached data sets, which may not exist yet; set `XDG_CACHE_HOME` to move it."""
+    """Return the folder for cached data sets, which may not exist yet. Set `XDG_CACHE_HOME` to move it."""
     try:
         return Path(platformdirs.user_cache_dir("cnn-design-explorer"))
     except RuntimeError:
@@ -114,7 +114,7 @@ def unwritable(error: OSError) -> ExplorerError:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open a stored data set; images are memory-mapped, so this takes milliseconds.
+    """Open a stored data set. This takes milliseconds because the images are memory-mapped.
 
     Raises:
         ExplorerError: The folder is missing, incomplete or damaged.
@@ -137,14 +137,14 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def progress_bar(total: int, doing: str, unit: str) -> tqdm[Any]:
-    """Return a bar on stderr that disappears when done; none is shown outside a terminal."""
+    """Return a bar on stderr that disappears when done. Outside a terminal, no bar is shown."""
     return tqdm(total=total, desc=doing, unit=unit, disable=None, leave=False)
 
 
 def cached(key: str, make: Callable[[], Dataset]) -> Dataset:
-    """Return the data set stored under `key`; if it is missing or damaged, `make` it again.
+    """Return the data set stored under `key`. If it is missing or damaged, `make` it again.
 
-    Its fingerprint is recomputed, so that no run trains on images that differ from its key.
+    The fingerprint is recomputed to make sure that no run trains on images that differ from its key.
     """
     try:
         folder = _stored_folder(key)
@@ -164,7 +164,7 @@ def cached(key: str, make: Callable[[], Dataset]) -> Dataset:
 
 
 def is_intact(dataset: Dataset) -> bool:
-    """Whether the pixels, labels and class names still match the data set's fingerprint; takes under a second."""
+    """Check in under a second that the pixels, labels and class names still match the fingerprint."""
     digest = _digest(dataset.images.shape, dataset.classes, dataset.stratified, dataset.given_validation)
     if dataset.images.dtype != np.uint8 or len(dataset.labels) != len(dataset.images):
         return False
@@ -185,10 +185,10 @@ def store(
     stratified: bool = False,
     given_validation: int = 0,
 ) -> Dataset:
-    """Write a data set to the cache block by block and open it; the same content is stored once.
+    """Write a data set to the cache block by block and open it. The same content is stored only once.
 
-    It is written to a temporary folder and renamed, so interruptions and other processes leave no partial data set.
-    `key` identifies its source (files with sizes and times, or a generator and its version) for `cached`;
+    The data set is written to a temporary folder and renamed, so an interruption cannot leave a partial one.
+    `key` identifies its source (files with sizes and times, or a generator and its version) for `cached`.
     `shape` is (number of images, size in pixels).
     """
     datasets = cache_folder() / "datasets"
@@ -211,7 +211,7 @@ def store(
 
 
 def _digest(shape: Sequence[int], classes: Sequence[str], stratified: bool, given_validation: int) -> hashlib._Hash:
-    """Return a SHA-256 to be updated with pixels and labels."""
+    """Return a SHA-256 hash that is still to be updated with pixels and labels."""
     header: dict[str, Any] = {"shape": list(shape), "classes": list(classes)}
     if stratified:
         header["split"] = {"stratified": True, "given_validation": given_validation}
@@ -232,7 +232,7 @@ def _write(
     labels = np.empty(count, np.int64)
     done = 0
     with (folder / "images.npy").open("wb") as file:
-        # Append to a plain file: a memory map of the whole array would count towards this process's memory.
+        # Append to a plain file, because a memory map of the whole array would count towards this process's memory.
         header = {"descr": "|u1", "fortran_order": False, "shape": full_shape}
         np.lib.format.write_array_header_1_0(file, header)
         for block_images, block_labels in blocks:
@@ -259,7 +259,7 @@ def _install(temporary: Path, final: Path) -> None:
                 return
         except ExplorerError:
             pass
-        # Moved first, so that no process opens a partial folder; workers with the damaged files open keep them.
+        # Move the folder first, so no process opens a partial one. Workers with the damaged files open keep them.
         aside = temporary.with_name(f"{temporary.name}-damaged")
         with suppress(FileNotFoundError):
             final.rename(aside)
@@ -273,7 +273,7 @@ def _install(temporary: Path, final: Path) -> None:
 
 
 def _stored_folder(key: str) -> Path:
-    """Return the folder stored under `key`; raises `OSError` or `ValueError` if it is missing or invalid."""
+    """Return the folder stored under `key`; raise `OSError` or `ValueError` if it is missing or invalid."""
     name = _pointer(key).read_text(encoding="utf-8")
     if not name or name != Path(name).name:
         raise ValueError(f"{name!r} is not a folder name")

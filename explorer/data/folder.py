@@ -1,4 +1,4 @@
-"""Data sets from folders of images, with one sub-folder for each class."""
+"""Data sets made from folders of images with one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from explorer.data.pixels import read_square
 from explorer.errors import ExplorerError
 
 SMALLEST_POOL = 4
-"""Minimum images in a training pool; with fewer, there would be one to train on or none to validate on."""
+"""Minimum number of images in a training pool; fewer would leave one to train on or none to validate on."""
 _BLOCK_BYTES = 32_000_000
-# Raise this when the same files yield different pixels or a different selection, to rebuild stored copies.
+# Raise this to rebuild stored copies when the same files yield different pixels or a different selection.
 _VERSION = 3
 
 LabelledFile: TypeAlias = tuple[Path, int]
@@ -41,11 +41,11 @@ class FolderSource:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, with bytes of folder names that are not UTF-8 replaced."""
+        """Class names; bytes of folder names that are not valid UTF-8 are replaced."""
         return tuple(_shown(name) for name in self.layout.classes)
 
     def prepare(self) -> Dataset:
-        """Return the training pool; the first call decodes every image, about a thousand a second."""
+        """Return the training pool. The first call decodes every image, at about a thousand per second."""
         ignored = Ignored()
         training, validation = self._training_files(ignored), self._validation_files(ignored)
         files = [*training, *validation]
@@ -62,7 +62,7 @@ class FolderSource:
         return replace(dataset, notes=(*dataset.notes, *self.layout.notes, *filter(None, [str(ignored)])))
 
     def test_files(self) -> list[LabelledFile]:
-        """Return the test images: from the test folder or, without splits, the tenth of each class."""
+        """Return the test images: those in the test folder or, without splits, a tenth of each class."""
         if not self.layout.is_split:
             return [
                 (path, label)
@@ -104,7 +104,7 @@ class FolderSource:
         return [root / name for name in self.layout.classes]
 
     def _tenth(self, paths: Sequence[Path]) -> set[Path]:
-        """Return the tenth with the lowest name hashes, so that images added later hardly change the split."""
+        """Return the tenth with the lowest name hashes, so adding images later hardly changes the split."""
         names = {path: os.fsencode(path.relative_to(self.layout.training).as_posix()) for path in paths}
         ranked = sorted(paths, key=lambda path: hashlib.sha256(names[path]).digest())
         return set(ranked[: len(paths) // 10])
@@ -124,7 +124,7 @@ class FolderSource:
 
 def find(path: Path) -> FolderSource:
     """Find the class folders and splits of a folder."""
-    # Not resolved: a linked folder keeps the name and neighbours that the user gave it.
+    # The path is not resolved, so a linked folder keeps the name and neighbours that the user gave it.
     path = path.absolute()
     name = path.name if path.name not in {"", ".."} else path.resolve().name
     return FolderSource(_shown(name) or "data", find_layout(path))
@@ -140,7 +140,7 @@ def _refuse_splits_in(folder: Path) -> None:
 
 
 def _refuse_shared(parts: Mapping[str, Sequence[LabelledFile]]) -> None:
-    """Raise `ExplorerError` if an image is in two parts, which links make possible."""
+    """Raise `ExplorerError` if an image is in two parts, which is possible with links."""
     owners: dict[tuple[int, int], tuple[str, Path]] = {}
     for part, files in parts.items():
         for path, _ in files:
@@ -162,7 +162,7 @@ def _stat(path: Path) -> os.stat_result:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes with a file's content; its path may not, because a folder may be a link."""
+    """Return values that change with a file's content. The path may stay the same, because a folder may be a link."""
     found = _stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise ExplorerError(f"every image must be a file, but {path} is not; remove it")

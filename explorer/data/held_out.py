@@ -1,4 +1,4 @@
-"""The test images of a data set, read only by `explorer export`, once per run.
+"""The test images of a data set, which only `explorer export` reads, once per run.
 
 They are not a `Dataset`, so nothing can train on them.
 """
@@ -21,11 +21,11 @@ from explorer.errors import ExplorerError
 PROXY_COUNT = 10_000
 """Number of test images of the procedural data set, as in CIFAR-10."""
 PROXY_FIRST = 1_000_000
-"""Number and seed of their first block, far from the training pool's."""
+"""Number and seed of the first test block, far from those of the training pool."""
 
 
 class NoTestImages(ExplorerError):  # noqa: N818 (a property of the data; exports continue without them)
-    """The data set has no test images; the message says why."""
+    """The data set has no test images. The message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class TestImages:
 
 
 def read_test_images(source: Source) -> TestImages:
-    """Read the test images, cropped and resized like the training pool; takes seconds.
+    """Read the test images, cropped and resized like the training pool. This takes seconds.
 
     CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with splits
-    has a test folder; any other uses the tenth of each class that is held out of the training pool.
+    has a test folder. Any other folder uses the tenth of each class that is held out of the training pool.
 
     Raises:
         NoTestImages: The data set has no test images.

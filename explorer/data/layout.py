@@ -1,4 +1,4 @@
-"""Which sub-folders of a folder of images are splits, and which are classes.
+"""Tell which sub-folders of a folder of images are splits and which are classes.
 
 Images for testing must never be trained on, so ambiguous folders are rejected.
 """
@@ -18,10 +18,10 @@ SPELLINGS = {
     "validation": {"val", "valid", "validation", "dev", "eval", "evaluation"},
     "test": {"test", "testing", "tests", "tst", "holdout", "heldout"},
 }
-"""Words that name a split, in any case; `train_set`, `TestImages` and `val2017` are recognised too."""
+"""Words that name a split, in any case. Names such as `train_set`, `TestImages` and `val2017` are recognised too."""
 FILLERS = {"set", "data", "dataset", "split", "folder", "image", "images", "img", "imgs", "photos", "pictures"}
 MOST_STRAY = 0.1
-"""Share of a folder's images beside its sub-folders up to which the sub-folders count as its content."""
+"""A folder's sub-folders count as its content if at most this share of its images lies outside them."""
 _SPLITS = {word: split for split, words in SPELLINGS.items() for word in words}
 
 
@@ -34,24 +34,24 @@ class Layout:
     classes: tuple[str, ...]
     """Names of the class folders, sorted."""
     is_split: bool
-    """Whether the images come sorted into splits; otherwise the test images are a tenth of each class."""
+    """Whether the images are already sorted into splits. If not, a tenth of each class becomes the test images."""
     validation: Path | None = None
     test: Path | None = None
     notes: tuple[str, ...] = ()
-    """What is not read, one per line."""
+    """Notes about content that is not read, one per line."""
 
 
 def split_of(name: str) -> str | None:
-    """Return `training`, `validation` or `test` if a folder name stands for such images, else None."""
+    """Return `training`, `validation` or `test` if the folder name means that split, otherwise None."""
     words = [word for word in _words(name) if word not in FILLERS]
     joined = "".join(words)
     return _SPLITS.get(joined) or _SPLITS.get(joined.removesuffix("set"))
 
 
 def find_layout(path: Path) -> Layout:
-    """Find the class folders: those of the training split if there is one, otherwise the ones in `path`.
+    """Find the class folders in the training split if there is one, otherwise in `path`.
 
-    Links are not resolved, because the splits that go with a linked folder are the ones next to the link.
+    Links are not resolved, because the splits that belong to a linked folder are next to the link.
 
     Raises:
         ExplorerError: There are fewer than two classes, or folders could be either splits or classes.
@@ -91,14 +91,14 @@ def find_layout(path: Path) -> Layout:
 
 
 def _is_split(training: Path, held_out: list[str], others: list[str]) -> bool:
-    """Whether a folder named like a training split is one, rather than a class with that name."""
+    """Whether a folder named like a training split really is one, and not a class with that name."""
     below = class_folders(training)
     others = [name for name in others if holds_images(training.parent / name)]
     if not others:
         return bool(held_out or below)
     if held_out:
         return bool(below)
-    # With vehicles such as plane, ship and train, a class named train may have sub-folders too.
+    # If the classes are vehicles such as plane, ship and train, the class named train may have sub-folders too.
     if len(below) > 1 and not holds_images(training, deep=False):
         raise ExplorerError(
             f"{training} may be a training split with the classes {_listed(below)}, or a class next to "
@@ -108,7 +108,7 @@ def _is_split(training: Path, held_out: list[str], others: list[str]) -> bool:
 
 
 def _classes(root: Path) -> tuple[str, ...]:
-    """Return the class folders of `root`; raises `ExplorerError` for fewer than two, or for split names."""
+    """Return the class folders of `root`; raise `ExplorerError` for fewer than two or for names of splits."""
     names = class_folders(root)
     if len(names) == 1 and len(class_folders(root / names[0])) > 1 and split_of(names[0]) is None:
         raise ExplorerError(
@@ -142,10 +142,10 @@ def _classes(root: Path) -> tuple[str, ...]:
 
 
 def _alike(root: Path, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return the folders that share names of sub-folders with another one, and these names.
+    """Return the folders that share names of sub-folders with another folder, and those names.
 
-    Such folders are splits in another language or folds (`fold1/cat`, `fold2/cat`), or classes (`cat/indoor`,
-    `dog/indoor`), which is impossible to tell.
+    Such folders may be splits in another language, folds (`fold1/cat`, `fold2/cat`) or classes (`cat/indoor`,
+    `dog/indoor`). They cannot be told apart.
     """
     inner = {name: _parts(root / name) for name in names}
     counts = Counter(part for parts in inner.values() for part in parts)
@@ -154,9 +154,9 @@ def _alike(root: Path, names: tuple[str, ...]) -> tuple[list[str], list[str]]:
 
 
 def _parts(folder: Path) -> set[str]:
-    """Return the lower-case names of the sub-folders with images if there are several and they hold nearly all images.
+    """Return the lower-case names of the sub-folders with images if several of them hold nearly all images.
 
-    `images` and the like are left out, and so are splits, which have an error of their own.
+    Names such as `images` are left out. So are splits, which have an error of their own.
     """
     parts = [name for name in class_folders(folder) if holds_images(folder / name)]
     if len(parts) < 2:  # noqa: PLR2004 -- a split has two classes
@@ -186,7 +186,7 @@ def _split_pair(names: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 def class_folders(path: Path) -> tuple[str, ...]:
-    """Return the sorted names of the visible sub-folders; raises `ExplorerError` if `path` cannot be read."""
+    """Return the sorted names of the visible sub-folders; raise `ExplorerError` if `path` cannot be read."""
     try:
         return tuple(
             sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))

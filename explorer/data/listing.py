@@ -1,4 +1,4 @@
-"""The image files below a folder, and a count of the files that are not read."""
+"""List the image files below a folder, and count the files that are not read."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from explorer.networks.quantities import counted
 
 NO_SUFFIX = "no suffix"
 MOST_KINDS = 6  # kinds of files listed in a sentence
-# Pillow recognises these, but cannot decode them without other programs.
+# Pillow recognises these formats, but cannot decode them without other programs.
 _UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 @dataclass(frozen=True)
 class Ignored:
-    """Files that are not read, by suffix, and linked folders that are not followed."""
+    """Counts of files that are not read, by suffix, and linked folders that are not followed."""
 
     files: Counter[str] = field(default_factory=Counter)
     links: list[Path] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Ignored:
 
 
 def images_below(folder: Path, ignored: Ignored | None = None) -> list[Path]:
-    """Return the sorted images in `folder` and its sub-folders, going by suffix and skipping hidden ones.
+    """Return the sorted images in `folder` and its sub-folders, identified by suffix. Hidden ones are skipped.
 
     Other files and linked sub-folders are added to `ignored`.
     """
@@ -61,7 +61,7 @@ def images_below(folder: Path, ignored: Ignored | None = None) -> list[Path]:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """Yield the sub-folders that `images_below` reads, at any depth."""
+    """Yield the sub-folders at any depth that `images_below` reads."""
     return (Path(parent) for parent, _, _ in _walk(folder) if parent != str(folder))
 
 
@@ -78,12 +78,12 @@ def holds_images(folder: Path, *, deep: bool = True) -> bool:
 @cache
 def suffixes() -> frozenset[str]:
     """Return the lower-case suffixes of the images that Pillow can decode."""
-    kinds = Image.registered_extensions()  # called first, because it fills OPEN
+    kinds = Image.registered_extensions()  # must come first, because it fills OPEN
     return frozenset(suffix for suffix, kind in kinds.items() if kind in Image.OPEN and kind not in _UNREADABLE)
 
 
 def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    """Yield each folder with its linked sub-folders (not followed) and its files, skipping hidden ones."""
+    """Yield each visible folder with its visible files and its linked sub-folders, which are not followed."""
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links = [name for name in folders if Path(parent, name).is_symlink()]

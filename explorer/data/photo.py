@@ -1,7 +1,7 @@
 """Photos as squares of 8-bit RGB.
 
-Exports include the code below the imports, so that networks get photos processed as in training. It may use only Pillow
-and NumPy.
+Exports include the code below the imports, so networks get photos that are processed as in training. It may use only
+Pillow and NumPy.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 BACKGROUND = (128, 128, 128)
-"""Fill transparent pixels with grey, so that both black and white drawings show up."""
+"""Transparent pixels are filled with grey, so both black and white drawings stay visible."""
 MOST_16_BIT = 2**16 - 1
 DARK_16_BIT = 2**12
-"""16-bit images with only smaller values use fewer bits, and the file does not state their range."""
+"""A 16-bit image with only smaller values uses fewer bits, and the file does not state their range."""
 
 
 def central_square(image: Image.Image, size: int) -> Image.Image:
-    """Crop to the central square and resize to `size` x `size`: by averaging to shrink it, bicubically to enlarge it.
+    """Crop to the central square and resize it to `size` x `size`, averaging to shrink it, bicubically to enlarge it.
 
-    Raises `ValueError` as `upright_rgb` does.
+    Raises `ValueError` for the same images as `upright_rgb`.
     """
     rgb = upright_rgb(image)
     side = min(rgb.size)
@@ -30,7 +30,7 @@ def central_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB, rotated by its EXIF tag; raises `ValueError` if the range of its values is unknown."""
+    """Rotate by the EXIF tag and convert to 8-bit RGB; raise `ValueError` if the range of values is unknown."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "F" or upright.mode.startswith("I"):
         return Image.fromarray(_bytes(upright, image.format)).convert("RGB")
@@ -41,12 +41,12 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _bytes(image: Image.Image, format_: str | None) -> NDArray[np.uint8]:
-    """Scale grey values of more than 8 bits by the range of their format."""
+    """Scale grey values with more than 8 bits by the range of their format."""
     values = np.asarray(image)
     if image.mode == "F":
         return _from_floats(values)
     low, high = int(values.min()), int(values.max())
-    # Pillow reads 16-bit PNG and PNM files as 32-bit integers, depending on its version.
+    # Some versions of Pillow read 16-bit PNG and PNM files as 32-bit integers.
     if image.mode == "I" and not (format_ in {"PNG", "PPM"} and low >= 0 and high <= MOST_16_BIT):
         raise ValueError(f"32-bit integers from {low:,} to {high:,}, whose range is unknown; save it with 8 or 16 bits")
     if 0 < high < DARK_16_BIT:

@@ -22,7 +22,7 @@ def read_square(path: Path) -> Pixels:
         ExplorerError: The file cannot be decoded, or the range of its values is unknown.
     """
     try:
-        # Warnings concern metadata, or images of more than 89 million pixels.
+        # Warnings are about metadata or images with more than 89 million pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as stored:
             return np.asarray(central_square(stored, SIZE), np.uint8)
     except Exception as error:  # a damaged file can raise anything

@@ -1,19 +1,20 @@
 """A procedural stand-in for CIFAR-10: ten classes of cloudy pictures, generated offline in seconds.
 
-Each image shows a picture of its class, shifted, scaled, rotated, mirrored and tinted, on a background, with pieces of
-other pictures behind and in front, uneven light and noise. Pictures are random fields of five octaves, the coarse ones
-stronger. Pictures of a class share part of each octave, more of the coarse ones, and have similar octave strengths and
-grain direction. So colour, layout, outline, texture and background each carry weak evidence of the class.
+Each image shows a picture of its class on a background. The picture is shifted, scaled, rotated, mirrored and tinted,
+with pieces of other pictures behind it and in front of it, uneven light and noise. Pictures are random fields of five
+octaves, of which the coarse ones are stronger. Pictures of a class share part of each octave, especially of the coarse
+ones, and have similar octave strengths and grain direction. Colour, layout, outline, texture and background therefore
+each carry weak evidence of the class.
 
-The strength of that evidence was tuned to what simple classifiers achieve on CIFAR-10 with mean colours, pixels
-averaged to 2, 4 and 8 a side, and edge energies (docs/data.md). Networks then learn from the first steps, as on
-photographs, and are ranked by how well they combine weak evidence; with a few strong features, a short run depended on
-when it found each. Having many pictures per class makes memorising some of them less useful, which lowers the spread
-between seeds.
+The strength of that evidence was tuned to match how well simple classifiers do on CIFAR-10 with mean colours, pixels
+averaged to 2, 4 and 8 a side, and edge energies (docs/data.md). Networks then learn from the first steps, as they do
+on photographs, and are ranked by how well they combine weak evidence. With a few strong features, the result of a
+short run depended on when it found each of them. With many pictures per class, memorising some of them helps less,
+which lowers the spread between seeds.
 
-The bytes are the same on every machine: random numbers are raw PCG64 output, which NumPy guarantees, and pixels are
-computed from it by single additions, multiplications, divisions, square roots and floors, which IEEE 754 defines
-exactly. Sines and sums over axes are avoided, because their last bit depends on the machine.
+The bytes are the same on every machine. Random numbers are raw PCG64 output, which NumPy guarantees. Pixels are
+computed from them by single additions, multiplications, divisions, square roots and floors, which IEEE 754 defines
+exactly. Sines and sums over axes are avoided because their last bit depends on the machine.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from numpy.typing import NDArray
 from explorer.data.dataset import SIZE, Dataset, ImageBlock, cached, progress_bar, store
 
 VERSION = 3
-"""Raise this when any byte of the images changes, so that cached images are regenerated."""
+"""Raise this when any byte of the images changes, to regenerate cached images."""
 COUNT = 20_000
 CLASSES = tuple(f"kind {number}" for number in range(10))
 
 PICTURES = 96
 """Pictures per class."""
 SCENES = 2
-"""Backgrounds per class, used in half of its images; the other half use a random class's background."""
+"""Backgrounds per class. Half of its images use them; the other half use a background of a random class."""
 DETAIL = 32  # side of a picture in pixels
 STRENGTH = (1.0, 1.2, 0.9, 0.6, 0.4)
-"""Strength of each octave of a picture: random grids of 2, 4, ..., 32 a side."""
+"""Strength of each octave of a picture. Octaves are random grids of 2, 4, ..., 32 a side."""
 COMMON = (0.7, 0.6, 0.5, 0.3, 0.1)
-"""Part of each octave shared by the pictures of a class: their correlation is its square."""
+"""Part of each octave that the pictures of a class share. Their correlation is its square."""
 ALIKE = 0.8
-"""Part of a picture's octave strengths and grain determined by its class."""
+"""Part of a picture's octave strengths and grain that its class determines."""
 BLOCK = 500  # images generated at a time, with about 50 MB of work arrays
 
 Plane: TypeAlias = NDArray[np.float32]
@@ -52,7 +53,7 @@ Numbers: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ProxySource:
-    """The procedural data set: 20,000 images of 32 px in ten classes of 2,000."""
+    """The procedural data set: 20,000 images of 32 px, in ten classes of 2,000 images."""
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ class ProxySource:
         return len(CLASSES)
 
     def prepare(self) -> Dataset:
-        """Return the training pool; the first call takes a few seconds."""
+        """Return the training pool. The first call takes a few seconds."""
         key = f"proxy {VERSION}"
         return cached(key, lambda: store(key, self.name, CLASSES, (COUNT, SIZE), self._blocks()))
 
@@ -78,7 +79,7 @@ class ProxySource:
 
 
 def make_block(pictures: Plane, number: int) -> ImageBlock:
-    """Return images (500, 32, 32, 3) uint8 and labels (500,), 50 of each class, from the pixels of `make_pictures`."""
+    """Make images (500, 32, 32, 3) uint8 and labels (500,) from the output of `make_pictures`, 50 of each class."""
     draws = _Draws((VERSION, number), BLOCK)
     labels = draws.below(len(CLASSES))
     canvas = _background(draws, pictures, labels)
@@ -96,21 +97,21 @@ class _Draws:
         self.count = count
 
     def uniform(self, low: float, high: float, channels: int = 1, count: int = 0) -> Plane:
-        """Return (count, 1, 1, channels) 24-bit numbers, which float32 represents exactly."""
+        """Return 24-bit numbers (count, 1, 1, channels), which float32 represents exactly."""
         raw = (self._bits.random_raw((count or self.count) * channels) >> 40).astype(np.float32) * np.float32(2**-24)
         numbers: Plane = np.float32(low) + np.float32(high - low) * raw
         return numbers.reshape(-1, 1, 1, channels)
 
     def below(self, end: int) -> Numbers:
-        """Return (count,) integers from 0, whose frequencies differ by at most one."""
+        """Return integers from 0 to `end` - 1, (count,), in random order. Their frequencies differ by at most one."""
         return np.argsort(self._bits.random_raw(self.count), kind="stable") % end
 
     def chance(self, share: float) -> NDArray[np.bool_]:
-        """Return (count, 1, 1, 1) booleans that are true with probability `share`."""
+        """Return booleans (count, 1, 1, 1) that are true with probability `share`."""
         return self.uniform(0, 1) < np.float32(share)
 
     def noise(self, *shape: int) -> Plane:
-        """Return triangularly distributed noise of standard deviation 1: differences between random bytes."""
+        """Return triangular noise with standard deviation 1, made from differences between random bytes."""
         raw = self._bits.random_raw(2 * math.prod(shape) // 8).astype("<u8").view(np.uint8).reshape(2, *shape)
         noise: Plane = raw[0].astype(np.float32)
         noise -= raw[1]
@@ -119,7 +120,7 @@ class _Draws:
 
 
 def make_pictures() -> Plane:
-    """Return the pixels (pictures * 32 * 32, 4) of all pictures: RGB and opacity; the last pictures are backgrounds."""
+    """Return the pixels of all pictures, RGB and opacity, (pictures * 32 * 32, 4). The backgrounds come last."""
     draws = _Draws((VERSION, COUNT), len(CLASSES) * (PICTURES + SCENES))
     field = np.zeros((draws.count, 1, 1, 4), np.float32)
     for strength, common in zip(STRENGTH, COMMON, strict=True):
@@ -171,7 +172,7 @@ def _doubled(field: Plane) -> Plane:
 
 
 def _background(draws: _Draws, pictures: Plane, labels: Numbers) -> Plane:
-    """Return canvases (n, 32, 32, 3) that show part of a background."""
+    """Return canvases (n, 32, 32, 3) that each show part of a background."""
     kinds = np.where(draws.chance(0.5).ravel(), labels, draws.below(len(CLASSES)))
     u, v = _place(draws, scale=(1.0, 2.0), reach=0.0)
     u, v = 0.6 * u + draws.uniform(-0.4, 0.4)[..., 0], 0.6 * v + draws.uniform(-0.4, 0.4)[..., 0]
@@ -188,7 +189,7 @@ def _paint(
     reach: float,
     share: float = 1.0,
 ) -> None:
-    """Paint a picture of each kind on its canvas (n, 32, 32, 3), in place, with chance `share`."""
+    """With probability `share`, paint a picture of each kind on its canvas (n, 32, 32, 3), in place."""
     u, v = _place(draws, scale, reach)
     seen = _look(pictures, kinds * PICTURES + draws.below(PICTURES), u, v)
     inside = (np.maximum(np.abs(u), np.abs(v)) < 1)[..., None] & draws.chance(share)
@@ -196,15 +197,15 @@ def _paint(
 
 
 def _axis(size: int) -> Plane:
-    """Return the pixel centres of a row, in (-1, 1)."""
+    """Return the centres of the pixels in a row, between -1 and 1."""
     axis: Plane = (2 * np.arange(size) + 1 - size).astype(np.float32) / np.float32(size)
     return axis
 
 
 def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Plane, Plane]:
-    """Return coordinates (n, 32, 32) of every pixel in a picture with random centre, rotation and size.
+    """Return the coordinates (n, 32, 32) of every pixel in a picture with random centre, rotation and size.
 
-    Pictures span -1 to 1; `scale` and `reach` are in half widths of the image.
+    Pictures range from -1 to 1. `scale` and `reach` are in units of half the image width.
     """
     x = _axis(SIZE) - draws.uniform(-reach, reach)[..., 0]
     y = _axis(SIZE)[:, None] - draws.uniform(-reach, reach)[..., 0]
@@ -216,7 +217,7 @@ def _place(draws: _Draws, scale: tuple[float, float], reach: float) -> tuple[Pla
 
 
 def _look(pictures: Plane, numbers: Numbers, u: Plane, v: Plane) -> Plane:
-    """Return the pixels (n, 32, 32, 4) of pictures at these coordinates, clamped to their edges."""
+    """Return the pixels (n, 32, 32, 4) of pictures at these coordinates, which are clamped to the edges."""
     column, row = (
         np.minimum(np.maximum((place + 1) * (DETAIL // 2), 0), DETAIL - 1).astype(np.int32) for place in (u, v)
     )
@@ -230,7 +231,7 @@ def _tinted(draws: _Draws, seen: Plane, contrast: tuple[float, float]) -> Plane:
 
 
 def _expose(draws: _Draws, canvas: Plane) -> NDArray[np.uint8]:
-    """Return the canvases as uint8 pixels, lit from one side, with noise."""
+    """Light the canvases from one side, add noise and convert them to uint8."""
     across, down = draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.3)
     light = 1 + across * _axis(SIZE)[:, None] + down * _axis(SIZE)[:, None, None]
     canvas = (np.float32(0.48) + np.float32(0.16) * canvas) * light

@@ -1,4 +1,4 @@
-"""Find data sets by built-in name or image folder."""
+"""Find a data set by its built-in name or the path of an image folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUILT_IN = ("cifar10", "proxy")
 
 
 class Source(Protocol):
-    """A data set that can be prepared; nothing is read, downloaded or generated before that."""
+    """A data set that can be prepared. Nothing is read, downloaded or generated before that."""
 
     @property
     def name(self) -> str:
@@ -26,7 +26,7 @@ class Source(Protocol):
         """Number of classes, known without reading images."""
 
     def prepare(self) -> Dataset:
-        """Return the data set from the cache, or else read, download or generate it, which may take minutes."""
+        """Return the data set from the cache, or read, download or generate it, which may take minutes."""
 
 
 def find_source(name: str, data_dir: str | Path | None = None) -> Source:
@@ -34,7 +34,7 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
 
     Args:
         name: `cifar10`, `proxy` or the path of a folder of images in class folders.
-        data_dir: Folder with the CIFAR-10 files; without it they come from the cache or the network.
+        data_dir: Folder with the CIFAR-10 files. If it is not given, they come from the cache or the network.
 
     Raises:
         ExplorerError: The name is unknown, or files are missing.

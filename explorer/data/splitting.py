@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 Places = NDArray[np.int64]
 
 LARGEST_VALIDATION = 5_000
-"""Validation images of a pool of 20,000 or more; smaller pools use a quarter of their images."""
+"""Number of validation images in a pool of 20,000 or more. Smaller pools use a quarter of their images."""
 ENOUGH_VALIDATION = 100
-"""Validation images of small folders where a quarter would be fewer, but at most half of the pool."""
+"""Minimum number of validation images in a small folder, limited to half of the pool."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices into a training pool: `train`, in seeded order, and `validation`; each image is in one of them."""
+    """Indices into a training pool, in `train` (in seeded order) or `validation`. Each image is in one of them."""
 
     train: Places
     validation: Places
 
 
 def stratified_split(labels: Places, order: Places, given_validation: int = 0) -> Split:
-    """Split a pool so that both parts and all their prefixes keep the class proportions.
+    """Split a pool, keeping the class proportions in both parts and in all their prefixes.
 
-    Each part gets at least one image of every class with two or more.
+    Each part gets at least one image of every class that has two or more.
 
     Args:
         labels: Classes of the images, (n,).
         order: A random permutation of the images, (n,).
-        given_validation: The number of validation images, at the end of the pool; 0 to draw them.
+        given_validation: Number of validation images at the end of the pool; 0 to draw them.
     """
     if given_validation:
         held_out = order >= len(labels) - given_validation
@@ -47,7 +47,7 @@ def validation_images(count: int) -> int:
 
 
 def _shares(counts: Places, total: int) -> Places:
-    """Divide `total` in proportion to the counts by largest remainders; take and leave at least one of two or more."""
+    """Divide `total` in proportion to the counts by largest remainders. Of two or more, take and leave at least one."""
     shares, remainders = np.divmod(counts * total, counts.sum())
     missing = total - int(shares.sum())
     shares[np.argsort(-remainders, kind="stable")[:missing]] += 1
@@ -55,7 +55,7 @@ def _shares(counts: Places, total: int) -> Places:
 
 
 def _interleaved(labels: Places, order: Places) -> Places:
-    """Order images so that every prefix keeps the class proportions, by spacing each class evenly."""
+    """Order images by spacing each class evenly, so every prefix keeps the class proportions."""
     found = labels[order]
     return order[np.argsort((2 * _ranks(found) + 1) / (2 * np.bincount(found)[found]), kind="stable")]
 

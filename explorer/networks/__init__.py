@@ -1,1 +1,1 @@
-"""Network descriptions: layers, the combinators that join them, and what is derived from them."""
+"""Network descriptions: layers and the combinators that join them, with costs, layer tables and torch modules."""

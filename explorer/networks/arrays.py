@@ -1,8 +1,8 @@
 """Arithmetic that works on one design point or an array of them.
 
-A metaparameter is a Python number, or a NumPy array with one value per design point of a chunk; anything computed
-from it elementwise is then an array too. If the *structure* of a network depends on a value, all points of a chunk must
-agree on it: otherwise `uniform` and `same` raise `Disagreement`, and pricing splits the chunk.
+A metaparameter is a Python number or a NumPy array with one value for each design point in a chunk. Anything computed
+from an array elementwise is also an array. If the *structure* of a network depends on a value, all points in the chunk
+must agree on it. If they don't, `uniform` and `same` raise `Disagreement`, and pricing splits the chunk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Number = TypeVar("Number", int, float)
 
 
 class Disagreement(Exception):  # noqa: N818 (control flow, not an error)
-    """The points of a chunk need different structures; `groups` has an entry per point; points in a group agree."""
+    """The points of a chunk need different structures. `groups` gives each point's group; points in a group agree."""
 
     def __init__(self, groups: NDArray[Any]) -> None:
         super().__init__("the points of a chunk disagree about structure")
@@ -31,7 +31,7 @@ class Disagreement(Exception):  # noqa: N818 (control flow, not an error)
 
 
 def uniform(condition: Mask) -> bool:
-    """Return whether the condition holds; raises `Disagreement` if points differ."""
+    """Return whether the condition holds for all points; raise `Disagreement` if they differ."""
     if not isinstance(condition, np.ndarray):
         return bool(condition)
     if condition.all():
@@ -42,7 +42,7 @@ def uniform(condition: Mask) -> bool:
 
 
 def same(value: T) -> T:
-    """Return the value that all points share; raises `Disagreement` if they differ."""
+    """Return the value that all points share; raise `Disagreement` if they differ."""
     if isinstance(value, np.ndarray):
         first: T = value[0].item()
         if (np.asarray(value) != first).any():
@@ -66,7 +66,7 @@ def times(value: Int, other: Int) -> Int:
 
 
 def equal(value: Int, other: Int) -> bool:
-    """Return whether two values are equal; raises `Disagreement` if points differ."""
+    """Return whether two values are equal for all points; raise `Disagreement` if the points differ."""
     return value is other or uniform(value == other)
 
 
@@ -76,7 +76,7 @@ def largest(value: Number) -> Number:
 
 
 def nearest(value: Float) -> Int:
-    """Round to the nearest integer, halves to even; the papers give no rule.
+    """Round to the nearest integer, with halves going to even. The papers give no rule.
 
     Python's `round` and NumPy's `rint` both follow IEEE 754, so scalars and arrays agree.
     """
@@ -110,8 +110,8 @@ def where(condition: Mask, value: Int, other: Int) -> Int:
 def power(base: Float, exponent: Float) -> Float:
     """Return base ** exponent to nine decimals.
 
-    The fifth power of 2 ** (1/5) is then 2, not the next float, which would round up to another layer. Rounding also
-    makes numbers and arrays agree to the last bit.
+    Without rounding, the fifth power of 2 ** (1/5) would be slightly above 2 and would round up to an extra layer.
+    Rounding also makes numbers and arrays agree to the last bit.
     """
     powers = np.round(np.power(base, exponent, dtype=np.float64), 9)
     return powers if isinstance(powers, np.ndarray) and powers.ndim else float(powers)

@@ -1,4 +1,4 @@
-"""The call that creates a torch module, as data that can be executed or printed."""
+"""Calls that create torch modules, as data that can be executed or printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """A class or function with its named arguments; arguments with numbers as names are positional.
+    """A class or function with its named arguments. Arguments whose names are numbers are positional.
 
     `called` is a torch class such as `nn.Conv2d`, a name in `explorer.networks.modules`, or a class itself. Arguments
     are plain values, modules or calls.
@@ -31,7 +31,7 @@ class Call:
         return found
 
     def made(self) -> nn.Module:
-        """Execute the call, which must not have calls as arguments."""
+        """Execute the call. Its arguments must not be calls themselves."""
         by_position = [value for name, value in self.arguments if name.isdigit()]
         return self.target()(*by_position, **{name: value for name, value in self.arguments if not name.isdigit()})
 

@@ -1,6 +1,6 @@
-"""Layers: each is a small frozen class with its output shape, cost and torch module.
+"""Layers: small frozen classes that each know their output shape, cost and torch module.
 
-`explorer.networks.network` joins layers. Torch is imported only to build a module.
+`explorer.networks.network` joins layers. Torch is imported only when a module is built.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 BYTES = 4  # per param and per element of a feature map: float32, as in the papers
-MOST_MACS = 10**12  # anything above is a mistake, and far above would overflow 64-bit integers
+MOST_MACS = 10**12  # a larger network is a mistake, and a much larger one would overflow 64-bit integers
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The feature maps of one image: `channels` maps of `size` x `size` elements."""
+    """The feature maps of one image: `channels` maps with `size` x `size` elements each."""
 
     channels: Int
     size: Int
@@ -87,7 +87,7 @@ class Layer(ABC):
     Attributes:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
-        faster: Class in `modules.py` that replaces the one in `source` for training and computes the same.
+        faster: Class in `modules.py` that computes the same as the one in `source`, and replaces it in training.
     """
 
     kind: ClassVar[str]
@@ -96,11 +96,11 @@ class Layer(ABC):
 
     @property
     def notation(self) -> str:
-        """The short form in layer tables, such as `3x3/2 64`; empty to leave the layer out."""
+        """The short form in layer tables, such as `3x3/2 64`. If it is empty, the table leaves the layer out."""
         return ""
 
     def output(self, shape: Shape) -> Shape:
-        """Return the output shape for an input of `shape`; raises `Infeasible` if no output is possible."""
+        """Return the output shape for an input of `shape`; raise `Infeasible` if there would be no output."""
         return shape
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
@@ -108,11 +108,11 @@ class Layer(ABC):
         return Cost()
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
-        """Return the elements read and written: input, params, output (Ma et al. 2018, ShuffleNet V2, section 2)."""
+        """Count the elements read and written: input, params and output (ShuffleNet V2, Ma et al. 2018, section 2)."""
         return shape.elements + out.elements + self.cost(shape, out).params
 
     def at(self, place: int) -> Layer:
-        """Return the layer's version `place` blocks after the first one in a repeat."""
+        """Return the version of this layer that is `place` blocks after the first one in a repeat."""
         return self
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Conv(Layer):
         return Shape(self.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
-        # As in fvcore, the bias counts as params only.
+        # Like fvcore, count the bias in params but not in multiply-adds.
         return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
 
     def source(self, shape: Shape) -> Call:
@@ -167,7 +167,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class DepthwiseConv(Layer):
-    """A convolution with one square filter per channel, without bias, padded so that stride 1 keeps the size."""
+    """A convolution with one square filter per channel and no bias. Its padding keeps the size at stride 1."""
 
     kernel: Int
     stride: Int = 1
@@ -235,7 +235,7 @@ class SiLU(Layer):
     in_place = True
 
     def source(self, shape: Shape) -> Call:
-        # In place, torch would copy the input first, because the gradient needs it.
+        # In place, torch would first copy the input, because it needs it for the gradient.
         return call("nn.SiLU")
 
 
@@ -301,7 +301,7 @@ class GlobalAveragePool(Layer):
 
 @dataclass(frozen=True)
 class Slice(Layer):
-    """The channels from `start` up to, but not including, `stop`."""
+    """The channels from `start` up to but not including `stop`."""
 
     start: Int
     stop: Int
@@ -340,9 +340,9 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class DropConnect(Layer):
-    """Drops whole images from a residual's body with probability `rate` during training, and scales up the others.
+    """Drops each image from a residual's body with probability `rate` in training, and scales the others up.
 
-    In a repeat, the rate grows by `growth` from block to block.
+    In a repeat, the rate grows by `growth` with each block.
     """
 
     rate: Float

@@ -31,7 +31,7 @@ class Concatenated(nn.Module):
 
 
 class Summed(nn.Module):
-    """Adds the outputs of a body and a shortcut on the same input (N, C, H, W); no shortcut means the identity."""
+    """Adds the outputs of a body and a shortcut on the same input (N, C, H, W). Without one, adds the input itself."""
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Sliced(nn.Module):
 class Averaged(nn.AdaptiveAvgPool2d):
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1).
 
-    Computed channels-last, so that the gradient has the memory layout of the map. `torch.nn.AdaptiveAvgPool2d` changes
-    the layout, which slows down the layers after it.
+    It is computed channels-last to give the gradient the same memory layout as the map. `torch.nn.AdaptiveAvgPool2d`
+    changes the layout, which slows down the layers after it.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Gated(nn.Module):
         self.gate = gate
 
     def forward(self, images: Tensor) -> Tensor:
-        # Multiplying different dtypes is slow: torch does it element by element.
+        # Multiplying tensors of different dtypes is slow because torch does it element by element.
         scaled: Tensor = images * self.gate(images).to(images.dtype)
         return scaled
 
@@ -93,11 +93,11 @@ class Dropped(nn.Module):
 
 
 class Rectifier(nn.ReLU):
-    """ReLU, in place; for training in bfloat16 on a CPU, it works on the bits.
+    """An in-place ReLU, which works on the bits when training in bfloat16 on a CPU.
 
-    A bfloat16 and a 16-bit integer have the same sign bit, so negative numbers are negative integers. This took a fifth
-    less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN into zero, so it is
-    not used in evaluation, where NaN must show.
+    A bfloat16 and a 16-bit integer have the same sign bit, so negative numbers are negative integers. Working on the
+    bits took a fifth less time on maps of 8 and 16 pixels, which dominate (`benchmarks/products.py`). It may turn NaN
+    into zero, so it is not used in evaluation, where NaN must show.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -123,10 +123,10 @@ class _BitwiseRectifier(torch.autograd.Function):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution; under CPU autocast, a 1x1 convolution runs as a matrix product.
+    """A convolution. Under CPU autocast, a 1x1 convolution runs as a matrix product.
 
-    Forward plus backward took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, but 1.1 times as long with 12 maps of
-    10 pixels (`benchmarks/products.py`).
+    The forward and backward passes together took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, but 1.1 times as
+    long with 12 maps of 10 pixels (`benchmarks/products.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -136,10 +136,10 @@ class Convolution(nn.Conv2d):
 
 
 class Depthwise(nn.Conv2d):
-    """A convolution with one filter per channel; under autocast on a CPU, it and the layers after it run in float32.
+    """A convolution with one filter per channel. Under CPU autocast, it and the layers after it run in float32.
 
-    For both passes, torch 2.13's bfloat16 kernels took 5 to 16 times as long with stride 2, 5 times with 5x5
-    filters, and the same time with 3x3 filters and stride 1 (`benchmarks/depthwise.py`).
+    In both passes, the bfloat16 kernels of torch 2.13 took 5 to 16 times as long as float32 with stride 2, 5 times as
+    long with 5x5 filters, and equally long with 3x3 filters and stride 1 (`benchmarks/depthwise.py`).
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-MOST_BLOCKS = 10_000  # per repeat: more is a mistake, and each would be traced
+MOST_BLOCKS = 10_000  # per repeat; more is a mistake, and tracing every block would take long
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in context: its name, input and output shape, and the nodes of its parts, repeated `times` times."""
+    """A layer in its network: name, input and output shape, and the nodes of its parts, repeated `times` times."""
 
     name: str
     layer: Layer
@@ -42,7 +42,7 @@ class Node:
     @property
     def cost(self) -> Cost:
         """Cost of the layer or of all its parts."""
-        # Not cached: for a chunk of points, the arrays of all nodes would not fit in the processor's caches.
+        # Not cached, because the arrays of all nodes for a chunk of points would not fit in the processor's caches.
         try:
             if not isinstance(self.layer, Combinator):
                 return self.layer.cost(self.input, self.output)
@@ -53,7 +53,7 @@ class Node:
 
     @property
     def accessed(self) -> Int:
-        """Elements read and written by the layer, or by its parts and by joining them."""
+        """Elements that the layer reads and writes; for a combinator, those of its parts and of joining them."""
         if not isinstance(self.layer, Combinator):
             return self.layer.accessed(self.input, self.output)
         parts = sum((part.accessed for part in self.parts), start=self.layer.joining(self))
@@ -63,7 +63,7 @@ class Node:
         """Return the peak number of feature-map elements in memory while the layer runs, including its input.
 
         Args:
-            keep: Whether the input is needed afterwards, so that it can be neither freed nor overwritten.
+            keep: Whether the input is needed afterwards and so cannot be freed or overwritten.
         """
         if isinstance(self.layer, Combinator):
             return self.layer.live(self, keep=keep)
@@ -84,7 +84,7 @@ class Node:
         return self.layer.source(self.input)
 
     def canonical(self) -> list[Any]:
-        """Return the layers without names; equal for two descriptions if and only if they compute the same function."""
+        """Return the layers without names: equal if and only if two descriptions compute the same function."""
         if isinstance(self.layer, Combinator):
             return self.layer.canonical_form([part.canonical() for part in self.parts])
         own = fields(self.layer)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ class Node:
 
 
 class Combinator(Layer):
-    """A layer made of layers; `module` is called with the modules of its parts by name, as in `Call`."""
+    """A layer made of layers. `module` is called with the modules of its parts, named as in `Call`."""
 
     module: ClassVar[str | Callable[..., nn.Module]]
 
@@ -126,11 +126,11 @@ class Combinator(Layer):
         return [self.kind, parts]
 
     def rebuilt(self, parts: tuple[tuple[str, Layer], ...]) -> Self:
-        """Return a copy with other parts; by default, the parts are fields with these names."""
+        """Return a copy with other parts. By default, parts are the fields with these names."""
         return replace(self, **dict(parts))  # type: ignore[type-var]
 
     def at(self, place: int) -> Self:
-        """Return the combinator with its parts at this place, or itself if no part changes."""
+        """Return the combinator with each part's version for this place, or itself if no part changes."""
         parts, changed = [], False
         for name, part in self.parts():  # a loop, since deep networks call this for every block
             moved = part.at(place)
@@ -195,7 +195,7 @@ class Chain(Several):
 
 @dataclass(frozen=True)
 class Concat(Several):
-    """Layers side by side on the same input; their output channels are concatenated."""
+    """Layers side by side on the same input, with their output channels concatenated."""
 
     kind = "concat"
     module = "Concatenated"
@@ -217,7 +217,7 @@ class Concat(Several):
         return 2 * node.output.elements  # every output is copied
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        # The input is kept until the last part has run, and each output until it is copied.
+        # The input is kept until the last part has run, and each output is kept until it is copied.
         waiting: Int = 0
         most = 2 * node.output.elements + (node.input.elements if keep else 0)
         for part in node.parts:
@@ -256,7 +256,7 @@ class Residual(Combinator):
         return 3 * node.output.elements  # two are read and one is written
 
     def live(self, node: Node, *, keep: bool) -> Int:
-        # The input is kept for the shortcut, and the body's output for the sum, which overwrites it.
+        # The input is kept for the shortcut. The body's output is kept for the sum, which overwrites it.
         body = node.parts[0].live(keep=True)
         if self.shortcut is None:
             return maximum(body, node.input.elements + node.output.elements)
@@ -266,11 +266,11 @@ class Residual(Combinator):
 
 @dataclass(frozen=True)
 class Repeat(Combinator):
-    """A shape-preserving block, repeated `times` times; `times` may be an array.
+    """A block that keeps the shape, repeated `times` times. `times` may be an array.
 
-    For a single number, this is a chain of that many blocks and has the chain's canonical form. In a repeat of
-    repeats, `before` counts the blocks before this repeat: block j of outer block i is at place i * times + j, so that
-    drop rates keep growing.
+    If `times` is one number, this is a chain of that many blocks and has the chain's canonical form. In nested repeats,
+    `before` counts the blocks before this repeat: block j of outer block i is at place i * times + j. Drop rates
+    therefore keep growing.
     """
 
     block: Layer
@@ -329,7 +329,7 @@ class Network:
 
     @cached_property
     def cost(self) -> Cost:
-        """Exact cost for one image; raises `Infeasible` above 1e12 multiply-adds."""
+        """The exact cost for one image; raises `Infeasible` above 1e12 multiply-adds."""
         cost = self.trace.cost
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
@@ -342,15 +342,15 @@ class Network:
 
     @property
     def peak_activation_bytes(self) -> Int:
-        """Peak bytes of feature maps in memory for one image in float32, when layers run one by one.
+        """Peak bytes of float32 feature maps in memory for one image, when the layers run one by one.
 
-        A map is freed after its last use, batch norm and elementwise layers work in place where they can, and a slice
+        A map is freed after its last use. Batch norm and elementwise layers work in place where they can. A slice
         counts as a copy.
         """
         return BYTES * self.trace.live()
 
     def build(self) -> nn.Module:
-        """Return a freshly initialised torch module: (N, C, H, W) images to (N, classes) logits."""
+        """Return a freshly initialised torch module, which turns images (N, C, H, W) into logits (N, classes)."""
         return call("chain", body=self.trace.build(), flatten=call("nn.Flatten").made()).made()
 
     def source(self) -> Call:
@@ -365,11 +365,11 @@ class Network:
 
     @cached_property
     def digest(self) -> str:
-        """The network's identity: hexadecimal SHA-256 of the canonical form."""
+        """The network's identity: the SHA-256 of the canonical form, in hexadecimal."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     def rows(self, depth: int = 1) -> list[tuple[str, Node]]:
-        """Return the layer table: dotted path and node of each layer, `depth` levels down."""
+        """Return the layer table: the dotted path and the node of each layer, `depth` levels down."""
         return list(self.trace.rows(depth))
 
 
@@ -384,7 +384,7 @@ def concat(**parts: Layer) -> Concat:
 
 
 def trace(name: str, layer: Layer, shape: Shape) -> Node:
-    """Return the node of a layer for an input of `shape`; an `Infeasible` error starts with the layer's path."""
+    """Return the node of a layer for an input of `shape`. An `Infeasible` error starts with the layer's path."""
     try:
         if isinstance(layer, Combinator):
             return layer.trace(name, shape)

@@ -1,6 +1,6 @@
-"""The table of costs and measures: how each is computed, shown and used.
+"""The table of costs and measures: how each one is computed, shown and used.
 
-Registering a quantity is all it takes to add one:
+To add a quantity, just register it:
 
     register(Quantity("int8_bytes", "int8 size", MIB, lambda network: network.cost.params, front=True))
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unit(NamedTuple):
-    """A display unit: its name, its size in the stored unit, decimals in tables, and the stored unit's name."""
+    """A display unit: its name, its size in the stored unit, its decimals in tables, and the stored unit's name."""
 
     name: str
     scale: float
@@ -40,17 +40,17 @@ class Quantity:
     """A cost or a measure.
 
     Args:
-        key: Name in code, files, options and conditions, with the stored unit.
+        key: Name in code, files, options and conditions, which includes the stored unit.
         noun: Name in sentences.
         unit: Display unit.
-        compute: Computes it for one image, as an integer or an array; None if it is measured.
+        compute: Function that computes it for one image, as an integer or an array; None if it is measured.
         title: Name on axes and in tables; the noun if empty.
         more_is_better: Direction on fronts.
         front: Whether to compute a front of accuracy against it.
         main: Whether short tables and sentences show it.
-        ranked: Whether to compare its ranking of points with accuracy's.
+        ranked: Whether to compare how it ranks points with how accuracy ranks them.
         budget: Whether `fit` has an option that limits it.
-        counts: What a count counts, if the noun doesn't make it clear.
+        counts: The things counted, if the noun doesn't make that clear.
         aliases: Other spellings, in lower case.
     """
 
@@ -69,12 +69,12 @@ class Quantity:
 
     @property
     def stored_unit(self) -> str:
-        """Unit of amounts in frames and files: `multiply-adds`, `bytes`, `seconds`, `fraction`."""
+        """The unit of amounts in frames and files: `multiply-adds`, `bytes`, `seconds`, `fraction`."""
         return self.unit.stored or self.counts or self.noun
 
     @property
     def heading(self) -> str:
-        """Heading of a column: `FLOPs (multiply-adds)`, `model size, MiB`."""
+        """The heading of a column: `FLOPs (multiply-adds)`, `model size, MiB`."""
         return ", ".join(filter(None, (self.title or self.noun, self.unit.name)))
 
     def text(self, amount: float) -> str:
@@ -97,7 +97,7 @@ def prefixed(value: float) -> tuple[float, str]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things: `1 seed`, `3 seeds`."""
+    """Format a number with its noun: `1 seed`, `3 seeds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -111,7 +111,7 @@ def register(*quantities: Quantity) -> None:
 
 
 def quantity_key(name: str) -> str:
-    """Return the key of the quantity with this key, noun or alias, in any case; other names are returned unchanged.
+    """Return the key of the quantity with this key, noun or alias in any case, or else the name unchanged.
 
     `FLOPs` are multiply-adds here, as in the papers of the spaces.
     """
@@ -136,7 +136,7 @@ FRACTIONS = ("low", "high", "spread", "guess", "probability")
 
 
 def units(names: Iterable[str]) -> dict[str, str]:
-    """Return the units of a frame's columns, for those that have one."""
+    """Return the unit of each column of a frame that has one."""
     found = {}
     for name in names:
         if name in QUANTITIES:
@@ -173,7 +173,7 @@ def read_size(text: str | float) -> float:
 
 
 def read_count(name: str, text: str | int) -> int:
-    """Read a whole number such as `10000`, `10,000` or `10k`; raises `ExplorerError` for anything else."""
+    """Read a whole number such as `10000`, `10,000` or `10k`; raise `ExplorerError` for anything else."""
     if isinstance(text, int) or re.fullmatch(r"\s*[+-]?\d+\s*", text):
         return int(text)
     try:

@@ -1,4 +1,4 @@
-"""Compare the cost of a description with its torch module: params by torch, multiply-adds by fvcore."""
+"""Compare a description's cost with its torch module. Torch counts the params and fvcore the multiply-adds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from explorer.networks.layers import Shape
 from explorer.networks.network import Network
 
-# Operators that fvcore does not count and that are not convolutions, linear layers or matrix products.
+# Operators that fvcore does not count. None of them is a convolution, a linear layer or a matrix product.
 UNCOUNTED = {
     f"aten::{operator}"
     for operator in ("max_pool2d", "mean", "add", "add_", "mul", "relu_", "silu", "sigmoid", "dropout", "dropout_")
@@ -36,8 +36,8 @@ class Count:
 
     Attributes:
         operators: Multiply-adds by operator.
-        modules: Multiply-adds by operator for each module, including its submodules, by dotted name.
-        calls: Number of calls of each operator that fvcore does not count.
+        modules: Multiply-adds by operator for each module, including its submodules, keyed by dotted name.
+        calls: Number of calls to each operator that fvcore does not count.
     """
 
     operators: Mapping[str, int]
@@ -62,8 +62,8 @@ class CostCheck:
     Attributes:
         operators: One row per operator of the module: `operator`, `calls` (if fvcore does not count it), `ours`,
             `fvcore` and `difference` (multiply-adds for one image; NA without a count), `note` (why they differ).
-        layers: fvcore's multiply-adds of convolutions, linear layers and matrix products by dotted path of a layer, at
-            any depth; "" is the whole network.
+        layers: fvcore's multiply-adds of convolutions, linear layers and matrix products, keyed by the dotted path of
+            a layer at any depth. The key "" is the whole network.
         params: The description's params.
         torch_params: The module's params.
         mismatches: A sentence for each pair of counts that should agree but does not.
@@ -85,9 +85,9 @@ def verify(network: Network) -> None:
 
 
 def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
-    """Count with fvcore for one image of this shape; leaves the module in evaluation mode."""
+    """Count one image of this shape with fvcore. The module is left in evaluation mode."""
     with warnings.catch_warnings():
-        # fvcore uses a deprecated name of typing, and torch's tracer warns about fvcore's way of tracing.
+        # fvcore uses a deprecated name from typing, and torch's tracer warns about how fvcore traces.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
@@ -103,7 +103,7 @@ def check_cost(network: Network) -> CostCheck:
     """Build the network and compare its description with the counts of torch and fvcore, operator by operator."""
     module = network.build()
     counted = fvcore_count(module, network.input)
-    # The module wraps the body and a flattening layer; layer tables show only the body's parts.
+    # The module wraps the body and a flattening layer, but layer tables show only the parts of the body.
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
     params = sum(parameter.numel() for parameter in module.parameters())
@@ -117,7 +117,7 @@ def check_cost(network: Network) -> CostCheck:
 
 
 def _ours(network: Network, counted: Count) -> dict[str, int]:
-    """Assign each layer's multiply-adds to the operator that fvcore finds in its module."""
+    """Assign the multiply-adds of each layer to the operator that fvcore finds in its module."""
     ours: dict[str, int] = {}
     for path, node in network.rows(depth=sys.maxsize):
         found = counted.modules.get(f"body.{path}", {})
@@ -128,7 +128,7 @@ def _ours(network: Network, counted: Count) -> dict[str, int]:
 
 
 def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
-    """List operators with a count, in the order of `COUNTED`, then those that fvcore does not count."""
+    """List the operators with a count in the order of `COUNTED`, then the operators that fvcore does not count."""
     names = {**dict.fromkeys(COUNTED), **counted.operators, **ours}
     rows: list[dict[str, object]] = [
         {"operator": name, "ours": ours.get(name, 0), "fvcore": counted.operators.get(name, 0)}

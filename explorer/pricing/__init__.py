@@ -1,1 +1,1 @@
-"""What networks cost, for one design point or millions: enumerate, price, select, fit."""
+"""The cost of networks, for one design point or millions: enumerate, price, select and fit."""

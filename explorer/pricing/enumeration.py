@@ -1,8 +1,8 @@
-"""Design points in bulk: metaparameters as ranges, lists and simplexes, enumerated or drawn block by block.
+"""Design points in bulk: ranges, lists and simplexes of metaparameters, enumerated or drawn block by block.
 
-A column holds one metaparameter, with one value per point: numbers as a 64-bit NumPy array, everything else as `Coded`.
-A block maps names to columns of equal length; if nothing varies, an unnamed column gives the number of points.
-Only one block is in memory at a time.
+A column holds one metaparameter with one value per point: a 64-bit NumPy array of numbers, or `Coded` for other values.
+A block maps names to columns of equal length. If nothing varies, an unnamed column gives the number of points. Only
+one block is in memory at a time.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ MOST_POINTS = 10**9
 EXACT = 2**53  # integers up to here are exact as floats
 
 Part: TypeAlias = slice | NDArray[np.int64]
-"""Positions of points in a block: contiguous, or listed."""
+"""Positions of points in a block: a slice or a list."""
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A categorical column: the distinct values, and each point's index into them, (points,)."""
+    """A categorical column: the distinct values and, for each point, the index of its value, (points,)."""
 
     codes: NDArray[np.int64]
     choices: tuple[Any, ...]
@@ -57,12 +57,12 @@ def values_at(columns: Block, place: int) -> dict[str, Any]:
 
 
 class Axis:
-    """What varies independently: one metaparameter, or several tied together.
+    """One metaparameter that varies independently, or several that vary together.
 
     Attributes:
         keys: The metaparameters.
         size: Number of values.
-        extremes: The values to check instead of all: at least both ends of a numeric range, or else every value.
+        extremes: The values to check instead of all values: at least both ends of a numeric range, otherwise each one.
     """
 
     keys: tuple[str, ...]
@@ -90,9 +90,9 @@ class Values(Axis):
 
 
 class Steps(Axis):
-    """Equal steps of one metaparameter: `(low + place * step) / scale`, divided only if `real`.
+    """Equal steps of one metaparameter: `(low + place * step) / scale`, where only real numbers are divided.
 
-    Integer numerators keep rounding errors from adding up: the third value from 0.1 in steps of 0.05 is the float 0.2.
+    Integer numerators keep rounding errors from adding up: from 0.1 in steps of 0.05, the third value is the float 0.2.
     """
 
     def __init__(self, key: str, low: int, step: int, size: int, scale: int = 1, *, real: bool = False) -> None:
@@ -106,7 +106,7 @@ class Steps(Axis):
 
 
 class Continuum(Axis):
-    """All real numbers from `low` to `high`; they can be drawn, but have no size and no positions."""
+    """All real numbers from `low` to `high`. They can be drawn, but not counted or listed."""
 
     def __init__(self, key: str, low: float, high: float) -> None:
         self.keys, self.low, self.high, self.extremes = (key,), low, high, {key: np.array([low, high])}
@@ -117,7 +117,7 @@ class Continuum(Axis):
 
 
 class SimplexAxis(Axis):
-    """The factors of a simplex, whose product is `ratio` at every point of a lattice or a sample."""
+    """The factors of a simplex. Their product is `ratio` at every point of a lattice or a sample."""
 
     def __init__(self, simplex: Simplex, ratio: float, steps: int) -> None:
         self.simplex, self.ratio, self.steps = simplex, ratio, steps
@@ -129,7 +129,7 @@ class SimplexAxis(Axis):
         return self.simplex.factors(self.simplex.lattice(self.steps), self.ratio)
 
     def at(self, places: NDArray[np.int64]) -> dict[str, Column]:
-        """Return these points of the lattice."""
+        """Return the points of the lattice at these positions."""
         return {key: column[places] for key, column in self._lattice.items()}
 
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Column]:
@@ -139,7 +139,7 @@ class SimplexAxis(Axis):
 
 @dataclass(frozen=True)
 class Enumeration:
-    """Design points of a space: all combinations of the axes, the last varying fastest, or `sample` random ones.
+    """Design points of a space: `sample` random ones, or all combinations of the axes, with the last varying fastest.
 
     `fixed` holds the metaparameters that all points share.
     """
@@ -164,7 +164,7 @@ class Enumeration:
         return self.sample
 
     def blocks(self, most: int = BLOCK) -> Iterator[dict[str, Column]]:
-        """Yield the points in order, at most `most` at a time; a sample does not depend on `most`."""
+        """Yield the points in order, at most `most` at a time. A sample does not depend on `most`."""
         if not self.axes:
             yield {"": np.zeros(1)}
             return
@@ -179,7 +179,7 @@ class Enumeration:
             yield {key: column for found in columns for key, column in found.items()}
 
     def check(self) -> None:
-        """Raise `ExplorerError` if a value breaks a rule of the space, or there are too many points."""
+        """Raise `ExplorerError` if a value breaks a rule of the space or there are too many points."""
         if self.size > MOST_POINTS:
             raise ExplorerError(
                 f"{self.space.name}: {self.size:,} points are too many (at most {MOST_POINTS:,}); "
@@ -203,10 +203,10 @@ def enumeration(
     seed: int = 0,
     simplex: SimplexAxis | None = None,
 ) -> Enumeration:
-    """Return the design points that `settings` describe, all combinations or `sample` random ones.
+    """Return the design points that `settings` describe: all combinations or `sample` random ones.
 
-    Each metaparameter has a value, a list of values, or a range as text: `low..high` or `low..high..step`, both ends
-    included. Without a sample, real numbers need a step. Raises `ExplorerError` for unreadable or invalid settings.
+    Each metaparameter is set to a value, a list of values, or a range as text: `low..high` or `low..high..step`, which
+    includes both ends. Without a sample, real numbers need a step. Raises `ExplorerError` for invalid settings.
     """
     family.preset(preset)
     for key in settings:
@@ -225,7 +225,7 @@ def enumeration(
 
 
 def listed(value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
-    """Convert arrays, series, ranges and tuples to lists, of several values or as one value; others unchanged."""
+    """Convert arrays, series, ranges and tuples to lists; return other values unchanged."""
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, range | tuple) else value
 
 
@@ -237,7 +237,7 @@ def _read(family: type[Space], preset: str | None, key: str, value: Any, *, draw
     if isinstance(value, str) and "," in value.strip(","):
         if _kind(family, key) == "string":
             for part in value.split(","):
-                family.point(preset, **{key: part.strip()})  # a misspelt one gets its own hint
+                family.point(preset, **{key: part.strip()})  # a misspelt value gets its own hint
         written = value.strip().replace(" ", "")
         raise ExplorerError(f"{family.name}: {key} = {value}: lists are written [a,b,c]; write {key}=[{written}]")
     if not isinstance(value, list):
@@ -260,7 +260,7 @@ def _nesting(value: object) -> int:
 
 
 def column(values: Sequence[Any]) -> Column:
-    """Return values, one per point, as a column; numbers have 64 bits, so that counts cannot overflow."""
+    """Return a column of values, one per point. Numbers have 64 bits to keep counts from overflowing."""
     if set(map(type, values)) <= {int, float}:
         array = np.array(values)
         if array.dtype.kind in "if":
@@ -310,7 +310,7 @@ _OTHER_RANGE = re.compile(rf"{_NUMBER}\s*{_MARK}\s*{_NUMBER}(?:\s*(?P=mark)\s*{_
 def _misspelt(
     family: type[Space], preset: str | None, key: str, text: str, found: re.Match[str], *, drawn: bool
 ) -> ExplorerError:
-    """Return the error for a range or list in the wrong notation, such as 8-64, with a corrected one."""
+    """Return an error that corrects a range or list in the wrong notation, such as 8-64."""
     first, second, third = found[1], found[3], found[4]
     if found["mark"] in ",;" and third:
         how, hints = "lists are written [a,b,c]", [f"[{first},{second},{third}]"]
@@ -328,7 +328,7 @@ def _misspelt(
 
 
 def _wrong_with(family: type[Space], preset: str | None, key: str, text: str, *, drawn: bool) -> str:
-    """Return why a range or list cannot be used, or an empty string if it can."""
+    """Return the reason why a range or list cannot be used, or an empty string if it can."""
     value: Any = text
     if text.startswith("["):
         value = [float(one) if any(mark in one for mark in ".eE") else int(one) for one in text.strip("[]").split(",")]
@@ -347,7 +347,7 @@ def _written(low: str, high: str, step: object = None) -> str:
 
 
 def _step(low: Decimal, high: Decimal) -> str:
-    """Return a round step that divides a range into about eight to twenty parts."""
+    """Return a round number as a step that divides a range into about eight to twenty parts."""
     span = float(high - low) / 8 or 1.0
     power = 10.0 ** math.floor(math.log10(span))
     return f"{max(factor * power for factor in (1, 2, 5) if factor * power <= span):g}"

@@ -1,4 +1,4 @@
-"""Files of priced points, written block by block: CSV, or Parquet with a row group per block."""
+"""Write priced points to files block by block: CSV, or Parquet with one row group per block."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def write_prices(
     reasons: bool,
     about: Mapping[str, str],
 ) -> None:
-    """Write blocks of points to a `.parquet` or `.csv` file, which is replaced only when complete.
+    """Write blocks of points to a `.parquet` or `.csv` file. An existing file is replaced only when writing is done.
 
     Columns: the metaparameters (lists as labels, such as `1-4-8`), the quantities and, with `reasons`, `infeasible`.
-    `about` is metadata for Parquet. Nothing is written if there are no points. Raises `ExplorerError` if writing fails.
+    `about` is metadata for Parquet. Without points, no file is written. Raises `ExplorerError` if writing fails.
     """
     if path.suffix not in SUFFIXES:
         raise ExplorerError(f"{path}: the file name should end in {' or '.join(SUFFIXES)}")

@@ -1,4 +1,4 @@
-"""The design points that use a budget best: they exceed no limit, and are close to all of them."""
+"""Find the design points that use a budget best: close to all limits without exceeding any."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 
-CENTRES = 64  # points that the second round searches around
-MOST_DECIMALS = 9  # tried for rounded values
-WIDEST = 0.1  # fraction of a range that the second round searches around a centre
+CENTRES = 64  # number of points that the second round searches around
+MOST_DECIMALS = 9  # for rounded values
+WIDEST = 0.1  # fraction of a range that the second round searches around each centre
 
 
 def fit(
@@ -47,17 +47,20 @@ def fit(
     seed: int = 0,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """Return the `count` points that use the limits best: by the smallest share of a limit used, then the mean share.
+    """Return the `count` points that use the limits best.
 
-    Settings are as in `price_space`; if none varies, everything with a range in the space does. Points are enumerated
-    if there are at most `sample`; otherwise `sample` points are drawn, and the same number again around the best. Of
-    points with equal costs, one is kept. Real numbers that were drawn are rounded to the fewest decimals that give the
-    same network. Accuracy plays no part.
+    For each point, compute the share of each limit that it uses. Points are ranked by their smallest share, then by
+    their mean share. Accuracy plays no part.
 
-    Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`, or keywords: `params="500k"`. Columns: what
-    varies, `params`, `macs`, `activations`, and the share used of each limit, `KEY_share`. `attrs` has the `units`, the
-    `limits` as numbers, and the metaparameters of the `best` point. Raises `ExplorerError` with the closest point if
-    nothing fits.
+    Settings work as in `price_space`. If none varies, all metaparameters that have a range in the space vary. If there
+    are at most `sample` points, all are enumerated. Otherwise, `sample` points are drawn, and the same number again
+    around the best. Of points with equal costs, one is kept. Real numbers that were drawn are rounded to the fewest
+    decimals that give the same network.
+
+    Limits are numbers or text, such as `{"params": "500k", "FLOPs": 2e7}`, or keywords: `params="500k"`. Columns: the
+    metaparameters that vary, `params`, `macs`, `activations`, and the share of each limit that is used, `KEY_share`.
+    `attrs` has the `units`, the `limits` as numbers, and the metaparameters of the `best` point. Raises `ExplorerError`
+    with the closest point if nothing fits.
     """
     family = find_space(space)
     named = [key for key in metaparameters if key not in family.model_fields and _limits(family, key)]
@@ -72,7 +75,7 @@ def fit(
         second = _priced(search, _around(search, best), most)
         best = _best(chain([best], second), most, max(count, CENTRES), reasons)
     if best is None:
-        raise ExplorerError(f"{space}: none of {search.size:,} points is feasible: {reasons.most_common(1)[0][0]}")
+        raise ExplorerError(f"{space}: none of the {search.size:,} points is feasible: {reasons.most_common(1)[0][0]}")
     fits = _shares(best, most).max(axis=0) <= 1
     if not fits.any():
         raise ExplorerError(_nothing(search, best[:1], most))
@@ -156,11 +159,11 @@ def _best(stream: Iterable[Priced], limits: Mapping[str, float], count: int, rea
 
 
 def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[np.int64]:
-    """Rank the best points that differ in cost; points above a limit come last, the smallest excess first."""
+    """Rank the best points with different costs. Points above a limit come last, the smallest excess first."""
     shares = _shares(priced, limits)
     least, most = shares.min(axis=0), shares.max(axis=0)
     score = np.where(most <= 1, least, -most)
-    # Sort and compare only the best: several times as many as wanted, and more if too many of them are equal.
+    # Sort and compare only the best points: several times as many as needed, and more if too many of them are equal.
     wanted = 8 * count
     while True:
         places = np.arange(len(score))
@@ -168,7 +171,7 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
             bar = np.partition(score, -wanted)[-wanted]
             places = np.flatnonzero(score >= bar)
         order = places[np.lexsort((places, -shares.mean(axis=0)[places], -score[places]))]
-        # Points with the same counts and the same choices count as one network.
+        # Points with the same counts and the same choices are treated as one network.
         identity = [priced.amounts[key] for key in COUNTS]
         identity += [column.codes for column in priced.columns.values() if isinstance(column, Coded)]
         _, first = np.unique(np.stack([each[order] for each in identity]), axis=1, return_index=True)
@@ -178,7 +181,7 @@ def _ranked(priced: Priced, limits: Mapping[str, float], count: int) -> NDArray[
 
 
 def _around(search: Enumeration, best: Priced) -> Iterator[dict[str, Column]]:
-    """Draw another sample of the same size, at all distances up to `WIDEST` from the best points."""
+    """Draw another sample of the same size at distances up to `WIDEST` from the best points."""
     rng = np.random.default_rng([search.seed, len(search.axes)])
     for start in range(0, search.size, BLOCK):
         count = min(search.size - start, BLOCK)
@@ -192,7 +195,7 @@ def _around(search: Enumeration, best: Priced) -> Iterator[dict[str, Column]]:
 
 
 def _near(axis: Axis, drawn: Column, centre: Column, reach: NDArray[np.float64], rng: np.random.Generator) -> Column:
-    """Move numbers by up to `reach` times their range; replace a few of the listed values by random ones."""
+    """Move numbers by up to `reach` times their range, and replace a few listed values with random ones."""
     if isinstance(drawn, Coded) or isinstance(centre, Coded):
         assert isinstance(drawn, Coded)
         assert isinstance(centre, Coded)
@@ -220,4 +223,4 @@ def _nothing(search: Enumeration, nearest: Priced, limits: Mapping[str, float]) 
     asked = " and ".join(f"{key} <= {limit:,.0f}" for key, limit in limits.items())
     found = " and ".join(f"{key} {row[key]:,}" for key in limits)
     where = ", ".join(f"{key} = {label(row[key])}" for key in search.keys)
-    return f"{search.space.name}: nothing fits {asked}; the closest point has {found} ({where})"
+    return f"{search.space.name}: no point fits {asked}; the closest one has {found} ({where})"

@@ -1,4 +1,4 @@
-"""Design points that represent a whole space: drawn at random, evenly over cost, before anything is trained."""
+"""Draw random design points that represent a whole space, evenly over cost, before any training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from explorer.pricing.prices import join, price_chunks
 from explorer.spaces import find_space
 
 CHEAPEST, LARGEST = 0.25, 2.0
-"""Multiply-adds of a population's points, as multiples of the preset's."""
+"""Range of multiply-adds in a population, as multiples of the preset's."""
 STRATA = 8
 DRAWN = 20_000
 
@@ -24,8 +24,8 @@ def population(
 ) -> list[dict[str, Any]]:
     """Draw the metaparameters of `count` points with distinct networks from a space's ranges around a preset.
 
-    `vary` adds or replaces ranges and lists of values, as `enumeration` reads them. Each of eight strata, equally wide
-    in log multiply-adds, has the same number of points. Every call returns the same points. Raises `ExplorerError` if
+    `vary` adds or replaces ranges and lists of values, written as for `enumeration`. The points are spread equally over
+    eight strata with the same width in log multiply-adds. Every call returns the same points. Raises `ExplorerError` if
     `count` is not a multiple of eight, there are too few distinct networks, or `vary` is invalid.
     """
     if count % STRATA or count < STRATA:
@@ -46,7 +46,8 @@ def draw(
 ) -> list[list[dict[str, Any]]]:
     """Return the metaparameters of `each` points with distinct networks for each band of multiply-adds, (low, high).
 
-    Takes the first of `drawn` points from the space's ranges around a preset. Raises `ExplorerError` if too few fit.
+    Draws `drawn` points from the space's ranges around a preset, and takes the first ones that fit. Raises
+    `ExplorerError` if too few fit.
     """
     family = find_space(space)
     ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}

@@ -1,7 +1,7 @@
-"""Prices of design points: what a space's networks cost, for one point or for arrays of metaparameters.
+"""Price design points: compute the cost of a space's networks, for one point or for arrays of metaparameters.
 
-Arrays are priced in chunks. A chunk whose points need different structures is split, and the pieces wait until there
-are enough of the same kind, so that many rare structures do not lead to many small chunks.
+Arrays are priced in chunks. If the points of a chunk need different structures, the chunk is split. The pieces wait
+until there are enough of the same kind, which keeps rare structures from producing many small chunks.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from explorer.pricing.enumeration import Block, Coded, Column, Part, column, enu
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, cell
 
-CHUNK = 16_384  # the fastest number of points to price together; their arrays fit the processor's caches
+CHUNK = 16_384  # points priced together; fastest, because their arrays fit in the processor's caches
 COUNTS = tuple(field.name for field in fields(Cost))
 PRICED = (*COUNTS, "model_bytes")
 DEEP = 40  # nested splits, after which pieces no longer wait
 
 Places = NDArray[np.int64]
 Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""Listed design points: a frame, columns by name, or a mapping for each point."""
+"""Listed design points: a frame, a mapping of columns by name, or one mapping per point."""
 
 
 def describe(
@@ -42,10 +42,10 @@ def describe(
     levels: int = 1,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """Return the layer table of a design point, one row per layer, `levels` levels down, and a last row of totals.
+    """Return the layer table of a design point: one row per layer, `levels` levels down, and a last row with totals.
 
     Columns: `layer`, `makes` (filters, such as `3x3/2 64`), `output` (height x width x channels), `params`, `macs`,
-    `activations`; `attrs["units"]` has their units. Raises `Infeasible` if no network realises the point.
+    `activations`. `attrs["units"]` has their units. Raises `Infeasible` if there is no network for the point.
     """
     return layer_table(find_space(space).point(preset, **metaparameters).expand(), levels)
 
@@ -73,7 +73,7 @@ def price(
     quantities: Sequence[str] = PRICED,
     **metaparameters: Any,  # noqa: ANN401
 ) -> pd.DataFrame:
-    """Return the exact cost of design points: all combinations of the metaparameters, or the listed points.
+    """Return the exact costs of design points: all combinations of the metaparameters, or a list of points.
 
         price(space, width=range(8, 20), drop=[0.1, 0.2])  # a grid: 24 points
         price(space, preset, [{"width": 8, "drop": 0.2}, {"width": 16, "drop": 0.1}])  # 2 points
@@ -81,14 +81,15 @@ def price(
     Args:
         space: Name of the space.
         preset: Name of the preset; the first one if not given.
-        points: Listed points: a frame, or a list with a mapping for each point, or a mapping of equally long columns.
-        quantities: Costs to compute, including those derived by the space.
-        metaparameters: Each is one value, several (a list, `range`, array or series), or a range as text such as
-            `"0.1..1.0..0.05"`. With `points`, each is one value that all points share.
+        points: The points as a frame, a list with one mapping per point, or a mapping of equally long columns.
+        quantities: Costs to compute, which may include quantities derived by the space.
+        metaparameters: Each has one value, several (a list, `range`, array or series), or a range as text such as
+            `"0.1..1.0..0.05"`. With `points`, each has one value that all points share.
 
     Returns:
-        A row per point, the last metaparameter varying fastest: the metaparameters that vary, the `quantities` (missing
-        if the point is infeasible) and `infeasible` (the reason, or an empty string). `attrs["units"]` has the units.
+        One row per point, with the last metaparameter varying fastest. The columns are the metaparameters that vary,
+        the `quantities` (missing if the point is infeasible) and `infeasible` (the reason, or an empty string).
+        `attrs["units"]` has the units.
 
     Raises:
         ExplorerError: A name is unknown, a value breaks a rule, or columns have unequal lengths.
@@ -104,7 +105,7 @@ def price(
     else:
         blocks, alike = [_columns(family, points)], metaparameters
         if twice := alike.keys() & blocks[0].keys():
-            raise ExplorerError(f"{space}: {min(twice)}: is also in the points; remove it from one of them")
+            raise ExplorerError(f"{space}: {min(twice)}: is set twice, also in the points; remove one of them")
     frame = join(list(price_chunks(family, preset, blocks, asked, alike))).frame(asked)
     frame.attrs["units"] = units(asked)
     return frame
@@ -122,13 +123,13 @@ def _columns(family: type[Space], points: Points) -> Block:
         keys = dict.fromkeys(key for point in points for key in point)
         for key in keys:
             if any(key not in point for point in points):
-                raise ExplorerError(f"{family.name}: {key}: is not in all points; add it to the others")
+                raise ExplorerError(f"{family.name}: {key}: is missing from some points; add it to them")
         given = {key: [point[key] for point in points] for key in keys}
     lengths = {key: len(value) for key, value in given.items()}
     if len(set(lengths.values())) > 1:
-        raise ExplorerError(f"{family.name}: columns of unequal length: {lengths}")
+        raise ExplorerError(f"{family.name}: columns must have the same length, but the lengths are {lengths}")
     if not lengths or 0 in lengths.values():
-        raise ExplorerError(f"{family.name}: no points are given; at least one is needed")
+        raise ExplorerError(f"{family.name}: at least one point is needed, but none is given")
     return {key: _column(value) for key, value in given.items()}
 
 
@@ -138,9 +139,9 @@ class Priced:
 
     Attributes:
         columns: Their metaparameters.
-        amounts: Arrays by quantity, (points,), 0 for infeasible points.
-        codes: For each point, the index of its reason in `reasons`, (points,).
-        reasons: "" for feasible points, then the reasons for infeasible ones; shared by all blocks of a stream.
+        amounts: An array for each quantity, (points,), with 0 for infeasible points.
+        codes: Index into `reasons` for each point, (points,).
+        reasons: "" for feasible points, then the reasons for infeasible points. All blocks of a stream share it.
     """
 
     columns: Block
@@ -161,7 +162,7 @@ class Priced:
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Which points are feasible, (points,)."""
+        """Whether each point is feasible, (points,)."""
         mask: NDArray[np.bool_] = self.codes == 0
         return mask
 
@@ -199,7 +200,7 @@ def price_chunks(
     quantities: Sequence[str] = PRICED,
     alike: Mapping[str, Any] | None = None,
 ) -> Iterator[Priced]:
-    """Price blocks of points one at a time; `alike` holds the metaparameters that all points share."""
+    """Price blocks of points one at a time. `alike` holds the metaparameters that all points share."""
     names = [*computed(), *family.derived]
     for quantity in quantities:
         if quantity not in names:
@@ -207,8 +208,8 @@ def price_chunks(
     derived = [name for name in quantities if name in family.derived]
     example = _amounts(family.point(preset), derived) if derived else {}  # shows which are floats
     reasons = {"": 0}
-    # Once glibc has freed a block of 16 MiB, it keeps that much freed memory instead of returning arrays to the kernel
-    # and faulting them in again. Deep networks are then priced in half the time.
+    # Once glibc has freed a block of 16 MiB, it keeps that much freed memory, instead of returning it to the kernel and
+    # faulting it in again for the next arrays. This halves the time to price deep networks.
     np.empty(2**21)
     for block in blocks:
         count = len(next(iter(block.values())))
@@ -234,7 +235,7 @@ def price_chunks(
 
 def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
     network = point.expand()
-    cost = network.cost  # raises Infeasible, so it is needed for any quantities
+    cost = network.cost  # may raise Infeasible, so it is needed for any quantity
     found: dict[str, Any] = {name: compute(network) for name, compute in computed().items() if name in quantities}
     if not point.derived.keys().isdisjoint(quantities):
         found |= point.derive(cost)
@@ -242,9 +243,9 @@ def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
 
 
 class Splitting:
-    """Yields positions in parts: slices of `CHUNK`, then the pieces of parts that were split.
+    """Yields positions in parts: first slices of `CHUNK`, then the pieces of parts that were split.
 
-    A piece waits until the pieces from the same splits make up half a chunk.
+    Pieces wait until those from the same splits make up half a chunk.
     """
 
     def __init__(self, places: Part) -> None:
@@ -255,18 +256,18 @@ class Splitting:
     def __iter__(self) -> Iterator[Part]:
         while self._ready or self._waiting:
             if not self._ready:
-                # The oldest come from the fewest splits, so their own pieces may still join waiting ones.
+                # Take the oldest first: they come from the fewest splits, so their pieces may still join waiting ones.
                 self._release(next(iter(self._waiting)))
             self._way, part = self._ready.pop()
             yield part
 
     def split(self, part: Part, groups: NDArray[Any]) -> None:
-        """Split the last part by `groups`, which has an entry for each of its positions."""
+        """Split the last part by `groups`, which has one entry for each of its positions."""
         for group, places in _grouped(groups):
             way = (*self._way, group)
             members = places + part.start if isinstance(part, slice) else part[places]
             self._waiting.setdefault(way, []).append(members)
-            # Pieces of different parts may be joined and split again; beyond some depth they are not, so this ends.
+            # Pieces of different parts may be joined and split again, but not beyond this depth, so this ends.
             if len(way) > DEEP or sum(map(len, self._waiting[way])) >= CHUNK // 2:
                 self._release(way)
 
@@ -275,7 +276,7 @@ class Splitting:
 
 
 def _groups(columns: Block, count: int) -> list[tuple[Part, dict[str, Any]]]:
-    """Group the points by the values that are not numbers."""
+    """Group the points by their values that are not numbers."""
     coded = {key: column for key, column in columns.items() if isinstance(column, Coded)}
     if not coded:
         return [(slice(0, count), {})]

@@ -1,6 +1,6 @@
-"""Selecting priced points: by a condition on their amounts, by fronts, and in an order.
+"""Filter priced points by a condition or a front, and sort them.
 
-A condition may contain only comparisons and arithmetic on known names; pandas evaluates it.
+A condition may contain only comparisons and arithmetic on known names. Pandas evaluates it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from explorer.spaces.space import label
 
 MOST_SORTED = 5_000_000
 
-# No calls, attributes or subscripts, so that a condition cannot reach Python.
+# No calls, attributes or subscripts, so a condition cannot execute arbitrary Python.
 _ALLOWED = (
     *(ast.Name, ast.Load, ast.Constant, ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd),
@@ -32,10 +32,10 @@ _ALLOWED = (
 
 
 class Where:
-    """A condition on columns by name, such as `params < 5e5 and macs / params <= 40`.
+    """A condition on named columns, such as `params < 5e5 and macs / params <= 40`.
 
     It may contain names, numbers, sizes such as 500k, quoted text, comparisons, arithmetic, `and`, `or` and `not`.
-    Raises `ExplorerError` for anything else, and for names that are not in `known`.
+    Raises `ExplorerError` for anything else and for names that are not in `known`.
     """
 
     def __init__(self, text: str, known: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class Where:
             nodes = list(ast.walk(root))
             for node in nodes:
                 if type(node) is ast.Constant and type(node.value) is int:
-                    node.value = float(node.value)  # powers of integers grow without limit
+                    node.value = float(node.value)  # because powers of integers grow without limit
                 if isinstance(node, ast.Name) and node.id not in choices:
                     node.id = quantity_key(node.id)
             self._expression = ast.unparse(root)
@@ -66,13 +66,13 @@ class Where:
                 raise unknown("name in --where", name, choices)
 
     def mask(self, values: Mapping[str, Any], count: int) -> NDArray[np.bool_]:
-        """Return which of `count` points meet the condition, given columns or values that all points share."""
+        """Return a mask of the points that meet the condition, (count,), given columns or shared values."""
         for name in self.names:
             if values[name] is None:
                 raise self._wrong(f"{name} has no value here")
         columns = {name: _read(values[name]) for name in self.names}
         try:
-            # Python's engine, since numexpr may be installed and uses other types.
+            # Use Python's engine, because numexpr, if installed, uses other types.
             found = pd.DataFrame(columns, index=range(count)).eval(self._expression, engine="python")
         except (TypeError, ValueError, AttributeError, OverflowError, NotImplementedError) as error:
             raise self._wrong(f"cannot be computed: {error}") from None
@@ -90,7 +90,7 @@ class Where:
                 self._ranges[name] = min(low, column.min().item()), max(high, column.max().item())
 
     def unmet(self) -> str:
-        """Return the message that no point meets the condition, with the ranges of its numbers."""
+        """Return a message that no point meets the condition, with the ranges of its numbers."""
         found = [f"{name} is {_span(low, high)}" for name, (low, high) in self._ranges.items()]
         return "; ".join([f"no point meets --where {self.text!r}", *found])
 
@@ -106,7 +106,7 @@ _GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 def _spelt_out(text: str) -> str:
-    """Replace sizes with plain numbers and hyphenated names with keys, outside quoted text."""
+    """Replace sizes with plain numbers and hyphenated names with keys, except in quoted text."""
     parts = _QUOTED.split(text)
     for place in range(0, len(parts), 2):
         for alias in hyphenated():
@@ -124,15 +124,16 @@ def _span(low: float, high: float) -> str:
 
 
 def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the indices of the points on their group's front of params and MACs, by group and then by params.
+    """Return the indices of points on their group's front of params and MACs, sorted by group and then by params.
 
-    A point is dominated if another in its group has no more of either and less of one. Equal costs all stay.
+    A point is dominated if another one in its group is no more expensive in either cost and cheaper in one. Points with
+    equal costs all stay.
     """
     _, ranks = np.unique(macs, return_inverse=True)
     _, members = np.unique(groups, return_inverse=True)
     order = np.lexsort((ranks, params, members))
-    # Sorted by params, a point is on its group's front if its MACs are below all earlier ones. Each group's numbers
-    # are below the previous group's, so that one running minimum works for all groups.
+    # Sorted by params, a point is on its group's front if it has fewer MACs than all earlier points. Each group's
+    # numbers are below those of the previous group, so one running minimum works for all groups.
     heights = ranks[order] - members[order] * (len(ranks) + 1)
     lowest = np.minimum.accumulate(heights)
     leads = heights < np.append(len(ranks) + 1, lowest[:-1])
@@ -143,7 +144,7 @@ def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int
 
 
 def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
-    """Yield a stream's points on the front for each value of `key`; only candidates are held in memory."""
+    """Yield the points of a stream on the front for each value of `key`. Only candidates are held in memory."""
     best: Priced | None = None
     for part in parts:
         best = part if best is None else join([best, part])
@@ -153,9 +154,9 @@ def front(parts: Iterable[Priced], key: str) -> Iterator[Priced]:
 
 
 def ordered(parts: Iterable[Priced], key: str, most: int | None = None) -> Iterator[Priced]:
-    """Yield at most `most` points of a stream, by `key` ascending, or descending for `-key`; ties keep their order.
+    """Sort the points of a stream by `key`, or descending by `-key`, and yield at most `most`. Ties keep their order.
 
-    Points are held in memory; raises `ExplorerError` beyond `MOST_SORTED` points.
+    The points are held in memory. Raises `ExplorerError` for more than `MOST_SORTED` points.
     """
     held: list[Priced] = []
     for part in parts:
@@ -185,7 +186,7 @@ def _codes(priced: Priced, key: str) -> NDArray[Any]:
 
 
 def _read(value: Any) -> Any:  # noqa: ANN401 (as a condition takes it)
-    """Convert a column or value for pandas: numbers to floats (products of costs overflow 64 bits), lists to text."""
+    """Convert values for pandas: lists to text, and numbers to floats, because products of costs overflow 64 bits."""
     if isinstance(value, Coded):
         choices = [choice if isinstance(choice, bool) else label(choice) for choice in value.choices]
         return pd.Series(choices).array.take(value.codes)

@@ -1,4 +1,4 @@
-"""Prices of a whole design space: points enumerated or drawn, filtered, sorted and written to a file."""
+"""Price a whole design space: enumerate or draw points, filter and sort them, and write them to a file."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class SpacePrices:
     """Prices of a design space.
 
     Attributes:
-        points: The points kept, one per row: the metaparameters that vary (all given ones if none does), the
+        points: The points kept, one per row: the metaparameters that vary (all given ones if none varies), the
             quantities, and `infeasible`, the reason, if such points are kept. None if they were written to a file.
         size: Number of points priced.
-        kept: Number of points kept, of which `points` holds at most `limit`.
+        kept: Number of points kept. `points` holds at most `limit` of them.
         infeasible: Number of infeasible points by reason.
-        seconds: Time that pricing took.
-        path: The file that the points were written to.
+        seconds: Time spent on pricing.
+        path: The file with the points.
     """
 
     points: pd.DataFrame | None
@@ -63,28 +63,28 @@ def price_space(
     infeasible: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SpacePrices:
-    """Price the points of a design space, millions per second.
+    """Price the points of a design space at millions per second.
 
     Args:
         space: Name of the space.
         preset: Name of the preset; the first one if not given.
-        settings: Metaparameters: a value, a list of values, or a range as text such as `"0.1..1.0..0.05"`.
-        where: Condition for points to keep, such as `"params < 5e5 and macs <= 2e7"`.
+        settings: Metaparameters; each has a value, a list of values, or a range as text such as `"0.1..1.0..0.05"`.
+        where: Condition for keeping points, such as `"params < 5e5 and macs <= 2e7"`.
         sample: Number of random points to price instead of all combinations.
         seed: Seed of the sample.
         simplex: Whether to vary the space's scaling factors with a fixed product.
         steps: Steps of the simplex; 20 if not given.
         ratio: The product of the factors; 2 if not given.
-        pareto: For each value of this name, keep only the points on the front of params and MACs.
-        sort: Name to sort by, ascending, or descending with a `-` prefix.
+        pareto: Name of a column. For each of its values, keep only the points on the front of params and MACs.
+        sort: Name to sort by, in ascending order, or descending with a `-` prefix.
         limit: Maximum number of rows in the frame; no limit if not given.
-        quantities: Costs to compute, `COUNTS` if not given; those named in `where`, `pareto` or `sort` are added.
+        quantities: Costs to compute; `COUNTS` if not given. Those named in `where`, `pareto` or `sort` are added.
         out: A `.parquet` or `.csv` file to write the points to instead of holding them in memory.
-        infeasible: Whether to keep infeasible points, with the reason.
+        infeasible: Whether to keep infeasible points and the reason.
         progress: Called after each block with the number of points priced and the total.
 
     Raises:
-        ExplorerError: If a name is unknown, a value invalid or a file not writable, or if no point is kept.
+        ExplorerError: A name is unknown, a value is invalid, a file cannot be written, or no point is kept.
     """
     if infeasible and (pareto or sort):
         raise ExplorerError("--infeasible: infeasible points have no cost; leave out --pareto and --sort")
@@ -124,7 +124,7 @@ def price_space(
 
 @dataclass
 class _Stream:
-    """The priced points, block by block, with counts."""
+    """The priced points, block by block, with their counts."""
 
     search: Enumeration
     where: Where | None
@@ -173,10 +173,10 @@ class _Stream:
         return frame if self.infeasible else frame.drop(columns="infeasible")
 
     def nothing(self) -> str:
-        """Return why no point is kept."""
+        """Return the reason why no point is kept."""
         name = self.search.space.name
         if self.reasons.total() == self.search.size:
-            return f"{name}: none of {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
+            return f"{name}: none of the {self.search.size:,} points is feasible: {self.reasons.most_common(1)[0][0]}"
         assert self.where is not None
         return f"{name}: {self.where.unmet()}"
 
@@ -193,7 +193,7 @@ def _simplex_axis(family: type[Space], *, simplex: bool, steps: int | None, rati
 
 
 def _key(name: str, known: Collection[str]) -> str:
-    """Return the key for any spelling of a quantity, keeping a leading minus sign; other names are unchanged."""
+    """Return the key for any spelling of a quantity, with any leading minus sign. Other names are unchanged."""
     sign, plain = ("-", name[1:]) if name.startswith("-") else ("", name)
     return sign + (plain if plain in known else quantity_key(plain))
 
@@ -201,7 +201,7 @@ def _key(name: str, known: Collection[str]) -> str:
 def _checked(
     family: type[Space], where: str | None, quantities: Sequence[str], pareto: str | None, sort: str | None
 ) -> tuple[Where | None, list[str]]:
-    """Return the condition, and all quantities that are requested or named."""
+    """Return the condition and all quantities that are requested or named in it."""
     costs = [*computed(), *family.derived]
     known = [*family.model_fields, *costs]
     for name in quantities:

@@ -1,4 +1,4 @@
-"""The design spaces, one file each; a new file in this folder is found automatically."""
+"""The design spaces, one per file. New files in this folder are found automatically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def all_spaces() -> dict[str, type[Space]]:
 
 
 def find_space(name: str) -> type[Space]:
-    """Return the space with this name; the error for an unknown name suggests the nearest one."""
+    """Return the space with this name. The error for an unknown name suggests the nearest one."""
     spaces = all_spaces()
     if name not in spaces:
         raise unknown("space", name, spaces)

@@ -1,6 +1,7 @@
-"""Scaling factors with a fixed product: the points with alpha * beta ** 2 * gamma ** 2 = 2 form a triangle.
+"""Scaling factors with a fixed product: points with alpha * beta ** 2 * gamma ** 2 = 2, for example, form a triangle.
 
-Shares a + b + ... = 1 give the factors ratio ** (share / exponent), whose product, with the exponents, is the ratio.
+Each share of the ratio gives a factor ratio ** (share / exponent). The shares add up to 1, so the product of the
+factors, each raised to its exponent, is the ratio.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ SHARE = "share_"
 
 @dataclass(frozen=True)
 class Simplex:
-    """The factors: their exponents in the product, and what each scales.
+    """The factors, with their exponents in the product and what each one scales.
 
-    `coefficient` is the metaparameter to whose power all factors are raised.
+    All factors are raised to the power of the metaparameter named by `coefficient`.
     """
 
     exponents: Mapping[str, int]
@@ -51,9 +52,9 @@ class Simplex:
         return math.prod(factors[key] ** exponent for key, exponent in self.exponents.items())
 
     def lattice(self, steps: int) -> NDArray[np.float64]:
-        """Return all shares that are multiples of 1 / `steps`, (points, factors); 21 points for 3 factors, 5 steps."""
+        """Return all shares that are multiples of 1 / `steps`, (points, factors): 21 for 3 factors and 5 steps."""
         count = len(self.exponents)
-        # Stars and bars: the bars cut `steps` stars into one part per factor.
+        # Stars and bars: the bars divide `steps` stars into one part for each factor.
         bars = np.array(list(combinations(range(steps + count - 1), count - 1)))
         ends = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, steps + count - 1)))
         return (np.diff(ends, axis=1) - 1)[::-1] / steps
@@ -67,18 +68,18 @@ class Simplex:
         return rng.dirichlet(np.ones(len(self.exponents)), count)
 
     def factors(self, shares: NDArray[np.float64], ratio: float) -> dict[str, NDArray[np.float64]]:
-        """Return the factors with these shares in the ratio; `shares` is (points, factors)."""
+        """Return the factors that have these shares of the ratio. `shares` is (points, factors)."""
         powers = zip(self.exponents.items(), shares.T, strict=True)
         return {key: ratio ** (column / power) for (key, power), column in powers}
 
     def shares(self, factors: Mapping[str, Float]) -> NDArray[np.float64]:
-        """Return each factor's share in the logarithm of the product, (factors, ...); NaN where the product is 1."""
+        """Return each factor's share of the logarithm of the product, (factors, ...), or NaN if the product is 1."""
         logs = np.array([exponent * np.log(factors[key]) for key, exponent in self.exponents.items()], dtype=float)
         with np.errstate(invalid="ignore"):
             shares: NDArray[np.float64] = logs / logs.sum(axis=0)
         return shares
 
     def share_columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the shares by `share_names`, from the factors: numbers, or arrays with one value per point."""
+        """Return the shares of factors by `share_names`. Factors are numbers, or arrays with a value per point."""
         factors: dict[str, Any] = {key: np.asarray(columns[key], dtype=float) for key in self.exponents}
         return dict(zip(self.share_names, self.shares(factors), strict=True))

@@ -1,7 +1,7 @@
 """Design spaces: families of networks defined by metaparameters.
 
-A space is a frozen pydantic model. Its fields are the metaparameters with their rules; `expand` turns one design point,
-or a chunk of points in arrays, into a network description.
+A space is a frozen pydantic model. Its fields are the metaparameters and their rules. `expand` turns a design point, or
+a chunk of points as arrays, into a network description.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Classes = Annotated[Int, Field(ge=2, le=1_000_000)]
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published network with its exact counts; the contract tests check every anchor of every space."""
+    """A published network with its exact counts. The contract tests check every anchor of every space."""
 
     preset: str
     params: int
@@ -37,10 +37,10 @@ class Anchor:
 
 
 class Space(BaseModel):
-    """A design point; subclasses declare the metaparameters as fields and build the network in `expand`.
+    """A design point. Subclasses declare the metaparameters as fields and build the network in `expand`.
 
-    A field's `examples` are small values to test its cost on; choices and booleans need none. `derived` describes
-    what `derive` computes. `simplex` has the scaling factors with a fixed product, if any.
+    The `examples` of a field are small values for testing its cost; choices and booleans need none. `derived` describes
+    the quantities that `derive` computes. `simplex` holds the scaling factors with a fixed product, if there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -53,11 +53,11 @@ class Space(BaseModel):
     simplex: ClassVar[Simplex | None] = None
 
     def expand(self) -> Network:
-        """Return the network description of the point; raises `Infeasible` if no network realises it."""
+        """Return the network description of the point; raise `Infeasible` if there is no such network."""
         raise TypeError(f"{type(self).__name__} must implement expand")
 
     def derive(self, cost: Cost) -> dict[str, Float]:  # noqa: ARG002 (for subclasses)
-        """Compute the quantities in `derived`, given the cost of the network."""
+        """Compute the quantities in `derived` from the cost of the network."""
         return {}
 
     def notes(self, cost: Cost) -> tuple[str, ...]:  # noqa: ARG002 (for subclasses)
@@ -66,20 +66,20 @@ class Space(BaseModel):
 
     @classmethod
     def population_note(cls, derived: Mapping[str, NDArray[np.float64]]) -> str:  # noqa: ARG003 (for subclasses)
-        """Return a remark on several points together, given their derived quantities, each (points,)."""
+        """Return a remark on a set of points, given their derived quantities, each of shape (points,)."""
         return ""
 
     @classmethod
     def published_name(cls, preset: str) -> str:
-        """Return a preset's name as it is written in papers."""
+        """Return the name of a preset as papers write it."""
         return preset
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest value of each metaparameter worth varying around this point."""
+        """Return the range of each metaparameter that is worth varying around this point: (lowest, highest)."""
         return {}
 
     def effective(self) -> dict[str, Any]:
-        """Return the metaparameters that apply; of several that amount to the same thing, only one."""
+        """Return the metaparameters that have an effect, without redundant ones."""
         return {key: getattr(self, key) for key in type(self).model_fields}
 
     @classmethod
@@ -92,7 +92,7 @@ class Space(BaseModel):
 
     @classmethod
     def check_simplex(cls, preset: str | None, settings: Mapping[str, Any], ratio: float) -> None:
-        """Raise `ExplorerError` if the factors of the simplex have no effect, as with a power of 0."""
+        """Raise `ExplorerError` if the factors of the simplex have no effect, for example because their power is 0."""
         assert cls.simplex is not None
         corners = cls.simplex.factors(np.eye(len(cls.simplex.exponents)), ratio)
         rows = np.column_stack(list(corners.values())).tolist()
@@ -107,7 +107,7 @@ class Space(BaseModel):
 
     @classmethod
     def point(cls, preset: str | None = None, /, **metaparameters: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
-        """Return a preset's design point with some metaparameters replaced; errors name key, value and rule."""
+        """Return the design point of a preset with some metaparameters replaced. Errors name key, value and rule."""
         try:
             return cls.model_validate(cls.preset(preset) | metaparameters)
         except ValidationError as error:
@@ -115,9 +115,9 @@ class Space(BaseModel):
 
     @classmethod
     def points(cls, preset: str | None = None, /, **columns: Any) -> Self:  # noqa: ANN401 (checked by pydantic)
-        """Return a chunk of design points: any metaparameter may be a NumPy array, all of the same length.
+        """Return a chunk of design points. Any metaparameter may be a NumPy array; all arrays have the same length.
 
-        Rules for numbers are ranges, so checking the extremes of an array is enough.
+        Rules for numbers are ranges, so only the extremes of an array need checking.
         """
         arrays = {key: column for key, column in columns.items() if isinstance(column, np.ndarray)}
         low = columns | {key: column.min().item() for key, column in arrays.items()}
@@ -141,7 +141,7 @@ class Space(BaseModel):
 
 
 def label(value: object) -> str:
-    """Format a metaparameter's value for tables, plots and messages: `0.125`, `1.1487`, `simple`, `1-4-8`, `yes`."""
+    """Format a metaparameter's value for tables, plots and messages: `0.125`, `1.1487`, `simple`, `1-4-8` or `yes`."""
     if value is None:
         return ""
     if isinstance(value, float) and len(str(value)) > 8:  # noqa: PLR2004 (longer ones are computed, not chosen)
@@ -155,12 +155,12 @@ def label(value: object) -> str:
 
 
 def cell(value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
-    """Return a metaparameter's value for a frame or a file: the label of a list, other values unchanged."""
+    """Return a metaparameter's value for a frame or a file. Lists become labels; other values are unchanged."""
     return label(value) if isinstance(value, list | tuple) else value
 
 
 def amount(value: float) -> str:
-    """Format a cost or a ratio for messages and tables: `1,096,680`, `1.9`."""
+    """Format a cost or a ratio for messages and tables: `1,096,680` or `1.9`."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 (costs are whole numbers)
 
 

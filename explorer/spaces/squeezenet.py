@@ -1,8 +1,9 @@
 """SqueezeNet (Iandola et al. 2016, arXiv:1602.07360), generated from its metaparameters (section 5.1 of the paper).
 
-Fire module i, counted from 0, has e_i = base_e + incr_e * floor(i / freq) expand filters, pct3x3 * e_i of them 3x3 and
-the rest 1x1, and squeeze_ratio * e_i squeeze filters. Products are rounded to the nearest integer, halves to even (the
-paper gives no rule). There is at least one squeeze filter; an expand side without filters is left out.
+Fire module i, counted from 0, has e_i = base_e + incr_e * floor(i / freq) expand filters and squeeze_ratio * e_i
+squeeze filters. Of the expand filters, pct3x3 * e_i are 3x3 and the rest are 1x1. Products are rounded to the nearest
+integer, with halves going to even (the paper gives no rule). There is always at least one squeeze filter. An expand
+side without filters is left out.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class SqueezeNet(Space):
             "stem_padding": 1,
             "batch_norm": True,
             "dropout": 0.0,
-            # In short runs, weak networks learn slower through the final ReLU: at squeeze ratio 0.125, 4 epochs of
-            # 10,000 CIFAR-10 images gave 35.1 % with it and 42.2 % without (one seed).
+            # In short runs, the final ReLU makes weak networks learn more slowly. At squeeze ratio 0.125, 4 epochs of
+            # 10,000 CIFAR-10 images gave 35.1 % with it and 42.2 % without it (one seed).
             "classifier_relu": False,
             "classes": 10,
             "input_size": 32,
@@ -84,7 +85,7 @@ class SqueezeNet(Space):
     )
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Vary expand filters up to twice this point's, and all ratios."""
+        """Vary the expand filters up to twice those of this point, and all ratios."""
         return {
             "base_e": (8, 2 * self.base_e),
             "incr_e": (0, 2 * self.incr_e),
@@ -134,12 +135,12 @@ class SqueezeNet(Space):
             sides["conv1x1"] = Conv(side1x1, kernel=1, bias=not self.batch_norm)
         if uniform(side3x3 > 0):
             sides["conv3x3"] = Conv(side3x3, kernel=3, padding=1, bias=not self.batch_norm)
-        # Norm and ReLU act on each channel by itself, so both sides share them, which is faster.
+        # Norm and ReLU act on each channel separately, so both sides can share them, which is faster.
         expand = chain(sides=concat(**sides), **self._norm(), relu=ReLU())
         return chain(squeeze=self._conv(squeeze, kernel=1), expand=expand)
 
     def _bypassed(self, fire: Chain, channels: Int, expand_filters: Int) -> Layer:
-        """Add the input directly where widths agree (simple), or else through a 1x1 convolution (complex)."""
+        """Add the input: directly where widths agree (simple), otherwise through a 1x1 convolution (complex)."""
         if self.bypass == "none":
             return fire
         if uniform(channels == expand_filters):

@@ -16,7 +16,8 @@ from explorer.analysis import Findings
 from explorer.errors import ExplorerError
 from explorer.reporting.study import report_files
 from explorer.study.files import builtin_studies, load_study
-from explorer.study.forms import FORMS, DesignPoint, Form
+from explorer.study.form import DesignPoint, Form
+from explorer.study.forms import FORMS
 from explorer.study.model import Study
 from explorer.study.plan import plan, quick
 

@@ -82,7 +82,7 @@ def test_the_tables_are_at_the_last_revision():
     config.set_main_option("script_location", "explorer.storage:migrations")
     script = ScriptDirectory.from_config(config)
     assert script.get_current_head() == REVISION
-    assert [revision.revision for revision in script.walk_revisions()] == ["0004", "0003", "0002", "0001"]
+    assert [revision.revision for revision in script.walk_revisions()] == ["0005", "0004", "0003", "0002", "0001"]
 
 
 def test_a_migrated_storage_equals_a_new_one(storage, tmp_path):
@@ -133,10 +133,10 @@ def test_a_failed_migration_leaves_the_storage_unchanged(storage, monkeypatch):
 
     monkeypatch.setattr(migrations, "upgrade", failing)
     with pytest.raises(
-        ExplorerError, match="cannot be migrated to revision 0004: 'half-way'; it is unchanged"
+        ExplorerError, match=f"cannot be migrated to revision {REVISION}: 'half-way'; it is unchanged"
     ) as error:
         Ledger(storage)
-    copy = storage.with_name("explorer.db.before-0004")
+    copy = storage.with_name(f"explorer.db.before-{REVISION}")
     assert str(copy) in str(error.value)
     assert content(storage) == before == content(copy)
     monkeypatch.undo()
@@ -155,16 +155,16 @@ def test_a_killed_migration_leaves_the_storage_unchanged(storage):
         "Ledger(sys.argv[1])\n"
     )
     assert subprocess.run([sys.executable, "-c", code, storage], check=False).returncode == -signal.SIGKILL
-    assert content(storage.with_name("explorer.db.before-0004")) == before
+    assert content(storage.with_name(f"explorer.db.before-{REVISION}")) == before
     assert content(storage) == before
     assert Ledger(storage).studies.names() == ["depths", "squeezes"]
-    assert not storage.with_name("explorer.db.before-0004").exists()
+    assert not storage.with_name(f"explorer.db.before-{REVISION}").exists()
 
 
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        (["update ledger_revision set version_num = '0099'"], "revision 0099, this one reads 0004"),
+        (["update ledger_revision set version_num = '0099'"], f"revision 0099, this one reads {REVISION}"),
         (["drop table ledger_revision", "update ledger_version set schema = 7"], "revision schema 7"),
     ],
 )

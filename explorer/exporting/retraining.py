@@ -19,7 +19,7 @@ from explorer.networks.verification import CostMismatch, verify
 from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import StoredRun
-from explorer.study.forms import DesignPoint
+from explorer.study.form import DesignPoint
 from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
 

@@ -7,6 +7,7 @@ import re
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from operator import eq, ne
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.optuna_tables import NoView, OptunaTables
 from explorer.storage.optuna_view import view_names
 from explorer.storage.studies import stored_study
-from explorer.storage.tables import members, runs, studies, tests
+from explorer.storage.tables import members, proposals, rungs, runs, studies, tests
 from explorer.study.files import builtin_studies
 
 NAME = re.compile(r"\w([\w .@~+=-]*[\w@~+=-])?")
@@ -107,14 +108,18 @@ def _optuna(ledger: Ledger) -> OptunaTables | None:
 
 
 def _delete(connection: sa.Connection, study: str, with_runs: bool) -> DeletedStudy:
-    others = sa.select(members.c.key).where(members.c.study != study)
-    own = sa.select(runs.c.key).where(runs.c.key.in_(sa.select(members.c.key).where(members.c.study == study)))
-    stored = set(connection.execute(own).scalars())
-    shared = set(connection.execute(own.where(runs.c.key.in_(others))).scalars())
+    own, others = (
+        sa.union(*(sa.select(table.c.key).where(condition(table.c.study, study)) for table in (members, rungs)))
+        for condition in (eq, ne)
+    )
+    mine = sa.select(runs.c.key).where(runs.c.key.in_(own))
+    stored = set(connection.execute(mine).scalars())
+    shared = set(connection.execute(mine.where(runs.c.key.in_(others))).scalars())
     alone = sorted(stored - shared) if with_runs else []
     for start in range(0, len(alone), CHUNK):
         connection.execute(runs.delete().where(runs.c.key.in_(alone[start : start + CHUNK])))
-    connection.execute(members.delete().where(members.c.study == study))
+    for table in (members, rungs, proposals):
+        connection.execute(table.delete().where(table.c.study == study))
     connection.execute(studies.delete().where(studies.c.name == study))
     return DeletedStudy(study, len(alone), len(stored) - len(alone), len(shared))
 
@@ -124,8 +129,8 @@ def _rename(connection: sa.Connection, study: str, new: str) -> None:
     renamed = json.loads(row["study"]) | {"name": new}
     row |= {"name": new, "study": json.dumps(renamed)}
     connection.execute(studies.insert().values(row))
-    connection.execute(members.update().where(members.c.study == study).values(study=new))
-    connection.execute(tests.update().where(tests.c.study == study).values(study=new))
+    for table in (members, rungs, proposals, tests):
+        connection.execute(table.update().where(table.c.study == study).values(study=new))
     connection.execute(studies.delete().where(studies.c.name == study))
 
 

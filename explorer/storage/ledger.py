@@ -12,6 +12,7 @@ from explorer.storage.database import Database
 from explorer.storage.held_out import HeldOutTests
 from explorer.storage.latencies import Latencies
 from explorer.storage.runs import Runs
+from explorer.storage.searches import Searches
 from explorer.storage.studies import Studies
 
 DEFAULT_STORAGE = "explorer.db"
@@ -24,6 +25,7 @@ class Ledger(Database):
         super().__init__(storage, create=create)
         self.runs = Runs(self)
         self.studies = Studies(self)
+        self.searches = Searches(self)
         self.latencies = Latencies(self)
         self.certificates = Certificates(self)
         self.tests = HeldOutTests(self)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -18,13 +19,16 @@ class StudyRecord:
         points: One row per design point: `point` (its number), each varied metaparameter (None where a listed point
             takes the preset's value), `label` (these as text), `series` (text, may be empty), each quantity that the
             space derives, `input_pixels` and `image_pixels` (side of the network's input and of the images; NA if
-            unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`), `reason` (empty when planned),
-            `network` (digest), `same_as` (number of the point it is merged into, or NA), and every computed
-            quantity, such as `params` and `macs` (Int64, NA when infeasible).
+            unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`; in a search also `stopped` or
+            `failed` below the top rung), `reason` (empty when planned), `network` (digest), `same_as`
+            (number of the point it is merged into, or NA), and every computed quantity, such as `params` and `macs` (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
             `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per epoch),
             `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,
             `peak_memory_bytes`, `finished` (UTC, ISO 8601), `host`. Unknown values are None or NaN.
+        rungs: The runs of a search at budgets below the study's: `point`, `seed`, `epochs`, `key`, `state`, `reason`,
+            `accuracy`, `validation_images`, `seconds` and `finished`.
+        declined: Number of proposals that a search did not train, by reason.
     """
 
     study: Study
@@ -36,6 +40,8 @@ class StudyRecord:
     points: pd.DataFrame
     runs: pd.DataFrame
     class_counts: ClassCounts | None = None  # unknown for studies stored by earlier versions
+    rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    declined: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def guess(self) -> float:

@@ -17,13 +17,16 @@ from explorer.networks.quantities import computed
 from explorer.storage.database import Database
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import unpacked
-from explorer.storage.tables import members, runs, studies
+from explorer.storage.tables import members, proposals, runs, studies
+from explorer.storage.tables import rungs as lower
 from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
 # Predicted classes are large, and only image sheets need them.
 OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted"}]
+RUNG_OUTCOMES = [runs.c[name] for name in ("state", "reason", "accuracy", "validation_images", "seconds", "finished")]
+RUNG_COLUMNS = ["point", "seed", "epochs", "key", *(column.name for column in RUNG_OUTCOMES)]
 RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
 
 
@@ -70,18 +73,7 @@ class Studies:
         provenance: Provenance,
     ) -> None:
         """Store a study with its points and run keys by (point, seed), replacing any with the same name."""
-        row = {
-            "name": study.name,
-            "digest": study.digest,
-            "data_fingerprint": data_fingerprint,
-            "study": study.model_dump_json(),
-            "command": provenance.command,
-            "versions": dict(provenance.versions),
-            "machine": dict(provenance.machine),
-            "points": json.loads(points_frame(study, points, provenance.image_size).to_json(orient="records")),
-            "classes": provenance.classes,
-            "class_counts": provenance.class_counts and asdict(provenance.class_counts),
-        }
+        row = study_row(study, data_fingerprint, points, provenance)
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
         ]
@@ -104,7 +96,8 @@ class Studies:
             .order_by(members.c.point, members.c.seed)
         )
         found = [_run_row(run) for run in self.database.select(statement)]
-        study = Study.model_validate_json(row["study"])
+        study, points = self._points(Study.model_validate_json(row["study"]), row["points"])
+        rungs = self._rungs(name)
         return StudyRecord(
             study=study,
             data_fingerprint=row["data_fingerprint"],
@@ -113,9 +106,30 @@ class Studies:
             machine=row["machine"],
             classes=row["classes"],
             class_counts=ClassCounts.read(row["class_counts"]) if row["class_counts"] else None,
-            points=_points(study, row["points"]),
+            points=_stopped(points, rungs, {run["point"] for run in found}, study.budget.epochs),
             runs=pd.DataFrame(found, columns=["point", "seed", "key", *RUN_COLUMNS]),
+            rungs=rungs,
+            declined=row["declined"] or {},
         )
+
+    def _points(self, study: Study, rows: list[dict[str, Any]]) -> tuple[Study, pd.DataFrame]:
+        """Return the points as typed rows; a search first gets those that it has proposed."""
+        if not rows:
+            found = sa.select(proposals.c.row).where(proposals.c.study == study.name).order_by(proposals.c.point)
+            rows = [proposal["row"] for proposal in self.database.select(found)]
+            study = study.extended([{key: row[key] for key in study.varied} for row in rows])
+        return study, _points(study, rows)
+
+    def _rungs(self, name: str) -> pd.DataFrame:
+        """Return the runs of a search at lower rungs, with their results."""
+        statement = (
+            sa.select(lower.c.point, lower.c.seed, lower.c.epochs, lower.c.key, *RUNG_OUTCOMES)
+            .outerjoin(runs, runs.c.key == lower.c.key)
+            .where(lower.c.study == name)
+            .order_by(lower.c.point, lower.c.seed, lower.c.epochs)
+        )
+        found = [dict(row) | {"state": row["state"] or "missing"} for row in self.database.select(statement)]
+        return pd.DataFrame(found, columns=RUNG_COLUMNS)
 
     def progress(self) -> dict[str, tuple[int, int]]:
         """Return the numbers of finished runs and of all runs of each stored study, by name."""
@@ -134,6 +148,23 @@ class Studies:
         return [(row["study"], row["point"], row["seed"]) for row in rows]
 
 
+def study_row(study: Study, data_fingerprint: str, points: list[Point], provenance: Provenance) -> dict[str, Any]:
+    """Return a study's row in the table of studies."""
+    frame = points_frame(study, points, provenance.image_size) if points else pd.DataFrame()
+    return {
+        "name": study.name,
+        "digest": study.digest,
+        "data_fingerprint": data_fingerprint,
+        "study": study.model_dump_json(),
+        "command": provenance.command,
+        "versions": dict(provenance.versions),
+        "machine": dict(provenance.machine),
+        "points": json.loads(frame.to_json(orient="records")),
+        "classes": provenance.classes,
+        "class_counts": provenance.class_counts and asdict(provenance.class_counts),
+    }
+
+
 def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
     """Return the row of a study; for an unknown name, raises an `ExplorerError` that suggests the nearest."""
     rows = database.select(sa.select(studies).where(studies.c.name == name))
@@ -147,6 +178,21 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
     if row["state"] is None:
         return row | {"state": "missing", "reason": ""}
     return row | {"host": row["host"]["name"]}
+
+
+def _stopped(points: pd.DataFrame, rungs: pd.DataFrame, at_top: set[int], epochs: int) -> pd.DataFrame:
+    """Mark the points of a search that have no run at the top rung as `stopped`, or as `failed` below it."""
+    for number, tried in rungs.groupby("point"):
+        if number in at_top:
+            continue
+        done = tried[tried["state"] == "done"]
+        broken = tried[tried["state"].isin(["failed", "crashed"])]
+        last = (
+            f"{done['accuracy'].iloc[-1]:.1%} after {done['epochs'].iloc[-1]} of {epochs} epochs" if len(done) else ""
+        )
+        state, reason = ("failed", broken["reason"].iloc[-1]) if len(broken) else ("stopped", last)
+        points.loc[points["point"] == number, ["state", "reason"]] = [state, reason]
+    return points
 
 
 def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-REVISION = "0004"
+REVISION = "0005"
 SCHEMA = 2  # for versions that predate revisions, which only open 1
 
 # The names must differ from Optuna's tables in the same database.
@@ -54,6 +54,7 @@ studies = sa.Table(
     sa.Column("points", sa.JSON, nullable=False),
     sa.Column("classes", sa.Integer, nullable=False),
     sa.Column("class_counts", sa.JSON(none_as_null=True)),
+    sa.Column("declined", sa.JSON(none_as_null=True)),
 )
 members = sa.Table(
     "ledger_members",
@@ -61,6 +62,22 @@ members = sa.Table(
     sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
     sa.Column("point", sa.Integer, primary_key=True),
     sa.Column("seed", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),
+)
+proposals = sa.Table(
+    "ledger_proposals",
+    metadata,
+    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
+    sa.Column("point", sa.Integer, primary_key=True),
+    sa.Column("row", sa.JSON, nullable=False),
+)
+rungs = sa.Table(
+    "ledger_rungs",
+    metadata,
+    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
+    sa.Column("point", sa.Integer, primary_key=True),
+    sa.Column("seed", sa.Integer, primary_key=True),
+    sa.Column("epochs", sa.Integer, primary_key=True),
     sa.Column("key", sa.String(64), nullable=False),
 )
 latencies = sa.Table(

@@ -23,7 +23,8 @@ from explorer.networks.quantities import quantity_key, read_size
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label, rule
 from explorer.study.claims import AnyClaim, CostName
-from explorer.study.forms import DesignPoint, Form, form_of, form_tables
+from explorer.study.form import DesignPoint, Form
+from explorer.study.forms import form_of, form_tables
 from explorer.study.values import Model, Value
 from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
@@ -110,7 +111,7 @@ class Study(Model):
             given = given | {"constraints": {quantity_key(str(key)): limit for key, limit in limits.items()}}
         form = given["form"] if "form" in given else form_of(tables)
         if isinstance(form, Form):
-            form = form.model_copy(update={"space": given.get("space", "")})
+            form = form.placed(given.get("space", ""), given.get("preset", ""), given.get("fixed") or {})
         return {key: value for key, value in given.items() if key not in tables} | {"form": form}
 
     @model_serializer(mode="wrap")
@@ -155,6 +156,10 @@ class Study(Model):
     def is_quick(self) -> bool:
         """Whether the study was cut down with `--quick`, as its name says."""
         return "quick" in self.name.partition("@")[2].partition("~")[0].split("-")
+
+    def extended(self, proposed: Sequence[Mapping[str, Value]]) -> Self:
+        """Return a search with the points that it has proposed; see `Form.extended`."""
+        return self.model_copy(update={"form": self.form.extended(proposed)})
 
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield the design points in order."""

@@ -49,7 +49,7 @@ class Point:
 def plan(study: Study, classes: int) -> list[Point]:
     """Return the points of a study in order, for data with this number of classes.
 
-    Raises `ExplorerError` if the study fixes another number of classes, or no point is left to train.
+    Raises `ExplorerError` if the study fixes another number of classes, or all points are dropped.
     """
     if study.fixed.get("classes", classes) != classes:
         fixed = study.fixed["classes"]
@@ -63,7 +63,7 @@ def plan(study: Study, classes: int) -> list[Point]:
             if twin != number:
                 point = replace(point, state="merged", reason=f"the same network as {points[twin].label}", same_as=twin)
         points.append(point)
-    if not first:
+    if points and not first:
         raise ExplorerError(f"{study.name}: none of its {len(points)} points can be trained; {_nearest(study, points)}")
     return points
 

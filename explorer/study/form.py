@@ -1,0 +1,158 @@
+"""What all forms of a study share: points, labels, axes, and the figure that shows them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
+
+import pandas as pd
+from pydantic import Field
+
+from explorer.errors import ExplorerError
+from explorer.spaces import find_space
+from explorer.spaces.space import Space, label
+from explorer.study.coordinates import Choice, Coordinates, Number, coordinate
+from explorer.study.values import Model, Value
+
+
+class DesignPoint(NamedTuple):
+    """A point of a study: the metaparameters that it sets, its label, and its series, if any."""
+
+    metaparameters: dict[str, Value]
+    label: str
+    series: str = ""
+
+
+class Form(Model):
+    """The points of a study: `own_points`, each combined with the grid of `vary`.
+
+    A form implements `own_points` and `fewer`, and overrides the other methods where the defaults do not fit.
+    """
+
+    table: ClassVar[str]
+    """The field, and table of the study file, that selects this form."""
+
+    space: Annotated[str, Field(exclude=True)] = ""
+    vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
+
+    def placed(self, space: str, preset: str, fixed: Mapping[str, Value]) -> Self:  # noqa: ARG002 (for subclasses)
+        """Return the form of a study with this space, preset and fixed metaparameters."""
+        return self.model_copy(update={"space": space})
+
+    def extended(self, proposed: Sequence[Mapping[str, Value]]) -> Self:  # noqa: ARG002 (for subclasses)
+        """Return the form with the points that a search has proposed; other forms know their points from the start."""
+        return self
+
+    def own_points(self) -> list[DesignPoint]:
+        """Return the form's own points."""
+        raise NotImplementedError
+
+    def fewer(self, most: int) -> Self:
+        """Return the form with at most `most` own points, spread over the same range if possible."""
+        raise NotImplementedError
+
+    @property
+    def figure(self) -> str:
+        """The first figure of a report: `triangle`, `plane`, `series` or `points`."""
+        return "points"
+
+    @property
+    def label_title(self) -> str:
+        """What the labels mean, unless they are just the metaparameters' values."""
+        return ""
+
+    def design_points(self) -> Iterator[DesignPoint]:
+        """Yield all points, in the order of the own points."""
+        for own in self.own_points():
+            for values in itertools.product(*self.vary.values()):
+                text = ", ".join([*([own.label] if own.label else []), *map(label, values)])
+                yield DesignPoint(own.metaparameters | dict(zip(self.vary, values, strict=True)), text, own.series)
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return math.prod(map(len, self.vary.values())) * len(self.own_points())
+
+    @property
+    def varied(self) -> dict[str, list[Value | None]]:
+        """The metaparameters that points set, with their distinct values; None if a point leaves one to the preset."""
+        rows = [own.metaparameters for own in self.own_points()]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        own = {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys}
+        return own | {key: [*values] for key, values in self.vary.items()}
+
+    @property
+    def axes(self) -> tuple[Number | Choice, ...]:
+        """The varied metaparameters, or what replaces them, as coordinates."""
+        return tuple(coordinate(key, values) for key, values in self.varied.items())
+
+    def columns(self, columns: Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
+        """Convert columns of metaparameters to columns of `axes`."""
+        return {key: columns[key] for key in self.varied}
+
+    def metaparameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert values on `axes` to metaparameters."""
+        return {key: row[key] for key in self.varied}
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Coordinates of the points; None if no number varies, or a point leaves a metaparameter to the preset."""
+        return Coordinates.of(self.axes) if self.complete else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all points set the same metaparameters."""
+        return not any(value is None for values in self.varied.values() for value in values)
+
+    @property
+    def summary(self) -> str:
+        """What varies, with its values, in one line."""
+        return listing(self.varied)
+
+    def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (for subclasses)
+        """Return a point's name for a sentence; `values` are the metaparameters that it sets, `point` has all."""
+        return ", ".join(f"{key} = {label(value)}" for key, value in values.items())
+
+    def note(self, point: Space) -> str:  # noqa: ARG002 (for subclasses)
+        """Return how a published network changes when it is moved into the study, or an empty string."""
+        return ""
+
+    def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
+        """Raise `ExplorerError` if a metaparameter is in two tables, or the space does not accept a value."""
+        own = [point.metaparameters for point in self.own_points()]
+        given = {"fixed": set(fixed), "vary": set(self.vary)}
+        given.setdefault(self.table, {key for point in own for key in point})
+        for (name, keys), (other, others) in itertools.combinations(given.items(), 2):
+            if keys & others:
+                raise ExplorerError(f"{other}.{min(keys & others)}: is also in [{name}]; remove one of them")
+        for table, keys in given.items():
+            if table != "fixed" and "classes" in keys:
+                raise ExplorerError(f"{table}.classes: the data determine the number of classes; remove it")
+        for point in [*own, *({**own[0], key: value} for key, values in self.vary.items() for value in values)]:
+            find_space(self.space).point(preset, **{**fixed, **point})
+        for key, values in self.vary.items():
+            if len(set(map(label, values))) < len(values):
+                raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value appears twice")
+
+    def thinned(self, most: int) -> Self:
+        """Return the form with at most `most` points, evenly spread; the longest lists of `vary` shrink first."""
+        thin = self.fewer(most)
+        lengths = {key: len(values) for key, values in self.vary.items()}
+        while math.prod(lengths.values()) * len(thin.own_points()) > most and max(lengths.values(), default=1) > 1:
+            lengths[max(lengths, key=lambda key: lengths[key])] -= 1
+        vary = {key: evenly(values, lengths[key]) for key, values in self.vary.items()}
+        return thin.model_copy(update={"vary": vary})
+
+
+def listing(varied: Mapping[str, Sequence[Value | None]]) -> str:
+    """Return what varies, with its values, in one line."""
+    texts = {key: [label(value) for value in values if value is not None] for key, values in varied.items()}
+    return "; ".join(f"{key}: {', '.join(values)}" for key, values in texts.items())
+
+
+def evenly(values: Sequence[Any], most: int) -> list[Any]:
+    """Return at most `most` of the values, evenly spread, with both ends."""
+    chosen = min(len(values), most)
+    return [values[round(step * (len(values) - 1) / max(1, chosen - 1))] for step in range(chosen)]

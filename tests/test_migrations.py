@@ -71,6 +71,9 @@ def folder_study(tmp_path, classes, **changes):
         "alter table ledger_studies drop column classes",
         "alter table ledger_runs drop column predicted",
         "alter table ledger_studies drop column class_counts",
+        "alter table ledger_studies drop column declined",
+        "drop table ledger_proposals",
+        "drop table ledger_rungs",
         "drop table ledger_revision",
         "update ledger_version set schema = 1",
     )

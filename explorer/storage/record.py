@@ -21,7 +21,8 @@ class StudyRecord:
             space derives, `input_pixels` and `image_pixels` (side of the network's input and of the images; NA if
             unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`; in a search also `stopped` or
             `failed` below the top rung), `reason` (empty when planned), `network` (digest), `same_as`
-            (number of the point it is merged into, or NA), and every computed quantity, such as `params` and `macs` (Int64, NA when infeasible).
+            (number of the point it is merged into, or NA), and every computed quantity, such as `params` and `macs`
+            (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
             `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per epoch),
             `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +25,7 @@ from explorer.training.run import Run
 
 if TYPE_CHECKING:
     from explorer.training.trainer import Measurement
+    from explorer.training.trunks import Trunks
 
 ATTEMPTS = 3
 """Attempts before a job whose workers keep dying or timing out is recorded as crashed."""
@@ -293,12 +294,17 @@ class _Execution:
                 self.watcher.speed(runs[key], images_per_second)
 
 
-def perform(job: Job, dataset_folder: Path) -> Rows:
-    """Verify the network's cost, train it and measure it in a worker; return the ledger columns of each run."""
+def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Rows:
+    """Verify the network's cost, train it and measure it in a worker; return the ledger columns of each run.
+
+    With `trunks`, training continues from the stored trunk of a smaller budget and stores the new one. This changes no
+    column: `seconds` and `images_per_second` are those of the whole run, including the stored part.
+    """
     import torch
 
     from explorer.networks.verification import CostMismatch, verify
     from explorer.training.trainer import RunFailed, measure_rungs
+    from explorer.training.trunks import trunk_key
 
     torch.set_num_threads(1)
     rows: Rows = []
@@ -307,7 +313,12 @@ def perform(job: Job, dataset_folder: Path) -> Rows:
         verify(first.network)
         dataset = _opened(dataset_folder)
         with _reporting_speed(first):
-            rungs = measure_rungs(first.network, dataset, first.recipe, budgets, first.seed, first.numerics)
+            settings = first.network, dataset, first.recipe, budgets, first.seed, first.numerics
+            if trunks is None:
+                rungs = measure_rungs(*settings)
+            else:
+                key = trunk_key(first)
+                rungs = measure_rungs(*settings, start=trunks.load(key), keep=partial(trunks.save, key))
             rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
     except CostMismatch as error:
         rows = [_failed(error)] * len(job)

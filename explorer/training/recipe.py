@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -77,6 +78,23 @@ class Recipe(BaseModel):
         """Return how many of `steps` precede the decay, at most all but one; larger budgets share them."""
         total = (steps + 1) * batch_size
         return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
+
+    def images_trained(self, budgets: Sequence[Budget], after: Budget | None = None) -> int:
+        """Return how many images it takes to train budgets that differ only in epochs and share a trunk.
+
+        Budgets of 1, 2, 4 and 8 epochs take 9.75, not 15. Images that do not fill a last batch are not counted.
+
+        Args:
+            budgets: The budgets, in increasing order.
+            after: The largest budget trained earlier, whose trunk is continued if it is short enough.
+        """
+        batch_size = min(self.batch_size, budgets[0].images)
+        steps = budgets[0].images // batch_size
+        totals = [budget.epochs * steps for budget in budgets]
+        trunks = [self.trunk(total, batch_size) for total in totals]
+        start = self.trunk(after.epochs * steps, batch_size) if after else 0
+        continued = start if start <= trunks[0] else 0
+        return batch_size * (trunks[-1] - continued + sum(totals) - sum(trunks))
 
     def _decay(self, seen: int, total: int) -> float:
         decaying = self.decay_share * total

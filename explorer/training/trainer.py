@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from explorer.networks.network import Network
 from explorer.training.batches import Batches
 from explorer.training.memory import PeakMemory
 from explorer.training.recipe import Budget, Recipe
-from explorer.training.run import Numerics
+from explorer.training.run import Numerics, Run
+from explorer.training.trunks import from_bytes, to_bytes, trunk_key
 
 # Part of every run's key: raise this when a change to this file, batches.py or a torch module changes results.
 VERSION = 2
@@ -141,18 +142,40 @@ def measure_rungs(
     budgets: Sequence[Budget],
     seed: int,
     using: Numerics | None = None,
+    *,
+    start: bytes | None = None,
+    keep: Callable[[bytes], None] | None = None,
 ) -> Iterator[Measurement | RunFailed]:
     """Measure one network at several budgets that differ only in epochs, which increase.
 
     They share a trunk, and each budget branches off where its learning rate begins to decay. Each outcome, including
     its times, is the same as from `measure` for that budget. If the trunk fails, all remaining budgets fail.
+
+    Args:
+        network: The network.
+        dataset: The data set.
+        recipe: The recipe.
+        budgets: The budgets.
+        seed: The seed.
+        using: The numerics; by default this machine's.
+        start: A trunk that `keep` received earlier, maybe in another process. Training continues from it, and outcomes
+            stay the same to the last bit; times include those of the trunk. It is ignored if it is damaged, belongs to
+            other settings, or is further than the smallest budget needs.
+        keep: Called with the trunk before the branch of the largest budget, to continue from it later.
     """
-    for measured, _, _ in _rungs(network, dataset, recipe, budgets, seed, using or numerics()):
+    for measured, _, _ in _rungs(network, dataset, recipe, budgets, seed, using or numerics(), start, keep):
         yield measured
 
 
 def _rungs(
-    network: Network, dataset: Dataset, recipe: Recipe, budgets: Sequence[Budget], seed: int, using: Numerics
+    network: Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    budgets: Sequence[Budget],
+    seed: int,
+    using: Numerics,
+    start: bytes | None = None,
+    keep: Callable[[bytes], None] | None = None,
 ) -> Iterator[tuple[Measurement | RunFailed, nn.Module, Batches]]:
     """Yield each outcome of `measure_rungs` with its model and the training images."""
     started = time.perf_counter()
@@ -179,6 +202,9 @@ def _rungs(
         )
         trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images))
         trunk.seconds = time.perf_counter() - started
+        key = trunk_key(Run(network, dataset.fingerprint, recipe, budgets[0], seed, using))
+        if state := start and from_bytes(key, start):
+            trunk.continue_from(state, recipe.trunk(budgets[0].epochs * trunk.steps_of(training), trunk.batch_size))
         for place, budget in enumerate(budgets):
             total = budget.epochs * trunk.steps_of(training)
             try:
@@ -186,6 +212,8 @@ def _rungs(
             except RunFailed as failure:
                 yield from [(failure, model, training)] * len(budgets[place:])
                 return
+            if keep is not None and budget is budgets[-1]:
+                keep(to_bytes(key, trunk.state()))
             with torch.random.fork_rng():
                 branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
                 try:
@@ -235,6 +263,35 @@ class _Trainer:
             nesterov=recipe.momentum > 0,
             fused=True,
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that further training depends on, including torch's random state."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "loss": self.loss,
+            "train_losses": self.train_losses,
+            "accuracies": self.accuracies,
+            "seconds": self.seconds,
+            "training_seconds": self.training_seconds,
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.using.device == "cuda" else None,
+        }
+
+    def continue_from(self, state: dict[str, Any], furthest: int) -> None:
+        """Restore a state, unless its step is beyond `furthest`."""
+        if state["step"] > furthest:
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        self.loss = state["loss"].to(self.loss.device)
+        self.train_losses, self.accuracies = state["train_losses"], state["accuracies"]
+        self.seconds, self.training_seconds = state["seconds"], state["training_seconds"]
+        torch.set_rng_state(state["random"])
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"])
 
     def steps_of(self, data: Batches) -> int:
         """Return the steps per epoch, excluding an incomplete last batch."""

@@ -1,4 +1,4 @@
-"""Analyse the stored rows of a study: data frames in, data frames out, without torch or Optuna."""
+"""Analyse the stored rows of a study. Data frames go in and data frames come out, without torch or Optuna."""
 
 from explorer.analysis.accuracies import CONFIDENCE, Accuracies, Interval, validation_images
 from explorer.analysis.findings import Findings

@@ -1,17 +1,18 @@
 """Accuracies of a study's points with their uncertainty: intervals, differences and joint draws.
 
-A point is measured with n seeds on m validation images; both are samples. Whether seed s classifies image i
+A point is measured with n seeds on m validation images, and both are samples. Whether seed s classifies image i
 correctly is modelled as
 
     y[s, i] = accuracy + image[i] + seed[s] + noise[s, i]       with variances A, B and G.
 
-The mean then has the variance A/m + B/n + G/(n m) = A/m + S^2/n: S^2, the variance of a run's accuracy between seeds,
-pooled over points, estimates B + G/m. The degrees of freedom follow Welch and Satterthwaite, assuming that seeds
-scatter equally at all points.
+The variance of the mean is then A/m + B/n + G/(n m) = A/m + S^2/n, where S^2 estimates B + G/m. S^2 is the variance of
+a run's accuracy between seeds, pooled over points. The degrees of freedom follow Welch and Satterthwaite, assuming that
+the spread between seeds is the same at all points.
 
-Near 0 and 1, and with few images, A can be far underestimated: 27 correct out of 27 do not vary at all. So the images
-of an accuracy are treated as a binomial sample with an effective size, and a difference is computed with one more image
-in favour of each side. Neither matters with thousands of images. Sources and simulated coverage: docs/methodology.md.
+Near 0 and 1, or with few images, A can be far too low: 27 correct answers out of 27 do not vary at all. The images of
+an accuracy are therefore treated as a binomial sample with an effective size, and a difference is computed with one
+more image in favour of each side. With thousands of images, neither matters. Sources and simulated coverage are in
+docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from explorer.storage.record import StudyRecord
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 _Z = float(stats.norm.ppf(1 - _TAIL))
-_LEAST_SHARE = 1e-6  # of the variance explained by images, so that effective sizes stay finite
+_LEAST_SHARE = 1e-6  # minimum share of the variance explained by images, which keeps effective sizes finite
 _COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known")  # of `Accuracies`, with one entry for each point
-_ROWS = 500  # points processed at a time, so that 10,000 points need little more memory than their bits
+_ROWS = 500  # points processed at a time; 10,000 points then need little more memory than their bits
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its 95 % interval; NaN if unknown."""
+    """An estimate and the ends of its 95 % interval; NaN if unknown."""
 
     estimate: float
     low: float
@@ -46,17 +47,17 @@ class Interval:
 
     @property
     def separated(self) -> bool:
-        """Whether a difference is separated from 0: its interval is known and excludes 0."""
+        """Whether a difference is separated from 0, meaning that its interval is known and excludes 0."""
         return self.low > 0 or self.high < 0
 
     def within(self, least: float, most: float) -> Interval:
-        """Clip the ends to the quantity's range; NaN stays NaN."""
+        """Clip the ends to the range of the quantity. NaN stays NaN."""
         low, high = np.clip((self.low, self.high), least, most)
         return Interval(self.estimate, float(low), float(high))
 
 
 class Intervals(NamedTuple):
-    """Estimates with the ends of their 95 % intervals; each has shape (points,)."""
+    """Estimates and the ends of their 95 % intervals, each of shape (points,)."""
 
     estimate: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -75,24 +76,25 @@ class SeedVariance:
 
     @classmethod
     def of(cls, seeds: NDArray[np.int64], spreads: NDArray[np.float64]) -> SeedVariance:
-        """Pool the points' standard deviations; gives 0 with no degrees of freedom if no point has two seeds."""
+        """Pool the standard deviations of points. If no point has two seeds, return 0 with 0 degrees."""
         freedom = int((seeds - 1).sum())
         squares = float(np.nansum((seeds - 1) * spreads**2))
         return cls(squares / freedom if freedom else 0.0, freedom)
 
     @property
     def deviation(self) -> float:
-        """Standard deviation between seeds, as a fraction; NaN if no point has two seeds."""
+        """The standard deviation between seeds as a fraction; NaN if no point has two seeds."""
         return math.sqrt(self.variance) if self.freedom else math.nan
 
 
 @dataclass(frozen=True)
 class Accuracies:
-    """The points of a study with finished runs, one entry each, sorted by number.
+    """The points of a study that have finished runs, one entry each, sorted by number.
 
-    `seeds` is the number of finished runs, `means` and `spreads` are the mean and the standard deviation (NaN for fewer
-    than two) of their accuracies, and `counts` (points, images) is the number of seeds that classified each validation
-    image correctly. `known` is False if the bits of a run are not stored; only the mean is then known.
+    `seeds` is the number of finished runs. `means` and `spreads` are the mean and the standard deviation of their
+    accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
+    validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
+    known.
     """
 
     points: NDArray[np.int64]
@@ -133,33 +135,33 @@ class Accuracies:
 
     @classmethod
     def joined(cls, several: Sequence[Accuracies]) -> Accuracies:
-        """Merge studies on the same validation images, numbering points from 0; assumes seeds scatter equally."""
+        """Merge studies on the same validation images and number points from 0, assuming equal seed variances."""
         columns = {name: np.concatenate([getattr(one, name) for one in several]) for name in _COLUMNS}
         columns["points"] = np.arange(len(columns["seeds"]))
         return cls(**columns, pooled=SeedVariance.of(columns["seeds"], columns["spreads"]))
 
     def only(self, chosen: NDArray[np.bool_]) -> Accuracies:
-        """Select points by a mask (points,); the variance between seeds still includes all points."""
+        """Select points by a mask (points,). The variance between seeds still includes all points."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
 
     def place(self, point: int) -> int:
-        """Return the index of a point; raises `KeyError` if it has no finished run."""
+        """Return the index of a point; raise `KeyError` if it has no finished run."""
         place = int(np.searchsorted(self.points, point))
         if place == len(self.points) or self.points[place] != point:
             raise KeyError(point)
         return place
 
     def intervals(self) -> Intervals:
-        """Return the accuracies with their 95 % intervals, as fractions; NaN if bits are not stored.
+        """Return the accuracies with their 95 % intervals as fractions, with NaN if bits are not stored.
 
-        With a single seed, noise cannot be separated from the choice of images, so the noise is included, which
-        widens the interval.
+        With a single seed, noise cannot be separated from the choice of images. The interval then includes the noise
+        and is wider.
         """
         estimates, seeds = np.where(self.known, self.means, math.nan), self.pooled.variance / self.seeds
         size = np.where(self.known, self._effective_images, math.nan)
         right = estimates * size
         with np.errstate(invalid="ignore"):
-            # The Clopper-Pearson interval, whose quantiles do not exist at 0 and 1.
+            # The Clopper-Pearson interval. Its quantiles do not exist at 0 and 1.
             low = np.where(right > 0, stats.beta.ppf(_TAIL, right, size - right + 1), 0)
             high = np.where(right < size, stats.beta.ppf(1 - _TAIL, right + 1, size - right), 1)
         below, above = (((estimates - end) / _Z) ** 2 for end in (low, high))
@@ -172,14 +174,14 @@ class Accuracies:
     def differences(self, other: int) -> Intervals:
         """Return how much more accurate each point is than the point `other`, with 95 % intervals.
 
-        Images are paired: their term is the variance of the difference over images. Seeds are not, because the same
-        seed has no common effect on two networks, so their terms add. NaN if bits are not stored or no point has two
-        seeds. Raises `KeyError` if `other` has no finished run.
+        Images are paired, so their term is the variance of the difference over images. Seeds are not paired, because
+        the same seed has no common effect on two networks, so their terms add up. The result is NaN if bits are not
+        stored or no point has two seeds. Raises `KeyError` if `other` has no finished run.
         """
         return self._differences(np.arange(len(self.points)), self.place(other))
 
     def difference(self, point: int, other: int) -> Interval:
-        """Return how much more accurate a point is than another, as in `differences`; NaN without a finished run."""
+        """Return how much more accurate a point is than another (see `differences`); NaN without a finished run."""
         try:
             places = self.place(point), self.place(other)
         except KeyError:
@@ -188,12 +190,12 @@ class Accuracies:
         return Interval(*(float(end[0]) for end in found))
 
     def draws(self, count: int, seed: int = 0) -> NDArray[np.float32] | None:
-        """Draw plausible accuracies `count` times for all points jointly, (points, count).
+        """Draw plausible accuracies for all points jointly, `count` times, (points, count).
 
-        Each draw shifts the means by a common sample of images and by each point's own seeds, whose pooled variance is
-        also drawn (scaled inverse chi-square). The noise G, estimated from thousands of images, is treated as known, so
-        the spread differs from `intervals` by up to a tenth; with few images it matches `differences` rather than
-        `intervals`. Points without stored bits do not vary. Returns None if no point has two seeds.
+        Each draw shifts the means by a common sample of images and by each point's own seeds. The pooled variance of
+        seeds is also drawn (scaled inverse chi-square). The noise G is estimated from thousands of images and treated
+        as known, so the spread differs from `intervals` by up to a tenth. With few images, it matches `differences`
+        rather than `intervals`. Points without stored bits do not vary. Returns None if no point has two seeds.
         """
         if not self.pooled.freedom or not len(self.points):
             return None
@@ -215,7 +217,7 @@ class Accuracies:
     def noise(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
         """Return the variance of each mean around the shared shift, (points,), and the variance of that shift.
 
-        The shared shift is the part of the image sample that shifts all points equally; each point has its own rest.
+        The choice of images shifts all points by the shared shift, and each point by an additional amount of its own.
         """
         shares = self._centred(places)
         freedom = max(1, self.images * (self.images - 1))
@@ -225,13 +227,15 @@ class Accuracies:
 
     @property
     def images(self) -> int:
-        """Number of validation images on which the runs were measured."""
+        """The number of validation images on which the runs were measured."""
         return int(self.counts.shape[1])
 
     @property
     def _own(self) -> NDArray[np.float64]:
-        """Seed variance of each mean, without the noise that the covariance between images already contains, plus the
-        variance of one more image, so that the difference of two points has the two that `differences` adds.
+        """Seed variance of each mean, plus the variance of one more image.
+
+        It excludes the noise that the covariance between images already contains. With one more image for each point,
+        the difference of two points has the two images that `differences` adds.
         """
         m = self.images
         seeds = np.clip((self.pooled.variance - self._noise / max(1, m)) / self.seeds, 0, None)
@@ -239,7 +243,7 @@ class Accuracies:
         return own
 
     def _centred(self, places: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the share of seeds that get each image right, minus the point's mean, (points, images)."""
+        """Return the share of seeds that classify each image correctly, minus the point's mean, (points, images)."""
         shares = (self.counts[places] / self.seeds[places, None]).astype(np.float32)
         if not self.images:
             return shares
@@ -258,7 +262,7 @@ class Accuracies:
 
     @cached_property
     def _noise(self) -> NDArray[np.float64]:
-        """G, the mean square of the interaction of seeds and images, (points,); 0 with a single seed."""
+        """G, the mean square of the interaction between seeds and images, (points,); 0 with a single seed."""
         n, m = self.seeds, self.images
         within = np.where(n > 1, (n - 1) * np.nan_to_num(self.spreads) ** 2, 0)  # sum((mean of a seed - mean)^2)
         rest = n * self._totals - n * self._squares - m * within
@@ -266,10 +270,10 @@ class Accuracies:
 
     @cached_property
     def _effective_images(self) -> NDArray[np.float64]:
-        """How many images, if all seeds agreed on each, would give the means the same variance due to images.
+        """The number of images that would give the same variance due to images if all seeds agreed on every image.
 
-        The share of variance explained by images is estimated with two more images, one right and one wrong for all
-        seeds. If images explain nothing, all results are independent, and the variance cannot be lower than theirs.
+        The share of variance explained by images is estimated with two more images, which all seeds get right or all
+        get wrong. If images explain nothing, all results are independent, and the variance cannot be lower than theirs.
         """
         m, n = max(1, self.images), self.seeds
         shrunk = (self._totals + 1) / (m + 2)
@@ -288,7 +292,7 @@ class Accuracies:
         squares = self._squares[places] + self._squares[other] - 2 * products + 2 - total**2 / (m + 2)
         noise = m * ((self._noise / self.seeds)[places] + (self._noise / self.seeds)[other])
         seeds = self.pooled.variance * (1 / n + 1 / n_of_other)
-        # If images have no common effect, all results are independent, and the variance cannot be lower than theirs.
+        # If images have no common effect, all results are independent, which sets the lowest possible variance.
         images = np.maximum(squares - noise, 2 + noise - seeds * (m + 2) ** 2)
         half = self._half(np.clip(images, 0, None) / (m + 2) ** 2, seeds, m + 1)
         middle = np.where(known, total / (m + 2), math.nan)
@@ -298,7 +302,7 @@ class Accuracies:
     def _half(
         self, images: NDArray[np.float64], seeds: NDArray[np.float64], freedom: float = math.inf
     ) -> NDArray[np.float64]:
-        """Half the width of an interval, from the variances due to seeds and images; `freedom` belongs to the images.
+        """Half the width of an interval, from the variances due to seeds and images. `freedom` is for the images.
 
         Uses Student's t with Welch-Satterthwaite degrees of freedom.
         """
@@ -311,7 +315,7 @@ class Accuracies:
 
 
 def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Sum products of counts over images, (points,), in exact integer arithmetic."""
+    """Sum the products of counts over images, (points,), in exact integer arithmetic."""
     sums: NDArray[np.int64] = np.einsum("...i,...i->...", rows, others, dtype=np.int64, casting="unsafe")
     return sums.astype(np.float64)
 
@@ -322,5 +326,5 @@ def validation_images(record: StudyRecord) -> int:
 
 
 def is_stored(entries: object) -> TypeGuard[Sequence[float]]:
-    """Return whether entries are stored; unknown ones are None or NaN."""
+    """Return whether entries are stored. Unknown ones are None or NaN."""
     return np.ndim(entries) == 1  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
-"""How the choices of published networks rank in a study, by predicted accuracy among designs with equal params.
+"""Rank the choices of published networks in a study, by predicted accuracy among designs with equal params.
 
-A choice is a published network's values for the metaparameters that the study varies, combined with the study's preset,
-fixed metaparameters and data. Of a million priced designs drawn from the study's ranges, its peers are those with equal
-params that meet the study's limits. Its percentile, the share of peers with a lower accuracy, refers to the study's
-surrogate and budget, not to the network as published. Sources: docs/methodology.md.
+A choice is the values of a published network for the metaparameters that the study varies, combined with the study's
+preset, fixed metaparameters and data. A million designs are drawn from the study's ranges and priced. The peers of a
+choice are the designs among them that have equal params and meet the study's limits. The percentile of a choice is the
+share of peers with a lower accuracy. It refers to the study's surrogate and budget, not to the network as published.
+Sources are in docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -28,21 +29,20 @@ from explorer.study.model import Study
 
 DESIGNS = 1_000_000
 EQUAL = 0.02
-"""Params count as equal if they differ by at most this share of the choice's."""
+"""Params count as equal if they differ by at most this share of the choice's params."""
 FEWEST_PEERS = 100
-MOST_PEERS = 2_000  # with more, evenly spaced ones are compared
+MOST_PEERS = 2_000  # if there are more, evenly spaced ones are compared
 DRAWS = 500
 _BLOCK = 1 << 17  # designs in memory at a time
 
 
 def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = None) -> pd.DataFrame:
-    """Return one row for each distinct choice of published networks, by default all those in the study's space.
+    """Return one row for each distinct choice of published networks, by default of all networks in the study's space.
 
     Columns: `name` (of the networks), one for each varied metaparameter (`share_...` for the factors of a simplex),
     `params`, `macs`, `activations` and `model_bytes` (Int64; in the study's setting), `point` (Int64; the number of the
-    study's point with these values, or NA), `note` (what was changed, such as the product of a simplex) and `reason`
-    (why the choice is left out, or empty). On a simplex, networks that set a depth directly have the factors of the
-    others.
+    study's point with these values, or NA), `note` (any change, such as to the product of a simplex) and `reason` (why
+    the choice is left out, or empty). On a simplex, networks that set a depth directly have the factors of the others.
     """
     names: dict[tuple[str, ...], list[str]] = {}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -57,14 +57,14 @@ def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = No
 
 
 def percentiles(record: StudyRecord, surrogate: Surrogate, choices: pd.DataFrame | None = None) -> pd.DataFrame | None:
-    """Add percentiles to choices, by default `published_choices`; None if fewer than two numbers vary.
+    """Add percentiles to choices, by default to `published_choices`. Returns None if fewer than two numbers vary.
 
-    Added columns: `equal` (Int64; designs with equal params; NA if the choice is left out), and `below`, `below_low`
-    and `below_high`: the share of these with a lower predicted accuracy, in [0, 1], with its 95 % interval; NaN for
-    fewer than 100 such designs.
+    Added columns: `equal` (Int64; number of designs with equal params, or NA if the choice is left out), and `below`,
+    `below_low` and `below_high`: the share of those designs with a lower predicted accuracy, in [0, 1], with its 95 %
+    interval. They are NaN if there are fewer than 100 such designs.
     """
     coordinates = surrogate.coordinates
-    if coordinates.numbers < 2:  # noqa: PLR2004 (with one, equal params mean equal designs)
+    if coordinates.numbers < 2:  # noqa: PLR2004 (with only one, equal params would mean equal designs)
         return None
     choices = (published_choices(record) if choices is None else choices).reset_index(drop=True)
     settings = {row: float(choices["params"][row]) for row in choices.index if not choices["reason"][row]}
@@ -102,7 +102,7 @@ def _settings(record: StudyRecord) -> dict[str, Any]:
 
 
 def _within(study: Study, amounts: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return which designs meet the study's limits, (designs,)."""
+    """Return whether each design meets the study's limits, (designs,)."""
     kept = np.ones(len(amounts["params"]), dtype=bool)
     for key, limits in study.constraints.items():
         kept &= amounts[key] >= (-math.inf if limits.min is None else limits.min)
@@ -131,7 +131,7 @@ def _choice(study: Study, anchor: Anchor) -> dict[str, Any]:
 
 
 def _costs(record: StudyRecord, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a choice's costs in the study's setting and the matching point's number, or why it is left out."""
+    """Return the costs of a choice in the study's setting and its matching point, or why it is left out."""
     study = record.study
     if row["reason"]:
         return {}

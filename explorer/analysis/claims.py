@@ -1,8 +1,8 @@
 """Judge a study's claims by its measurements: supported, refuted or undecided, with the deciding comparisons.
 
-A claim is supported if every pair of points is separated in the claimed direction, which needs no adjustment for
-multiple tests (docs/methodology.md), refuted if any pair is separated in the opposite direction, and otherwise
-undecided. Pairs of points that have both learnt nothing decide nothing, nor do trial runs.
+A claim is supported if every pair of points is separated in the claimed direction. This needs no adjustment for
+multiple tests (docs/methodology.md). A claim is refuted if any pair is separated in the opposite direction. Otherwise,
+it is undecided. Trial runs cannot decide a claim, and neither can pairs in which both points have learnt nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Verdict = Literal["supported", "refuted", "undecided"]
 
 @dataclass(frozen=True)
 class PointComparison:
-    """Two points, by number, and their difference; `first` is claimed to be better, or at most `margin` worse."""
+    """The difference between two points, by number. `first` is claimed to be better, or at most `margin` worse."""
 
     first: int
     second: int
@@ -38,7 +38,7 @@ class PointComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Supported if the interval lies above `-margin`, refuted if below."""
+        """Supported if the interval lies above `-margin`, refuted if it lies below, undecided otherwise."""
         if not self.learnt:
             return "undecided"
         if self.difference.low > -self.margin:
@@ -48,16 +48,16 @@ class PointComparison:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict and evidence: comparisons of points, or Kendall's tau for a claim about order."""
+    """A claim with its verdict and the evidence: comparisons of points, or Kendall's tau for a claim about order."""
 
     claim: Claim
     verdict: Verdict
     comparisons: tuple[PointComparison, ...] = ()
     correlation: Interval | None = None
     missing: tuple[int, ...] = ()
-    """Numbers of the points that the claim needs but that are not measured."""
+    """Numbers of the points that the claim needs but that have not been measured."""
     reason: str = ""
-    """Why the study cannot decide anything, or empty."""
+    """The reason why the study cannot decide anything, or empty."""
 
 
 def judge(findings: Findings) -> list[Judged]:
@@ -68,7 +68,7 @@ def judge(findings: Findings) -> list[Judged]:
 
 
 def undecidable(findings: Findings) -> str:
-    """Return why none of a study's claims can be decided, or an empty string."""
+    """Return the reason why none of a study's claims can be decided, or an empty string."""
     if findings.record.study.is_trial:
         return "Trial runs cannot decide claims."
     if not findings.measured.empty and not findings.learnt:
@@ -124,7 +124,7 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
 def _decided(
     claim: Claim, findings: Findings, pairs: Sequence[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
 ) -> Judged:
-    """Compare pairs of different points; `whole` is False if the study lacks points that the claim needs."""
+    """Compare pairs of different points. `whole` is False if the study lacks points that the claim needs."""
     pairs = [(one, other) for one, other in pairs if one != other]
     measured = set(findings.accuracies.points.tolist())
     comparisons = tuple(
@@ -146,12 +146,12 @@ def _decided(
 
 
 def _selected(findings: Findings, selector: Mapping[str, Any]) -> list[int]:
-    """Return the points that a selector matches, measured or not, with merged points replaced by their target."""
+    """Return the points that a selector matches, whether measured or not. Merged points become their target."""
     return list(dict.fromkeys(_sources(_matching(findings.points, selector))))
 
 
 def _along(findings: Findings, over: str, where: Mapping[str, Any]) -> list[tuple[float, int]]:
-    """Return (metaparameter value, point) along a line through the grid, measured or not, in ascending order."""
+    """Return (metaparameter value, point) along a line through the grid, in ascending order, measured or not."""
     if over not in findings.points:  # a thinned study may no longer vary it
         return []
     line = _matching(findings.points[findings.points[over].notna()], where)

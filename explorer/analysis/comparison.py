@@ -1,10 +1,10 @@
-"""Compare studies by hypervolumes of their fronts over common budgets, leads at equal cost, and network rankings.
+"""Compare studies by the hypervolumes of their fronts over common budgets, leads at equal cost, and network rankings.
 
-Accuracies on the same validation images are compared image by image, as within a study. With different images, only the
-rankings of shared networks are compared, since one data set may simply be harder.
+Accuracies on the same validation images are compared image by image, as within a study. If the images differ, only the
+rankings of shared networks are compared, because one data set may simply be harder than another.
 
 Budgets range from the lowest cost at which every study has a point to the cost of the most expensive point. At each
-budget, a study is represented by its best measured point that costs no more.
+budget, each study is represented by its best measured point that costs no more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUDGETS = 5
 
 @dataclass(frozen=True)
 class Lead:
-    """The accuracy lead of one study's best affordable points over another's, averaged over the budgets."""
+    """How much more accurate one study's best affordable points are than another's, averaged over the budgets."""
 
     first: str
     second: str
@@ -38,7 +38,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class SharedNetworks:
-    """Kendall's tau between two studies over the networks measured in both, and their number."""
+    """Kendall's tau between two studies over the networks measured in both, and the number of those networks."""
 
     first: str
     second: str
@@ -47,7 +47,7 @@ class SharedNetworks:
 
 
 class Comparison:
-    """At least two studies over one cost, with different names and at least one measured point each."""
+    """Two or more studies compared over one cost. They have different names and at least one measured point each."""
 
     def __init__(self, studies: Sequence[Findings], cost: str) -> None:
         self.studies = list(studies)
@@ -56,7 +56,7 @@ class Comparison:
 
     @cached_property
     def tells_nothing(self) -> list[Findings]:
-        """The studies whose accuracies are meaningless; if there are any, nothing is compared."""
+        """The studies with meaningless accuracies. If there are any, nothing is compared."""
         return [one for one in self.studies if one.tells_nothing]
 
     @cached_property
@@ -66,7 +66,7 @@ class Comparison:
 
     @cached_property
     def reference(self) -> Reference | None:
-        """The common budgets, with accuracy measured from chance; None if there is only one cost."""
+        """The common budgets, with accuracy counted from chance; None if there is only one cost."""
         smallest = max(float(one.costs_of(self.cost).min()) for one in self.studies)
         largest = max(float(one.costs_of(self.cost).max()) for one in self.studies)
         if smallest >= largest:
@@ -75,13 +75,13 @@ class Comparison:
 
     @cached_property
     def joined(self) -> Accuracies:
-        """Accuracies of all studies on the same images, combined; points with the same runs are merged."""
+        """The combined accuracies of all studies on the same images. Points with the same runs are merged."""
         parts = [one.accuracies.only(fresh) for one, (_, fresh) in zip(self.studies, self._places, strict=True)]
         return Accuracies.joined(parts)
 
     @cached_property
     def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """For each study, the indices of its points in `joined`, and which points no earlier study has."""
+        """For each study, the indices of its points in `joined`, and a mask of points that no earlier study has."""
         numbers: dict[tuple[str, ...], int] = {}
         places = []
         for findings in self.studies:
@@ -93,7 +93,7 @@ class Comparison:
 
     @cached_property
     def draws(self) -> list[NDArray[np.float32] | None]:
-        """Draws of each study's accuracies, joint if the images are the same."""
+        """Draws of each study's accuracies, drawn jointly if the images are the same."""
         if not self.same_images:
             return [one.draws for one in self.studies]
         drawn = self.joined.draws(DRAWS)
@@ -111,7 +111,7 @@ class Comparison:
 
     @cached_property
     def leads(self) -> list[Lead]:
-        """The mean lead of each study over each later one; empty if images differ or there are no common budgets."""
+        """The mean lead of each study over each later one. Empty if images differ or there are no common budgets."""
         if self.reference is None or not self.same_images or self.tells_nothing:
             return []
         found = []
@@ -128,7 +128,7 @@ class Comparison:
         """The best affordable point of each study at each budget, one row per study and budget.
 
         Columns: `budget`, `study`, `label`, `cost`, `accuracy`, `low`, `high` (fractions), and `standing`: `best`, or
-        `separated` or `not separated` from the best one (empty if unknown).
+        `separated` or `not separated` from the best one, or empty if unknown.
         """
         rows: list[dict[str, object]] = []
         if self.reference is None:
@@ -146,7 +146,7 @@ class Comparison:
 
     @cached_property
     def on_joint_front(self) -> pd.Series[int] | None:
-        """How many points of the joint front belong to each study, by name; None if images differ."""
+        """The number of points on the joint front that belong to each study, by name; None if images differ."""
         if not self.same_images or self.tells_nothing:
             return None
         frames = [one.measured.assign(study=name) for one, name in zip(self.studies, self.names, strict=True)]
@@ -156,7 +156,7 @@ class Comparison:
 
     @cached_property
     def shared_networks(self) -> list[SharedNetworks]:
-        """Rank correlations of each pair of studies over at least five shared networks with separate runs."""
+        """Rank correlations between pairs of studies that share at least five networks with separate runs."""
         found = []
         for one in range(len(self.studies)):
             for other in range(one + 1, len(self.studies)):
@@ -168,7 +168,7 @@ class Comparison:
         return found
 
     def common(self, one: int, other: int) -> pd.DataFrame:
-        """Return the networks that two studies, given by index, share, with accuracies `first` and `second`."""
+        """Return the networks shared by two studies, given by index, with accuracies `first` and `second`."""
         frames = [self.studies[number].measured.set_index("network")[["label", "accuracy"]] for number in (one, other)]
         together = frames[0].join(frames[1]["accuracy"].rename("second"), how="inner")
         return together.rename(columns={"accuracy": "first"}).reset_index(drop=True)

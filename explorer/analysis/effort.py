@@ -11,11 +11,11 @@ from explorer.training.recipe import Budget
 
 @dataclass(frozen=True)
 class Effort:
-    """Totals over a study's finished runs with stored times.
+    """Totals over the finished runs of a study that have stored times.
 
-    `core_seconds` sums the times of runs, each on one thread; `busy_seconds` is the wall-clock time during which at
-    least one was running; `macs` are the multiply-adds of training, three times the forward pass; `first` and `last`
-    are the start of the first run and the end of the last one (UTC).
+    `core_seconds` is the sum of the times of all runs, each on one thread. `busy_seconds` is the wall-clock time during
+    which at least one run was active. `macs` are the multiply-adds of training, three times those of the forward pass.
+    `first` and `last` are the start of the first run and the end of the last one (UTC).
     """
 
     runs: int
@@ -28,7 +28,7 @@ class Effort:
 
 
 def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
-    """Sum up the runs of `runs_table`; None if no run has finished."""
+    """Add up the runs of `runs_table`; return None if no run has finished."""
     ended = runs[runs["seconds"].notna()]
     if ended.empty:
         return None

@@ -1,4 +1,4 @@
-"""All results computed from one study, each computed once and only on demand."""
+"""All results of one study, each computed once and only when needed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from explorer.networks.quantities import LATENCY, QUANTITIES
 from explorer.storage.record import StudyRecord
 
 SHOWN = 300
-"""Maximum number of points whose networks may be shown: those on a front and the most accurate ones."""
+"""Maximum number of points to show networks for: points on a front first, then the most accurate ones."""
 COMPARED = 200
-"""Other networks to expand to detect code changes; each takes about a millisecond."""
+"""Number of other networks to expand to detect code changes. Each takes about a millisecond."""
 DRAWS = 1000
-"""Joint draws of all accuracies; probabilities from them have a standard error of at most 1.6 %."""
+"""Number of joint draws of all accuracies. Probabilities from them have a standard error of at most 1.6 %."""
 
 
 class Findings:
-    """Analysis of a study's record, with the latencies of its networks (`ledger.latencies.of`) if measured."""
+    """The analysis of a study's record and, if measured, the latencies of its networks (`ledger.latencies.of`)."""
 
     def __init__(self, record: StudyRecord, latencies: pd.DataFrame | None = None) -> None:
         self.record = record
@@ -78,7 +78,7 @@ class Findings:
 
     @property
     def costs(self) -> list[str]:
-        """The costs with fronts: the one the study is plotted against, and all other known ones."""
+        """The costs with fronts: the cost that the study is plotted against, and all other known costs."""
         fronts = [cost for cost, quantity in QUANTITIES.items() if quantity.front]
         known = [cost for cost in fronts if self.record.points.get(cost, pd.Series()).notna().any()]
         known += [LATENCY.key] if self.latency else []
@@ -96,26 +96,26 @@ class Findings:
 
     @cached_property
     def foremost(self) -> list[int]:
-        """Numbers of the measured points: those on a front first, then the others, most accurate first."""
+        """Numbers of the measured points: first those on a front, then the others, from the most accurate down."""
         on_front = np.any([self.measured[front_column(cost)] for cost in self.costs], axis=0)
         order = np.lexsort((-self.measured["accuracy"].to_numpy(dtype=float), ~on_front))
         return self.measured["point"].iloc[order].tolist()
 
     @cached_property
     def verified(self) -> VerifiedNetworks:
-        """The unchanged networks among the first `SHOWN` of `foremost` and an even sample of the others."""
+        """The unchanged networks among the first `SHOWN` of `foremost` and an evenly spaced sample of the others."""
         first, others = self.foremost[:SHOWN], self.foremost[SHOWN:]
         sample = others[:: -(-len(others) // COMPARED) or 1]
         return verified_networks(self.record, first + sample, len(self.foremost))
 
     @cached_property
     def learnt(self) -> frozenset[int]:
-        """Numbers of the points shown to be better than guessing."""
+        """Numbers of the points that are shown to be better than guessing."""
         return frozenset(self.accuracies.points[learnt(self.accuracies, self.record.guess)].tolist())
 
     @property
     def tells_nothing(self) -> bool:
-        """Whether accuracies cannot be compared, because it is a trial run or no point has learnt anything.
+        """Whether accuracies are meaningless, because this is a trial run or no point has learnt anything.
 
         Reports then omit savings, standings, fronts and other statistics.
         """
@@ -123,7 +123,7 @@ class Findings:
 
     @property
     def lines(self) -> pd.DataFrame:
-        """The measured points whose network belongs to a single series, so that series can be compared."""
+        """The measured points that belong to only one series, for comparing series."""
         points = self.points
         series = points.groupby(points["same_as"].fillna(points["point"]))["series"].nunique()
         return self.measured[(self.measured["point"].map(series) == 1).to_numpy(dtype=bool)]
@@ -145,25 +145,25 @@ class Findings:
 
     @cached_property
     def surrogate(self) -> Surrogate | None:
-        """The smooth surrogate of accuracy, if one can be fitted."""
+        """The smooth surrogate of accuracy, or None if it cannot be fitted."""
         return Surrogate.fit(self.record, self.measured, self.accuracies)
 
     @cached_property
     def importance(self) -> pd.DataFrame | None:
-        """Importance of the metaparameters; None without a surrogate or anything to compare."""
+        """The importance of the metaparameters; None without a surrogate or anything to compare."""
         return importance(self.surrogate) if self.surrogate else None
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """Published networks' choices for the varied metaparameters.
+        """The choices of published networks for the varied metaparameters.
 
-        Empty if the code has changed, because current costs may differ from those of the trained networks.
+        They are empty if the code has changed, because costs may then differ from those of the trained networks.
         """
         return published_choices(self.record, None if self.verified.unchanged else ())
 
     @cached_property
     def percentiles(self) -> pd.DataFrame | None:
-        """`choices` with their percentiles among designs with equal params; None without a surrogate."""
+        """`choices` and their percentiles among designs with equal params; None without a surrogate."""
         return percentiles(self.record, self.surrogate, self.choices) if self.surrogate else None
 
     def series_of(self, point: int) -> list[str]:
@@ -172,7 +172,7 @@ class Findings:
         return list(dict.fromkeys(points.loc[(points["point"] == point) | (points["same_as"] == point), "series"]))
 
     def hypervolume(self, cost: str) -> Hypervolume | None:
-        """Return the hypervolume of a front, or None if there are fewer than two costs or higher costs are better."""
+        """Return the hypervolume of a front; None if there are fewer than two costs, or if higher costs are better."""
         costs = self.costs_of(cost)
         known = np.isfinite(costs)
         found = None if more_is_better(cost) else reference(costs, self.record.guess)

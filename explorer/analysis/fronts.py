@@ -1,10 +1,11 @@
-"""Pareto fronts of accuracy and costs, the probability that a point is on one, and hypervolumes.
+"""Pareto fronts of accuracy and costs, the probability that a point is on a front, and hypervolumes.
 
-The front probability is the share of joint draws of all accuracies (`Accuracies.draws`) in which the point is on the
-front. The hypervolume is the area between a front and a reference point (the accuracy of guessing and the largest cost)
-in accuracy times doublings of the cost. Divided by the doublings between the smallest and the largest cost, it is the
-best affordable point's mean accuracy above guessing over all budgets. Draws add noise to already noisy means, so the
-interval is reflected at the estimate (basic bootstrap). Sources and coverage: docs/methodology.md.
+The front probability of a point is the share of joint draws of all accuracies (`Accuracies.draws`) in which it is on
+the front. The hypervolume is the area between a front and a reference point (the accuracy of guessing and the largest
+cost), in accuracy times doublings of the cost. Divided by the number of doublings between the smallest and the largest
+cost, it is the mean accuracy above guessing of the best affordable point over all budgets. Draws add noise to means
+that are already noisy, so the interval is reflected at the estimate (basic bootstrap). Sources and coverage are in
+docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from scipy.stats import norm
 from explorer.analysis.accuracies import CONFIDENCE, Interval
 from explorer.networks.quantities import QUANTITIES
 
-_NEAR = 1.15  # costs up to this multiple of the smallest in a group are near it
+_NEAR = 1.15  # costs up to this multiple of the smallest cost in a group are near it
 _EVEN = 0.5
 
 
@@ -42,14 +43,14 @@ def more_is_better(cost: str) -> bool:
 
 
 def pareto_front(frame: pd.DataFrame, cost: str) -> pd.Series[bool]:
-    """Return which rows are on the Pareto front: no other is as good in cost and accuracy and better in one.
+    """Return a mask of the rows on the Pareto front: no other row is as good in cost and accuracy and better in one.
 
-    Equal rows are either all on the front or none; rows with an unknown cost or accuracy never are.
+    Equal rows are either all on the front or all off it. Rows with an unknown cost or accuracy are never on it.
     """
     numbers = frame[[cost, "accuracy"]].to_numpy(dtype=float, na_value=math.nan)
     known = np.isfinite(numbers).all(axis=1)
     front = np.zeros(len(frame), dtype=bool)
-    # By default, moocore treats NaN as non-dominated and keeps only the first of equal rows.
+    # By default, moocore treats NaN as non-dominated and keeps only the first of several equal rows.
     if known.any():
         front[known] = moocore.is_nondominated(numbers[known], maximise=[more_is_better(cost), True], keep_weakly=True)
     return pd.Series(front, index=frame.index, dtype=bool)
@@ -128,7 +129,7 @@ def _best_of_cheaper(costs: NDArray[np.float64], best: NDArray[np.float32]) -> N
 
 @dataclass(frozen=True)
 class Reference:
-    """Reference of a hypervolume: the accuracy of guessing, and the smallest and largest compared cost."""
+    """The reference of a hypervolume: the accuracy of guessing, and the smallest and largest cost compared."""
 
     accuracy: float
     smallest: float
@@ -136,7 +137,7 @@ class Reference:
 
     @property
     def doublings(self) -> float:
-        """Doublings from the smallest to the largest cost."""
+        """The number of doublings from the smallest to the largest cost."""
         return math.log2(self.largest / self.smallest)
 
 
@@ -149,7 +150,7 @@ class Hypervolume:
 
     @property
     def mean_accuracy(self) -> Interval:
-        """Mean accuracy of the best affordable point over all budgets from the smallest to the largest cost."""
+        """The best affordable point's mean accuracy over all budgets from the smallest to the largest cost."""
         return Interval(*(end / self.reference.doublings + self.reference.accuracy for end in astuple(self.area)))
 
 
@@ -167,7 +168,7 @@ def hypervolume(
     draws: NDArray[np.float32] | None,
     reference: Reference,
 ) -> Hypervolume:
-    """Return the hypervolume of points (points,), with an interval from draws of their accuracies (points, draws)."""
+    """Return the hypervolume of points (points,), with an interval from draws of accuracies (points, draws)."""
     area = areas(costs, accuracies[:, None], reference)[0]
     drawn = None if draws is None else areas(costs, draws, reference)
     largest = (1 - reference.accuracy) * reference.doublings
@@ -188,12 +189,12 @@ def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
     if draws is None:
         return Interval(estimate, math.nan, math.nan)
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    # With thousands of points, all draws may be above the estimate, and their reflection would exclude it.
+    # With thousands of points, all draws may be above the estimate, so their reflection would exclude it.
     return Interval(estimate, min(estimate, 2 * estimate - float(high)), max(estimate, 2 * estimate - float(low)))
 
 
 def near_in_cost(frame: pd.DataFrame, cost: str) -> list[pd.DataFrame]:
-    """Group rows by cost, cheapest first; within a group, no row costs over 15 % more than the cheapest."""
+    """Group rows by cost, cheapest first. Within a group, no row costs over 15 % more than the cheapest."""
     groups: list[list[int]] = []
     start = math.nan
     ordered = frame.sort_values(cost, kind="stable")

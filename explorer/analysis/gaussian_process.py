@@ -1,15 +1,16 @@
 """A smooth surface through noisy values, with its uncertainty: value = level + surface + roughness + noise.
 
 - The level has a vague prior, ten times as wide as the spread of the values.
-- The surface has a Matern 5/2 kernel with a length scale for each coordinate, 0.2 to 10 times its range: few points
-  cannot resolve shorter lengths, and longer ones are flat.
-- The roughness is independent for each point, for example due to rounded filters; without it, the surface would bend
-  too much.
-- The noise has given variances, independent for each point, and a given part shared by all values.
+- The surface has a Matern 5/2 kernel with a length scale for each coordinate, from 0.2 to 10 times its range. A few
+  points cannot resolve shorter lengths, and a surface with longer ones is flat.
+- The roughness is independent for each point, for example because filters are rounded. Without it, the surface would
+  bend too much.
+- The noise has given variances. One part is independent for each point, and another is shared by all values.
 
-Variance, lengths and roughness maximise the marginal likelihood and are then treated as known. Equations: Rasmussen and
-Williams, Gaussian Processes for Machine Learning, 2006; caveats and simulated coverage: docs/methodology.md. Everything
-runs on one thread, so that results do not depend on the number of threads; it is also faster under load.
+The variance, lengths and roughness that maximise the marginal likelihood are treated as known. The equations are from
+Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006. Caveats and simulated coverage are in
+docs/methodology.md. Everything runs on one thread, so results do not depend on the number of threads. This is also
+faster under load.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ LENGTHS = (0.2, 10.0)
 LEVEL = 10.0**2  # variances are in units of the variance of the values
 VARIANCES = (1e-4, 1e3)
 ROUGHNESS = (1e-6, 1.0)
-_STARTS = 4  # in addition to the first one
-_FEW = 100  # points; with more, the likelihood has one clear peak and each start takes almost a second
+_STARTS = 4  # number of additional starts
+_FEW = 100  # with more points, the likelihood has one clear peak and each start takes almost a second
 _ROWS = 10_000  # places predicted at a time
 
 
@@ -38,9 +39,9 @@ _ROWS = 10_000  # places predicted at a time
 class GaussianProcess:
     """A fitted process with its data and kernels.
 
-    `places` is (points, coordinates). `targets` (points,) are the values: `level` + `unit` times what the kernels
-    describe. `surface` is scikit-learn's kernel for level and surface, `noise` (points,) the variances of roughness
-    plus noise, and `shared` the standard deviation of the noise shared by all values.
+    `places` is (points, coordinates), and `targets` (points,) are the values. The kernels describe (`targets` -
+    `level`) / `unit`. `surface` is scikit-learn's kernel for level and surface. `noise` (points,) holds the variances
+    of roughness plus noise. `shared` is the standard deviation of the noise shared by all values.
     """
 
     places: NDArray[np.float64]
@@ -57,13 +58,13 @@ class GaussianProcess:
     def fit(
         cls, places: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64], shared: float = 0.0
     ) -> GaussianProcess:
-        """Maximise the marginal likelihood; `noise` (points,) and `shared` are variances."""
+        """Maximise the marginal likelihood. `noise` (points,) and `shared` are variances."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         level = float(values.mean())
-        # Includes the noise, so that the scale stays sensible when the values are nearly equal.
+        # Include the noise to keep the scale sensible when the values are nearly equal.
         unit = math.sqrt(values.var() + noise.mean()) or 1.0
         shape = Matern(np.ones(places.shape[1]), LENGTHS, nu=2.5)
         surface = ConstantKernel(LEVEL, "fixed") + ConstantKernel(1.0, VARIANCES) * shape
@@ -74,7 +75,7 @@ class GaussianProcess:
             random_state=0,
         )
         with one_thread(), warnings.catch_warnings():
-            # A length at its bound is fine: its coordinate does not matter.
+            # A length at its bound is fine: it means that the coordinate does not matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = regressor.fit(places, (values - level) / unit).kernel_
         rough = fitted.k2.noise_level
@@ -89,7 +90,7 @@ class GaussianProcess:
         return self.level + self.unit * means, np.hypot(self.unit * deviations, self.shared)
 
     def draws(self, places: NDArray[np.float64], count: int, seed: int = 0) -> NDArray[np.float64]:
-        """Draw level plus surface `count` times for all places jointly, (places, count) (equation 2.24)."""
+        """Draw level plus surface for all places jointly, `count` times, (places, count) (equation 2.24)."""
         generator = np.random.default_rng(seed)
         random, together = generator.standard_normal((len(places), count)), generator.standard_normal(count)
         with one_thread():
@@ -98,7 +99,7 @@ class GaussianProcess:
         return self.level + self.unit * drawn + self.shared * together
 
     def leave_one_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Predict each value, including noise, from the others: mean and standard deviation, (points,) each.
+        """Predict each value, including noise, from the others. Return means and standard deviations, (points,) each.
 
         Uses the closed form (equations 5.10 to 5.12), with the kernels fitted to all points.
         """
@@ -113,7 +114,7 @@ class GaussianProcess:
         return means, np.sqrt(variances.clip(0))
 
     def _solved(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return means and a factor (points, places) whose square reduces the prior covariance."""
+        """Return the means and a factor (points, places); its square is subtracted from the prior covariance."""
         across = self.surface(self.places, places)
         return across.T @ self._weights, linalg.solve_triangular(self._root, across, lower=True)
 
@@ -136,7 +137,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the lower Cholesky factor, with jitter in case rounding left the matrix not quite positive definite."""
+    """Return the lower Cholesky factor. Adds jitter if rounding has left the matrix not quite positive definite."""
     for exponent in range(-10, 0):
         try:
             return linalg.cholesky(covariance + 10.0**exponent * np.eye(len(covariance)), lower=True)

@@ -1,7 +1,7 @@
-"""Which points have learnt anything: those shown to be clearly better than guessing.
+"""Find the points that have learnt anything, which means that they are clearly better than guessing.
 
-Guessing means always predicting the largest class. Networks that have only begun to learn are slightly better, so an
-accuracy close to guessing does not say anything about the network yet.
+Guessing means always predicting the largest class. Networks that have just begun to learn are slightly better than
+that, so an accuracy close to guessing does not say anything about the network yet.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def near_guessing(guess: float) -> float:
 
 
 def learnt(accuracies: Accuracies, guess: float) -> NDArray[np.bool_]:
-    """Return which points have an interval, or if unknown a mean, above `near_guessing`, (points,)."""
+    """Return whether each point's interval (or its mean, if that is unknown) is above `near_guessing`, (points,)."""
     low = np.where(accuracies.known, accuracies.intervals().low, accuracies.means)
     return np.asarray(low > near_guessing(guess))
 
 
 def tells_nothing(record: StudyRecord, accuracies: Accuracies) -> bool:
-    """Return whether accuracies cannot be compared, because it is a trial run or no point has learnt anything."""
+    """Return whether accuracies are meaningless, because this is a trial run or no point has learnt anything."""
     return record.study.is_trial or not learnt(accuracies, record.guess).any()

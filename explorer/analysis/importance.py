@@ -1,9 +1,10 @@
 """How much of the variation in accuracy each metaparameter explains: Sobol' indices of the surrogate.
 
-Of the variance in predicted accuracy over the study's ranges, a metaparameter's first-order index is the share that it
-explains on its own, and its total index the share that remains when all others are known. Each joint draw from the
-surrogate's posterior has its own indices; their mean and 95 % quantiles are reported. On a simplex, shares depend on
-each other, so the indices are meaningless. Sources and simulated coverage: docs/methodology.md.
+The indices are shares of the variance in predicted accuracy over the study's ranges. A metaparameter's first-order
+index is the share that it explains on its own. Its total index is the share that remains when all others are known.
+Each joint draw from the surrogate's posterior has its own indices, and their mean and 95 % quantiles are reported. On a
+simplex, the shares of the factors depend on each other, so the indices are meaningless. Sources and simulated coverage
+are in docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from explorer.analysis.accuracies import CONFIDENCE
 from explorer.analysis.surrogate import Surrogate
 
 DRAWS = 200
-_MOST = 2560  # designs drawn jointly in half a second; the time grows with the cube of their number
+_MOST = 2560  # number of designs drawn jointly in half a second; the time grows with its cube
 
 
 def importance(surrogate: Surrogate, draws: int = DRAWS) -> pd.DataFrame | None:
-    """Return one row for each varying metaparameter, in study order; None for fewer than two or on a simplex.
+    """Return one row for each varying metaparameter, in study order. None if fewer than two vary, or on a simplex.
 
     Columns: `metaparameter`, `first`, `first_low`, `first_high`, `total`, `total_low` and `total_high`, all in [0, 1].
     """

@@ -1,4 +1,4 @@
-"""Select a study's latencies that were measured under the same conditions."""
+"""Select the latencies of a study that were measured under the same conditions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class StudyLatencies:
-    """Median seconds per batch by network digest, the batch size, and a description of the conditions."""
+    """Median seconds per batch by network digest, with the batch size and a description of the conditions."""
 
     seconds: pd.Series[float]
     batch: int
@@ -17,7 +17,7 @@ class StudyLatencies:
 
     @classmethod
     def of(cls, latencies: pd.DataFrame | None) -> StudyLatencies | None:
-        """Select from `ledger.latencies.of` the conditions shared by most networks, preferring small batches."""
+        """From `ledger.latencies.of`, select the conditions shared by most networks, preferring small batches."""
         if latencies is None or latencies.empty:
             return None
         groups = [rows for _, rows in latencies.groupby(["processor", "torch", "dtype", "batch", "threads"])]

@@ -1,4 +1,4 @@
-"""A study's points and runs as data frames: measurements, states, and comparisons with the best point."""
+"""The points and runs of a study as data frames: measurements, states, and comparisons with the best point."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from explorer.study.values import Value
 
 
 def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
-    """Return one row for each point: the columns of `record.points` and the measurements of its runs.
+    """Return one row for each point, with the columns of `record.points` and the measurements of its runs.
 
-    Added columns: `runs` (finished ones), `accuracy` (their mean, a fraction), `spread` (standard deviation between
-    seeds; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN if unknown). `state` becomes
-    `done` (all seeds), `partly done` or `failed` (none done, at least one failed or crashed), or stays `planned`, with
-    the reason. A merged point has the measurements of the point it is merged into. `attrs["metaparameters"]` lists the
-    varied metaparameters; pandas keeps it when rows or columns are selected.
+    Added columns: `runs` (number of finished runs), `accuracy` (their mean, as a fraction), `spread` (standard
+    deviation between seeds; NaN for fewer than two), `low` and `high` (95 % interval of the accuracy; NaN if unknown).
+    `state` becomes `done` (all seeds), `partly done` or `failed` (none done, at least one failed or crashed), with the
+    reason, or stays `planned`. A merged point has the measurements of the point it is merged into.
+    `attrs["metaparameters"]` lists the varied metaparameters. Pandas keeps it when rows or columns are selected.
     """
     found = accuracies or Accuracies.of(record)
     intervals = found.intervals()
@@ -53,7 +53,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the points of `summarise` with an accuracy: one row per network, with the labels of all its points."""
+    """Keep the points of `summarise` with an accuracy. Each network has one row, with the labels of all its points."""
     known = frame[frame["accuracy"].notna()]
     names = known.groupby(_sources(known), sort=False)["label"].agg(list)
     own = known[known["same_as"].isna()].copy()
@@ -62,7 +62,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sources(frame: pd.DataFrame) -> pd.Series[Any]:
-    """Return the points whose runs measure these points, which differ for merged ones."""
+    """Return the points that hold the runs of these points. They differ only for merged points."""
     return frame["same_as"].fillna(frame["point"])
 
 
@@ -73,8 +73,8 @@ def _joined(names: list[str]) -> str:
 def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.DataFrame:
     """Return `summarise` plus a column `standing`: `best`, or `separated` or `not separated` from the best point.
 
-    It is empty for points without measurements, for all but the best if no point has two seeds, and for all points of a
-    trial run or if no point has learnt anything (`guessing.tells_nothing`).
+    It is empty for points without measurements. If no point has two seeds, it is empty for all points but the best. In
+    a trial run, or if no point has learnt anything (`guessing.tells_nothing`), it is empty for all points.
     """
     found = accuracies or Accuracies.of(record)
     summary = summarise(record, found)
@@ -90,7 +90,7 @@ def ranked(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.Data
 
 
 def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
-    """Prepare points for saving: metaparameters that are not plain numbers become text."""
+    """Prepare points for saving. Metaparameters that are not plain numbers become text."""
     plain = {
         key: _plain(frame[key], [value for value in values if value is not None])
         for key, values in record.study.varied.items()
@@ -99,7 +99,7 @@ def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
 
 
 def runs_table(record: StudyRecord) -> pd.DataFrame:
-    """Prepare runs for saving: without per-image results, with the label and series of their point."""
+    """Prepare runs for saving: drop per-image results, and add the label and series of the point."""
     table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
     points = record.points.set_index("point")
     for place, column in enumerate(("label", "series"), start=1):
@@ -124,7 +124,7 @@ def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
 
 
 def _states(runs: pd.DataFrame) -> dict[int, tuple[str, str]]:
-    """Return the state of each point that has runs, and the reason if they are not all done."""
+    """Return the state of each point that has runs, and the reason if not all of them are done."""
     states = {}
     for point, rows in runs.groupby("point")[["state", "reason"]]:
         found, count = list(rows["state"]), len(rows)

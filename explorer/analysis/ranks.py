@@ -1,8 +1,8 @@
 """Rank correlations with intervals: how well two numbers agree on the order of points.
 
-Kendall's tau-b and Spearman's r, with 95 % intervals from Fisher's transform, treating the points as a random sample.
-For identical orders the transform is infinite, so `rank_correlation` returns an interval up to 1 from the lower end
-with two neighbours swapped. Sources: docs/methodology.md.
+These are Kendall's tau-b and Spearman's r. Their 95 % intervals come from Fisher's transform and treat the points as a
+random sample. For identical orders the transform is infinite, so `rank_correlation` swaps two neighbours and returns an
+interval from the lower end of the result up to 1. Sources are in docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FEWEST = 5
 _ROUNDING = 1e-12  # rounding error of a computed correlation of 1
 
 Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Pairs of scores and the true values to compare them with."""
+"""Pairs of scores and the true values that they are compared with."""
 
 _COLUMNS = ("kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high")
 
 
 def agreement(pairs: Pairing) -> dict[str, float]:
-    """Return mean Kendall and Spearman correlations over at least five points, with intervals, keyed by column."""
+    """Return mean Kendall and Spearman correlations over at least five points with intervals, keyed by column."""
     count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
@@ -60,9 +60,9 @@ class RankCorrelation:
 
 
 def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
-    """Correlate two arrays of values for the same points, (points,) each, where both are known.
+    """Correlate two arrays of values for the same points, (points,) each, at the points where both are known.
 
-    Unknown for fewer than five points, or if all values in an array are equal.
+    The result is unknown for fewer than five points, or if all values in an array are equal.
     """
     columns = [pd.Series(values).to_numpy(dtype=float, na_value=math.nan) for values in (one, other)]
     known = np.column_stack(columns)[np.isfinite(columns).all(axis=0)]
@@ -70,7 +70,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
     if count < FEWEST or not np.ptp(known, axis=0).all():
         return RankCorrelation(count, UNKNOWN, UNKNOWN)
     found = list(agreement([(known[:, 0], known[:, 1])]).values())
-    # Two swapped neighbours are one of n (n - 1) / 2 pairs, and two ranks off by 1.
+    # Swapping two neighbours changes one of n (n - 1) / 2 pairs, and moves two ranks by 1.
     kendall, spearman = 1 - 4 / (count * (count - 1)), 1 - 12 / (count * (count**2 - 1))
     return RankCorrelation(
         count,
@@ -80,7 +80,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
 
 
 def _ended(found: Interval, low: float) -> Interval:
-    """Return the interval, or for identical (reversed) orders an interval from `low` to 1 (from -1 to -`low`)."""
+    """Return the interval; for identical orders, from `low` to 1, and for reversed orders, from -1 to -`low`."""
     if abs(found.estimate) < 1 - _ROUNDING:
         return found
     return Interval(1.0, low, 1.0) if found.estimate > 0 else Interval(-1.0, -1.0, -low)
@@ -89,8 +89,8 @@ def _ended(found: Interval, low: float) -> Interval:
 def cost_ranks(frame: pd.DataFrame) -> pd.DataFrame:
     """Return how well costs alone rank the accuracies of `explorer.analysis.measured`, one row per cost.
 
-    Columns: `cost` (all ranked ones in the frame), `n` (points where both are known), and the two correlations with
-    their intervals, NaN where unknown.
+    Columns: `cost` (each ranked cost in the frame), `n` (number of points where both are known), and the two
+    correlations with their intervals, NaN if unknown.
     """
     rows = []
     for cost in (cost for cost, quantity in QUANTITIES.items() if quantity.ranked and cost in frame):

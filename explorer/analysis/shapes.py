@@ -19,7 +19,7 @@ _FINE = 12  # steps between neighbouring values of a plane
 
 
 def triangle(record: StudyRecord, points: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Add to points (by default those of `ranked`) the share of each simplex factor in [0, 1], as `share_depth`."""
+    """Add the share of each simplex factor, in [0, 1], to points (by default `ranked`). Columns: `share_depth` etc."""
     frame = ranked(record) if points is None else points
     return frame.assign(**record.study.form.columns(frame))
 
@@ -30,7 +30,7 @@ def share_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def plane_params(record: StudyRecord) -> pd.DataFrame:
-    """Price a fine grid over a plane's two metaparameters, to draw lines of equal params (Int64)."""
+    """Price a fine grid over the two metaparameters of a plane, for drawing lines of equal params (Int64)."""
     study = record.study
     (across, up), axes = study.varied, [_between(values) for values in study.varied.values()]
     grid = dict(zip((across, up), (axis.ravel() for axis in np.meshgrid(*axes)), strict=True))

@@ -1,9 +1,10 @@
 """A smooth surrogate of accuracy over a study's metaparameters: a Gaussian process over its `coordinates`.
 
-The noise in the mean accuracies (`accuracies`) has two parts. Each point's own part (from its seeds and its particular
-response to the images) blurs the surface. The part that all points share, from the sample of images, only makes the
-level uncertain. If no point has two seeds, the seed variance is unknown, and the roughness of the process accounts for
-it. Why the full covariance between images is not used, sources and simulated coverage: docs/methodology.md.
+The noise in the mean accuracies (`accuracies`) has two parts. Each point has a part of its own, from its seeds and its
+particular response to the images, which blurs the surface. All points share the other part, from the sample of images,
+which only makes the level uncertain. If no point has two seeds, the seed variance is unknown, and the roughness of the
+process accounts for it. docs/methodology.md has the sources and simulated coverage, and explains why the full
+covariance between images is not used.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from explorer.study.coordinates import Coordinates
 FEWEST = 5
 """Minimum number of measured points for a surrogate."""
 MOST = 400
-"""Maximum number of measured points to fit; the time grows with its cube."""
+"""Maximum number of measured points to fit. The time grows with its cube."""
 
 
 @dataclass(frozen=True)
 class Quality:
     """Leave-one-out quality of the surrogate's predictions.
 
-    `inside` is the share of `points` whose measured accuracy lies in its 95 % predictive interval. `r_squared` is 1
-    minus the mean squared error over the variance of the accuracies: 1 is perfect, 0 no better than predicting their
-    mean, and negative is worse; NaN if all accuracies are equal.
+    `inside` is the share of `points` with a measured accuracy inside their 95 % predictive interval. `r_squared` is 1
+    minus the mean squared error over the variance of the accuracies. A value of 1 is perfect, 0 is no better than
+    predicting their mean, and negative values are worse. It is NaN if all accuracies are equal.
     """
 
     points: int
@@ -45,9 +46,9 @@ class Quality:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The surrogate of a study: its coordinates, the numbers of the fitted `points`, and how many are `measured`.
+    """The surrogate of a study: its coordinates, the numbers of the fitted `points`, and how many were `measured`.
 
-    If more than `MOST` points are measured, `chosen` selects `MOST` of them, spread over the coordinates.
+    If more than `MOST` points are measured, `chosen` selects `MOST` of them that are spread over the coordinates.
     """
 
     coordinates: Coordinates
@@ -57,10 +58,10 @@ class Surrogate:
 
     @classmethod
     def fit(cls, record: StudyRecord, frame: pd.DataFrame, accuracies: Accuracies) -> Surrogate | None:
-        """Fit the surrogate to measured points, the rows of `frame` (`explorer.analysis.measured`), in any order.
+        """Fit the surrogate to measured points, the rows of `frame` (`explorer.analysis.measured`) in any order.
 
-        Returns None for fewer than five points, if no number varies, or if points take metaparameters from the preset,
-        as in series.
+        Returns None if there are fewer than five points, if no number varies, or if points take metaparameters from
+        the preset, as they do in series.
         """
         coordinates = record.study.form.coordinates
         if coordinates is None or len(frame) < FEWEST:
@@ -80,19 +81,19 @@ class Surrogate:
     def predict(self, columns: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return predicted accuracies and their standard deviations, (designs,) each, not clipped to [0, 1].
 
-        `columns` has a sequence for each of `coordinates.names`. The deviations cover only the smooth surface;
-        measurements also scatter by their noise and `process.roughness`.
+        `columns` has a sequence for each of `coordinates.names`. The deviations cover only the smooth surface.
+        Measurements also vary by their noise and `process.roughness`.
         """
         return self.process.predict(self.coordinates.encode(columns))
 
     def draws(self, columns: Mapping[str, Any], count: int, seed: int = 0) -> NDArray[np.float64]:
-        """Draw plausible accuracies `count` times jointly for up to about 3,000 designs, (designs, count)."""
+        """Draw plausible accuracies jointly for up to about 3,000 designs, `count` times, (designs, count)."""
         return self.process.draws(self.coordinates.encode(columns), count, seed)
 
     def leave_one_out(self) -> pd.DataFrame:
         """Predict each point from the others: `point`, `accuracy` (measured), `predicted`, `low`, `high` and `inside`.
 
-        The 95 % interval includes the point's measurement noise; `inside` is whether it contains the measured
+        The 95 % interval includes the point's measurement noise. `inside` tells whether it contains the measured
         accuracy.
         """
         predicted, deviations = self.process.leave_one_out()
@@ -111,10 +112,9 @@ class Surrogate:
 
 
 def chosen(places: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Return up to `most` ascending indices into places (points, coordinates), by greedy farthest-point sampling.
+    """Select up to `most` places (points, coordinates) by greedy farthest-point sampling; return ascending indices.
 
-    Accuracy plays no part, because the best of many noisy points were lucky, and a surface through them would be too
-    high.
+    Accuracy plays no part. The best of many noisy points were lucky, so a surface through them would be too high.
     """
     if len(places) <= most:
         return np.arange(len(places))

@@ -1,4 +1,4 @@
-"""The networks of a stored study that the current code still reproduces; only these are shown."""
+"""The networks of a stored study that the current code still reproduces. Only these networks are shown."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from explorer.storage.record import StudyRecord
 
 @dataclass(frozen=True)
 class VerifiedNetworks:
-    """The networks that the current code builds exactly as trained, by point number."""
+    """The networks that the current code builds exactly as they were trained, by point number."""
 
     networks: dict[int, Network]
     compared: int
-    """Number of networks compared with what is stored."""
+    """Number of networks compared with the stored ones."""
     trained: int
-    """Total number of networks; if there are many, only a sample is compared."""
+    """Total number of networks. If there are many, only a sample is compared."""
 
     @property
     def unchanged(self) -> bool:
-        """Whether all compared networks are as trained."""
+        """Whether all compared networks match the trained ones."""
         return len(self.networks) == self.compared
 
     def note(self, left_out: str) -> str:
-        """Return why something is left out, or an empty string if nothing is."""
+        """Return the reason why something is left out, or an empty string if nothing is."""
         if self.unchanged:
             return ""
         changed = f"{self.compared - len(self.networks):,} of {self.compared:,} networks"
@@ -38,7 +38,7 @@ class VerifiedNetworks:
 def verified_networks(record: StudyRecord, points: Iterable[int], trained: int | None = None) -> VerifiedNetworks:
     """Expand trained points with the current code, and keep the networks whose digest matches the stored one.
 
-    `trained` is the total number of points if the given ones are only a sample.
+    `trained` is the total number of points, if the given ones are only a sample.
     """
     study, chosen, networks = record.study, list(points), {}
     stored, design_points = record.points.set_index("point")["network"], list(study.design_points())

@@ -1,8 +1,8 @@
-"""What a certificate covers of a study: the values of the metaparameters that its own points varied.
+"""Find out how much of a study a certificate covers, by the metaparameter values of its points.
 
-Metaparameters, including those fixed by a study, are compared by their effect on the network (`Space.effective`).
-Numbers are covered between the certificate's smallest and largest values, and a little beyond, since its points are
-drawn at random from a range; other values are covered if one of its points has them.
+Metaparameters, including those that the study fixes, are compared by their effect on the network (`Space.effective`).
+A number is covered if it lies between the certificate's smallest and largest values, or a little beyond, because the
+points were drawn at random from a range. Other values are covered if one of the certificate's points has them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ BEYOND = 0.1
 
 @dataclass(frozen=True)
 class Gap:
-    """A metaparameter with values of a study that a certificate does not cover.
+    """A metaparameter for which a certificate does not cover all values of a study.
 
-    `missing` holds these values, `studied` all values in the study, and `certified` those in the certificate; all are
-    distinct, and numbers are in ascending order.
+    `missing` holds the values that are not covered, `studied` all values in the study, and `certified` the values in
+    the certificate. Each holds distinct values, with numbers in ascending order.
     """
 
     key: str
@@ -37,14 +37,14 @@ class Gap:
 
 
 def gaps(certificate: Certificate, record: StudyRecord) -> list[Gap]:
-    """Return what a certificate does not cover of a study's trained points; empty if it covers everything."""
+    """Return the gaps in a certificate's coverage of a study's trained points; empty if it covers everything."""
     return _gaps(record, [point.values for point in certificate.points])
 
 
 def gaps_by_default(record: StudyRecord) -> list[Gap]:
-    """Return what would not be covered by a certificate whose points vary only over the space's ranges.
+    """Return the gaps of a certificate with points that vary only over the space's ranges.
 
-    Nothing is known of a preset that today's code no longer has.
+    Nothing is known about a preset that the current code no longer has.
     """
     try:
         ranges = record.study.design_space.point(record.study.preset).ranges()
@@ -68,15 +68,16 @@ def _gaps(record: StudyRecord, certified_points: Sequence[Mapping[str, Any]]) ->
 
 
 def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Certificate | None:
-    """Return the stored or shipped certificate that best fits a study, or None; full coverage counts first, then an
-    equal budget.
+    """Return the stored or shipped certificate that best fits a study, or None.
+
+    Certificates with full coverage are preferred, then those with an equal budget.
     """
     every = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
     return min(every, key=lambda found: (len(gaps(found[1], record)), found[0]))[1] if every else None
 
 
 def _values(space: str, preset: str, points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """Return the distinct effective values of each metaparameter, skipping points that no longer exist.
+    """Return the distinct effective values of each metaparameter. Points that no longer exist are skipped.
 
     The number of classes is skipped too, because it depends on the data.
     """

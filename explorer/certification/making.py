@@ -1,4 +1,4 @@
-"""Make a certificate: train a population of a space at growing budgets, one study per budget."""
+"""Make a certificate by training a population of a space at growing budgets, with one study per budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
 QUICK_BUDGET = Budget(images=256, epochs=1, validation=200)
-"""Budget for a quick trial run, which certifies nothing."""
+"""Budget for a quick trial run, which does not certify anything."""
 
 
 def certificate_study(
@@ -32,12 +32,12 @@ def certificate_study(
     seeds: int = 2,
     vary: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Return a certificate's study at the certified budget; `vary` adds to what `population` varies.
+    """Return a certificate's study at the certified budget. `vary` adds to the ranges that `population` varies.
 
     Raises:
-        ExplorerError: For an unknown space or preset, fewer than two seeds, or a number of points that cannot be drawn.
+        ExplorerError: The space or preset is unknown, there are fewer than two seeds, or the points cannot be drawn.
     """
-    if seeds < 2:  # noqa: PLR2004 (one to rank by, one to compare against)
+    if seeds < 2:  # noqa: PLR2004 (one to rank by and one to compare with)
         raise ExplorerError(f"seeds = {seeds}: short runs are compared with long runs of other seeds; give 2 or more")
     study = Study(
         name=f"certify_{space}" if preset == "cifar" else f"certify_{space}_{preset}",
@@ -88,7 +88,7 @@ def make_certificate(
 
 
 def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
-    """Return the certificate of one population's studies, given a record for each of `FACTORS`."""
+    """Return the certificate for a population, given the record of its study at each of `FACTORS`."""
     first = records[0]
     study = first.study
     planned = first.points[first.points["state"] == "planned"]

@@ -1,4 +1,4 @@
-"""A certificate: how well short runs rank a space's networks, with its evidence: runs at growing budgets."""
+"""A certificate of how well short runs rank a space's networks. Its evidence is runs at growing budgets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from explorer.study.values import Value
 from explorer.training.recipe import Budget, Recipe
 
 FACTORS = (1, 2, 4, 8)
-"""Budgets of a certificate as multiples of the certified one; the largest serves as the ground truth."""
+"""Budgets of a certificate as multiples of the certified one. The largest serves as the ground truth."""
 ENOUGH_POINTS = 32
-"""Minimum number of points for reports to use a certificate."""
+"""Minimum number of points that a certificate needs for reports to use it."""
 COSTS = ("params", "macs")
 """Costs of a point that a certificate stores."""
 
@@ -33,7 +33,7 @@ class CertifiedPoint(_Model):
 
     @property
     def values(self) -> dict[str, Value]:
-        """Its metaparameters; older certificates only have numbers in the label: `base_e 39 pct3x3 0.852663`."""
+        """The metaparameters. Older certificates have only numbers in the label: `base_e 39 pct3x3 0.852663`."""
         words = self.label.split()
         pairs = zip(words[::2], words[1::2], strict=False)
         return self.metaparameters or {key: number for key, text in pairs if (number := _number(text)) is not None}
@@ -52,7 +52,7 @@ class CertifiedRun(_Model):
 class Pairs(_Model):
     """How a smaller budget separates the pairs of points that are separated at the largest budget.
 
-    Of `total` pairs, `same` are separated the same way and `opposite` the other way; multiply-adds order `by_macs` of
+    Of `total` pairs, `same` are separated the same way and `opposite` the other way. Multiply-adds order `by_macs` of
     them the same way.
     """
 
@@ -64,7 +64,7 @@ class Pairs(_Model):
 
 
 class Certificate(_Model):
-    """All measurements for a space, data set, recipe and budget, from which the statistics can be recomputed."""
+    """All measurements for a space, data set, recipe and budget. The statistics can be recomputed from them."""
 
     name: str
     space: str
@@ -82,23 +82,23 @@ class Certificate(_Model):
     runs: tuple[CertifiedRun, ...]
     pairs: tuple[Pairs, ...]
     unfinished: int
-    """Failed or crashed runs."""
+    """Runs that failed or crashed."""
 
     @property
     def complete(self) -> list[int]:
-        """The points whose runs all finished; others are ignored."""
+        """The points with only finished runs. Other points are ignored."""
         runs = Counter(run.point for run in self.runs)
         return [point for point in range(len(self.points)) if runs[point] == self.seeds * len(FACTORS)]
 
     @property
     def is_enough(self) -> bool:
-        """Whether it has enough points for reports to use it."""
+        """Whether the certificate has enough points for reports to use it."""
         return len(self.complete) >= ENOUGH_POINTS
 
     def factor_of(self, record: StudyRecord) -> int | None:
         """Return a study's budget as a multiple (1, 2 or 4) of the certified one, or None if they do not match.
 
-        A study must have the same space, preset, data and recipe; `coverage.gaps` returns what was not varied.
+        The study must have the same space, preset, data and recipe. `coverage.gaps` returns values not covered.
         """
         study = record.study
         same = (self.space, self.preset, self.recipe) == (study.space, study.preset, study.recipe)

@@ -1,10 +1,10 @@
 """Statistics of a certificate: how well short runs rank networks, compared with the noise ceiling and with cost.
 
 Long runs, at the largest budget, serve as the ground truth. They are noisy too, and a short run with the same seed
-shares this noise because it shares the trunk. So short runs are compared with long runs of other seeds, averaged over
-all such pairs of seeds; for the ceiling, both runs are long. Intervals come from `explorer.analysis.ranks` for each
-ranker, and from bootstraps over the points for differences between rankers. Simulated coverage:
-tests/test_certification.py.
+shares this noise because it shares the trunk. Short runs are therefore compared with long runs of other seeds, and the
+result is averaged over all such pairs of seeds. For the ceiling, both runs are long. Intervals come from
+`explorer.analysis.ranks` for each ranker, and from bootstraps over the points for differences between rankers.
+tests/test_certification.py simulates their coverage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BEST = 5
 RESAMPLES = 1000
 
 Scores = dict[int, NDArray[np.float64]]
-"""A score per point for each seed; higher is better."""
+"""For each seed, a score per point; higher is better."""
 
 
 def rankers(certificate: Certificate) -> pd.DataFrame:
@@ -35,8 +35,8 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
 
     Columns: `ranker` (`accuracy` after an annealed run, `training loss` as a mean over epochs, `ceiling`, `params`,
     `macs`), `factor` (of the budget; NA for costs), `images` (seen in training; 0 for costs), `kendall`, `kendall_low`,
-    `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (mean number of the five best points
-    among the ranker's five best).
+    `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (how many of the five best points are among
+    the ranker's five best, on average).
     """
     truth = _accuracies(certificate, FACTORS[-1])
     rows: list[dict[str, object]] = []
@@ -54,10 +54,10 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
 
 
 def epochs(certificate: Certificate) -> pd.DataFrame:
-    """Return how well long runs, after each epoch before the decay, agree with their final accuracy.
+    """Return how well the accuracies of long runs after each epoch before the decay agree with their final accuracy.
 
-    Columns: `epoch` (from 1), `images` (seen), and the agreement as in `rankers`. Before its last epoch, a run is
-    evaluated on fewer validation images.
+    Columns: `epoch` (from 1), `images` (seen), and the same columns for agreement as in `rankers`. Before its last
+    epoch, a run is evaluated on fewer validation images.
     """
     truth = _accuracies(certificate, FACTORS[-1])
     count = certificate.budget.epochs * FACTORS[-1]
@@ -70,7 +70,7 @@ def epochs(certificate: Certificate) -> pd.DataFrame:
 
 
 def accuracies(certificate: Certificate) -> pd.DataFrame:
-    """Return the complete points: `point`, `label`, `params`, `macs`, and the mean accuracy by factor (`x1` ...)."""
+    """Return the complete points: `point`, `label`, `params`, `macs`, and the mean accuracy by factor (`x1`, ...)."""
     points = complete(certificate)
     frame = pd.DataFrame([certificate.points[point].model_dump() for point in points])
     frame.insert(0, "point", points)
@@ -80,7 +80,7 @@ def accuracies(certificate: Certificate) -> pd.DataFrame:
 
 
 def complete(certificate: Certificate) -> list[int]:
-    """Return the points that are done at every budget; raises `ExplorerError` if there are too few."""
+    """Return the points that are done at every budget; raise `ExplorerError` if there are too few."""
     points = certificate.complete
     if len(points) < FEWEST:
         done = f"{len(points)} of {len(certificate.points)} points are done at every budget"
@@ -91,7 +91,7 @@ def complete(certificate: Certificate) -> list[int]:
 def separated_pairs(records: Sequence[StudyRecord]) -> tuple[Pairs, ...]:
     """Return how each smaller budget separates the pairs of points that the largest budget separates.
 
-    Takes a record for each of `FACTORS`. Skips points with unfinished runs, so that all means are over the same seeds.
+    Takes a record for each of `FACTORS`. Skips points with unfinished runs to keep all means over the same seeds.
     """
     runs = pd.concat([record.runs[["point", "state"]] for record in records])
     done = runs["state"].eq("done").groupby(runs["point"]).all()
@@ -120,7 +120,7 @@ def above_macs(certificate: Certificate, factor: int) -> Interval:
 
 
 def tau_difference(first: Pairing, second: Pairing) -> Interval:
-    """Return the difference in mean Kendall's tau between first and second pairs on the same points."""
+    """Return the difference in mean Kendall's tau between the first and the second pairs on the same points."""
     count = len(first[0][1])
     differences = _resampled_taus(first, count) - _resampled_taus(second, count)
     low, high = np.nanquantile(differences[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -128,7 +128,7 @@ def tau_difference(first: Pairing, second: Pairing) -> Interval:
 
 
 def crossed_pairs(scores: Scores, truth: Scores) -> Pairing:
-    """Return each seed's scores paired with the ground truth of each other seed."""
+    """Pair the scores of each seed with the ground truth of every other seed."""
     return [(scores[seed], truth[other]) for seed in scores for other in truth if seed != other]
 
 
@@ -159,14 +159,14 @@ def _best(scores: NDArray[np.float64]) -> set[int]:
 
 
 def _resampled_taus(pairs: Pairing, count: int) -> NDArray[np.float64]:
-    """Return the mean tau-b of all points, then of bootstraps over the points, which depend only on `count`.
+    """Return the mean tau-b for all points, followed by bootstraps over the points, which depend only on `count`.
 
-    Tau-b correlates the signs of all pairwise differences, which are computed once.
+    Tau-b correlates the signs of all pairwise differences, which are computed only once.
     """
     random = np.random.default_rng(0)
     signs = [[np.sign(np.subtract.outer(scores, scores)) for scores in pair] for pair in pairs]
     taus = []
-    # A bootstrap may draw only a single point, whose tau is NaN.
+    # A bootstrap may consist of a single point, for which tau is NaN.
     with np.errstate(invalid="ignore"):
         for resample in range(1 + RESAMPLES):
             chosen = random.integers(count, size=count) if resample else np.arange(count)

@@ -1,4 +1,4 @@
-"""Plots of a certificate."""
+"""Plots for a certificate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ THOUSAND = 1_000
 
 
 def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
-    """Draw Kendall's tau against the largest budget over images seen, from `statistics.rankers` and `epochs`.
+    """Draw Kendall's tau with the largest budget over the images seen, from `statistics.rankers` and `epochs`.
 
-    Bars show the intervals of annealed runs. Costs, which need no training, and the noise ceiling are horizontal lines.
+    Bars show the intervals of annealed runs. Horizontal lines show the noise ceiling and the costs, which need no
+    training.
     """
     tidy(ax)
     runs = rankers[rankers["ranker"] == "accuracy"]
@@ -37,7 +38,7 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     ticks = sorted(set(losses["images"] / THOUSAND))
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    # Must precede the line labels, which settle the layout.
+    # Set these before the line labels, which fix the layout.
     ax.set_xlabel("Images seen in training (thousands)")
     ax.set_ylabel("Kendall's tau against the largest budget")
     right = ticks[-1]

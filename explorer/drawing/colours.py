@@ -1,8 +1,8 @@
 """Colours for all figures, and the contrast between two colours.
 
 Data colours have a contrast of at least 3 with white and with the dark page background, as WCAG requires for graphics.
-Pages replace the neutral colours. All colours can be told apart with colour vision deficiency: categories use seaborn's
-"colorblind" palette, and ordered lines run from indigo through blue and green to gold.
+Pages replace the neutral colours. People with colour vision deficiency can tell all colours apart: categories use
+seaborn's "colorblind" palette, and ordered lines go from indigo through blue and green to gold.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.typing import ColorType
 
-# Neutral colours, which pages replace so that figures are also readable on a dark background.
+# Neutral colours. Pages replace them to keep figures readable on a dark background.
 INK, GREY, LINE, GROUND = "#333333", "#6b6b6b", "#dddddd", "#ffffff"
 VARIABLES = {INK: "var(--ink)", GREY: "var(--soft)", LINE: "var(--line)", GROUND: "var(--ground)"}
 
-# For text on coloured cells. Pages keep the cell colours, so these are not neutral.
+# For text on coloured cells. These are not neutral, because pages keep the colours of the cells.
 ON_DARK, ON_LIGHT = "#fefefe", "#010101"
 
 # Colours in seaborn's palette with enough contrast on both backgrounds: blue, vermilion, green, purple, grey.
 CATEGORIES = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#949494")
 BLUE, ORANGE = CATEGORIES[:2]
 
-# Sequential, for areas; fewer steps keep files small.
+# Sequential colours for areas. Few steps keep files small.
 CELLS = mpl.colormaps["viridis"].resampled(64)
-# Sequential, for lines and marks: viridis-like hues with luminance limited to 0.135 to 0.285.
+# Sequential colours for lines and marks: hues like viridis, with luminance limited to 0.135 to 0.285.
 _HUES = ("#6457c2", "#396ac8", "#0078be", "#0083a7", "#008d8b", "#00966e", "#449a4f", "#7b972e", "#a49219")
 LINES = LinearSegmentedColormap.from_list("lines", _HUES, N=64)
 
@@ -46,13 +46,13 @@ def on(ground: ColorType) -> str:
 
 
 def contrast(one: ColorType, other: ColorType) -> float:
-    """Return the contrast of two colours as WCAG 2 defines it, from 1 to 21."""
+    """Return the contrast of two colours as defined by WCAG 2, from 1 to 21."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def luminance(colour: ColorType) -> float:
-    """Return the relative luminance of a colour as WCAG 2 defines it, in [0, 1]."""
+    """Return the relative luminance of a colour as defined by WCAG 2, in [0, 1]."""
     shares = np.array(to_rgba(colour)[:3], dtype=float)
     linear = np.where(shares <= _DARKEST, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))

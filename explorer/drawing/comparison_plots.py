@@ -1,4 +1,4 @@
-"""Plots that compare studies: fronts over one cost, errors, and networks shared by two studies."""
+"""Plots that compare studies: fronts over one cost, error distributions, and networks shared by two studies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from explorer.drawing.marks import MOST_MARKS, short
 
 
 def fronts(comparison: Comparison, ax: Axes) -> None:
-    """Draw each study in one colour: its points, its front as a staircase, and the intervals of front points."""
+    """Draw each study in its own colour: its points, its front as a staircase, and the intervals of front points."""
     tidy(ax)
     cost, frames = comparison.cost, [one.measured for one in comparison.studies]
     amounts, _ = cost_axis(ax, cost, np.concatenate([frame[cost].to_numpy(dtype=float) for frame in frames]))
@@ -63,5 +63,5 @@ def shared(together: pd.DataFrame, names: tuple[str, str], ax: Axes) -> None:
 
 
 def _is_alike(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
-    """Return whether both have similar levels, so that a line of equal accuracy fits in the plot."""
+    """Return whether both have similar levels, because a line of equal accuracy then fits in the plot."""
     return bool(abs(np.mean(x - y)) < np.ptp(x) + np.ptp(y))

@@ -1,4 +1,4 @@
-"""Figures: drawn in one style, laid out once, and saved inline in a page and as files."""
+"""Figures, drawn in one style, laid out once, and saved both inline in a page and as files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from explorer.drawing.formats import FOLDER
 from explorer.drawing.labels import settle
 from explorer.drawing.style import style
 
-PANEL_INCHES = (4.2, 3.3)  # small, so that text is readable on a phone
+PANEL_INCHES = (4.2, 3.3)  # small enough for text to be readable on a phone
 TALL_INCHES = (4.2, 4.6)  # for maps and closely spaced lines
 
-_DPI = {"svg": 150, "pdf": 150, "png": 200}  # of rasterised parts in vector files
+_DPI = {"svg": 150, "pdf": 150, "png": 200}  # in vector files, for rasterised parts
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure on a page, with its file name (without extension), title and caption."""
+    """A figure on a page, with its file name (without its extension), title and caption."""
 
     name: str
     title: str
@@ -57,7 +57,7 @@ class Panel:
 
     @property
     def inline(self) -> Markup:
-        """The SVG to inline in a page: labelled for screen readers, with unique IDs and the page's neutral colours."""
+        """The SVG for a page, labelled for screen readers, with unique IDs and the page's neutral colours."""
         root = ET.fromstring(self.svg)  # noqa: S314 (drawn here)
         for element in list(root.iter()):
             for child in list(element):
@@ -85,12 +85,12 @@ class Panel:
 
 
 def _without_namespace(name: str) -> str:
-    """Return the name without its namespace, as in HTML."""
+    """Return the name without its namespace, because HTML has none."""
     return name.rpartition("}")[2]
 
 
 class _Once(ConstrainedLayoutEngine):
-    """A layout engine that runs only once, because layout takes as long as drawing."""
+    """A layout engine that runs only once, because layout takes as long as drawing itself."""
 
     def execute(self, fig: Figure) -> Any:  # noqa: ANN401 (what matplotlib returns)
         if not self._done:
@@ -107,7 +107,7 @@ def panel(
     """Draw a figure with `draw`. Its files are reproducible, with no timestamps or random identifiers."""
     with _settings(name):
         figure = Figure(figsize=inches)
-        # Provides the renderer that measures text.
+        # Provide the renderer that measures text.
         FigureCanvasAgg(figure)
         figure.set_layout_engine(_Once(w_pad=0.08, h_pad=0.08))
         ax = figure.subplots()
@@ -120,6 +120,6 @@ def panel(
 @contextmanager
 def _settings(name: str) -> Iterator[None]:
     with style({"svg.hashsalt": name}), warnings.catch_warnings():
-        # Text stays text, and viewers have their own fonts.
+        # Text stays text in the file, and viewers have fonts of their own.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

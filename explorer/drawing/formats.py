@@ -1,4 +1,4 @@
-"""Folder and formats of figure files."""
+"""The folder and the formats of figure files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Collection
 from explorer.errors import unknown
 
 FOLDER = "figures"
-"""The folder, next to the page."""
+"""Folder of the figures, next to the page."""
 OPTIONAL = ("pdf", "png")
 """Formats saved on request; SVG is always saved."""
 
 
 def check_formats(names: Collection[str]) -> tuple[str, ...]:
-    """Return the optional formats among `names`; raise `ExplorerError` for an unknown one."""
+    """Return the optional formats in `names`; raise `ExplorerError` for an unknown format."""
     known = ("svg", *OPTIONAL)
     for name in names:
         if name not in known:

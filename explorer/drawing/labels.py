@@ -1,4 +1,4 @@
-"""Shared by all plots: axes, and labels that overlap neither marks nor each other."""
+"""Axes and labels for all plots. Labels overlap neither marks nor each other."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from explorer.study.coordinates import is_logarithmic
 _, ACCURACY = quantities.ACCURACY.axis()
 
 _MANY_ENDS = 8
-_BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of line labels in axes coordinates, for few and for many lines
+_BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of line labels in axes coordinates, for a few lines and for many
 _FAR = 90.0  # maximum distance from the end of a line to its label, in points
 _LINE = 11.0  # distance between successive line labels, in points
 
 
 def tidy(ax: Axes) -> None:
-    """Keep only those axis lines that help the reader."""
+    """Keep only the axis lines that help the reader."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def ticks(*, logarithmic: bool) -> Locator:
-    """Return the tick locator for an axis; logarithmic axes have ticks at 1, 2, 5 and 10."""
+    """Return the tick locator for an axis. Logarithmic axes have ticks at 1, 2, 5 and 10."""
     return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
 
 
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Label axes of accuracy against a cost; return the scaled amounts and whether their axis is logarithmic."""
+    """Label the axes for accuracy against a cost. Return the scaled costs and whether their axis is logarithmic."""
     unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
     ax.set_xlabel(title, parse_math=False)
     ax.set_ylabel(ACCURACY)
@@ -59,7 +59,7 @@ def say_no_runs(ax: Axes) -> None:
 
 
 def settle(ax: Axes) -> float:
-    """Fix the limits and the layout, which determine pixel positions; return the pixels per point."""
+    """Fix the limits and the layout, which determine pixel positions. Return the number of pixels per point."""
     figure = ax.get_figure()
     assert figure is not None
     engine = figure.get_layout_engine()
@@ -81,13 +81,13 @@ def place_labels(
     optional: NDArray[np.bool_] | None = None,
     reach: float = 5.0,
 ) -> None:
-    """Label each point where nothing is covered; see `placing.place`. Fixes the limits and the layout.
+    """Label each point without covering anything; see `placing.place`. Fixes the limits and the layout.
 
     Args:
         ax: Axes with everything else already drawn.
         points: The points, (k, 2), in data coordinates.
-        texts: Their labels; points with an empty label are only kept free.
-        lines: Lines to keep free, (n, 2) each, in data coordinates.
+        texts: Their labels. A point with an empty label is only kept free of other labels.
+        lines: Lines to keep free of labels, (n, 2) each, in data coordinates.
         grey: Which labels are grey.
         radius: Radius of all marks or of each mark, in points.
         optional: Which labels may be left out if there is no room.
@@ -122,7 +122,7 @@ def place_labels(
             zorder=2.9,  # below the marks, above everything else
             **_TEXT,
         )
-        # It is inside the axes, so the layout does not depend on it.
+        # The label is inside the axes, so the layout does not depend on it.
         note.set_in_layout(False)
 
 
@@ -155,9 +155,9 @@ def _line(colour: str | tuple[float, ...], width: float, **more: Any) -> dict[st
 def label_ends(
     ax: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[tuple[float, ...] | str]
 ) -> None:
-    """Label the end of each line in a column to the right of the axes, shifting labels so that they don't overlap.
+    """Label the end of each line in a column to the right of the axes, and shift labels that would overlap.
 
-    If many ends are too close together to keep labels near them, only the highest are labelled.
+    If too many ends are close together to keep labels near them, only the highest ends are labelled.
     """
     ax.margins(x=0.02)
     behind = _FAR_BEHIND if len(ends) > _MANY_ENDS else _BEHIND
@@ -173,7 +173,7 @@ def label_ends(
         )
         for end, text, colour in zip(ends, texts, colours, strict=True)
     ]
-    # The layout only needs the text widths, which no longer change.
+    # The layout needs only the text widths, which no longer change.
     dots = settle(ax)
     heights = ax.transData.transform(np.array(ends, dtype=float))[:, 1] / dots
     area = ax.get_window_extent()
@@ -189,7 +189,7 @@ def label_ends(
 
 
 def _spread(heights: NDArray[np.float64], gap: float, bottom: float, top: float) -> NDArray[np.float64]:
-    """Shift ascending heights as little as needed to be `gap` apart, within the limits if there is room."""
+    """Shift ascending heights as little as possible to put them `gap` apart, within the limits if there is room."""
     placed = heights.copy()
     for _ in range(200):
         close = np.diff(placed) < gap - 1e-6

@@ -1,6 +1,6 @@
 """Maps of accuracy over two dimensions of a design space: a triangle of shares, and a plane.
 
-Both colour points by accuracy in percent, and highlight the best point and the points not separated from it.
+Both maps colour points by accuracy in percent. They highlight the best point and the points not separated from it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from explorer.spaces.simplex import SHARE
 from explorer.spaces.space import label
 
 TRIANGLE = np.array([[0.5, np.sqrt(0.75)], [0.0, 0.0], [1.0, 0.0]])
-"""Corners that the shares weight: top, left, right."""
+"""Corners of the triangle (top, left, right), weighted by the shares to place a point."""
 MOST_CELLS = 400
-"""With more cells, only the best is marked, not those that are not separated from it."""
+"""With more cells than this, only the best is marked, and not the ones that are not separated from it."""
 
 _EDGES = {"best": 3.0, "not separated": 1.1}  # line width around a mark or cell, in points
-_EDGE = 0.4  # line width around all other marks, in points, so that light ones show up
-_RADIUS, _SMALLEST = 6.5, 1.6  # of the marks in a triangle, in points
+_EDGE = 0.4  # line width around all other marks, in points, to make light ones visible
+_RADIUS, _SMALLEST = 6.5, 1.6  # largest and smallest radius of marks in a triangle, in points
 _FEW = 40  # number of marks up to which they are drawn at full size
 _ROOM = 0.4  # distance between a label and the centre of a cell, in cells
-_MOST_TEXTS = (8, 18)  # most columns and rows whose cells have room for an accuracy
+_MOST_TEXTS = (8, 18)  # maximum columns and rows for which cells have room for an accuracy
 _MOST_TICKS, _MOST_LETTERS = 16, 36  # values next to a plane, and total letters of the values below it
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": LABEL_SIZE}
 _BOX = {"boxstyle": "round,pad=0.15", "fc": GROUND, "ec": "none"}
@@ -50,11 +50,11 @@ _ABSENT = {"infeasible": "not\nfeasible", "over budget": "over\nbudget", "failed
 
 
 def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[float]] | None = None) -> None:
-    """Draw accuracy over the shares of three factors, from `analysis.triangle`, with the first factor's corner on top.
+    """Draw accuracy over the shares of three factors, from `analysis.triangle`. The first factor's corner is on top.
 
-    If there is room, marks are labelled with their accuracy and half its interval. A thick ring marks the best point,
-    thin rings those not separated from it, crosses points without an accuracy, and diamonds the shares of published
-    choices (`chosen`, by name).
+    If there is room, marks are labelled with their accuracy and half the width of its interval. A thick ring marks the
+    best point, and thin rings mark points not separated from it. Crosses are points without an accuracy. Diamonds show
+    the shares of published choices (`chosen`, by name).
     """
     shares = share_columns(frame)
     known = frame["accuracy"].notna()
@@ -64,14 +64,14 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
     places = frame[shares].to_numpy(dtype=float) @ TRIANGLE
     if not known.all():
         ax.plot(*places[~known].T, "x", color=GREY, label="no accuracy", rasterized=len(places) > MOST_MARKS)
-    # Label the best points first, when there is most room, and draw them last, on top.
+    # Label the best points first, while there is most room, and draw them last, on top of the others.
     order = frame[known].sort_values("accuracy", ascending=False, kind="stable").index
     points, at = frame.loc[order], places[frame.index.get_indexer(order)]
     radius = max(_SMALLEST, _RADIUS * min(1.0, math.sqrt(_FEW / len(points))))
     colours = _norm(points)
     edges = np.array([_EDGES.get(standing, _EDGE) for standing in points["standing"]])
     if len(points) > CROWD:
-        # Ring only one of several points with the same network, and omit the edges of touching marks.
+        # Draw a ring around only one of several points with the same network, and omit the edges of touching marks.
         edges *= points["same_as"].isna().to_numpy() & (edges > _EDGE)
     edges *= max(0.3, radius / _RADIUS)
     ax.scatter(
@@ -107,15 +107,15 @@ def ternary(frame: pd.DataFrame, ax: Axes, *, chosen: Mapping[str, Sequence[floa
 def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mapping[int, str] | None = None) -> None:
     """Draw accuracy over a grid of two metaparameters, from `analysis.ranked`, and lines of equal params.
 
-    All cells have the same size, even with uneven steps between values. Lines are exact at the centres of cells and
-    interpolated between them. A thick frame marks the best cell, thin frames those not separated from it; with more
-    than `MOST_CELLS` cells, a ring marks the best. Hatched cells state why they have no accuracy.
+    All cells have the same size, even if the steps between values differ. Lines are exact at the centres of cells and
+    interpolated between them. A thick frame marks the best cell, and thin frames mark cells not separated from it. With
+    more than `MOST_CELLS` cells, a ring marks the best one. Hatched cells have no accuracy and state the reason.
 
     Args:
         frame: The points.
-        prices: Params over the two metaparameters, from `analysis.plane_params`; if empty, no lines are drawn.
+        prices: Params over the two metaparameters, from `analysis.plane_params`. If empty, no lines are drawn.
         ax: Axes to draw into.
-        chosen: The names of published networks, keyed by number of the point with the same values.
+        chosen: Names of published networks, keyed by the number of the point with the same values.
     """
     if not frame["accuracy"].notna().any():
         return say_no_runs(ax)
@@ -137,7 +137,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
     written = len(columns) <= _MOST_TEXTS[0] and len(rows) <= _MOST_TEXTS[1]
     for place, (_, row), face, ink in zip(at, frame.iterrows(), faces, inks, strict=True) if written else ():
         text = _ABSENT[row["state"]] if np.isnan(row["accuracy"]) else _percent(row)
-        # On a background in the cell's colour, so that no line crosses it.
+        # The background in the cell's colour keeps lines from crossing the text.
         box = _BOX | {"boxstyle": "square,pad=0.2", "fc": face}
         ax.text(place[0], place[1], text, color=ink, zorder=4, bbox=box, **_CENTRED)
     _frame(ax, frame, at, inks)
@@ -145,7 +145,7 @@ def plane(frame: pd.DataFrame, prices: pd.DataFrame, ax: Axes, *, chosen: Mappin
         _lines(ax, prices, columns, rows, beside_texts=written)
     if chosen:
         own = frame["point"].isin(list(chosen)).to_numpy()
-        # In the corner of its cell, next to the accuracy.
+        # Draw it in the corner of its cell, next to the accuracy.
         diamond(ax, at[own] + np.array([0.36, 0.3]), size=32, colour=list(compress(inks, own)))
     _colour_bar(ax, colours)
     return None
@@ -156,18 +156,18 @@ def _norm(frame: pd.DataFrame) -> Normalize:
 
 
 def _figures(row: pd.Series[Any]) -> str:
-    """Format accuracy in percent, with half its interval below."""
+    """Format accuracy in percent, with half the width of its interval below."""
     half = 50 * (row["high"] - row["low"])
     return _percent(row) if np.isnan(half) else f"{_percent(row)}\n\N{PLUS-MINUS SIGN}{half:.1f}"
 
 
 def _percent(row: pd.Series[Any]) -> str:
-    """Format accuracy in percent; a star means that some seeds are missing."""
+    """Format accuracy in percent. A star means that some seeds are missing."""
     return f"{100 * row['accuracy']:.1f}{'*' if row['state'] == 'partly done' else ''}"
 
 
 def _triangle(ax: Axes, names: Sequence[str]) -> None:
-    """Draw a triangle with lines at every fifth and labelled corners."""
+    """Draw a triangle with a line at every fifth and labelled corners."""
     ax.set_axis_off()
     ax.set_aspect("equal")
     ax.set(xlim=(-0.08, 1.08), ylim=(-0.1, 1.03))
@@ -198,7 +198,7 @@ def _triangle(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _cells(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], size: tuple[int, int], colours: Normalize) -> None:
-    """Draw the cells, coloured by accuracy or hatched without one."""
+    """Draw the cells, coloured by accuracy, or hatched if they have none."""
     table = np.full(size[::-1], np.nan)
     table[at[:, 1], at[:, 0]] = 100 * frame["accuracy"].to_numpy(dtype=float)
     few = table.size <= MOST_CELLS
@@ -225,11 +225,11 @@ def _squares(ax: Axes, at: NDArray[np.int64], half: float, name: str, **look: An
 
 
 def _frame(ax: Axes, frame: pd.DataFrame, at: NDArray[np.int64], inks: Sequence[str]) -> None:
-    """Frame the best cell and those not separated from it, or ring only the best in a large plane."""
+    """Frame the best cell and those not separated from it. In a large plane, draw a ring around the best only."""
     for standing, width in _EDGES.items():
         rows = (frame["standing"] == standing).to_numpy()
         if len(frame) <= MOST_CELLS:
-            # Inside the cells, so that neighbouring frames do not overlap.
+            # Draw frames inside the cells to keep neighbouring frames from overlapping.
             look = {"facecolors": "none", "edgecolors": list(compress(inks, rows)), "linewidths": width, "zorder": 4}
             _squares(ax, at[rows], 0.45, standing, **look)
         elif standing == "best":
@@ -249,7 +249,7 @@ def _lines(
     """Draw labelled lines of equal params."""
     across, up, _ = prices.columns
     for key in (across, up):
-        # Thin grids that are finer than the drawing.
+        # Thin out grids that are finer than the drawing.
         values = np.unique(prices[key])
         prices = prices[prices[key].isin(values[:: -(-len(values) // _FINEST)])]
     table = prices.pivot(index=up, columns=across, values="params")  # noqa: PD010 (the rows are a grid)
@@ -263,10 +263,10 @@ def _lines(
     y = np.interp(table.index.to_numpy(dtype=float), rows, range(len(rows)))
     scale, prefix = prefixed(most)
     lines = ax.contour(x, y, params, levels, colors=INK, linewidths=1.0, zorder=2)
-    # Outlined in the background colour, so that they show up on any colour.
+    # An outline in the background colour makes lines visible on any colour.
     lines.set_path_effects([withStroke(linewidth=2.4, foreground=GROUND)])
     places = [_between(np.asarray(line.vertices)) for line in lines.get_paths()] if beside_texts else None
-    # By default, labels are where the lines are straight.
+    # By default, matplotlib puts labels where the lines are straight.
     manual = False if places is None else [place for place in places if place is not None]
     texts = {level: f"{level / scale:,g} {prefix}".strip() for level in levels}
     for written in ax.clabel(lines, fmt=texts, inline=False, fontsize=LABEL_SIZE, zorder=5, manual=manual):
@@ -274,14 +274,14 @@ def _lines(
 
 
 def _between(line: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the point of a line farthest from the texts in the cells, or None if it is too close everywhere."""
-    # Texts are wider than tall, so vertical distance counts more.
+    """Return the point of a line that is farthest from the texts in the cells, or None if all points are too close."""
+    # Texts are wider than they are tall, so vertical distance counts more.
     apart = np.hypot(*((line - line.round()) * (1, 2)).T)
     return np.asarray(line[apart.argmax()]) if apart.max() > _ROOM else None
 
 
 def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
-    """Draw a legend for the rings and diamonds in use."""
+    """Draw a legend for the rings and diamonds that are in use."""
     texts = {"best": "best", "not separated": "not separated\nfrom the best"}
     marks = [
         Line2D([], [], marker="o", ls="", ms=2 * _RADIUS - 2, mfc="none", mec=INK, mew=_EDGES[key], label=text)
@@ -291,7 +291,7 @@ def _legend(ax: Axes, points: pd.DataFrame, chosen: Sequence[str]) -> None:
     if chosen:
         names = ",\n".join(chosen)
         marks.append(Line2D([], [], marker="D", ls="", ms=9, mfc="none", mec=INK, mew=0.9, label=names))
-    # Names are plain text, not math.
+    # Names are plain text and not math.
     legend = ax.legend(handles=marks, loc="upper left", frameon=False, handletextpad=0.3, borderpad=0, borderaxespad=0)
     for text in legend.get_texts():
         text.set_parse_math(False)

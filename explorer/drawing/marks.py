@@ -1,4 +1,4 @@
-"""Marks for a study's measured points against a cost, with intervals and labels, for any number of points."""
+"""Draw the measured points of a study against a cost, with intervals and labels, for any number of points."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from explorer.analysis import front_column, pareto_front
 from explorer.drawing.colours import GROUND, INK
 from explorer.drawing.labels import cost_axis, place_labels
 
-CROWD = 300  # number of marks above which they are small and only some have intervals
-MOST_MARKS = 1000  # number of marks above which vector files rasterise them
+CROWD = 300  # with more marks, they are small and only some have intervals
+MOST_MARKS = 1000  # with more marks, vector files rasterise them
 MOST_LABELS = 14
-"""With more marks, only a few on the front, or the best, always get a label; others do if there is room."""
+"""With more marks, only a few on the front (or the best) always get a label. Others get one if there is room."""
 
-_FEW = 40  # number of marks up to which they are large and their intervals bold
+_FEW = 40  # up to this number of marks, they are large and their intervals bold
 _SMALL = 5.0  # area of a mark in a crowd, in square points
 _DODGE, _WIDEST = 0.03, 0.18  # share of the axis between neighbouring marks of equal cost, and in total
-_RADIUS, _DIAMOND = 4.0, 9.0  # radius kept free around a mark and a diamond, in points
-_REACH = 9.0  # from a mark to an optional label, in points
+_RADIUS, _DIAMOND = 4.0, 9.0  # radius kept free around a mark and around a diamond, in points
+_REACH = 9.0  # maximum distance from a mark to an optional label, in points
 _MOST_TRIED = 60  # maximum number of labels tried
 _LONGEST_LABEL = 30  # characters
 _WIDEST_NAMES = 44  # characters that fit below a report panel
 
 
 class Marks:
-    """Measured points plotted against a cost, in axis units.
+    """Measured points plotted against a cost in axis units.
 
-    If all points cost the same, they are drawn side by side above their names. Otherwise, marks with equal costs are
-    moved apart slightly.
+    If all points have the same cost, they are drawn side by side above their names. Otherwise, marks with equal costs
+    are moved slightly apart.
     """
 
     def __init__(self, points: pd.DataFrame, ax: Axes, cost: str, chosen: Mapping[int, str] | None = None) -> None:
-        """Set up the axes; `chosen` names published networks, keyed by number of the point with the same values."""
+        """Set up the axes. `chosen` holds names of published networks, keyed by the point with the same values."""
         self.ax = ax
         self.x, logarithmic = cost_axis(ax, cost, points[cost].to_numpy(dtype=float))
         self.y, self.low, self.high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
@@ -64,7 +64,7 @@ class Marks:
         ax.margins(0.1, 0.14)
 
     def bars(self, colours: Sequence[str]) -> None:
-        """Draw the intervals as bars; in a crowd, only for some points on the front."""
+        """Draw the intervals as bars. In a crowd, draw them only for some points on the front."""
         self.barred = np.isfinite(self.low) & np.isfinite(self.high)
         if self.crowded:
             self.barred &= self._spaced()
@@ -80,12 +80,12 @@ class Marks:
         )
 
     def draw(self, edges: Sequence[str], filled: NDArray[Any]) -> None:
-        """Draw the marks, `filled` from 0 (hollow) to 1; in a crowd, those off the front are small."""
+        """Draw the marks, `filled` from 0 (hollow) to 1. In a crowd, marks off the front are small."""
         faces = np.column_stack([to_rgba_array(list(edges))[:, :3], filled])
         size = 36 if len(self.x) <= _FEW else 16
         whole = self.on_front if self.crowded else np.ones(len(self.x), dtype=bool)
         self._scatter("crowd", ~whole, faces * [1, 1, 1, 0] + [0, 0, 0, 0.3], "none", _SMALL)
-        # Keeps lines below from showing through marks.
+        # Keep lines below from showing through the marks.
         self._scatter("ground", whole & (filled < 1), GROUND, "none", size)
         self._scatter("point", whole, faces, edges, size)
         if self.chosen.any():
@@ -134,14 +134,14 @@ class Marks:
         )
 
     def _spaced(self) -> NDArray[np.bool_]:
-        """Return which points are on the front, or a selection from cheapest to most expensive if there are many."""
+        """Return a mask of the points on the front. If there are many, select some, from cheapest to most expensive."""
         order = np.flatnonzero(self.on_front)[np.argsort(self.x[self.on_front], kind="stable")]
         kept = np.zeros(len(self.x), dtype=bool)
         kept[order[np.unique(np.linspace(0, len(order) - 1, MOST_LABELS).round().astype(int))]] = True
         return kept
 
     def _name_categories(self) -> None:
-        """Write as many names below the marks as are readable, slanted if they are long."""
+        """Write as many names below the marks as will be readable, and slant long ones."""
         step = -(-len(self.x) // MOST_LABELS)
         self.ax.set_xticks(self.x[::step], self.labels[::step], parse_math=False)
         if sum(map(len, self.labels[::step])) > _WIDEST_NAMES:
@@ -151,7 +151,7 @@ class Marks:
 
 
 def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour: str | Sequence[str] = INK) -> None:
-    """Draw an open diamond around each place, to mark published networks with these values."""
+    """Draw an open diamond around each place to mark published networks with these values."""
     x, y = places.T
     ax.scatter(
         x, y, s=size, marker="D", facecolors="none", edgecolors=colour, linewidths=0.9, zorder=4, label="published"
@@ -159,12 +159,12 @@ def diamond(ax: Axes, places: NDArray[np.float64], *, size: float = 130, colour:
 
 
 def short(text: str) -> str:
-    """Shorten a label; tables show it in full."""
+    """Shorten a label. Tables show it in full."""
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _dodged(x: NDArray[np.float64], *, logarithmic: bool) -> NDArray[np.float64]:
-    """Spread equal amounts by a share of the axis."""
+    """Move equal amounts apart by a share of the axis."""
     moved = x.copy()
     for value in set(x):
         (same,) = np.nonzero(x == value)

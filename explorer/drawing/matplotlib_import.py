@@ -1,4 +1,4 @@
-"""Import matplotlib even with unusable user settings, on which figures do not depend."""
+"""Import matplotlib even if the user's settings are unusable. Figures do not depend on them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from explorer.machine import environment
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib, ignoring the user's settings if they prevent the import.
+    """Import matplotlib, and ignore the user's settings if they prevent the import.
 
-    Matplotlib reads its settings on import, and an unknown `MPLBACKEND` or a `matplotlibrc` that is not text makes
-    the import fail. Readable settings stay in effect. Warnings about settings are suppressed.
+    Matplotlib reads its settings on import. An unknown `MPLBACKEND` or a `matplotlibrc` that is not text makes the
+    import fail. Readable settings stay in effect. Warnings about settings are suppressed.
     """
     if "matplotlib" in sys.modules:
         return

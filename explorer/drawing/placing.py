@@ -1,7 +1,7 @@
-"""Place labels next to marks so that they overlap neither marks nor each other; independent of matplotlib.
+"""Place labels next to marks, without overlapping marks or each other. This does not depend on matplotlib.
 
-Positions and sizes are in points (or any unit in which letters are about ten high), x to the right and y upwards. Boxes
-are (left, bottom, right, top).
+Positions and sizes are in points (or any unit in which letters are about ten high), with x to the right and y upwards.
+Boxes are (left, bottom, right, top).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 _SIDES, _CORNERS = (90, 270, 0, 180), (135, 315, 45, 225)  # directions from a mark to its label, in degrees
 _STEPS = (2, 5, 9, 14, 21, 29)  # distances from the edge of a mark to its label
-_NEAR = 5  # distance up to which a label needs no line to its mark
-_CROWD = 300  # number of marks above which only their centres are kept free
+_NEAR = 5  # up to this distance, a label needs no line to its mark
+_CROWD = 300  # with more marks, only their centres are kept free
 
 
 class Placed(NamedTuple):
     """The position of a label.
 
     Attributes:
-        offset: From the mark to the centre of the label.
-        side: -1 if the label is left of its mark, 1 if right, 0 if above or below.
-        far: Whether it is far enough away to need a line to its mark.
+        offset: Offset from the mark to the centre of the label.
+        side: -1 if the label is to the left of its mark, 1 if to the right, 0 if above or below.
+        far: Whether the label is far enough away to need a line to its mark.
     """
 
     offset: NDArray[np.float64]
@@ -47,14 +47,14 @@ def place(
 ) -> list[Placed | None]:
     """Place a label next to each mark, as close as possible without covering anything.
 
-    Each label is tried in all directions around its mark at growing distances and placed where it covers the least.
-    Optional labels come last, and are left out if there is no room.
+    Each label is tried in all directions around its mark at growing distances, and placed where it covers the least.
+    Optional labels come last and are left out if there is no room.
 
     Args:
         marks: The centres of the marks, (k, 2).
         radii: The radius of each mark.
-        sizes: Width and height of each label; marks with None are only kept free.
-        frame: The box that labels should stay inside.
+        sizes: Width and height of each label. Marks with None are only kept free of labels.
+        frame: The box in which labels should stay.
         obstacles: Points to keep free, (n, 2) each.
         boxes: Boxes to keep free, such as other labels.
         optional: Which labels may be left out; none by default.
@@ -87,7 +87,7 @@ def place(
 
 
 def sampled(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return closely spaced points on a polyline, (k, 2)."""
+    """Return closely spaced points along a polyline, (k, 2)."""
     if len(line) < 2:  # noqa: PLR2004 (a line has two ends)
         return line
     shares = np.linspace(0, 1, 40)[:, None]
@@ -104,7 +104,7 @@ def _outlines(marks: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray
 
 
 def _overlap(low: NDArray[np.float64], high: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far boxes reach into `box`: the shorter side of each overlap."""
+    """Return how far other boxes reach into `box`, measured by the shorter side of each overlap."""
     shared = np.minimum(high, box[2:]) - np.maximum(low, box[:2])
     reach: NDArray[np.float64] = np.maximum(shared, 0).min(axis=1)
     return reach

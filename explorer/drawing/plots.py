@@ -1,7 +1,7 @@
 """Plots of a study, for reports and notebooks.
 
 Every function draws a frame from `explorer.analysis` into a matplotlib `Axes`. Data coordinates are costs in the unit
-of their axis and accuracies in percent. Call them inside `style`, which restores your settings afterwards.
+of their axis and accuracies in percent. Call the functions inside `style`, which restores your settings afterwards.
 
     with plots.style():
         figure, ax = plt.subplots()
@@ -37,7 +37,7 @@ __all__ = ["curve", "front", "paper_curve", "scaling_curves", "style"]
 
 _ASIDE = 2.4  # horizontal shift between the lines of two series, in points
 UNLIKELY = 0.05
-"""Front probability up to which a mark is coloured as off the front."""
+"""A mark with at most this front probability is coloured as off the front."""
 
 
 def curve(
@@ -49,14 +49,14 @@ def curve(
 ) -> None:
     """Draw accuracy against a cost, with a labelled mark for each measured point of `analysis.summarise`.
 
-    If the only varied metaparameter is a number, a line joins the points, with the 95 % interval as a band; otherwise
-    bars show the intervals. Hollow marks lack some seeds.
+    If the only varied metaparameter is a number, a line joins the points and a band shows the 95 % interval. Otherwise,
+    bars show the intervals. A hollow mark means that some seeds are missing.
 
     Args:
-        frame: The points; `frame.attrs` lists the names of the metaparameters.
+        frame: The points. `frame.attrs` lists the names of the metaparameters.
         ax: Axes to draw into.
         against: The cost.
-        chosen: The names of published networks, marked by diamonds, keyed by number of the point with the same values.
+        chosen: Names of published networks, which get diamonds, keyed by the number of the point with the same values.
     """
     points = measured(frame)
     tidy(ax)
@@ -89,10 +89,10 @@ def front(
     *,
     chosen: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw the Pareto front of accuracy and a cost as a staircase, and all points filled by their front probability.
+    """Draw the Pareto front of accuracy and a cost as a staircase, and fill all points by their front probability.
 
-    Without probabilities (from `Findings.points`), points on the front are filled and others hollow; `chosen` is the
-    same as in `curve`.
+    Without probabilities (from `Findings.points`), points on the front are filled and the others are hollow. `chosen`
+    works as in `curve`.
     """
     points = measured(frame)
     points = points[points[cost].notna()]
@@ -121,7 +121,7 @@ def front(
 
 
 def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
-    """Draw a curve from `analysis.published_curve`; hollow marks were read off a figure."""
+    """Draw a curve from `analysis.published_curve`. Hollow marks were read off a figure."""
     tidy(ax)
     x, y = frame["model_mib"].to_numpy(dtype=float), 100 * frame["accuracy"].to_numpy(dtype=float)
     printed = frame["printed"].to_numpy(dtype=bool)
@@ -144,8 +144,8 @@ def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
 def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
     """Draw accuracy against a cost, with a line for each series of `analysis.summarise` and intervals as bars.
 
-    A network shared by several series is one black mark. Lines are shifted slightly to separate bars of equal cost.
-    Hollow marks lack some seeds.
+    A network shared by several series is drawn as one black mark. Lines are shifted slightly to keep bars of equal cost
+    apart. A hollow mark means that some seeds are missing.
     """
     points = frame[frame["accuracy"].notna()]
     tidy(ax)
@@ -181,7 +181,7 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
 
 
 def _draw_points(ax: Axes, points: pd.DataFrame, colour: str, form: str, transform: Transform) -> None:
-    """Draw the marks of a series, hollow if some seeds are missing, with intervals as bars; in a crowd, small ones."""
+    """Draw the marks of a series, hollow if some seeds are missing and small in a crowd, with intervals as bars."""
     y, low, high = (100 * points[key].to_numpy(dtype=float) for key in ("accuracy", "low", "high"))
     few = len(points) <= CROWD
     if few:

@@ -1,4 +1,4 @@
-"""The style of all figures: seaborn's "ticks" style with our settings, independent of the user's."""
+"""The style of all figures: seaborn's "ticks" style with our settings. It does not depend on the user's settings."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _SETTINGS: dict[Any, Any] = {
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), LABEL_SIZE),
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
-    # Limited to these colours, so that pages can replace them.
+    # Use only these colours, because pages replace them.
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     "grid.color": LINE,
     "figure.facecolor": GROUND,
     "axes.facecolor": "none",
     "lines.linewidth": 1.6,
     "lines.markersize": 6,
-    # Bundled with matplotlib, so that labels have the same size everywhere.
+    # This font comes with matplotlib, so labels have the same size everywhere.
     "font.sans-serif": ["DejaVu Sans"],
-    # Keep text as text, so that vector files can be searched and restyled.
+    # Keep text as text, so vector files can be searched and restyled.
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
@@ -37,9 +37,9 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def style(settings: Mapping[Any, Any] | None = None) -> Iterator[None]:
-    """Apply the style and any further settings; create, draw and save figures inside.
+    """Apply the style and any further settings. Create, draw and save figures inside this context.
 
-    The user's settings are ignored inside and restored afterwards.
+    The user's settings are ignored inside it and restored afterwards.
     """
     with mpl.rc_context():
         mpl.rcdefaults()

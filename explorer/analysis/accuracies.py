@@ -27,11 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from explorer.analysis.looks import CONFIDENCE, looks, repeated_confidence
 from explorer.storage.record import StudyRecord
+from explorer.study.model import Study
 
-CONFIDENCE = 0.95
-_TAIL = (1 - CONFIDENCE) / 2
-_Z = float(stats.norm.ppf(1 - _TAIL))
 _LEAST_SHARE = 1e-6  # minimum share of the variance explained by images, which keeps effective sizes finite
 _COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known")  # of `Accuracies`, with one entry for each point
 _ROWS = 500  # points processed at a time; 10,000 points then need little more memory than their bits
@@ -94,7 +93,8 @@ class Accuracies:
     `seeds` is the number of finished runs. `means` and `spreads` are the mean and the standard deviation of their
     accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
     validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
-    known.
+    known. `confidence` is that of each interval. It is above 95 % if seeds were added until claims were decided, so
+    that the intervals at all looks hold together with 95 % (`looks`).
     """
 
     points: NDArray[np.int64]
@@ -104,6 +104,7 @@ class Accuracies:
     counts: NDArray[np.uint16]
     known: NDArray[np.bool_]
     pooled: SeedVariance
+    confidence: float = CONFIDENCE
 
     @classmethod
     def of(cls, record: StudyRecord) -> Accuracies:
@@ -131,6 +132,7 @@ class Accuracies:
             counts=counts,
             known=known,
             pooled=SeedVariance.of(seeds, spreads),
+            confidence=interval_confidence(record.study),
         )
 
     @classmethod
@@ -138,7 +140,8 @@ class Accuracies:
         """Merge studies on the same validation images and number points from 0, assuming equal seed variances."""
         columns = {name: np.concatenate([getattr(one, name) for one in several]) for name in _COLUMNS}
         columns["points"] = np.arange(len(columns["seeds"]))
-        return cls(**columns, pooled=SeedVariance.of(columns["seeds"], columns["spreads"]))
+        pooled = SeedVariance.of(columns["seeds"], columns["spreads"])
+        return cls(**columns, pooled=pooled, confidence=max(one.confidence for one in several))
 
     def only(self, chosen: NDArray[np.bool_]) -> Accuracies:
         """Select points by a mask (points,). The variance between seeds still includes all points."""
@@ -162,9 +165,10 @@ class Accuracies:
         right = estimates * size
         with np.errstate(invalid="ignore"):
             # The Clopper-Pearson interval. Its quantiles do not exist at 0 and 1.
-            low = np.where(right > 0, stats.beta.ppf(_TAIL, right, size - right + 1), 0)
-            high = np.where(right < size, stats.beta.ppf(1 - _TAIL, right + 1, size - right), 1)
-        below, above = (((estimates - end) / _Z) ** 2 for end in (low, high))
+            low = np.where(right > 0, stats.beta.ppf(self._tail, right, size - right + 1), 0)
+            high = np.where(right < size, stats.beta.ppf(1 - self._tail, right + 1, size - right), 1)
+        normal = stats.norm.ppf(1 - self._tail)
+        below, above = (((estimates - end) / normal) ** 2 for end in (low, high))
         return Intervals(
             estimates,
             np.clip(estimates - self._half(below, seeds), 0, 1),
@@ -229,6 +233,10 @@ class Accuracies:
     def images(self) -> int:
         """The number of validation images on which the runs were measured."""
         return int(self.counts.shape[1])
+
+    @property
+    def _tail(self) -> float:
+        return (1 - self.confidence) / 2
 
     @property
     def _own(self) -> NDArray[np.float64]:
@@ -310,7 +318,7 @@ class Accuracies:
         share = images**2 / freedom + (seeds**2 / self.pooled.freedom if self.pooled.freedom else 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             combined = np.where(share > 0, variance**2 / share, math.inf)
-        half: NDArray[np.float64] = stats.t.ppf(1 - _TAIL, combined) * np.sqrt(variance)
+        half: NDArray[np.float64] = stats.t.ppf(1 - self._tail, combined) * np.sqrt(variance)
         return half
 
 
@@ -318,6 +326,11 @@ def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[n
     """Sum the products of counts over images, (points,), in exact integer arithmetic."""
     sums: NDArray[np.int64] = np.einsum("...i,...i->...", rows, others, dtype=np.int64, casting="unsafe")
     return sums.astype(np.float64)
+
+
+def interval_confidence(study: Study) -> float:
+    """Return the confidence of each interval of a study."""
+    return repeated_confidence(looks(study.seeds)) if study.until_decided else CONFIDENCE
 
 
 def validation_images(record: StudyRecord) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from explorer.analysis.accuracies import CONFIDENCE
+from explorer.analysis.looks import CONFIDENCE
 from explorer.analysis.surrogate import Surrogate
 from explorer.errors import ExplorerError
 from explorer.pricing.enumeration import Block

@@ -116,7 +116,8 @@ def _best_at_equal_cost(claim: BestAtEqualCost, findings: Findings) -> Judged:
 
 @_judge.register
 def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
-    found = rank_correlation(findings.measured[claim.cost], findings.measured["accuracy"]).kendall
+    measured = findings.measured
+    found = rank_correlation(measured[claim.cost], measured["accuracy"], findings.accuracies.confidence).kendall
     verdict: Verdict = "supported" if found.low > 0 else "refuted" if found.high < 0 else "undecided"
     return Judged(claim, verdict, correlation=found)
 

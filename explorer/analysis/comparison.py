@@ -99,13 +99,18 @@ class Comparison:
         drawn = self.joined.draws(DRAWS)
         return [None if drawn is None else drawn[rows] for rows, _ in self._places]
 
+    @property
+    def confidence(self) -> float:
+        """Confidence of the intervals: the highest of the studies'."""
+        return max(one.accuracies.confidence for one in self.studies)
+
     @cached_property
     def hypervolumes(self) -> list[Hypervolume]:
         """The hypervolume of each study's front over the common budgets; empty without common budgets."""
         if self.reference is None or self.tells_nothing:
             return []
         return [
-            hypervolume(one.costs_of(self.cost), one.accuracies.means, drawn, self.reference)
+            hypervolume(one.costs_of(self.cost), one.accuracies.means, drawn, self.reference, self.confidence)
             for one, drawn in zip(self.studies, self.draws, strict=True)
         ]
 
@@ -120,7 +125,8 @@ class Comparison:
                 estimate, drawn = self._mean(one) - self._mean(other), None
                 if self.draws[one] is not None:
                     drawn = self._drawn(one) - self._drawn(other)
-                found.append(Lead(self.names[one], self.names[other], reflected(estimate, drawn).within(-1, 1)))
+                lead = reflected(estimate, drawn, self.confidence).within(-1, 1)
+                found.append(Lead(self.names[one], self.names[other], lead))
         return found
 
     @cached_property

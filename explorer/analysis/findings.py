@@ -177,7 +177,8 @@ class Findings:
         known = np.isfinite(costs)
         found = None if more_is_better(cost) else reference(costs, self.record.guess)
         draws = None if self.draws is None else self.draws[known]
-        return hypervolume(costs[known], self.accuracies.means[known], draws, found) if found else None
+        means, confidence = self.accuracies.means[known], self.accuracies.confidence
+        return hypervolume(costs[known], means, draws, found, confidence) if found else None
 
     def costs_of(self, cost: str) -> NDArray[np.float64]:
         """Return the costs of the measured points in the order of `accuracies`, (points,); NaN if unknown."""

@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from explorer.analysis.accuracies import CONFIDENCE, Interval
+from explorer.analysis.accuracies import Interval
+from explorer.analysis.looks import CONFIDENCE
 from explorer.networks.quantities import QUANTITIES
 
 _NEAR = 1.15  # costs up to this multiple of the smallest cost in a group are near it
@@ -167,12 +168,13 @@ def hypervolume(
     accuracies: NDArray[np.float64],
     draws: NDArray[np.float32] | None,
     reference: Reference,
+    confidence: float = CONFIDENCE,
 ) -> Hypervolume:
     """Return the hypervolume of points (points,), with an interval from draws of accuracies (points, draws)."""
     area = areas(costs, accuracies[:, None], reference)[0]
     drawn = None if draws is None else areas(costs, draws, reference)
     largest = (1 - reference.accuracy) * reference.doublings
-    return Hypervolume(reference, reflected(float(area), drawn).within(0, largest))
+    return Hypervolume(reference, reflected(float(area), drawn, confidence).within(0, largest))
 
 
 def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], reference: Reference) -> NDArray[np.float64]:
@@ -184,11 +186,11 @@ def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], referenc
     return found
 
 
-def reflected(estimate: float, draws: NDArray[np.float64] | None) -> Interval:
+def reflected(estimate: float, draws: NDArray[np.float64] | None, confidence: float = CONFIDENCE) -> Interval:
     """Return the basic bootstrap interval: quantiles of the draws reflected at the estimate."""
     if draws is None:
         return Interval(estimate, math.nan, math.nan)
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     # With thousands of points, all draws may be above the estimate, so their reflection would exclude it.
     return Interval(estimate, min(estimate, 2 * estimate - float(high)), max(estimate, 2 * estimate - float(low)))
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 from scipy.stats import qmc
 
-from explorer.analysis.accuracies import CONFIDENCE
+from explorer.analysis.looks import CONFIDENCE
 from explorer.analysis.surrogate import Surrogate
 
 DRAWS = 200

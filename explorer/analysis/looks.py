@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+CONFIDENCE = 0.95
 FIRST_LOOK = 2
 """Seeds of each point at the first look: with one, the variance between seeds is unknown."""
 
@@ -28,7 +29,7 @@ def looks(most: int) -> range:
     return range(FIRST_LOOK, most + 1)
 
 
-def repeated_confidence(looks: Sequence[int], confidence: float = 0.95) -> float:
+def repeated_confidence(looks: Sequence[int], confidence: float = CONFIDENCE) -> float:
     """Return the confidence of the interval at each look, so that all of them hold together with `confidence`.
 
     `looks` are increasing numbers of seeds.

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from explorer.analysis.accuracies import CONFIDENCE, UNKNOWN, Interval
+from explorer.analysis.accuracies import UNKNOWN, Interval
+from explorer.analysis.looks import CONFIDENCE
 from explorer.networks.quantities import QUANTITIES
 
 FEWEST = 5
@@ -29,23 +30,25 @@ Pairing = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 _COLUMNS = ("kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high")
 
 
-def agreement(pairs: Pairing) -> dict[str, float]:
+def agreement(pairs: Pairing, confidence: float = CONFIDENCE) -> dict[str, float]:
     """Return mean Kendall and Spearman correlations over at least five points with intervals, keyed by column."""
     count = len(pairs[0][1])
     kendall = float(np.mean([stats.kendalltau(one, other).statistic for one, other in pairs]))
     spearman = float(np.mean([stats.spearmanr(one, other).statistic for one, other in pairs]))
     ends = (
-        *(kendall, *fisher_interval(kendall, 0.437, count - 4)),
-        *(spearman, *fisher_interval(spearman, 1 + spearman**2 / 2, count - 3)),
+        *(kendall, *fisher_interval(kendall, 0.437, count - 4, confidence)),
+        *(spearman, *fisher_interval(spearman, 1 + spearman**2 / 2, count - 3, confidence)),
     )
     return dict(zip(_COLUMNS, ends, strict=True))
 
 
-def fisher_interval(correlation: float, variance: float, freedom: int) -> tuple[float, float]:
-    """Return the 95 % interval of a rank correlation from Fisher's transform; NaN for identical orders."""
+def fisher_interval(
+    correlation: float, variance: float, freedom: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the interval of a rank correlation from Fisher's transform; NaN for identical orders."""
     if not abs(correlation) < 1 - _ROUNDING:
         return math.nan, math.nan
-    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance / freedom)
+    half = float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(variance / freedom)
     middle = math.atanh(correlation)
     return math.tanh(middle - half), math.tanh(middle + half)
 
@@ -59,7 +62,7 @@ class RankCorrelation:
     spearman: Interval
 
 
-def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
+def rank_correlation(one: ArrayLike, other: ArrayLike, confidence: float = CONFIDENCE) -> RankCorrelation:
     """Correlate two arrays of values for the same points, (points,) each, at the points where both are known.
 
     The result is unknown for fewer than five points, or if all values in an array are equal.
@@ -69,13 +72,13 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> RankCorrelation:
     count = len(known)
     if count < FEWEST or not np.ptp(known, axis=0).all():
         return RankCorrelation(count, UNKNOWN, UNKNOWN)
-    found = list(agreement([(known[:, 0], known[:, 1])]).values())
+    found = list(agreement([(known[:, 0], known[:, 1])], confidence).values())
     # Swapping two neighbours changes one of n (n - 1) / 2 pairs, and moves two ranks by 1.
     kendall, spearman = 1 - 4 / (count * (count - 1)), 1 - 12 / (count * (count**2 - 1))
     return RankCorrelation(
         count,
-        _ended(Interval(*found[:3]), fisher_interval(kendall, 0.437, count - 4)[0]),
-        _ended(Interval(*found[3:]), fisher_interval(spearman, 1 + spearman**2 / 2, count - 3)[0]),
+        _ended(Interval(*found[:3]), fisher_interval(kendall, 0.437, count - 4, confidence)[0]),
+        _ended(Interval(*found[3:]), fisher_interval(spearman, 1 + spearman**2 / 2, count - 3, confidence)[0]),
     )
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer.analysis.accuracies import CONFIDENCE, Accuracies
+from explorer.analysis.accuracies import Accuracies
 from explorer.analysis.gaussian_process import GaussianProcess
+from explorer.analysis.looks import CONFIDENCE
 from explorer.storage.record import StudyRecord
 from explorer.study.coordinates import Coordinates
 

@@ -26,7 +26,7 @@ from explorer.study.claims import AnyClaim, CostName
 from explorer.study.form import DesignPoint, Form
 from explorer.study.forms import form_of, form_tables
 from explorer.study.values import Model, Value
-from explorer.training.identity import identity, key_of
+from explorer.training.identity import Later, identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
@@ -96,6 +96,8 @@ class Study(Model):
     recipe: Recipe = Recipe()
     budget: Budget = Budget()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    until_decided: Annotated[bool, Later(neutral=False)] = False
+    """Whether seeds are added round by round until the claims are decided; `seeds` is then the maximum."""
     plot: Plot = Plot()
     claims: list[AnyClaim] = Field(default_factory=list)
     text: str = ""

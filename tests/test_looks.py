@@ -37,7 +37,7 @@ class Setting:
     images: int
     most: int
     points: int
-    world: World = World()
+    world: World
 
     def ability(self, accuracy):
         total = np.sqrt(self.world.difficulty**2 + self.world.seed**2 + self.world.pair**2)

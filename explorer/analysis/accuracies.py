@@ -93,8 +93,8 @@ class Accuracies:
     `seeds` is the number of finished runs. `means` and `spreads` are the mean and the standard deviation of their
     accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
     validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
-    known. `confidence` is that of each interval. It is above 95 % if seeds were added until claims were decided, so
-    that the intervals at all looks hold together with 95 % (`looks`).
+    known. `confidence` is that of each interval. It is above 95 % if the study adds seeds until something is decided,
+    so that the intervals at all looks hold together with 95 % (`looks`).
     """
 
     points: NDArray[np.int64]
@@ -330,7 +330,7 @@ def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[n
 
 def interval_confidence(study: Study) -> float:
     """Return the confidence of each interval of a study."""
-    return repeated_confidence(looks(study.seeds)) if study.until_decided else CONFIDENCE
+    return repeated_confidence(looks(study.seeds)) if study.adds_seeds else CONFIDENCE
 
 
 def validation_images(record: StudyRecord) -> int:

@@ -26,7 +26,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 def looks(most: int) -> range:
     """Return the numbers of seeds at each look, up to the most."""
-    return range(FIRST_LOOK, most + 1)
+    return range(FIRST_LOOK, max(FIRST_LOOK, most) + 1)
 
 
 def repeated_confidence(looks: Sequence[int], confidence: float = CONFIDENCE) -> float:

@@ -33,6 +33,8 @@ class Form(Model):
 
     table: ClassVar[str]
     """The field, and table of the study file, that selects this form."""
+    adds_seeds: ClassVar[bool] = False
+    """Whether a point gets more seeds depending on results."""
 
     space: Annotated[str, Field(exclude=True)] = ""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)

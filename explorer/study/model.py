@@ -146,6 +146,11 @@ class Study(Model):
         return self.form.size
 
     @property
+    def adds_seeds(self) -> bool:
+        """Whether a point gets more seeds depending on results, up to `seeds`; intervals are then wider."""
+        return self.until_decided or self.form.adds_seeds
+
+    @property
     def is_trial(self) -> bool:
         """Whether this is a trial run: few images, and one seed or cut down with `--quick`.
 

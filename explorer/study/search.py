@@ -83,6 +83,7 @@ class Search(Form):
     """The points that a search has proposed so far. They are stored with the study and do not change its digest."""
 
     table = "search"
+    adds_seeds = True
     search: SearchTable
     proposed: Annotated[list[dict[str, Value]], Field(exclude=True)] = Field(default_factory=list)
 

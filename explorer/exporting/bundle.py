@@ -1,4 +1,4 @@
-"""An exported run's files (code, weights, ONNX and results), and its only evaluation on the test images."""
+"""The files of an exported run (code, weights, ONNX and results), and its only evaluation on the test images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEST_COLUMNS = [
     *("point", "series", "label", *COUNTS, "runs"),
     *("accuracy", "spread", "low", "high", "standing"),
 ]
-_TOLERANCE = 1e-4  # between the code's and the model's logits, relative to the largest
+_TOLERANCE = 1e-4  # allowed difference between the logits of the code and the model, relative to the largest
 
 USE = """
     from safetensors.torch import load_file
@@ -49,7 +49,7 @@ USE = """
 
 
 def best_points(record: StudyRecord, count: int) -> pd.DataFrame:
-    """Return a study's most accurate networks, best first, with the columns `BEST_COLUMNS` of `analysis.ranked`."""
+    """Return the most accurate networks of a study, best first, with the `BEST_COLUMNS` of `analysis.ranked`."""
     known = measured(ranked(record)).sort_values("accuracy", ascending=False, kind="stable")
     return known[BEST_COLUMNS].head(count).reset_index(drop=True)
 
@@ -62,7 +62,8 @@ def best_file(best: pd.DataFrame) -> bytes:
 def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
     """Evaluate the model on the test images, store the result permanently and return the stored row.
 
-    Raises `NoTestImages` if the data set has none. The caller holds `ledger.writing` and ensures the run is untested.
+    Raises `NoTestImages` if the data set has none. The caller must hold `ledger.writing` and check that the run has not
+    been tested before.
     """
     part = read_test_images(task.source)
     row = {
@@ -79,7 +80,7 @@ def read_test(ledger: Ledger, task: Task, trained: Trained) -> dict[str, Any]:
 
 
 def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
-    """Return the content of `export.json` except the test result. It includes no paths on this machine."""
+    """Return the content of `export.json` except the test result. It contains no paths on this machine."""
     record, run, shape = task.record, task.run, task.run.network.input
     images = task.dataset.split().validation[: run.budget.validation]
     design = record.study.design_space.point(record.study.preset, **_settings(task))
@@ -94,7 +95,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
         **main_amounts(run.network),
         "validation": {
             "accuracy": trained.measurement.accuracy,
-            # The exported files compute in float32, while few runs are trained in it.
+            # The exported files compute in float32, but few runs are trained in float32.
             "accuracy_float32": trained.accuracy(task.dataset, images, "float32"),
             "images": len(trained.measurement.correct),
         },
@@ -123,14 +124,14 @@ def facts_file(facts: Mapping[str, Any]) -> bytes:
 
 
 def preparing(task: Task, trained: Trained) -> Preparing:
-    """Return how a run's images become its network's input."""
+    """Return how the images of a run become the input of its network."""
     return Preparing(task.dataset.classes, task.dataset.size, task.run.network.input, trained.mean, trained.deviation)
 
 
 def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
-    """Return code, weights, `predict.py` and ONNX by file name, and why `network.onnx` is missing (empty if it is not).
+    """Return code, weights, `predict.py` and ONNX by file name, and the reason if `network.onnx` is missing, or "".
 
-    Raises `ExplorerError` if the code does not run or its logits differ from the model's.
+    Raises `ExplorerError` if the code does not run or its logits differ from those of the model.
     """
     network = task.run.network
     model = network.build()
@@ -140,7 +141,7 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     code = code_of(network, _docstring(task, facts), prepared.code, HEADER)
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    # Class names can contain surrogates, from file names in other encodings.
+    # Class names can contain surrogates, which come from file names in other encodings.
     files = {CODE: code.encode("utf-8", "backslashreplace"), WEIGHTS: weights, PREDICT: PREDICT_CODE.encode()}
     obstacle = onnx_obstacle(network)
     if not obstacle:
@@ -149,12 +150,12 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
 
 
 def _settings(task: Task) -> dict[str, Any]:
-    """Return the point's metaparameters that differ from the preset's."""
+    """Return the metaparameters of the point that differ from the preset."""
     return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
 
 
 def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
-    """Return the code's docstring."""
+    """Return the docstring of the code."""
     validation = facts["validation"]
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
     how = f"{validation['images']:,} images of {facts['data']['name']}, in {task.run.numerics.dtype} as in training"
@@ -167,12 +168,12 @@ def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
         "`labels` are the classes, and `prepare` turns a photo into the network's input. To use it:",
     )
     text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
-    # Labels and classes can be any text.
+    # Labels and classes can contain any text.
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '"""'
 
 
 def _check(code: str, model: nn.Module, shape: Shape) -> None:
-    """Raise `ExplorerError` if the code does not build the model's network."""
+    """Raise `ExplorerError` if the code does not build the network of the model."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(4, shape.channels, shape.size, shape.size, generator=random)
     names: dict[str, Any] = {"__name__": "network"}

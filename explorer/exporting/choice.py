@@ -1,4 +1,4 @@
-"""Find a study's point or run from what the user typed."""
+"""Find a point or a run of a study from the user's input."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 
 SHORTEST_KEY = 6
-"""Minimum length of a key prefix."""
+"""Minimum length of the prefix of a key."""
 
 
 def best_point(record: StudyRecord) -> int:
-    """Return the number of the point with the highest mean accuracy; `ExplorerError` if no runs have finished."""
+    """Return the number of the most accurate point; raise `ExplorerError` if no runs have finished."""
     known = measured(summarise(record))
     if known.empty:
         raise ExplorerError(f"{record.study.name}: no runs have finished; train them with `explorer sweep`")
@@ -23,9 +23,9 @@ def best_point(record: StudyRecord) -> int:
 
 
 def find_point(record: StudyRecord, text: str) -> int:
-    """Return the number of a point, given as `3`, as `point3`, or by its label in tables and figures.
+    """Return the number of a point, given as `3`, `point3`, or its label in tables and figures.
 
-    For a merged point, return the one it was merged into. Raises `ExplorerError` unless exactly one point matches.
+    For a merged point, return the point that it was merged into. Raises `ExplorerError` unless exactly one matches.
     """
     points = record.points
     sources = points["same_as"].fillna(points["point"]).astype(int).tolist()
@@ -36,7 +36,7 @@ def find_point(record: StudyRecord, text: str) -> int:
     labels = [*zip(points["label"], sources, strict=True)]
     in_series = zip(points["series"], labels, strict=True)
     labels += [(f"{series}: {label}", source) for series, (label, source) in in_series if series]
-    # In figures, points with the same network share a label.
+    # Points with the same network share a label in figures.
     known = measured(summarise(record))
     labels += [*zip(known["label"], known["point"].astype(int), strict=True)]
     found = {source for label, source in labels if label == text} | ({by_number[text]} if text in by_number else set())
@@ -57,17 +57,17 @@ def _unknown_point(record: StudyRecord, text: str, labels: list[str]) -> Explore
 
 
 def called(record: StudyRecord, number: int) -> str:
-    """Return a point's number and label: `point 3 (0.25)`."""
+    """Return the number and label of a point: `point 3 (0.25)`."""
     return point_name(number, dict(zip(record.points["point"], record.points["label"], strict=True))[number])
 
 
 def point_name(number: int, label: str) -> str:
-    """Return a number and label, which may be empty: `point 3 (0.25)`."""
+    """Format a number and a label, which may be empty: `point 3 (0.25)`."""
     return f"point {number} ({label})" if label else f"point {number}"
 
 
 def find_run(record: StudyRecord, number: int, seed: int) -> str:
-    """Return the key of a finished run; raises `ExplorerError` with the reason if it has not finished."""
+    """Return the key of a finished run; raise `ExplorerError` with the reason if it has not finished."""
     named = f"{record.study.name}, {called(record, number)}"
     point = record.points.set_index("point").loc[number]
     if point["state"] != "planned":
@@ -85,10 +85,10 @@ def find_run(record: StudyRecord, number: int, seed: int) -> str:
 
 
 def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
-    """Return the study, point number and seed of a finished run, given as its key, a key prefix or STUDY:POINT[:SEED].
+    """Return the study, point number and seed of a finished run.
 
-    The default seed is 0. If several studies share the run, return the first by name. Raises `ExplorerError` unless
-    exactly one run matches.
+    The run is given by its key, a prefix of the key, or STUDY:POINT[:SEED]. The default seed is 0. If several studies
+    share the run, return the first one by name. Raises `ExplorerError` unless exactly one run matches.
     """
     name, colon, rest = text.partition(":")
     if not colon:

@@ -1,4 +1,4 @@
-"""Find a stored study's data, even if its folder has moved."""
+"""Find the data of a stored study, even if its folder has moved."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SHOWN = 12  # characters of a fingerprint in messages
 
 
 def data_of(record: StudyRecord, data: str | Path | None = None, data_dir: str | Path | None = None) -> Source:
-    """Return a study's data source, at `data` if given, without reading images.
+    """Return the data source of a study without reading images. If `data` is given, look there.
 
-    Raises `ExplorerError` if it does not exist.
+    Raises `ExplorerError` if the data does not exist.
     """
     study = record.study
     if data is None and study.data not in BUILT_IN and not user_path(study.data).is_dir():
@@ -27,7 +27,7 @@ def data_of(record: StudyRecord, data: str | Path | None = None, data_dir: str |
 
 
 def check_data(record: StudyRecord, dataset: Dataset, data: str | Path | None = None) -> None:
-    """Raise `ExplorerError` if `data` was given and its images or classes are not those the study was trained on."""
+    """Raise `ExplorerError` if `data` is given and its images or classes differ from those used in training."""
     if data is not None and dataset.fingerprint != record.data_fingerprint:
         raise ExplorerError(
             f"--data {data} must contain the images of {record.study.name}, but its fingerprint is "

@@ -1,4 +1,4 @@
-"""Export a stored run: retrain it, test it once, and write its network and results to files."""
+"""Export a stored run: retrain it, test it once, and write the network and results to files."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Export:
     """An exported run.
 
     Attributes:
-        folder: The folder of the files.
-        files: Their names.
+        folder: The folder with the files.
+        files: The names of the files.
         facts: The content of `export.json`: the run with its point, accuracies, data and settings.
         best: The most accurate points of the study, as in `best.csv`.
-        test: When the model was evaluated on the test images, or why it was not.
-        tests: Number of tested runs of the study.
-        onnx_obstacle: Why there is no `network.onnx`; empty if there is one.
+        test: When the model was evaluated on the test images, or the reason why it was not.
+        tests: Number of runs of the study that have been tested.
+        onnx_obstacle: The reason why there is no `network.onnx`; empty if there is one.
     """
 
     folder: Path
@@ -66,27 +66,27 @@ def export(
     keep_test: bool = False,
     before_training: Callable[[Task], None] | None = None,
 ) -> Export:
-    """Write a run's network as Python code, weights and ONNX, with its results, to a folder.
+    """Write the network of a run to a folder as Python code, weights and ONNX, together with its results.
 
-    The run is retrained and must reproduce its stored validation accuracy. Its model is then evaluated once on the test
-    images: the test accuracy is stored and shown by later exports of the run. If the storage is read-only, the test
-    images are not read.
+    The run is retrained and must reproduce its stored validation accuracy. The model is then evaluated on the test
+    images, just once: the test accuracy is stored, and later exports of the run show the stored value. If the storage
+    is read-only, the test images are not read.
 
     Args:
         study: Name of a stored study.
-        point: Number or label of the point; by default the most accurate.
+        point: Number or label of the point; by default, the most accurate one.
         seed: Seed of the run.
-        best: Rows in the table of the most accurate points.
-        out: The folder; by default `export/STUDY-pointN-seedM`.
+        best: Number of rows in the table of the most accurate points.
+        out: The folder; by default, `export/STUDY-pointN-seedM`.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        data: Where the study's images are now, if their folder has moved.
+        data: The current folder of the study's images, if it has moved.
         keep_test: Leave the test images unread.
         before_training: Called with the run before training.
 
     Raises:
-        ExplorerError: The study or point is unknown, the run has not finished, or its stored accuracy is not
-            reproduced.
+        ExplorerError: The study or point is unknown, the run has not finished, or retraining does not reproduce its
+            stored accuracy.
     """
     ledger = Ledger(storage)
     record = ledger.studies.load(study)
@@ -96,7 +96,7 @@ def export(
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
     keep_test = keep_test or ledger.read_only
-    # Hold the storage lock so that no other export tests the same run.
+    # Hold the storage lock to keep other exports from testing the same run.
     with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
         if before_training is not None:
             before_training(task)
@@ -111,13 +111,13 @@ def export(
         files[README] = readme_file(facts, files)
     write_files(files, folder)
     if obstacle:
-        # An older file, from another run, must not look like part of this export.
+        # An older file from another run must not look like part of this export.
         (folder / ONNX).unlink(missing_ok=True)
     return Export(folder, tuple(files), facts, table, note, len(ledger.tests.of(study)), obstacle)
 
 
 def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the stored test, or test the model now unless `keep` is set, with a note on it."""
+    """Return the stored test result and a note on it. If there is none, test the model now unless `keep` is set."""
     stored = ledger.tests.find(task.run.key)
     if stored is not None:
         return stored, f"read on {stored['finished']}, not again"

@@ -1,4 +1,4 @@
-"""A PNG sheet of the images that a run was most and least sure of."""
+"""A sheet (PNG) of the images that a run was most and least sure of."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DPI = 150
-CELL_INCHES = (0.95, 1.45)  # of an image and the text below it
-TOP_INCHES, ROW_INCHES = 0.55, 0.3  # above all rows, and above each row
+CELL_INCHES = (0.95, 1.45)  # size of an image with the text below it
+TOP_INCHES, ROW_INCHES = 0.55, 0.3  # room above all rows, and above each row
 TITLE_INCHES = 0.08  # per character of the title
 LINE_POINTS = 9  # height of a line of text
-LONGEST = 16  # characters of a class name below an image
+LONGEST = 16  # maximum number of characters of a class name below an image
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class ImageSheet:
     """A sheet of a run's images.
 
     Attributes:
-        path: The PNG.
-        title: The sheet's title: the run and its accuracy.
-        rows: The headings of the sheet's rows, by the names in `images`.
-        images: One row per image on the sheet, with the columns of `surest`, `class` and `taken_for`, the class the run
-            predicted (None if that is not stored).
+        path: The PNG file.
+        title: The title of the sheet: the run and its accuracy.
+        rows: The headings of the rows on the sheet, keyed by their names in `images`.
+        images: One row per image on the sheet, with the columns of `surest`, `class`, and `taken_for`: the class that
+            the run predicted, or None if it is not stored.
     """
 
     path: Path
@@ -58,15 +58,15 @@ def images(
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
 ) -> ImageSheet:
-    """Draw the validation images a run was most sure of, right and wrong, and those it was least sure of.
+    """Draw the validation images that a run was most sure of, rightly and wrongly, and least sure of.
 
     Args:
-        run: Key of a stored run or its first 6 or more characters, or `STUDY:POINT[:SEED]` with a number or label.
-        count: Images in each row of the sheet.
-        out: The PNG; by default `images-KEY.png` in the current folder.
+        run: Key of a stored run, at least its first 6 characters, or `STUDY:POINT[:SEED]` with a number or label.
+        count: Number of images in each row of the sheet.
+        out: The PNG file; by default, `images-KEY.png` in the current folder.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
-        data: Where the study's images are now, if their folder has moved.
+        data: The current folder of the study's images, if it has moved.
 
     Raises:
         ExplorerError: The run is unknown or unfinished, or the data set is missing or has changed.
@@ -96,9 +96,10 @@ def images(
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
-    """Draw one row per kind of image; `chosen` is `ImageSheet.images`, `images` are their pixels.
+    """Draw one row per kind of image. `chosen` is `ImageSheet.images`, and `images` are the pixels.
 
-    Below each image are its class, the predicted class if it differs, and the predicted class's probability.
+    The text below each image is its class, the predicted class if it differs, and the probability of the predicted
+    class.
     """
     from matplotlib.figure import Figure
 
@@ -128,7 +129,7 @@ def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:
 
 
 def _below(cell: Mapping[Hashable, Any]) -> list[str]:
-    """Return the lines below an image."""
+    """Return the lines of text below an image."""
     named, probability = _short(cell["class"]), f"{cell['probability']:.1%}"
     if cell["right"]:
         return [named, f"{probability} right" if cell["row"] == "unsure" else probability]

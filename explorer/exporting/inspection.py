@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found.
+    """The result of `inspect`.
 
     Attributes:
-        layers: The layer table of `describe`; with `verify`, also fvcore's multiply-adds as `fvcore`.
+        layers: The layer table of `describe`. With `verify`, it also has fvcore's multiply-adds as `fvcore`.
         network: The network description.
         amounts: The network's costs, by quantity.
         notes: The space's notes on this point.
-        check: The comparison with fvcore's and torch's counts, if requested.
+        check: The comparison with the counts of fvcore and torch, if requested.
         latencies: The measured latencies, if any.
-        machine: The machine they were measured on.
-        warning: A warning if the machine was busy, else "".
-        files: The files written.
+        machine: The machine on which they were measured.
+        warning: A warning if the machine was busy, or "".
+        files: The files that were written.
     """
 
     layers: pd.DataFrame
@@ -62,11 +62,11 @@ def inspect(
     onnx: str | Path | None = None,
     torch: str | Path | None = None,
 ) -> Inspection:
-    """Describe a design point, and optionally check, measure and write its network.
+    """Describe a design point, and optionally check its network, measure it and write it to files.
 
     Args:
         space: Name of the space.
-        preset: Name of the preset; by default the first.
+        preset: Name of the preset; by default, the first one.
         settings: Metaparameters that differ from the preset.
         levels: Levels of nesting in the layer table.
         verify: Compare the counts with those of fvcore and torch.
@@ -77,7 +77,7 @@ def inspect(
     Raises:
         ExplorerError: A name is unknown, a value is invalid, there are fewer cores than threads, or a file cannot be
             written.
-        Infeasible: No network realises the point.
+        Infeasible: There is no network for the point.
     """
     for key, value in (settings or {}).items():
         if isinstance(value, str) and re.fullmatch(r"[\d.]+\s*([.]{2,}|[-:,])\s*[\d.].*", value):
@@ -117,7 +117,7 @@ def inspect(
 
 
 def _checked_files(network: Network, onnx: str | Path | None, torch: str | Path | None) -> dict[str, Path]:
-    """Return the paths by format; raises `ExplorerError` if one cannot be written."""
+    """Return the paths by format; raise `ExplorerError` if one cannot be written."""
     files = {name: user_path(path) for name, path in (("onnx", onnx), ("torch", torch)) if path is not None}
     if "onnx" in files:
         check_onnx(files["onnx"], network)

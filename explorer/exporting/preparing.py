@@ -1,4 +1,4 @@
-"""An export's support for photos: `labels` and `prepare` in its code, `predict.py`, and its ONNX metadata."""
+"""Support for photos in exports: `labels` and `prepare` in the code, `predict.py`, and the ONNX metadata."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ sys.exit(status)
 
 @dataclass(frozen=True)
 class Preparing:
-    """How images become a network's input.
+    """How images become the input of a network.
 
     Attributes:
         labels: Names of the classes, in the order of the logits.
-        pixels: Side length of the data set's images.
+        pixels: Side length of the images in the data set.
         shape: Shape of the network's input.
         mean: Mean of each channel in bytes, which is subtracted.
-        deviation: Standard deviation of each channel in bytes, to divide by.
+        deviation: Standard deviation of each channel in bytes. The result is divided by it.
     """
 
     labels: Sequence[str]
@@ -75,7 +75,7 @@ class Preparing:
 
     @property
     def text(self) -> str:
-        """The preparation of a photo, in a sentence."""
+        """The preparation of a photo as a sentence."""
         size = self.shape.size
         means = "area means" if size < self.pixels else "bilinear"
         resampled = f" resampled to {size} x {size} ({means})," if size != self.pixels else ""
@@ -87,7 +87,7 @@ class Preparing:
 
     @property
     def code(self) -> str:
-        """Code that defines `labels` and `prepare`, to go with `HEADER`."""
+        """The code that defines `labels` and `prepare`, for use with `HEADER`."""
         size, channels = self.shape.size, self.shape.channels
         resampling = 'mode="area"' if size < self.pixels else 'mode="bilinear", align_corners=False'
         resampled = (
@@ -122,7 +122,7 @@ def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Metadata for network files, with lists as JSON."""
+        """The metadata for network files, with lists as JSON."""
         return {
             "labels": json.dumps(list(self.labels)),
             "mean": json.dumps(list(self.mean)),
@@ -133,7 +133,7 @@ def prepare(image: str | Path | Image.Image | NDArray[np.uint8]) -> Tensor:
 
 
 def _below_imports(module: ModuleType) -> str:
-    """Return a module's source without its docstring and imports."""
+    """Return the source of a module without its docstring and imports."""
     source = inspect.getsource(module)
     first = next(part for part in ast.parse(source).body[1:] if not isinstance(part, ast.Import | ast.ImportFrom))
     return "\n".join(source.splitlines()[first.lineno - 1 :])

@@ -1,4 +1,4 @@
-"""Networks as ONNX files and as `torch.export` programs, which load without the explorer."""
+"""Write networks as ONNX files and as `torch.export` programs, which can be loaded without the explorer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from explorer.networks.network import Network
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
-MOST_ONNX_BYTES = 2**31 - 2**24  # protocol buffers are limited to 2 GiB, some of it for the graph
+MOST_ONNX_BYTES = 2**31 - 2**24  # protocol buffers are limited to 2 GiB, and the graph needs some of that
 
 
 def onnx_obstacle(network: Network) -> str:
-    """Return why the network cannot be written as ONNX; empty if it can."""
+    """Return the reason why the network cannot be written as ONNX; empty if it can."""
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:
         return f'ONNX needs {" and ".join(missing)}, not installed here: pip install "cnn-design-explorer[onnx]"'
@@ -37,7 +37,7 @@ def onnx_obstacle(network: Network) -> str:
 
 
 def check_onnx(path: Path, network: Network) -> None:
-    """Raise `ExplorerError` if `save_onnx` could not write the network there."""
+    """Raise `ExplorerError` if `save_onnx` could not write the network to this path."""
     obstacle = onnx_obstacle(network)
     if obstacle:
         raise ExplorerError(f"{path}: {obstacle}")
@@ -45,15 +45,15 @@ def check_onnx(path: Path, network: Network) -> None:
 
 
 def save_onnx(module: nn.Module, shape: Shape, path: Path) -> None:
-    """Write a module in evaluation mode as an ONNX file: `images` (N, C, H, W) to `logits`, float32, for any N.
+    """Write a module in evaluation mode as an ONNX file, from `images` (N, C, H, W) to `logits`, float32, for any N.
 
-    Needs the extra `onnx`. Raises `ExplorerError` if the file cannot be written.
+    This needs the extra `onnx`. Raises `ExplorerError` if the file cannot be written.
     """
     write_file(path, onnx_bytes(module, shape))
 
 
 def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the content of the file that `save_onnx` writes, with metadata."""
+    """Return the content of the file that `save_onnx` writes, plus metadata."""
     import torch
 
     program = _program(module, shape)
@@ -71,7 +71,7 @@ def onnx_bytes(module: nn.Module, shape: Shape, metadata: Mapping[str, str] | No
 
 
 def _name_batch(graph: Any) -> None:  # noqa: ANN401 (onnx has no types for its messages)
-    """Rename the images' first axis to `batch` everywhere; torch calls it something like `s77`."""
+    """Rename the first axis of the images to `batch` everywhere. Torch calls it something like `s77`."""
     axis = re.compile(rf"\b{re.escape(graph.input[0].type.tensor_type.shape.dim[0].dim_param)}\b")
     for tensor in (*graph.input, *graph.output, *graph.value_info):
         for size in tensor.type.tensor_type.shape.dim:
@@ -80,7 +80,7 @@ def _name_batch(graph: Any) -> None:  # noqa: ANN401 (onnx has no types for its 
 
 
 def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
-    """Write a module in evaluation mode with its weights for `torch.export.load`: (N, C, H, W) to logits, for any N.
+    """Write a module in evaluation mode and its weights for `torch.export.load`, from (N, C, H, W) to logits, any N.
 
     Raises `ExplorerError` if the file cannot be written.
     """
@@ -94,7 +94,7 @@ def save_torch(module: nn.Module, shape: Shape, path: Path) -> None:
 def _program(module: nn.Module, shape: Shape) -> ExportedProgram:
     import torch
 
-    # Two images, since a batch size of 1 would be exported as a constant.
+    # Use two images, because a batch size of 1 would be exported as a constant.
     images = torch.zeros(2, shape.channels, shape.size, shape.size)
     program = torch.export.export(module, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     for node in program.graph.nodes:

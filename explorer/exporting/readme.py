@@ -1,4 +1,4 @@
-"""An export's `README.md`: what the network is, how to use it and how accurate it is."""
+"""The `README.md` of an export. It describes the network, how to use it and how accurate it is."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FILES = {
 
 
 def may_write_readme(folder: Path) -> bool:
-    """Whether the folder has no `README.md`, or one from an earlier export."""
+    """Whether the folder has no `README.md`, or only one from an earlier export."""
     path = folder / README
     return not path.exists() or (path.is_file() and MARK.encode() in path.read_bytes())
 
 
 def readme_file(facts: Mapping[str, Any], files: Collection[str]) -> bytes:
-    """Return `README.md`, given the content of `export.json` and the file names."""
+    """Return the content of `README.md`, given the content of `export.json` and the file names."""
     point, data = facts["point"], facts["data"]
     cost, prepared = exact_costs(facts), facts["preprocessing"]["prepare"]
     rows = [("validation", facts["validation"], "the best point of a study looks better here than it is")]

@@ -1,4 +1,4 @@
-"""Retrain a stored run to get its model; it must reproduce the stored results."""
+"""Retrain a stored run to get its model. The run must reproduce its stored results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, Trained, numerics, train
 
 WORDS = {"data": "the data", "numerics.training_version": "the version of the training code"}
-"""Descriptions of parts of a run's key whose names are not self-explanatory."""
-LONGEST = 12  # characters shown of a value, such as a digest
+"""Descriptions for parts of a run's key that do not have self-explanatory names."""
+LONGEST = 12  # number of characters to show of a value, such as a digest
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Task:
         return f"{self.record.study.name}, {called(self.record, self.number)}, seed {self.run.seed}"
 
     def train(self) -> Trained:
-        """Train the run as in a sweep's worker, with one thread.
+        """Train the run with one thread, like a worker of a sweep.
 
-        Raises `ExplorerError` if it fails, or if its accuracy or the images it gets right differ from the stored ones.
+        Raises `ExplorerError` if training fails, or if the accuracy or the correctly classified images differ from the
+        stored ones.
         """
         run = self.run
         with torch_threads(1):
@@ -73,7 +74,7 @@ class Task:
         raise ExplorerError(f"{self.called}: {what}{self._elsewhere()}; nothing was written")
 
     def _elsewhere(self) -> str:
-        """List settings outside the key that can change the last bits and differ from when the run was stored."""
+        """List settings outside the key that can change the last bits and have changed since the run was stored."""
         here = isa()
         there = {key: value for key, value in self.stored.host.items() if key != "name"}
         names = [key for key in {**there, **here} if there.get(key) != here.get(key)]
@@ -89,11 +90,12 @@ def retraining_task(
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
 ) -> Task:
-    """Prepare to retrain a finished run; reading its data can take minutes the first time.
+    """Prepare to retrain a finished run. Reading its data can take minutes the first time.
 
-    `data` is where the study's images are now, if their folder has moved.
+    `data` is the current folder of the study's images, if it has moved.
 
-    Raises `ExplorerError` if the run has not finished, or if its key would differ today, listing all differences.
+    Raises `ExplorerError` if the run has not finished. If its key would be different now, the error lists all
+    differences.
     """
     key = find_run(record, number, seed)
     stored = ledger.runs.find(key)
@@ -118,7 +120,7 @@ def retraining_task(
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """List the settings that differ, with both values."""
+    """Yield a description of each setting that differs, with both values."""
     for name in {**stored, **here}:
         there, now = stored.get(name), here.get(name)
         inner = f"{path}.{name}" if path else name

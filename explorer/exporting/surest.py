@@ -14,9 +14,9 @@ ROWS = {"right": "right and most sure", "wrong": "wrong and most sure", "unsure"
 
 
 def validation_places(dataset: Dataset, stored: StoredRun) -> NDArray[np.int64]:
-    """Return the places of a run's validation images in the data set, in the order of `stored.correct`.
+    """Return the positions of a run's validation images in the data set, in the order of `stored.correct`.
 
-    Raises `ExplorerError` if the run was measured on different data, or its correct images are not stored.
+    Raises `ExplorerError` if the run was measured on different data, or if its correct images are not stored.
     """
     if dataset.fingerprint != stored.data_fingerprint:
         raise ExplorerError(
@@ -29,10 +29,10 @@ def validation_places(dataset: Dataset, stored: StoredRun) -> NDArray[np.int64]:
 
 
 def surest(correct: NDArray[np.bool_], top_probability: NDArray[np.floating], count: int) -> pd.DataFrame:
-    """Return up to `count` images for each of `ROWS`: right and wrong with the highest probability, any with lowest.
+    """Return up to `count` images for each of `ROWS`: the most probable right and wrong ones, and the least probable.
 
-    Columns: `row`, `place` (among the validation images), `right`, `probability` (a fraction). Ties, frequent because
-    probabilities are stored in half precision, are broken by the order of images.
+    Columns: `row`, `place` (position among the validation images), `right`, `probability` (a fraction). Ties are broken
+    by the order of images. They are frequent, because probabilities are stored in half precision.
     """
     places = np.arange(len(correct))
     probability = top_probability.astype(np.float64)

@@ -1,7 +1,7 @@
 """Print a network as Python code that needs only torch.
 
-`Network.source` is one nested call. Classes that torch lacks are printed before it, and repeated calls become a
-function of the values that differ between them.
+`Network.source` is a single nested call. Classes that torch lacks are printed before it. Repeated calls become a
+function with parameters for the values that differ between them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from explorer.networks.calls import Call
 from explorer.networks.network import Network
 
 WIDTH = 120
-FEWEST_CALLS = 3  # in the body of a function
-MOST_PARAMETERS = 8  # beyond this, a function's calls are as long as its body
+FEWEST_CALLS = 3  # minimum number of calls in the body of a function
+MOST_PARAMETERS = 8  # with more parameters, a call to a function would be as long as its body
 UNNAMED = {"in_channels", "out_channels", "num_features"}  # leading arguments that are clear without names
 
 HEADER = """
@@ -34,12 +34,12 @@ RESERVED = {*dir(builtins), *keyword.kwlist, "OrderedDict", "torch", "Tensor", "
 
 Path: TypeAlias = tuple[str, ...]  # names of arguments, from the outside in
 Value: TypeAlias = str | Call
-"""A call's argument: code or another call."""
+"""An argument of a call: code or another call."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A generated function: its name, its parameters, and the call it returns."""
+    """A generated function: its name, its parameters, and the call that it returns."""
 
     name: str
     parameters: tuple[str, ...]
@@ -47,10 +47,10 @@ class Function:
 
 
 def code_of(network: Network, opening: str = "", ending: str = "", header: str = HEADER) -> str:
-    """Return code defining `build()`, which makes the untrained network with the weight names of `Network.build`.
+    """Return code that defines `build()`, which makes the untrained network. Weight names match `Network.build`.
 
-    `opening` (a docstring) goes before the imports, and `ending` (more code) after `build`. `header` has the imports:
-    those in `HEADER`, plus any that `ending` needs.
+    `opening` (a docstring) goes before the imports, and `ending` (more code) goes after `build`. `header` has the
+    imports of `HEADER` and any others that `ending` needs.
     """
     sources: dict[str, str] = {}
     root = _code(network.source(), sources)
@@ -61,7 +61,7 @@ def code_of(network: Network, opening: str = "", ending: str = "", header: str =
 
 
 def _code(call: Call, sources: dict[str, str]) -> Call:
-    """Return the call with values as code, adding the source of classes that torch lacks to `sources`."""
+    """Return the call with values as code, and add the source of classes that torch lacks to `sources`."""
     target = call.target()
     called = target.__name__
     if target.__module__.startswith("torch.nn."):
@@ -72,7 +72,7 @@ def _code(call: Call, sources: dict[str, str]) -> Call:
 
 
 def _changed(call: Call, text: Callable[[Any], str], inner: Callable[[Call], Call]) -> Call:
-    """Return the call with its values changed in order: by `inner` if they are calls, else by `text`."""
+    """Return the call with its values changed in order: by `inner` if they are calls, otherwise by `text`."""
     values = ((name, inner(each) if isinstance(each, Call) else text(each)) for name, each in call.arguments)
     return Call(call.called, tuple(values))
 
@@ -88,7 +88,7 @@ def _replaced(call: Call, calls: Mapping[Call, Call]) -> Call:
 
 
 def _walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
-    """Iterate over the value and everything in it, with paths."""
+    """Iterate over the value and everything inside it, with paths."""
     yield path, value
     for name, each in value.arguments if isinstance(value, Call) else ():
         yield from _walk(each, (*path, name))
@@ -109,11 +109,11 @@ def _folded(root: Call, taken: set[str]) -> list[Function]:
 
 
 def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[Path, Call]]:
-    """Return all places of the largest repeated call, ignoring its texts; empty if no call repeats."""
+    """Return all occurrences of the largest repeated call, ignoring its texts; empty if no call repeats."""
     places: dict[Call, list[tuple[Path, Call]]] = {}
     for function in functions:
         for path, value in _walk(function.body):
-            # A list of layers stays a list.
+            # Keep a list of layers as a list.
             if path and isinstance(value, Call) and value.called != "nn.Sequential":
                 places.setdefault(_skeleton(value), []).append((path, value))
     sizes = {
@@ -126,20 +126,20 @@ def _repeated(functions: Sequence[Function], refused: set[Call]) -> list[tuple[P
 
 
 def _skeleton(call: Call) -> Call:
-    """Return the call without texts: one function can replace all calls with the same skeleton."""
+    """Return the call without its texts. One function can replace all calls with the same skeleton."""
     return _filled(call, repeat(""))
 
 
 def _function(
     found: Sequence[tuple[Path, Call]], taken: set[str], parameters: set[str]
 ) -> tuple[Function, dict[Call, Call]]:
-    """Return a function for calls with the same skeleton, and the call to it that replaces each of them."""
+    """Return a function for calls with the same skeleton, and for each of them the call that replaces it."""
     first = found[0][1]
     rows = [[value for _, value in _walk(call) if isinstance(value, str)] for _, call in found]
     paths = [path for path, value in _walk(first) if isinstance(value, str)]
     columns: dict[tuple[str, ...], list[int]] = {}  # texts that differ between calls, and their places
     for place, column in enumerate(zip(*rows, strict=True)):
-        # Parameters of two functions differ even if their names are equal.
+        # Parameters of different functions are different even if their names are equal.
         if len(set(column)) > 1 or (column[0].isidentifier() and column[0] not in RESERVED):
             columns.setdefault(column, []).append(place)
     names = _parameters([paths[places[0]] for places in columns.values()], taken)
@@ -155,7 +155,7 @@ def _function(
 
 
 def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
-    """Name parameters after their first paths: the argument, prefixed with a step if several share it."""
+    """Name each parameter after the argument at its first path, prefixed with a step if several share that name."""
     names: list[str] = []
     for path in paths:
         name = path[-1]
@@ -170,7 +170,7 @@ def _parameters(paths: Sequence[Path], taken: set[str]) -> list[str]:
 
 
 def _name(found: Sequence[tuple[Path, Call]], taken: set[str]) -> str:
-    """Name a function after its places, without numbers, or else after its parts."""
+    """Name a function after the places where it is used, without numbers, or otherwise after its parts."""
     places = {
         re.sub(r"\d+$", "", next((step for step in reversed(path) if not step.isdigit()), "")) for path, _ in found
     }
@@ -193,7 +193,7 @@ def _definition(function: Function) -> str:
 
 
 def _lines(before: str, value: Value, indent: str, end: str = ",") -> list[str]:
-    """Format a value: on one line if it fits, else its texts on as few lines as possible, or lines per argument."""
+    """Format a value on one line if it fits, else its texts on few lines, or each argument on its own lines."""
     line = f"{indent}{before}{_inline(value)}{end}"
     if len(line) <= WIDTH or isinstance(value, str):
         return [line]
@@ -214,7 +214,7 @@ def _inline(value: Value) -> str:
 
 
 def _arguments(call: Call) -> Iterator[tuple[str, Value]]:
-    """Return the text before each argument, and the argument; consecutive equal ones become a loop."""
+    """Return the text before each argument, and the argument. Consecutive equal arguments become a loop."""
     leading = True
     for (name, value), alike in groupby((re.sub(r"^\d+$", "", name), value) for name, value in call.arguments):
         times = len(list(alike))

@@ -1,1 +1,1 @@
-"""Reports: self-contained pages made of stored rows, without torch."""
+"""Reports, which are self-contained pages made from stored rows, without torch."""

@@ -1,6 +1,6 @@
-"""A study's answer in at most two sentences, and further findings.
+"""The answer of a study in at most two sentences, and further findings.
 
-A saving is claimed only where the loss is shown to be small. Points that are not separated are reported as just that.
+A saving is claimed only if the loss is shown to be small. Points that are not separated are reported as not separated.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from explorer.study.claims import MARGIN
 from explorer.study.coordinates import is_ordered
 from explorer.study.model import Study
 
-MOST_NAMES = 4  # in a sentence
-MOST_GROUPS = 4  # of points at about equal cost, most expensive first
+MOST_NAMES = 4  # per sentence
+MOST_GROUPS = 4  # groups of points at about equal cost, most expensive first
 LEAST_SAVING = 0.01
-LONGER = 4  # factor on the epochs suggested when no network has learnt anything
+LONGER = 4  # factor for the number of epochs to suggest when no network has learnt anything
 
 
 def answer(findings: Findings) -> list[str]:
     """Return at most two sentences: the best point, and how the others compare.
 
-    The second names a cheaper point shown to lose next to nothing, or the points not separated from the best, or
-    compares series at equal cost or the corners of a triangle. There is no best point in a trial run, or if no network
-    has learnt anything.
+    The second sentence names a cheaper point that is shown to lose next to nothing, or the points not separated from
+    the best, or it compares series at equal cost or the corners of a triangle. There is no best point in a trial run,
+    or if no network has learnt anything.
     """
     measured, study = findings.measured, findings.record.study
     if measured.empty:
@@ -43,7 +43,7 @@ def answer(findings: Findings) -> list[str]:
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)
-    # A series is capitalised at the start of a sentence; a metaparameter keeps its spelling.
+    # At the start of a sentence, a series is capitalised, but a metaparameter keeps its spelling.
     name = _name(findings, best)
     name = f"{name[0].upper()}{name[1:]}" if best["series"] else name
     found = percent(best["accuracy"])
@@ -57,7 +57,7 @@ def answer(findings: Findings) -> list[str]:
 
 
 def more(findings: Findings) -> list[str]:
-    """Return how the series compare at other costs, and which points are near guessing."""
+    """Return sentences on how the series compare at other costs and on points near guessing."""
     measured, guess = findings.measured, findings.record.guess
     if len(measured) < 2 or findings.tells_nothing:  # noqa: PLR2004 (nothing to compare)
         return []
@@ -77,7 +77,7 @@ def more(findings: Findings) -> list[str]:
 
 
 def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
-    """Report that no network is better than guessing, and what would help."""
+    """Report that no network is better than guessing, and suggest a remedy."""
     guess, study = findings.record.guess, findings.record.study
     found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
@@ -99,7 +99,7 @@ def _longer(study: Study) -> str:
 
 
 def longer_epochs(study: Study) -> int:
-    """Return the epochs of clearly longer runs, whose warm-up takes at most half of the images."""
+    """Return the number of epochs for clearly longer runs, with a warm-up of at most half of the images."""
     return max(LONGER * study.budget.epochs, study.recipe.least_epochs(study.budget))
 
 
@@ -111,7 +111,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
         own = [sentence for points, sentence in compared.items() if int(best["point"]) in points]
         return own[0] if own else list(compared.values())[-1]
     rivals = measured[measured["standing"] == "not separated"]
-    # The points of a triangle are meant to cost the same.
+    # The points of a triangle are meant to have the same cost.
     saving = "" if findings.figure == "triangle" else _saving(findings, best)
     if saving:
         return saving
@@ -123,7 +123,7 @@ def _second(findings: Findings, best: pd.Series[Any]) -> str:
 
 
 def _cheapest(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) -> str:
-    """Name the cheapest of the best point and those not separated from it, if a study varies one number only."""
+    """If the study varies only one number, name the cheapest of the best point and those not separated from it."""
     against, varied = findings.record.study.plot.against, list(findings.record.study.varied.values())
     if len(varied) != 1 or not is_ordered([value for value in varied[0] if value is not None]):
         return ""
@@ -134,7 +134,7 @@ def _cheapest(findings: Findings, best: pd.Series[Any], rivals: pd.DataFrame) ->
 
 
 def _saving(findings: Findings, best: pd.Series[Any]) -> str:
-    """Name the cheapest point shown to lose at most the margin; empty if none saves anything."""
+    """Name the cheapest point that is shown to lose at most the margin; empty if none saves anything."""
     against, measured = findings.record.study.plot.against, findings.measured
     saved = 1 - measured[against].astype(float) / float(best[against])
     for place in saved[saved >= LEAST_SAVING].sort_values(ascending=False, kind="stable").index:
@@ -157,7 +157,7 @@ def _counted(findings: Findings, rivals: pd.DataFrame) -> str:
 
 
 def _corners(findings: Findings, rivals: pd.DataFrame) -> str:
-    """Compare the best point of a triangle with its corners, where one factor gets everything."""
+    """Compare the best point of a triangle with its corners, each of which gives everything to one factor."""
     frame = analysis.triangle(findings.record, findings.points)
     groups: dict[str, list[str]] = {"separated": [], "not separated": []}
     for column in analysis.share_columns(frame):
@@ -174,7 +174,7 @@ def _corners(findings: Findings, rivals: pd.DataFrame) -> str:
 
 
 def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
-    """Compare the series within each group of points of about equal cost; empty for studies without series."""
+    """Compare the series in each group of points with about equal cost; empty for studies without series."""
     if findings.figure != "series":
         return {}
     against = findings.record.study.plot.against
@@ -201,7 +201,7 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
 
 
 def _name(findings: Findings, row: pd.Series[Any]) -> str:
-    """Name a point by its series, or as the study's form names it."""
+    """Name a point by its series, or the way the study's form names it."""
     series, text = str(row["series"]), str(row["label"])
     if not series:
         return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else text

@@ -1,4 +1,4 @@
-"""A certificate's report: one self-contained page, with figures and tables as files next to it."""
+"""The report of a certificate: a self-contained page, with figures and tables as files next to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from explorer.reporting.words import column_interval, listed
 
 
 def write_certificate(certificate: Certificate, folder: Path, formats: Collection[str] = ()) -> Path:
-    """Write `report.html`, `certificate.json`, the tables as CSV and the figures; return the path of the page."""
+    """Write `report.html`, `certificate.json`, the tables as CSV and the figures. Return the path of the page."""
     rankers, epochs = statistics.rankers(certificate), statistics.epochs(certificate)
     accuracies = statistics.accuracies(certificate)
     panels = [

@@ -20,7 +20,7 @@ def chosen_points(findings: Findings) -> dict[int, str]:
 
 
 def choice_name(findings: Findings, presets: str) -> str:
-    """Return presets' name as it is written in papers; empty if all were changed, as in `v1_0 (bypass = none)`."""
+    """Return the name of presets as papers write it; empty if all were changed, such as `v1_0 (bypass = none)`."""
     space = findings.record.study.design_space
     names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
     few = len(names) < 3  # noqa: PLR2004 (a range needs three)

@@ -1,4 +1,4 @@
-"""The report comparing several studies: one self-contained page, with figures and tables as files next to it."""
+"""The report on a comparison of studies: a self-contained page, with figures and tables as files next to it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.tables import Table, number, whole
 from explorer.reporting.words import amount, listed, percent, signed, with_interval
 
-UNEQUAL = 4  # ratio of point counts beyond which the leads' intervals are too narrow
+UNEQUAL = 4  # above this ratio of point counts, the intervals of leads are too narrow
 
 
 def write_comparison(comparison: Comparison, folder: Path, command: str, formats: Collection[str] = ()) -> Path:
-    """Write `report.html`, the tables as CSV and the figures; return the path of the page."""
+    """Write `report.html`, the tables as CSV and the figures. Return the path of the page."""
     title, said, panels = f"{listed(comparison.names)} compared", statements(comparison), _panels(comparison)
     days = [one.effort.last for one in comparison.studies if one.effort]
     day = f"{max(days):%Y-%m-%d}" if days else ""
@@ -51,7 +51,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str, formats
 
 
 def statements(comparison: Comparison) -> list[str]:
-    """Return the result of the comparison in sentences, differences in training first."""
+    """Return the result of the comparison as sentences, starting with differences in training."""
     said, cost = _different_training(comparison), QUANTITIES[comparison.cost].noun
     reference = comparison.reference
     if comparison.tells_nothing:

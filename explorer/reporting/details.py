@@ -1,4 +1,4 @@
-"""What accuracy depends on: rank correlations, the surrogate, importance and published choices."""
+"""Details on what accuracy depends on: rank correlations, the surrogate, importance and published choices."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from explorer.reporting.words import SPACE, column_interval, with_interval
 
 @dataclass(frozen=True)
 class Details:
-    """A sentence about the surrogate, and tables by name."""
+    """A sentence about the surrogate, and the tables by name."""
 
     surrogate: str
     tables: dict[str, Table]
 
 
 def details(findings: Findings) -> Details:
-    """Return a study's details; empty if too few points are measured or accuracies cannot be compared."""
+    """Return the details of a study; empty if too few points are measured or accuracies cannot be compared."""
     if findings.tells_nothing:
         return Details("", {})
     found = {
@@ -84,7 +84,7 @@ def _importance(findings: Findings) -> Table | None:
 
 
 def _choices(findings: Findings) -> Table | None:
-    """Return the published choices within the study's ranges, with their accuracies and percentiles if known."""
+    """Return the published choices in the study's ranges, with their accuracies and percentiles if known."""
     ranked = findings.percentiles
     frame = findings.choices if ranked is None else ranked
     if frame.empty or (frame["reason"] != "").all():

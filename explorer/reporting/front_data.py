@@ -1,4 +1,4 @@
-"""Data for a report's script: the seeds, learning curves, layers and export command of each point."""
+"""Data for the script of a report: the seeds, learning curves, layers and export command of each point."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def front_data(view: FrontView) -> Markup:
 
 
 def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
-    """Return the runs by point: seed, state with its reason, accuracy after each epoch, and key."""
+    """Return the runs of each point: seed, state with its reason, accuracy after each epoch, and key."""
     runs: dict[int, list[list[Any]]] = {}
     for row in findings.runs.to_dict(orient="records"):
         curve = [round(value, 4) for value in row["accuracies"]] if row["accuracies"] is not None else None
@@ -41,7 +41,7 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
 
 
 def _layers(findings: Findings) -> dict[str, Any]:
-    """Return the foremost points' layers: distinct rows, and their indices by point."""
+    """Return the layers of the foremost points: the distinct rows, and their indices for each point."""
     columns: list[str] = []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
@@ -60,7 +60,7 @@ def _layers(findings: Findings) -> dict[str, Any]:
 
 
 def _command(findings: Findings) -> list[str]:
-    """Return the command that retrains and exports a point, split around the point's number."""
+    """Return the command that retrains and exports a point, split where the number of the point goes."""
     words = ["python", "-m", "explorer", "export", findings.record.study.name, "--point"]
     rest = given_options(findings.record.command, "--storage", "--data-dir")
     # `point3` is unambiguous; a plain number could be a label.

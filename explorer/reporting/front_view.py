@@ -1,6 +1,6 @@
-"""A report's interactive figure as data: positions on every axis, ticks, fronts and labels.
+"""The interactive figure of a report as data: positions on every axis, ticks, fronts and labels.
 
-A template draws it as SVG that works without the script, which only moves points between axes.
+A template draws it as SVG. The figure works without the script, which only moves points between axes.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.choices import chosen_points
 from explorer.study.coordinates import is_logarithmic
 
-WIDTH, HEIGHT = 420.0, 320.0  # in the figure's units; small, so that text is readable on a phone
+WIDTH, HEIGHT = 420.0, 320.0  # in units of the figure; small enough for text to be readable on a phone
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 14.0, 42.0  # margins
 _ROOM = 0.06  # padding beyond the first and last point, as a share of the axis
 _LETTER, _LINE = 5.4, 11.0  # approximate width of a letter and height of a line
-_BASE = 3.5  # from a label's middle down to its baseline
-_RADIUS = 4.5  # of a mark
+_BASE = 3.5  # distance from the middle of a label down to its baseline
+_RADIUS = 4.5  # radius of a mark
 _ANCHORS = {-1: "end", 0: "middle", 1: "start"}
-_MOST_LABELS = 40  # on a front
-_BARS = 500  # beyond this many points, only those on a front have interval bars
+_MOST_LABELS = 40  # per front
+_BARS = 500  # with more points, only those on a front have interval bars
 
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """A quantity as an axis: title with unit, ends in that unit, ticks as (share, text), and each point's share.
+    """A quantity as an axis: its title with the unit, its ends, its ticks as (share, text), and each point's share.
 
-    Shares run from 0 to 1 along the axis, and are NaN where a point's amount is unknown.
+    The ends are in the unit of the title. Shares go from 0 to 1 along the axis, and are NaN if a point's amount is
+    unknown.
     """
 
     title: str
@@ -49,7 +50,7 @@ class PlotAxis:
 
     @classmethod
     def of(cls, key: str, title: str, values: NDArray[np.float64], shown: NDArray[np.float64]) -> PlotAxis:
-        """Fit an axis to `shown` and place `values` on it, both in the title's unit."""
+        """Fit an axis to `shown` and place `values` on it. Both are in the unit of the title."""
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         logarithmic = key != "accuracy" and is_logarithmic(low, high)
         room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
@@ -68,7 +69,7 @@ class PlotAxis:
 
 
 class FrontView:
-    """A study's measured points, by accuracy and known costs."""
+    """The measured points of a study, by accuracy and known costs."""
 
     width, height = WIDTH, HEIGHT
     left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
@@ -84,7 +85,7 @@ class FrontView:
 
     @cached_property
     def names(self) -> list[str]:
-        """The points' names."""
+        """The names of the points."""
         return [
             f"{label} (as in {self.chosen[point]})" if point in self.chosen else str(label)
             for point, label in zip(self.points["point"].astype(int), self.points["label"], strict=True)
@@ -92,7 +93,7 @@ class FrontView:
 
     @cached_property
     def axes(self) -> dict[str, PlotAxis]:
-        """The axes of accuracy and the costs by key, except costs that are equal for all points."""
+        """The axes for accuracy and the costs by key, without costs that are equal for all points."""
         ends = self.points[["accuracy", "low", "high"]].to_numpy(dtype=float)
         axes = {"accuracy": PlotAxis.of("accuracy", ACCURACY, 100 * ends[:, 0], 100 * ends)}
         for cost in self.findings.costs:
@@ -105,7 +106,10 @@ class FrontView:
 
     @property
     def first(self) -> str | None:
-        """The cost shown first, other than in the study's main figure if possible; None if all points cost the same."""
+        """The cost to show first; None if all points have the same costs.
+
+        If possible, it differs from the cost in the main figure of the study.
+        """
         costs = [key for key in self.axes if key != "accuracy"]
         against = self.findings.record.study.plot.against
         others = [key for key in costs if key != against and QUANTITIES[key].main]
@@ -113,7 +117,7 @@ class FrontView:
 
     @cached_property
     def marks(self) -> list[dict[str, Any]]:
-        """The points in the order of the shares: `x` and `y` are 0 if unknown, `bar` is the interval as a path."""
+        """The points in the order of the shares. `x` and `y` are 0 if unknown. `bar` is the interval as a path."""
         first, accuracy = self.first or "params", self.axes["accuracy"]
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
@@ -142,12 +146,12 @@ class FrontView:
 
     @property
     def many(self) -> bool:
-        """Whether marks are small and only points on a front have interval bars."""
+        """Whether there are so many points that marks are small and only those on a front have interval bars."""
         return len(self.points) > _BARS
 
     @property
     def probable(self) -> bool:
-        """Whether probabilities of being on a front are known."""
+        """Whether the probabilities of being on a front are known."""
         return self.findings.draws is not None
 
     def _sure(self, cost: str) -> NDArray[np.float64]:
@@ -159,7 +163,7 @@ class FrontView:
         return self.points[front_column(cost)].to_numpy(dtype=bool) | (self._sure(cost) > UNLIKELY)
 
     def stairs(self, cost: str) -> str:
-        """Return a cost's front as an SVG path."""
+        """Return the front of a cost as an SVG path."""
         places = self._front(cost)
         if not len(places):
             return ""
@@ -169,7 +173,7 @@ class FrontView:
         return "".join([*steps, f"H{end:.1f}"])
 
     def labels(self, cost: str) -> list[dict[str, Any]]:
-        """Return the names of a front's points for which there is room, most accurate first."""
+        """Return the names of the points on a front for which there is room, starting with the most accurate."""
         front = self._front(cost)[::-1]
         places = np.column_stack([self.x(self.axes[cost].shares), -self.y(self.axes["accuracy"].shares)])
         named = front[:_MOST_LABELS]
@@ -207,13 +211,13 @@ class FrontView:
         return self.bottom - shares * (self.bottom - self.top)
 
     def _front(self, cost: str) -> NDArray[np.int64]:
-        """Return the row numbers of a front's points, best cost first."""
+        """Return the row numbers of the points on a front, starting with the best cost."""
         places = np.flatnonzero(self.points[front_column(cost)].to_numpy(dtype=bool))
         shares = self.axes[cost].shares[places] * (-1 if QUANTITIES[cost].more_is_better else 1)
         return places[np.lexsort((self.axes["accuracy"].shares[places], shares))]
 
     def data(self) -> dict[str, Any]:
-        """Return the data for the script: the figure's frame and the points' shares."""
+        """Return the data for the script: the frame of the figure and the shares of the points."""
         return {
             "frame": [self.left, self.right, self.bottom, self.top],
             "points": [int(point) for point in self.points["point"]],

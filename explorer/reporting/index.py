@@ -1,4 +1,4 @@
-"""The index of a folder of reports, newest first, with each figure, answer and date, and the methodology page."""
+"""The index of a folder of reports, newest first, with figures, answers and dates, and the methodology page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUMMARY = "summary.json"
 
 
 class Summary(BaseModel):
-    """A report's entry: `figure` is the path of its thumbnail, `day` the date its last run finished."""
+    """The entry of a report. `figure` is the path of its thumbnail, and `day` the date when its last run finished."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +28,7 @@ class Summary(BaseModel):
     progress: str = ""
     day: str = ""
     verdicts: tuple[str, ...] = ()
-    """One per claim, such as `refuted at 20,000 images`."""
+    """One verdict per claim, such as `refuted at 20,000 images`."""
 
     @property
     def claims(self) -> str:
@@ -45,9 +45,9 @@ class Summary(BaseModel):
 
 
 def write_index(reports: Path) -> Path:
-    """Write `index.html` from the sub-folders' summaries, and `methodology.html`; return the path of the index.
+    """Write `index.html` from the summaries in the sub-folders, and `methodology.html`. Return the path of the index.
 
-    Sub-folders without a summary readable by this version are skipped.
+    Sub-folders without a summary that this version can read are skipped.
     """
     found = []
     for file in sorted(reports.glob(f"*/{SUMMARY}")):

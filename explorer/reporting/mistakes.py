@@ -1,4 +1,4 @@
-"""Mistakes of a user that are found before a sweep starts; this module imports quickly."""
+"""Find the user's mistakes before a sweep starts. This module imports quickly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from explorer.study.model import Study
 def reject_mistakes(
     study: Study, data_dir: Path | None, *, storage: str, reports: Path, figures: Sequence[str]
 ) -> None:
-    """Raise `ExplorerError` for unknown data and formats, and for a storage or folder that cannot be written."""
+    """Raise `ExplorerError` for unknown data or formats, and for a storage or folder that cannot be written."""
     find_source(study.data, data_dir)
     check_formats(figures)
     check_folder(user_path(reports))

@@ -1,4 +1,4 @@
-"""A report's sentences other than its answer: progress, uncertainty, cost and the evidence for claims."""
+"""The sentences of a report other than its answer: progress, uncertainty, cost and the evidence for claims."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from explorer.networks.quantities import QUANTITIES
 from explorer.reporting.words import SPACE, amount, percent, with_interval
 from explorer.storage.record import StudyRecord
 
-MOST_NAMES = 8  # in a sentence
+MOST_NAMES = 8  # per sentence
 
 
 def progress(record: StudyRecord) -> tuple[bool, str]:
-    """Return whether all runs are done, and a sentence that counts them."""
+    """Return whether all runs are done, and a sentence with their number."""
     counts = record.runs["state"].value_counts()
     done, total = int(counts.get("done", 0)), len(record.runs)
     if done == total:
@@ -27,7 +27,7 @@ def progress(record: StudyRecord) -> tuple[bool, str]:
 
 
 def interval_note(findings: Findings) -> str:
-    """Explain what the intervals account for; empty without measurements."""
+    """Explain the uncertainty that the intervals account for; empty without measurements."""
     seeds, images = findings.accuracies.pooled, findings.accuracies.images
     if not images:
         return ""
@@ -44,7 +44,7 @@ def interval_note(findings: Findings) -> str:
 
 
 def space_note(record: StudyRecord) -> str:
-    """Return the space's note on the trained points as a whole; empty if it has none."""
+    """Return the space's note on all trained points together; empty if it has none."""
     space = record.study.design_space
     derived = record.points.loc[record.points["state"] == "planned", record.derived].astype(float).dropna()
     if derived.empty or len(record.derived) < len(space.derived):
@@ -53,7 +53,7 @@ def space_note(record: StudyRecord) -> str:
 
 
 def enlarged_note(record: StudyRecord) -> str:
-    """Name the points whose input is larger than the data set's images; empty if there are no such points."""
+    """Name the points with an input larger than the images of the data set; empty if there are none."""
     points = record.points[record.points["state"].isin(["planned", "merged"])]
     larger = points[(points["input_pixels"] > points["image_pixels"]).fillna(value=False)]
     if larger.empty:
@@ -64,19 +64,19 @@ def enlarged_note(record: StudyRecord) -> str:
 
 
 def changed_note(findings: Findings) -> str:
-    """List what is left out because today's code builds different networks; empty if it does not."""
+    """List what is left out because the current code builds different networks; empty if it does not."""
     return findings.verified.note(
         "their layers, the percentiles of published choices and lines of equal params are left out"
     )
 
 
 def verdict(judged: Judged, findings: Findings) -> str:
-    """Return a verdict with the budget it holds for: `refuted at 20,000 images`."""
+    """Return a verdict with the budget that it holds for: `refuted at 20,000 images`."""
     return f"{judged.verdict} at {findings.record.study.budget.seen:,} images"
 
 
 def evidence(judged: Judged, findings: Findings) -> str:
-    """Return the comparisons behind a verdict, in points of accuracy with their intervals."""
+    """Return the comparisons behind a verdict, in points of accuracy, with their intervals."""
     if judged.reason:
         return judged.reason
     if judged.correlation is not None:
@@ -120,7 +120,7 @@ def cost_note(effort: Effort | None) -> str:
 
 
 def volume_notes(findings: Findings) -> list[str]:
-    """Report the hypervolume of each main cost's front; empty if accuracies cannot be compared."""
+    """Report the hypervolume of the front of each main cost; empty if accuracies cannot be compared."""
     said: list[str] = []
     if findings.tells_nothing:
         return said

@@ -1,4 +1,4 @@
-"""Render pages from templates, and write a report's files, all or none."""
+"""Render pages from templates, and write either all files of a report or none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from explorer.reporting.prose import prose
 
 
 def render(template: str, scripts: Collection[str] = (), **values: Any) -> bytes:  # noqa: ANN401 (what a template shows)
-    """Render a page with `page.js` and further scripts, the only ones its content security policy allows."""
+    """Render a page with `page.js` and further scripts. Its content security policy allows no others."""
     texts = [_text(name) for name in ("page.js", *scripts)]
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
     page = _environment().get_template(template)
@@ -47,7 +47,7 @@ def _text(name: str) -> str:
 
 
 def as_json(text: str) -> Markup:
-    """Escape JSON so that no text in it can close its script element."""
+    """Escape JSON to keep text in it from closing the script element."""
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 (escaped above)
@@ -56,15 +56,15 @@ def as_json(text: str) -> Markup:
 def data_files(
     tables: Mapping[str, pd.DataFrame], panels: Iterable[Panel], formats: Collection[str]
 ) -> dict[str, bytes]:
-    """Return the files next to a page by name: tables as CSV, and figures."""
+    """Return the files next to a page by name: the tables as CSV, and the figures."""
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     return files | {name: content for panel in panels for name, content in panel.files(formats).items()}
 
 
 def write_page(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write a report's files and return the path of its page; on failure, an earlier report is left untouched.
+    """Write the files of a report and return the path of its page. On failure, an earlier report stays untouched.
 
-    An earlier report's figures in formats not requested this time would be outdated, so they are deleted.
+    Figures of an earlier report in formats that are not requested this time would be outdated, so they are deleted.
     """
     check_folder(folder)
     write_files(files, folder)

@@ -1,4 +1,4 @@
-"""Turn sentences into HTML: commands become code, papers and addresses become links."""
+"""Turn sentences into HTML. Commands become code; papers and addresses become links."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PARTS = re.compile(
 )
 _PERCENT = re.compile(r"(?<=\d) %")
 _BASES = {"arxiv": "https://arxiv.org/abs/", "doi": "https://doi.org/", "url": ""}
-_AFTER = ".,;:)]'"  # what may follow an address in a sentence
+_AFTER = ".,;:)]'"  # characters that may follow an address in a sentence
 
 
 def prose(text: str) -> Markup:
-    """Escape text, turning backticks into code, and arXiv and DOI numbers and addresses into links.
+    """Escape text, and turn backticks into code, and arXiv numbers, DOIs and addresses into links.
 
-    A number and its percent sign stay on one line.
+    A number and its percent sign stay on the same line.
     """
     text = _PERCENT.sub("\N{NO-BREAK SPACE}%", text)
     parts, end = [], 0
@@ -54,6 +54,6 @@ def _links(text: str) -> Iterator[re.Match[str]]:
 
 
 def _link(found: re.Match[str]) -> tuple[str, str]:
-    """Return a link's text and address, without trailing punctuation."""
+    """Return the text and the address of a link, without trailing punctuation."""
     kind = next(kind for kind in _BASES if found[kind])
     return found[0].rstrip(_AFTER), _BASES[kind] + found[kind].rstrip(_AFTER)

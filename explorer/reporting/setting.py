@@ -1,4 +1,4 @@
-"""What a study measured, in one line: the data, the budget, the seeds and the accuracy of guessing."""
+"""The setting of a study in one line: the data, the budget, the seeds and the accuracy of guessing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def setting(findings: Findings) -> list[str]:
 
 
 def data_name(data: str) -> str:
-    """Return the data's name; for a folder, the last part of its path."""
+    """Return the name of the data; for a folder, the last part of its path."""
     return PurePath(data).name or data
 
 

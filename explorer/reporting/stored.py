@@ -1,4 +1,4 @@
-"""Reports of stored studies, written into a folder of reports with an index."""
+"""Write reports on stored studies into a folder of reports with an index."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder for reports and the formats for their figures."""
+    """A folder for reports, and the formats of their figures."""
 
     folder: Path
     formats: tuple[str, ...]
@@ -44,9 +44,10 @@ class Destination:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """A study's report: the HTML page, the rows of `points.csv` with fronts, the unfinished run count and the answer.
+    """The report of a study: the HTML page, the rows of `points.csv`, the number of unfinished runs and the answer.
 
-    `points.attrs` repeats the other fields, with the page as `report`, and adds the columns' `units`.
+    `points` also has the columns for fronts. `points.attrs` repeats the other fields, with the page as `report`, and
+    adds the `units` of the columns.
     """
 
     study: str
@@ -58,7 +59,7 @@ class StudyReport:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A report of several studies: the HTML page, the result in sentences, and the rows of `budgets.csv`."""
+    """A report on several studies: the HTML page, the result as sentences, and the rows of `budgets.csv`."""
 
     page: Path
     statements: list[str]
@@ -68,7 +69,7 @@ class ComparisonReport:
 
 @dataclass(frozen=True)
 class CertificateReport:
-    """A certificate and its report: the HTML page, the result in sentences, and the rows of `rankers.csv`."""
+    """A certificate and its report: the HTML page, the result as sentences, and the rows of `rankers.csv`."""
 
     page: Path
     statements: list[str]
@@ -83,7 +84,7 @@ def report(
     reports: str | Path = "reports",
     figures: Collection[str] = (),
 ) -> StudyReport:
-    """Write a study's report from its stored runs.
+    """Write the report of a study from its stored runs.
 
     Args:
         study: Name of a stored study, such as `squeeze_ratio@cifar10`.
@@ -118,7 +119,7 @@ def compare(
     figures: Collection[str] = (),
     command: str = "explorer.compare in Python",
 ) -> ComparisonReport:
-    """Write a report on which stored study is more accurate at equal cost, and how certain that is.
+    """Write a report that shows which stored study is more accurate at equal cost, and how certain that is.
 
     Args:
         studies: Names of two or more stored studies.
@@ -129,8 +130,8 @@ def compare(
         command: The command shown in the report.
 
     Raises:
-        ExplorerError: A study, the cost or a format is unknown, a study has no finished run, a measured point lacks the
-            cost, or latencies were measured under different conditions.
+        ExplorerError: A study, the cost or a format is unknown, a study has no finished runs, the cost of a measured
+            point is unknown, or latencies were measured under different conditions.
     """
     costs = [key for key, quantity in QUANTITIES.items() if quantity.front and not quantity.more_is_better]
     against = quantity_key(against)
@@ -156,7 +157,7 @@ def compare(
 
 
 def report_certificate(certificate: Certificate, destination: Destination) -> CertificateReport:
-    """Write a certificate's report."""
+    """Write the report of a certificate."""
     page = write_certificate(certificate, destination.folder / certificate.name, destination.formats)
     write_index(destination.folder)
     said = [*trust(certificate), *missing_points(certificate)]

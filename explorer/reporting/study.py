@@ -1,6 +1,6 @@
-"""A study's report: one self-contained page, with figures and tables as files next to it.
+"""The report of a study: a self-contained page, with figures and tables as files next to it.
 
-The same rows give the same bytes: pages contain no timestamps or random identifiers.
+The same rows give the same bytes, because pages contain no timestamps or random identifiers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write_report(
     tests: pd.DataFrame | None = None,
     formats: Collection[str] = (),
 ) -> Path:
-    """Write `report.html`, the tables as CSV and Parquet, and the figures; return the path of the page.
+    """Write `report.html`, the tables as CSV and Parquet, and the figures. Return the path of the page.
 
     Args:
         findings: The analysis of the study.
@@ -68,7 +68,7 @@ def report_files(
     tests: pd.DataFrame | None = None,
     formats: Collection[str] = (),
 ) -> dict[str, bytes]:
-    """Return a report's files by name."""
+    """Return the files of a report by name."""
     study = findings.record.study
     panels = [panel for panel in (main_figure(findings), paper_figure(findings)) if panel]
     judged = [] if study.is_trial else judge(findings)
@@ -98,7 +98,7 @@ def _page(
     certificate: Certificate | None,
     tests: pd.DataFrame | None,
 ) -> bytes:
-    """Return the page, given the judged claims, the figures and the names of the files next to it."""
+    """Return the page for these judged claims and figures, with the names of the files next to it."""
     record, study = findings.record, findings.record.study
     shared: dict[str, Any] = {
         "study": study,

@@ -1,4 +1,4 @@
-"""A study's figures: its points, and the published curve to compare them with."""
+"""The figures of a study: its points, and a published curve to compare them with."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from explorer.study.coordinates import is_ordered
 
 
 def main_figure(findings: Findings) -> Panel:
-    """Draw a study's points: `map` over two dimensions, or `curve` against a cost."""
+    """Draw the points of a study as a `map` over two dimensions or a `curve` against a cost."""
     return FIGURES[findings.figure](findings)
 
 
 def paper_figure(findings: Findings) -> Panel | None:
-    """Draw the published curve over one of the study's metaparameters, if there is one."""
+    """Draw the published curve over one of the study's metaparameters, if one exists."""
     name = findings.record.study.plot.published
     found = (published_curve(name, key) for key in findings.record.metaparameters) if name else iter(())
     frame = next((frame for frame in found if frame is not None), None)
@@ -90,11 +90,11 @@ def _curve(findings: Findings) -> Panel:
 
 
 FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve}
-"""The function that draws a study's main figure, by its form's `figure`."""
+"""The function that draws the main figure of a study, keyed by the `figure` of its form."""
 
 
 def _points(findings: Findings) -> pd.DataFrame:
-    """Return the points, without intervals and standings for a trial run."""
+    """Return the points. For a trial run, leave out intervals and standings."""
     points = findings.points
     return points.assign(low=math.nan, high=math.nan, standing="") if findings.record.study.is_trial else points
 

@@ -1,4 +1,4 @@
-"""A report's tables."""
+"""The tables of a report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
 ACCURACY_PERCENT = f"{ACCURACY.noun}, {ACCURACY.unit.name}"
-MOST_RUNS = 2_000  # rows a page shows without becoming slow
+MOST_RUNS = 2_000  # number of rows that a page can show without becoming slow
 KEY_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: `numbers` are the right-aligned columns, `ids` the rows' HTML identifiers."""
+    """A table of text. `numbers` are the right-aligned columns, and `ids` the HTML identifiers of the rows."""
 
     caption: str
     columns: tuple[str, ...]
@@ -34,9 +34,9 @@ class Table:
 
 
 def measured_points(findings: Findings, *, trial: bool = False) -> Table:
-    """Return the points with their accuracies and main costs; row identifiers are `point-NUMBER`.
+    """Return the points with their accuracies and main costs. Row identifiers are `point-NUMBER`.
 
-    A trial run's table has neither fronts nor standings.
+    The table of a trial run has neither fronts nor standings.
     """
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
@@ -76,7 +76,7 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
 
 
 def further_amounts(findings: Findings) -> dict[str, list[str]]:
-    """Return what the table of points omits about measured points, by heading: spread, seeds and other costs."""
+    """Return the values that the table of points omits, by heading: spread, seeds and other costs."""
     shown = {quantity.key for quantity in _shown_costs(findings)}
     rows = findings.measured.to_dict(orient="records")
     others = [quantity for quantity in known_costs(findings.measured) if quantity.key not in shown]
@@ -88,19 +88,19 @@ def further_amounts(findings: Findings) -> dict[str, list[str]]:
 
 
 def _shown_costs(findings: Findings) -> list[Quantity]:
-    """Return the costs in the table of points: the main ones and the one on the study's axis."""
+    """Return the costs in the table of points: the main costs and the cost on the study's axis."""
     against = findings.record.study.plot.against
     return [one for one in known_costs(findings.table) if one.main or one.key == against]
 
 
 def known_costs(frame: pd.DataFrame) -> list[Quantity]:
-    """Return the costs known for at least one point."""
+    """Return the costs that are known for at least one point."""
     costs = [one for one in QUANTITIES.values() if one.key != ACCURACY.key]
     return [one for one in costs if one.key in frame and frame[one.key].notna().any()]
 
 
 def _on_front(row: Mapping[Any, Any], cost: str) -> str:
-    """Return the probability of being on a front or, if unknown, whether the point as measured is on it."""
+    """Return the probability of being on a front or, if that is unknown, whether the measured point is on it."""
     share = row[probability_column(cost)]
     if math.isfinite(share):
         return f"{100 * share:.0f} %"
@@ -108,7 +108,7 @@ def _on_front(row: Mapping[Any, Any], cost: str) -> str:
 
 
 def _names(record: StudyRecord) -> dict[str, str]:
-    """Return the columns that identify points, with their headings."""
+    """Return the columns that identify points, and their headings."""
     series = {"series": "series"} if (record.points["series"] != "").any() else {}
     title = record.study.form.label_title
     labels = {"label": title} if title else {}

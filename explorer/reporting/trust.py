@@ -1,4 +1,4 @@
-"""How far short runs can be trusted, in sentences."""
+"""Sentences on how far short runs can be trusted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from explorer.study.coordinates import is_ordered
 from explorer.study.files import builtin_studies
 from explorer.training.recipe import Budget, Recipe
 
-MOST_VALUES = 4  # of a metaparameter in a sentence
+MOST_VALUES = 4  # values of a metaparameter per sentence
 
 NEARLY = 0.9
-"""Share of the tau of another long run from which short runs rank nearly as well."""
+"""Short runs rank nearly as well as long ones if they reach at least this share of the tau of another long run."""
 
 
 def plainly(certificate: Certificate, factor: int = 1) -> str:
@@ -71,7 +71,7 @@ def trust(certificate: Certificate, factor: int = 1) -> list[str]:
 
 
 def missing_points(certificate: Certificate) -> list[str]:
-    """List what a certificate lacks."""
+    """List the shortcomings of a certificate."""
     said = []
     if certificate.unfinished:
         said.append(f"{certificate.unfinished} runs have not finished, so their points are left out.")
@@ -84,7 +84,7 @@ def missing_points(certificate: Certificate) -> list[str]:
 
 
 def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
-    """Return the note next to the verdicts on what no certificate covers; empty if one covers the whole study."""
+    """Return a note for the verdicts about gaps in certification; empty if a certificate covers the whole study."""
     if certificate is None:
         return "Not certified: no certificate covers this space, data, recipe and budget."
     found = "; ".join(map(_gap, gaps(certificate, record)))
@@ -92,14 +92,14 @@ def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
 
 
 def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str]:
-    """Return commands that settle what no certificate covers; empty if one covers the whole study."""
+    """Return commands that would close gaps in certification; empty if a certificate covers the whole study."""
     missing = not_certified(record, certificate)
     if not missing:
         return []
     longer = f"`{shlex.join(_longer(record))}` shows what longer runs find."
     said = [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do. {longer}"]
     study = record.study
-    # The command always uses the default recipe and number of validation images.
+    # The command always uses the default recipe and the default number of validation images.
     if study.recipe == Recipe() and study.budget.validation == Budget().validation:
         command = ["python", "-m", "explorer", "certify", study.space, "--preset", study.preset, "--data", study.data]
         command += ["--budget", study.budget.short, *given_options(record.command, "--data-dir", "--storage")]
@@ -112,7 +112,7 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
 
 
 def _gap(gap: Gap) -> str:
-    """Describe what is missing: `bypass = simple, complex (certified: none)`."""
+    """Describe a gap: `bypass = simple, complex (certified: none)`."""
     missing, certified = (list(map(label, values)) for values in (gap.missing, gap.certified))
     some = missing[:MOST_VALUES] + ([f"{len(missing) - MOST_VALUES} more"] if missing[MOST_VALUES:] else [])
     numbers = len(certified) > 1 and is_ordered(gap.certified)
@@ -139,7 +139,7 @@ def _longer(record: StudyRecord) -> list[str]:
 
 
 def _varied(found: Sequence[Gap]) -> list[str]:
-    """Return the `certify` options that vary what is missing."""
+    """Return the `certify` options that vary the missing metaparameters."""
     options = []
     for gap in found:
         if is_ordered([*gap.studied, *gap.certified]):
@@ -153,7 +153,7 @@ def _varied(found: Sequence[Gap]) -> list[str]:
 
 
 def _written(value: Any) -> str:  # noqa: ANN401 (of any metaparameter)
-    """Write a value as it is written in commands."""
+    """Write a value the way commands take it."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_written, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Annotate a study's Optuna view once its report is written: the answer, the report's path and the intervals."""
+"""Add the answer, the path of the report and the intervals to a study's Optuna view once its report is written."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from explorer.errors import ExplorerError
 from explorer.storage.database import log
 from explorer.storage.ledger import Ledger
 
-MOST_ROWS = 50  # in the note's table, most accurate first
+MOST_ROWS = 50  # rows in the table of the note, most accurate first
 
 
 def annotate_view(points: pd.DataFrame, storage: str | Path) -> None:
-    """Add the answer, the report's path and the intervals to a study's view, given the `points` of its report.
+    """Add the answer, the path of the report and the intervals to a study's view, given the `points` of its report.
 
-    If that fails, the reason is only logged, since the view is a convenience.
+    If this fails, the reason is only logged, because the view is just a convenience.
     """
     from explorer.storage.optuna_view import annotate
 
@@ -31,7 +31,7 @@ def annotate_view(points: pd.DataFrame, storage: str | Path) -> None:
 
 
 def note(points: pd.DataFrame, report: str) -> str:
-    """Return the answer, the report's path and the points with their intervals, as Markdown."""
+    """Return the answer, the path of the report and the points with their intervals as Markdown."""
     measured = points[points["accuracy"].notna()].sort_values("accuracy", ascending=False, kind="stable")
     found = intervals(points)
     rows = [

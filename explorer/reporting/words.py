@@ -1,4 +1,4 @@
-"""Amounts, intervals and lists in sentences."""
+"""Write amounts, intervals and lists for sentences."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def with_interval(found: Interval, form: str = ".2f", factor: float = 1) -> str:
 
 
 def column_interval(row: Mapping[Any, Any], name: str) -> str:
-    """Write the interval of the columns `name`, `name_low` and `name_high`."""
+    """Write the estimate and interval in the columns `name`, `name_low` and `name_high`."""
     return with_interval(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]))
 
 
 def command_words(command: str) -> list[str]:
-    """Split a command line into words; empty if it is not one, as when a study was run from Python."""
+    """Split a command line into words; empty if it is not a command, for example if a study was run from Python."""
     try:
         return shlex.split(command)
     except ValueError:
@@ -77,7 +77,7 @@ def command_words(command: str) -> list[str]:
 
 
 def given_options(command: str, *options: str) -> list[str]:
-    """Return those of the options that a command line has, each with its value."""
+    """Return the given options that occur in a command line, each with its value."""
     parts = (word.split("=", 1) if word.startswith("--") else [word] for word in command_words(command))
     words = [part for pair in parts for part in pair]
     found = [words[place : place + 2] for place, word in enumerate(words[:-1]) if word in options]

@@ -88,7 +88,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (any public name)
-    """Import public names on first use, so that the command line starts quickly."""
+    """Import public names on first use, which lets the command line start quickly."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name in {"maps", "plots"}:

@@ -1,4 +1,4 @@
-"""Entry point of `python -m explorer` and the `explorer` command."""
+"""Entry point for `python -m explorer` and the `explorer` command."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from explorer.commands.stopping import STOPPED, end, handle_signals, stop
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return 0, or 1 if a sweep left runs unfinished, 2 for a user error, 130 if interrupted."""
+    """Run a command. Return 0, 1 if a sweep left runs unfinished, 2 for a user error, or 130 if interrupted."""
     from explorer.commands.interrupts import interruptible
 
     return interruptible(_run)(sys.argv[1:] if arguments is None else arguments)
 
 
 def program() -> None:
-    """Run a command and exit; if interrupted, exit at once without interpreter cleanup."""
+    """Run a command and exit. If interrupted, exit immediately without interpreter cleanup."""
     try:
         handle_signals()
         code = main()

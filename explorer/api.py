@@ -1,4 +1,4 @@
-"""The functions that train: sweeps and certificates."""
+"""Functions that train: sweeps and certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.recipe import Budget
 
 FIRST = ("accuracy", "low", "high", "runs", "state")
-"""Columns that follow the metaparameters in a sweep's frame."""
+"""Columns after the metaparameters in the frame of a sweep."""
 
 
 def sweep(
@@ -52,31 +52,32 @@ def sweep(
     """Train the missing runs of a study, write its report, and return its points.
 
     Args:
-        study: A study, the name of a built-in one, or a file; use `load_study` to change its settings.
-        data: Another data set, as in `load_study`; like the next three, it becomes part of the study's name.
-        seeds: Runs of each point.
-        epochs: Epochs of each run.
-        images: Training images of each run, such as 10000 or `10k`.
+        study: A study, the name of a built-in study, or a file. Use `load_study` to change its settings.
+        data: Another data set; see `load_study`. Like the next three, it becomes part of the study's name.
+        seeds: Number of runs per point.
+        epochs: Number of epochs per run.
+        images: Number of training images per run, such as 10000 or `10k`.
         quick: Whether to cut a named study down to a trial run of less than a minute.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
         run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
             least 10 minutes if not given.
-        reports: Folder for reports; each gets its own sub-folder. None skips the report.
+        reports: Folder for reports, each in its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
-        progress: Whether to show a progress bar; by default in terminals and notebooks.
+        progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
         command: Command shown in the report.
         watcher: Receives the progress instead of the bar.
 
     Returns:
         One row for each point: the metaparameters, `accuracy` with its 95 % interval from `low` to `high`, and the
         columns of `explorer.analysis.Findings.points`, which `explorer.plots` draws. `attrs` has the `units`, the
-        `study` name, the number of `unfinished` runs and, with a report, its path as `report` and the `answer`.
+        `study` name, the number of `unfinished` runs and, if a report is written, its path as `report` and the
+        `answer`.
 
     Raises:
-        ExplorerError: The study or data set is unknown, its images cannot be read, or another process
-            is writing to the storage; also, before training, if a format is unknown or the folder cannot be written.
+        ExplorerError: The study or data set is unknown, its images cannot be read, or another process is writing to
+            the storage. Unknown formats and folders that cannot be written are reported before training.
     """
     if isinstance(study, Study):
         if quick:
@@ -124,15 +125,15 @@ def dry_run(
     """Plan a study without training it: prepare its data as `sweep` does, and time some of its networks.
 
     Args:
-        study: A study, the name of a built-in one, or a file.
+        study: A study, the name of a built-in study, or a file.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes to plan for; one per core if not given.
-        storage: SQLite file or database URL to check for write access.
-        reports: Folder for reports to check for write access.
-        figures: Figure formats to validate.
+        storage: SQLite file or database URL. Its write access is checked.
+        reports: Folder for reports. Its write access is checked.
+        figures: Figure formats to check.
 
     Raises:
-        ExplorerError: As for `sweep` before training.
+        ExplorerError: For the same reasons as `sweep` before training.
     """
     _check_written(storage, reports, figures)
     return planning.dry_run(study, data_dir=data_dir, workers=workers)
@@ -165,33 +166,33 @@ def certify(
     command: str = "explorer.certify in Python",
     watcher: Watcher | None = None,
 ) -> CertificateReport:
-    """Measure whether a space's ranking in short runs holds at 2, 4 and 8 times the budget.
+    """Measure whether the ranking of networks in short runs holds at 2, 4 and 8 times the budget.
 
-    Trains missing runs. Reports of studies with the same space, data, recipe and budget show the result.
+    Only missing runs are trained. Reports on studies with the same space, data, recipe and budget show the result.
 
     Args:
         space: Name of the space.
-        preset: Preset around which points are drawn.
+        preset: Preset to draw points around.
         data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
-        budget: The budget to certify, or text such as `10000x2`; the default budget if not given.
-        points: Number of design points; studies only use certificates with 32 or more.
-        seeds: Runs of each point at each budget.
-        vary: Metaparameters to vary in addition to the space's ranges, or instead of them: a list of values, or a
-            range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
-        quick: Whether to do a trial run of a minute or two, which certifies nothing.
+        budget: The budget to certify, which may be text such as `10000x2`; the default budget if not given.
+        points: Number of design points. Studies only use certificates with 32 points or more.
+        seeds: Number of runs per point and budget.
+        vary: Metaparameters to vary in addition to the space's ranges, or with other ranges. Each has a list of values
+            or a range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
+        quick: Whether to do a trial run of a minute or two, which does not certify anything.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
         run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
             least 10 minutes if not given.
-        reports: Folder for reports; each gets its own sub-folder.
+        reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
-        progress: Whether to show a progress bar; by default in terminals and notebooks.
+        progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
         command: Command shown in the certificate.
         watcher: Receives the progress instead of the bar.
 
     Raises:
-        ExplorerError: A name is unknown, there are too few points or seeds, or as for `sweep`.
+        ExplorerError: A name is unknown, there are too few points or seeds, or one of the errors of `sweep` occurs.
         ReportFailed: All runs are stored, but the report could not be written.
     """
     study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
@@ -212,7 +213,7 @@ def certify(
 
 @contextmanager
 def _own_step(again: str) -> Iterator[None]:
-    """Wrap the report step after training, so that errors state that the runs are stored and how to retry."""
+    """Wrap the report step after training. Its errors state that the runs are stored, and how to retry."""
     try:
         yield
     except KeyboardInterrupt:
@@ -245,7 +246,7 @@ def plan_certificate(
     reports: str | Path | None = None,
     figures: Collection[str] = (),
 ) -> DryRun:
-    """Plan a certificate without training it, as `dry_run` plans a study. Takes the same arguments as `certify`."""
+    """Plan a certificate without training it, like `dry_run` for a study. Takes the same arguments as `certify`."""
     _check_written(storage, reports, figures)
     study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
     return planning.dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)

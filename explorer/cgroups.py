@@ -8,7 +8,7 @@ from pathlib import Path
 
 MOUNTED = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-"""The groups of this process, one line each: number, controllers of version 1, path."""
+"""The groups of this process, one per line: number, controllers of version 1, path."""
 
 
 def cpu_limit() -> float | None:
@@ -36,7 +36,7 @@ def memory_limit() -> int | None:
 
 
 def _folders(controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's groups, up to the root; a container may see only the root."""
+    """Yield the folders of this process's groups, up to the root. A container may see only the root."""
     try:
         lines = OWN.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

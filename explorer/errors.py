@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one line with the rule, the value that broke it and the nearest valid choice."""
+"""Errors that a user can fix. Each is one line with the rule, the value that broke it and the nearest valid choice."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from difflib import get_close_matches
 
 
 class ExplorerError(Exception):
-    """An error in the user's input; the command line prints its one-line message and exits with code 2."""
+    """An error in the user's input. The command line prints its one-line message and exits with code 2."""
 
 
 class ReportFailed(ExplorerError):  # noqa: N818 (named after the outcome)
-    """The runs were trained and stored, but the report could not be written; the message says how to retry."""
+    """The runs were trained and stored, but the report could not be written. The message says how to retry."""
 
 
 class Infeasible(ExplorerError):  # noqa: N818 (named after the outcome)
-    """No network exists for a design point: recorded as an outcome in a study, an error elsewhere."""
+    """There is no network for a design point. In a study, this is an outcome; elsewhere, it is an error."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], more: str = "") -> ExplorerError:
-    """Return the error for a name not in `choices`, with the nearest choice or a list of all.
+    """Return the error for a name that is not in `choices`, with the nearest choice or a list of all choices.
 
-    A choice with the same text as the name is not suggested: its type differs, such as text instead of a number.
+    A choice with the same text as the name is not suggested, because only its type differs (a number and text).
     """
     choices = sorted(choice for choice in choices if choice != name)
     near = _nearest(name, choices)
@@ -33,7 +33,7 @@ def unknown(kind: str, name: str, choices: Iterable[str], more: str = "") -> Exp
 
 
 def _nearest(name: str, choices: Sequence[str]) -> str | None:
-    """Return the nearest choice: by value if all are numbers, else by spelling; None if none is near."""
+    """Return the nearest choice, by value if all are numbers and otherwise by spelling; None if none is near."""
     try:
         value = float(name)
         return min(choices, key=lambda choice: abs(float(choice) - value), default=None)

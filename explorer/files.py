@@ -13,7 +13,7 @@ LONGEST_NAME = 255
 
 
 def user_path(path: str | Path) -> Path:
-    """Expand `~` in a user's path; raises `ExplorerError` if the home folder is unknown."""
+    """Expand `~` in a user's path; raise `ExplorerError` if the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -21,7 +21,7 @@ def user_path(path: str | Path) -> Path:
 
 
 def is_text(path: str | Path) -> bool:
-    """Whether a path is valid text that databases and pages can store; file names may contain other bytes."""
+    """Whether databases and pages can store a path as text. File names may contain bytes that are not valid text."""
     return not any("\ud800" <= character <= "\udfff" for character in str(path))
 
 
@@ -36,7 +36,7 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `ExplorerError` if no files can be written to the folder, which need not exist yet."""
+    """Raise `ExplorerError` if no files can be written to the folder. It need not exist yet."""
     if too_long := next((name for name in folder.parts if len(os.fsencode(name)) > LONGEST_NAME), ""):
         raise ExplorerError(f"{folder}: cannot be written: File name too long: {len(os.fsencode(too_long))} bytes")
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
@@ -46,12 +46,12 @@ def check_folder(folder: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, replacing an existing one only when complete; raises `ExplorerError` on failure."""
+    """Write a file, replacing an existing one only when complete; raise `ExplorerError` on failure."""
     _write({path: content}, path)
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files, keyed by their path in a folder; none is replaced until all are complete."""
+    """Write files, keyed by their path in a folder. No existing file is replaced until all are complete."""
     _write({folder / name: content for name, content in files.items()}, folder)
 
 

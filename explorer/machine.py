@@ -1,4 +1,4 @@
-"""The machine: its processor, cores, load and instruction set, environment variables and torch's threads."""
+"""Facts about the machine (processor, cores, load, instruction set), environment variables and torch's threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cores() -> int:
 
 
 def memory() -> int | None:
-    """The memory available to this process in bytes: the machine's, or its container's limit if lower."""
+    """The memory available to this process, in bytes: the machine's memory, or the container's limit if lower."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
@@ -39,7 +39,7 @@ def memory() -> int | None:
 
 
 def load_average() -> float | None:
-    """The one-minute load average per core of the machine, or None if the system doesn't provide it."""
+    """The machine's one-minute load average per core, or None if the system doesn't provide it."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:
@@ -52,7 +52,7 @@ def isa_switches() -> dict[str, str]:
 
 
 def isa() -> dict[str, str]:
-    """The instruction set that torch uses and `isa_switches`: both can change the last bits of a result."""
+    """The instruction set that torch uses and `isa_switches`. Both can change the last bits of a result."""
     import torch
 
     return isa_switches() | {"isa": torch.backends.cpu.get_cpu_capability()}
@@ -60,7 +60,7 @@ def isa() -> dict[str, str]:
 
 @contextmanager
 def environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Temporarily set environment variables; None unsets one."""
+    """Temporarily set environment variables. None unsets a variable."""
     before = {name: os.environ.get(name) for name in variables}
     _set_environment(variables)
     try:

@@ -143,7 +143,7 @@ def test_the_hint_is_the_nearest_number_or_spelling(name, choices, nearest):
         ("describe squeezenet squeeze_ratio", "'squeeze_ratio': metaparameters are given as key=value"),
         ("describe squeezenet squeeze_ratio=0", "squeeze_ratio = 0: should be greater than 0"),
         ("describe squeezenet squeez_ratio=0.5", "did you mean 'squeeze_ratio'?"),
-        ("describe squeezenet --threads 2", "--threads 2: needs --latency"),
+        ("describe squeezenet --threads 2", "--threads 2: this option needs --latency"),
         ("describe squeezenet --latency --threads 10000", "threads = 10000: at most "),
         ("describe squeezenet --torch no/x.pt2", "no/x.pt2: cannot be written: folder no does not exist"),
         ("describe squeezenet --torch .", "cannot be written: it is a folder; add a file name"),

@@ -318,7 +318,7 @@ def test_quick_and_dry_run(study):
     dry = explorer(study, "sweep", "stripes.toml", "--dry-run", "--storage", "none.db")
     assert dry.returncode == 0, dry.stderr
     assert "5 points (4 planned, 1 merged), 4 distinct networks, 12 runs of 1 x 192 images" in dry.stdout
-    assert "multiply-adds in all" in dry.stdout
+    assert "multiply-adds in total" in dry.stdout
     assert " on 2 workers" in dry.stdout or " on 1 workers" in dry.stdout
     assert not (study / "none.db").exists()
 

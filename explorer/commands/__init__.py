@@ -1,1 +1,1 @@
-"""The commands, by subject; they import what they need when they run, so that `--help` is quick."""
+"""The commands, grouped by subject. They import what they need when they run, which keeps `--help` quick."""

@@ -32,7 +32,7 @@ COMMANDS: dict[Callable[..., int], str] = {
     exports.images: "images squeeze_ratio:0.25 --out sheet.png",
     prices.price: 'price squeezenet preset=cifar base_e=8..256 --where "params < 500k" --sort -params',
 }
-"""The commands, each with the example shown in its help."""
+"""The commands, each with the example that its help shows."""
 
 FIT_EXAMPLE = "fit squeezenet preset=cifar --params 500k --macs 20M"
 
@@ -59,7 +59,7 @@ def application() -> typer.Typer:
 
 
 def summary(command: Callable[..., int]) -> str:
-    """Return the first line of a command's help, which the list of commands would otherwise cut off."""
+    """Return the first line of a command's help. Without this, the list of commands would cut it off."""
     return (command.__doc__ or "").partition("\n")[0]
 
 
@@ -78,7 +78,7 @@ def common(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
-    """Declare the options shared by all commands; `run` reads `--debug` from any position."""
+    """Declare the options shared by all commands. `run` accepts `--debug` in any position."""
 
 
 def run(arguments: list[str]) -> int:
@@ -91,14 +91,14 @@ def run(arguments: list[str]) -> int:
         if debug:
             raise
         message = _message(error)
-        if message:  # empty if no command was given and the help was shown
+        if message:  # it is empty if no command was given and the help was shown
             shown = printable(" ".join(message.split()))
             print(f"explorer: {shown}", file=sys.stderr)  # noqa: T201 (errors go to stderr)
         return 2
 
 
 def _message(error: Exception) -> str:
-    """Return the message of an error, with the parser's messages reworded and the nearest option suggested."""
+    """Return the message of an error. Messages of the parser are reworded and suggest the nearest option."""
     if not isinstance(error, TyperException):
         return str(error)
     possible, typed = getattr(error, "possibilities", None), getattr(error, "option_name", "")

@@ -1,4 +1,4 @@
-"""Printing: lines, tables, cells and JSON."""
+"""Print lines, tables, cells and JSON."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 ACCURACY_HEADINGS = ("accuracy", "95 % interval")
 SHORT, SHORTEST = 24, 12
-"""Cells up to these lengths are not wrapped; the second is tried where the first makes a table too wide."""
+"""Cells up to these lengths are not wrapped. The second length is tried if the first makes a table too wide."""
 EMPTY = ("", "-")
-"""Cells without a value."""
+"""Texts of cells without a value."""
 CONTROL = {"Cc", "Zl", "Zp"}
 """Unicode categories of characters that move the cursor or end the line."""
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What a command prints: everything, only the answer and paths (`quiet`), or one JSON document (`as_json`)."""
+    """The output of a command: everything, only the answer and paths (`quiet`), or one JSON document (`as_json`)."""
 
     quiet: bool = False
     as_json: bool = False
@@ -58,7 +58,7 @@ class Screen:
             print_table(header, rows, right, total=total)
 
     def document(self, records: pd.DataFrame | None, **more: object) -> None:
-        """Print the JSON document: `records`, their `units`, and `more`; frames become lists of records."""
+        """Print the JSON document with `records`, their `units`, and `more`. Frames become lists of records."""
         if self.as_json:
             from explorer.networks.quantities import units
 
@@ -88,7 +88,7 @@ def console() -> Console:
     """Return the console that commands print to."""
     from rich.console import Console
 
-    # Files and pipes get whole lines unless COLUMNS sets a width. Brackets in names and messages are not markup.
+    # Lines in files and pipes are not wrapped unless COLUMNS sets a width. Brackets in texts are not markup.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100_000
     return Console(markup=False, highlight=False, width=width)
 
@@ -102,23 +102,23 @@ def printable(text: str) -> str:
 
 
 def say(text: str, style: str | None = None) -> None:
-    """Print a line without wrapping; control characters are escaped."""
+    """Print a line without wrapping it. Control characters are escaped."""
     console().print(printable(text), style=style, soft_wrap=True)
 
 
 def command_line(context: typer.Context) -> str:
     """Return the command as the user typed it, for reports."""
     command = f"python -m explorer {shlex.join(context.obj)}"
-    # File names may contain undecodable bytes, which neither a database nor a page accepts.
+    # File names may contain undecodable bytes, which databases and pages do not accept.
     return command.encode("utf-8", "replace").decode()
 
 
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[object]], right: int = 0, *, total: bool = False
 ) -> None:
-    """Print rows below a header, with the last `right` columns right-aligned and optionally the last row as a total.
+    """Print rows below a header. The last `right` columns are right-aligned, and the last row can be a total.
 
-    Columns without any value are left out. If the terminal is too narrow, long texts wrap between words, or each row
+    Columns without any values are left out. If the terminal is too narrow, long texts wrap between words, or each row
     becomes a block of lines. Numbers and names are never split.
     """
     from rich.box import SIMPLE
@@ -147,7 +147,7 @@ def print_table(
 
 
 def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int, short: int) -> list[int] | None:
-    """Return column widths that cut nothing, for a table of at most `most` characters; None if it cannot fit.
+    """Return column widths at which a table of at most `most` characters cuts nothing off; None if it cannot fit.
 
     Cells of at most `short` characters stay on one line.
     """
@@ -163,7 +163,7 @@ def _widths(header: Sequence[str], cells: Sequence[Sequence[str]], most: int, sh
         for name, *column in columns
     ]
     widths = [max(map(cell_len, column)) for column in columns]
-    around = 3 * len(header) + 1  # spaces between columns and at the ends
+    around = 3 * len(header) + 1  # spaces between columns and at both ends
     if sum(least) + around > most:
         return None
     while sum(widths) + around > most:
@@ -192,7 +192,7 @@ def _print_block(header: Sequence[str], row: Sequence[str], width: int) -> None:
 
 
 def heading(quantity: Quantity) -> str:
-    """Return the heading of a quantity in a terminal, where `FLOPs (multiply-adds)` would take too much room."""
+    """Return the heading of a quantity for a terminal. `FLOPs (multiply-adds)` would take too much room there."""
     return ", ".join(filter(None, (quantity.noun, quantity.unit.name)))
 
 
@@ -219,7 +219,7 @@ def accuracy_cells(row: Mapping[Any, Any]) -> list[str]:
 
 
 def cell(value: Any) -> str:  # noqa: ANN401 (a cell of a frame)
-    """Format a value: whole numbers with thousands separators, a dash if missing, anything else with `label`."""
+    """Format a value: whole numbers with thousands separators, missing values as a dash, all others with `label`."""
     import numbers
 
     import numpy as np

@@ -17,16 +17,16 @@ from explorer.errors import ExplorerError
 
 def delete(
     name: StudyName,
-    runs: Annotated[bool, Option("--runs", help="Delete its runs too, except those other studies share.")] = False,
+    runs: Annotated[bool, Option("--runs", help="Delete its runs too, except runs shared with other studies.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Delete a stored study; its runs and its report are kept.
+    """Delete a stored study, but keep its runs and its report.
 
-    Later sweeps reuse the runs, so the study can be restored quickly unless they are deleted too.
+    Later sweeps reuse the runs, so the study can be restored quickly unless its runs are deleted too.
     """
     from explorer import delete_study, stored_studies
     from explorer.networks.quantities import counted

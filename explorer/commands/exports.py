@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from explorer.exporting.retraining import Task
 
 MOST_NAMED = 3
-"""Classes, or confusions of classes, named in a table row."""
+"""Maximum number of classes, or confusions of classes, to name in a table row."""
 
-Moved = Annotated[str | None, Option("--data", help="Where the study's images are now, if their folder has moved.")]
+Moved = Annotated[str | None, Option("--data", help="Current folder of the study's images, if it has moved.")]
 
 
 def export(
     study: StudyName,
-    point: Annotated[str | None, Option(help="Number or label of the point; by default the most accurate.")] = None,
+    point: Annotated[str | None, Option(help="Number or label of the point; by default, the most accurate.")] = None,
     seed: Annotated[int, Option(min=0, help="Seed of the run.")] = 0,
-    best: Annotated[int, Option(min=1, help="Rows in the table of the most accurate points.")] = 10,
-    out: Annotated[Path | None, Option(help="Folder to write; export/STUDY-pointN-seedM by default.")] = None,
+    best: Annotated[int, Option(min=1, help="Number of rows in the table of the most accurate points.")] = 10,
+    out: Annotated[Path | None, Option(help="Folder to write to; by default, export/STUDY-pointN-seedM.")] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
     data: Moved = None,
@@ -38,9 +38,10 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Export a point: its network as Python code and ONNX, with the weights from one of its runs.
+    """Export the network of a point as Python code and ONNX, with the weights from one of its runs.
 
-    The run is retrained and must reproduce its stored validation accuracy. It is tested on the test images only once.
+    The run is retrained and must reproduce its stored validation accuracy. Each run is tested on the test images only
+    once.
     """
     from explorer import export
     from explorer.training.limits import duration
@@ -73,16 +74,16 @@ def export(
 
 
 def images(
-    run: Annotated[str, Argument(help="A run's key (6 or more characters), or STUDY:POINT[:SEED].")],
+    run: Annotated[str, Argument(help="Key of a run (6 or more characters), or STUDY:POINT[:SEED].")],
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
     data: Moved = None,
-    out: Annotated[Path | None, Option(metavar="FILE", help="Image to write; images-KEY.png by default.")] = None,
-    count: Annotated[int, Option(min=1, max=50, help="Images in each row.")] = 12,
+    out: Annotated[Path | None, Option(metavar="FILE", help="Image file to write; by default, images-KEY.png.")] = None,
+    count: Annotated[int, Option(min=1, max=50, help="Number of images in each row.")] = 12,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Draw the validation images a run was most sure of, right and wrong, and those it was least sure of."""
+    """Draw the validation images that a run was most sure of, rightly and wrongly, and least sure of."""
     from explorer import images
 
     screen = Screen(quiet, as_json)
@@ -137,6 +138,6 @@ def _print_sheet(screen: Screen, made: ImageSheet) -> None:
 
 
 def _named(image: dict[Hashable, Any]) -> str:
-    """Return an image's class, and the predicted class if it differs."""
+    """Return the class of an image, and the predicted class if it differs."""
     taken_for = image["taken_for"]
     return f"{image['class']}, taken for {taken_for}" if taken_for and not image["right"] else str(image["class"])

@@ -1,4 +1,4 @@
-"""Interrupted commands: one line, exit code 130, and a first Ctrl-C that lets the runs in progress end."""
+"""Handle interrupted commands: print one line, exit with code 130, and let runs in progress end on the first Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """Wrap the command to report interruptions in one line, which the `KeyboardInterrupt` may provide."""
+    """Wrap the command to report an interruption in one line. The `KeyboardInterrupt` may provide the text."""
 
     @wraps(command)
     def run(*arguments: Arguments.args, **options: Arguments.kwargs) -> int:
@@ -32,9 +32,9 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
 
 @contextmanager
 def stopping_twice(ask: Callable[[], bool]) -> Iterator[None]:
-    """Call `ask` on each Ctrl-C, and handle it as before if it returns False."""
+    """Call `ask` on each Ctrl-C. If it returns False, handle the Ctrl-C as before."""
     before = signal.getsignal(signal.SIGINT)
-    # A shell's background jobs ignore Ctrl-C, and only the main thread can handle signals.
+    # Background jobs of a shell ignore Ctrl-C, and only the main thread can handle signals.
     if not callable(before) or current_thread() is not main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Commands for networks: list the design spaces, inspect a design point, measure latencies."""
+"""Commands for networks: list the design spaces, inspect a design point, and measure latencies."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def describe(
         list[str] | None,
         Argument(help="preset=NAME, and metaparameters as key=value.", autocompletion=complete_settings),
     ] = None,
-    levels: Annotated[int, Option("--levels", "--depth", min=1, help="Levels of the network to show.")] = 1,
-    verify: Annotated[bool, Option("--verify", help="Compare with fvcore; exit code 1 if counts differ.")] = False,
+    levels: Annotated[int, Option("--levels", "--depth", min=1, help="Number of levels of the network to show.")] = 1,
+    verify: Annotated[bool, Option("--verify", help="Compare with fvcore; exit with code 1 if counts differ.")] = False,
     latency: Annotated[bool, Option("--latency", help="Measure the latency for 1 and for 64 images.")] = False,
-    threads: Annotated[int | None, Option(min=1, help="Threads for --latency; 1 by default.")] = None,
+    threads: Annotated[int | None, Option(min=1, help="Number of threads for --latency; by default, 1.")] = None,
     onnx: Annotated[Path | None, Option(metavar="FILE", help="Write the untrained network as ONNX.")] = None,
-    torch: Annotated[Path | None, Option(metavar="FILE", help="Write it as .pt2, for torch.export.load.")] = None,
+    torch: Annotated[Path | None, Option(metavar="FILE", help="Write it as .pt2 for torch.export.load.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Show a design point's layers with output shapes and exact costs; check, measure and export its network."""
+    """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
     from explorer import inspect
 
     if threads is not None and not latency:
-        raise ExplorerError(f"--threads {threads}: needs --latency")
+        raise ExplorerError(f"--threads {threads}: this option needs --latency")
     screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
     measured_on = (threads or 1) if latency else None
@@ -84,14 +84,14 @@ def describe(
 def latency(
     name: StudyName,
     storage: Storage = "explorer.db",
-    threads: Annotated[int, Option(min=1, help="Threads per network.")] = 1,
+    threads: Annotated[int, Option(min=1, help="Number of threads per network.")] = 1,
     again: Annotated[bool, Option("--again", help="Measure stored latencies again.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Measure and store the latency of each of a study's networks on this machine, for 1 image and for 64.
+    """Measure and store the latency of every network in a study on this machine, for 1 image and for 64.
 
-    This takes about five seconds per network not yet measured here, during which no sweep can use the storage.
+    This takes about five seconds for each network not yet measured here. No sweep can use the storage meanwhile.
     """
     from explorer import latency
     from explorer.commands.progress import counting

@@ -1,4 +1,4 @@
-"""Commands for the costs of many networks: price a design space, and find the points that best use a budget."""
+"""Commands for the costs of many networks: price a design space, and find the points that use a budget best."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings
 if TYPE_CHECKING:
     from collections import Counter
 
-LONG = 2_000_000  # points; progress is shown from here
+LONG = 2_000_000  # minimum number of points for showing progress
 
 VALUES = "preset=NAME, and metaparameters: key=0.5, key=[0.25,0.5], key=8..512, key=0.1..1.0..0.05 (step)."
 Settings = Annotated[list[str] | None, Argument(help=VALUES, autocompletion=complete_settings)]
@@ -32,14 +32,14 @@ def price(
     where: Annotated[str | None, Option(help='Condition on costs and metaparameters, such as "params < 5e5".')] = None,
     sample: Annotated[int | None, Option(min=1, help="Draw this many points instead of enumerating them all.")] = None,
     seed: Seed = 0,
-    simplex: Annotated[bool, Option("--simplex", help="Vary the scaling factors whose product is fixed.")] = False,
+    simplex: Annotated[bool, Option("--simplex", help="Vary the scaling factors with a fixed product.")] = False,
     steps: Annotated[int | None, Option(min=1, max=2000, help="Steps of the simplex; 20 if not given.")] = None,
     ratio: Annotated[float | None, Option(help="The fixed product; 2 if not given.")] = None,
     pareto: Annotated[
         str | None, Option(metavar="KEY", help="Keep the params-FLOPs front for each value of KEY.")
     ] = None,
-    sort: Annotated[str | None, Option(metavar="KEY", help="Smallest KEY first; largest first for -KEY.")] = None,
-    limit: Annotated[int, Option(min=0, help="Rows of the table.")] = 20,
+    sort: Annotated[str | None, Option(metavar="KEY", help="Sort by KEY, smallest first; -KEY: largest first.")] = None,
+    limit: Annotated[int, Option(min=0, help="Maximum number of rows in the table.")] = 20,
     columns: Annotated[str | None, Option(help="Costs to show, such as params,peak_activation_bytes.")] = None,
     out: Annotated[Path | None, Option(help="Write all points to a .parquet or .csv file instead.")] = None,
     infeasible: Annotated[bool, Option("--infeasible", help="Keep infeasible points, with the reason.")] = False,
@@ -99,14 +99,14 @@ def price(
 def fit(
     space: SpaceName,
     settings: Settings = None,
-    count: Annotated[int, Option(min=1, max=10_000, help="Points to show.")] = 10,
-    sample: Annotated[int, Option(min=1, max=100_000_000, help="Points tried in each of two rounds.")] = 1_000_000,
+    count: Annotated[int, Option(min=1, max=10_000, help="Number of points to show.")] = 10,
+    sample: Annotated[int, Option(min=1, max=100_000_000, help="Points to try in each of two rounds.")] = 1_000_000,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     **most: str | None,
 ) -> int:
-    """Find the design points that best use a budget: close to all limits, above none.
+    """Find the design points that use a budget best: close to all limits without exceeding any.
 
     The search considers only costs. To compare accuracies, train the points.
     """
@@ -172,7 +172,7 @@ def fit_command() -> Callable[..., int]:
 
 
 def _written(value: object) -> str:
-    """Write a value in the form read by `read_settings`."""
+    """Write a value in the form that `read_settings` reads."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
@@ -193,7 +193,7 @@ def _infeasible(reasons: Counter[str]) -> str:
 
 
 def _title(name: str) -> str:
-    """Return the heading of a column; non-counts are printed as stored, under their key."""
+    """Return the heading of a column. Values that are not counts are printed as stored, under their key."""
     from explorer.networks.quantities import COUNT, QUANTITIES
 
     return heading(QUANTITIES[name]) if name in QUANTITIES and QUANTITIES[name].unit is COUNT else name

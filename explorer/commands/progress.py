@@ -12,7 +12,7 @@ from explorer.commands.console import console
 
 @contextmanager
 def counting(title: str, least: int = 1) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal for totals of `least` or more; yields a function to call with (done, total)."""
+    """Show a progress bar on a terminal for totals of at least `least`. Yields a function that takes (done, total)."""
     screen = console()
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task(title, visible=False)

@@ -1,4 +1,4 @@
-"""Command arguments: shared options, shell completion, and settings of a design point."""
+"""Arguments of commands: shared options, shell completion, and settings of a design point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer import Argument, Context, Option
 from explorer.errors import ExplorerError
 
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
-VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0.1..0.5; may be repeated."
+VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0.1..0.5. May be repeated."
 
 
 def complete_studies(incomplete: str) -> list[str]:
@@ -30,7 +30,7 @@ def complete_spaces(incomplete: str) -> list[str]:
 
 
 def complete_settings(context: Context, incomplete: str) -> list[str]:
-    """Complete `preset=NAME` and `key=` for the space already typed."""
+    """Complete `preset=NAME` and `key=` for the space that was already typed."""
     from explorer import list_spaces
 
     spaces = list_spaces()
@@ -58,7 +58,7 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Print the answer and paths
 
 
 def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
-    """Read preset=NAME and key=value arguments; words in lists need no quotes, since the shell would remove them."""
+    """Read preset=NAME and key=value arguments. Words in lists need no quotes, because shells would remove them."""
     values: dict[str, Any] = {}
     for text in settings or []:
         key, value = _setting(text)
@@ -73,7 +73,7 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
 
 
 def read_varied(settings: list[str] | None) -> dict[str, Any]:
-    """Read key=low..high, key=[a,b] and key=a,b arguments: the range of each varied metaparameter."""
+    """Read key=low..high, key=[a,b] and key=a,b arguments, which give the range of each varied metaparameter."""
     listed = []
     for text in settings or []:
         key, equals, given = text.partition("=")
@@ -81,7 +81,7 @@ def read_varied(settings: list[str] | None) -> dict[str, Any]:
         listed.append(f"{key}=[{given}]" if plain else text)
     preset, values = read_settings(listed)
     if preset is not None:
-        raise ExplorerError(f"--vary preset={preset}: a certificate has one preset; set it with --preset")
+        raise ExplorerError(f"--vary preset={preset}: a certificate has only one preset; set it with --preset")
     return values
 
 
@@ -97,7 +97,7 @@ def _setting(text: str) -> tuple[str, Any]:
         found = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
-    return key, found if isinstance(found, bool | int | float | str | list) else value  # 08:10:20 is not a time here
+    return key, found if isinstance(found, bool | int | float | str | list) else value  # so 08:10:20 is not a time
 
 
 def _presets() -> set[str]:
@@ -107,7 +107,7 @@ def _presets() -> set[str]:
 
 
 def read_seconds(text: str | None) -> float | None:
-    """Convert a time such as `90`, `90s`, `30min` or `2h` to seconds; raises `ExplorerError` for anything else."""
+    """Convert a time such as `90`, `90s`, `30min` or `2h` to seconds; raise `ExplorerError` for anything else."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|)", text.strip().lower())

@@ -1,4 +1,4 @@
-"""Handle Ctrl-C and SIGTERM from process start, before the slow imports; this module imports almost nothing."""
+"""Handle Ctrl-C and SIGTERM from the start, even during slow imports. This module imports almost nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STOPPED = 130
 
 
 def handle_signals() -> None:
-    """Raise `KeyboardInterrupt` on Ctrl-C and SIGTERM, but exit at once during an import.
+    """Raise `KeyboardInterrupt` on Ctrl-C and SIGTERM, but exit immediately during an import.
 
     Imports may turn a `KeyboardInterrupt` into another exception.
     """
-    # Shells start background jobs with Ctrl-C ignored; keep it ignored.
+    # Shells start background jobs that ignore Ctrl-C. Keep ignoring it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -29,16 +29,16 @@ def handle_signals() -> None:
 
 
 def stop() -> NoReturn:
-    """Print that the command has stopped, and exit at once."""
+    """Print that the command has stopped, and exit immediately."""
     os.write(2, b"explorer: stopped\n")
     end()
 
 
 def end() -> NoReturn:
-    """Exit at once after an interruption, without interpreter cleanup."""
+    """Exit immediately after an interruption, without interpreter cleanup."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError, RuntimeError):  # a closed pipe, or a signal in the middle of a line
+    with suppress(OSError, RuntimeError):  # for a closed pipe, or a signal in the middle of a line
         sys.stdout.flush()
     os._exit(STOPPED)
 

@@ -1,4 +1,4 @@
-"""Commands for studies: train, report, compare, certify, show and list them."""
+"""Commands for studies: train, report on, compare, certify, show and list them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from explorer.sweeping.dry_run import DryRun
 
 TIMING = "timing a few networks to estimate the time"
-MOST_ROWS = 50  # points in a table; beyond that, only the most accurate are shown
+MOST_ROWS = 50  # rows in a table of points; if there are more, only the most accurate are shown
 
 
 def sweep(
@@ -57,8 +57,8 @@ def sweep(
     ],
     data: Annotated[str | None, Option(help=DATA)] = None,
     data_dir: DataDir = None,
-    seeds: Annotated[int | None, Option(help="Runs per point.")] = None,
-    epochs: Annotated[int | None, Option(help="Epochs per run.")] = None,
+    seeds: Annotated[int | None, Option(help="Number of runs per point.")] = None,
+    epochs: Annotated[int | None, Option(help="Number of epochs per run.")] = None,
     images: Annotated[str | None, Option(metavar="N", help="Training images per run, such as 10k.")] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
@@ -66,13 +66,13 @@ def sweep(
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
-    quick: Annotated[bool, Option("--quick", help="Quick trial run; takes under a minute.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Do a quick trial run of less than a minute.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a study's runs and write its report.
+    """Train the runs of a study and write its report.
 
-    Only missing runs are trained. Options that change results create another study with its own name.
+    Only missing runs are trained. Options that change results create a new study with its own name.
     """
     from explorer import load_study
     from explorer.reporting.mistakes import reject_mistakes
@@ -84,7 +84,7 @@ def sweep(
     chosen = load()
     reject_mistakes(chosen, data_dir, **written)
     preparing = f"preparing {chosen.data} data"
-    screen.say(preparing)  # before imports that take a while
+    screen.say(preparing)  # before imports, which take a while
 
     from explorer import dry_run as plan
     from explorer import sweep as train
@@ -116,7 +116,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Rewrite a study's report from its stored runs."""
+    """Rewrite the report of a study from its stored runs."""
     from explorer import report
 
     made = report(name, storage=storage, reports=reports, figures=figures.split(","))
@@ -126,7 +126,7 @@ def report(
 
 def compare(
     context: Context,
-    studies: Annotated[list[str], Argument(help="Names of stored studies, two or more.")],
+    studies: Annotated[list[str], Argument(help="Names of two or more stored studies.")],
     against: Annotated[str, Option(help="The cost, such as params or latency_seconds.")] = "macs",
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
@@ -134,7 +134,7 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compare stored studies in one report: which one is more accurate at equal cost, and how certain is that?"""
+    """Compare stored studies in a report: which one is more accurate at equal cost, and how certain is that?"""
     from explorer import compare
     from explorer.networks.quantities import QUANTITIES, quantity_key
 
@@ -162,22 +162,22 @@ def certify(
     data: Annotated[str, Option(help=DATA)] = "proxy",
     data_dir: DataDir = None,
     budget: Annotated[str | None, Option(metavar="IMAGESxEPOCHS", help="Budget to certify, such as 10000x2.")] = None,
-    points: Annotated[int, Option(help="Design points; studies use certificates of 32 or more.")] = 32,
-    seeds: Annotated[int, Option(help="Runs per point and budget.")] = 2,
+    points: Annotated[int, Option(help="Number of design points; studies only use certificates with 32 or more.")] = 32,
+    seeds: Annotated[int, Option(help="Number of runs per point and budget.")] = 2,
     vary: Annotated[list[str] | None, Option(metavar="KEY=VALUES", help=VARY)] = None,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
-    quick: Annotated[bool, Option("--quick", help="Quick trial run; takes a minute or two.")] = False,
+    quick: Annotated[bool, Option("--quick", help="Do a quick trial run of a minute or two.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be trained, and for how long.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure how far short runs of a space can be trusted: does their ranking hold at 2, 4 and 8 times the budget?
 
-    Only missing runs are trained. Reports of studies with this space, data, recipe and budget show the result.
+    Only missing runs are trained. Reports on studies with the same space, data, recipe and budget show the result.
     """
     from explorer import certify, plan_certificate
     from explorer.commands.watching import watched
@@ -229,7 +229,7 @@ def dashboard(
     from explorer import dashboard_server
 
     with dashboard_server(storage, port) as server:
-        # In its own thread, because wsgiref swallows a Ctrl-C during a request.
+        # Run the server in its own thread, because wsgiref swallows a Ctrl-C during a request.
         serving = Thread(target=server.serve_forever, daemon=True)
         serving.start()
         say(f"dashboard on http://127.0.0.1:{server.server_port} (Ctrl-C stops it)")
@@ -275,7 +275,7 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     screen.say(f"classes: {found.counts.text}")
     for note in found.notes:
         screen.answer(note)
-    screen.say(f"training takes {found.macs:.2e} multiply-adds in all (forward and backward)")
+    screen.say(f"training takes {found.macs:.2e} multiply-adds in total (forward and backward)")
     if math.isnan(found.seconds):
         screen.answer("time unknown: a network failed to train while being timed")
     else:
@@ -296,12 +296,12 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
 
 
 def _print_report(screen: Screen, points: pd.DataFrame) -> int:
-    """Print the answer, the table and the report's path; return the exit code, 1 if runs are unfinished."""
+    """Print the answer, the table and the path of the report. Return the exit code, 1 if runs are unfinished."""
     about = points.attrs
     shown = points
     if len(points) > MOST_ROWS:
         shown = points.sort_values("accuracy", ascending=False, kind="stable").head(MOST_ROWS)
-    # If every run is done, these columns are redundant, and without them the table fits a narrow terminal.
+    # If all runs are done, these columns are redundant, and the table fits a narrow terminal without them.
     exceptions = [] if (shown["state"] == "done").all() else ["state", "reason"]
     headings = ACCURACY_HEADINGS[:1] if about["trial"] else ACCURACY_HEADINGS  # its intervals mean nothing
     rows = [

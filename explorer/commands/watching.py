@@ -1,4 +1,4 @@
-"""Progress display for sweeps: a live line on a terminal, plain lines elsewhere."""
+"""Show the progress of sweeps: as a live line on a terminal, and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Trained = TypeVar("Trained")
 WIDE = 120
-"""Columns of a terminal with room for a bar beside the numbers."""
+"""Minimum width of a terminal with room for a bar beside the numbers."""
 
 
 class Display(Watcher):
-    """Shows a sweep's progress: runs done, running and failed, the best accuracy and the time left."""
+    """Shows the progress of a sweep: runs done, running and failed, the best accuracy and the time left."""
 
     def __init__(self, *, quiet: bool = False, said: str = "") -> None:
         self.said = said
@@ -45,7 +45,7 @@ class Display(Watcher):
         self.training = self.asked = False
 
     def doing(self, what: str) -> None:
-        """Print what is being prepared before runs can start."""
+        """Print the current preparation before runs can start."""
         if what != self.said:
             self._say(what)
         if self.bar is not None:
@@ -56,7 +56,7 @@ class Display(Watcher):
         self._say(text)
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
-        """Start the display, given the runs to train, stored results of other runs, and the number of workers."""
+        """Start the display, given the runs to train, the stored results of other runs, and the number of workers."""
         self.started = time.monotonic()
         self.study, self.ahead, self.workers, self.before = study.name, runs, workers, len(stored)
         self.states = Counter(result.state for result in stored)
@@ -82,7 +82,7 @@ class Display(Watcher):
             self._say(self._left())
 
     def ended(self, outcome: Outcome) -> None:
-        """Count a run that has ended and been stored."""
+        """Count a run that has ended and has been stored."""
         self.effort_done += outcome.run.effort
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
         self.states[outcome.state] += 1
@@ -95,7 +95,7 @@ class Display(Watcher):
             self._say(self._line())
 
     def finished(self) -> None:
-        """Remove the progress bar; from now on, Ctrl-C stops at once."""
+        """Remove the progress bar. From now on, Ctrl-C stops immediately."""
         self.training = False
         if self.bar is not None:
             self.bar.stop()
@@ -105,11 +105,11 @@ class Display(Watcher):
         return self.asked
 
     def ask(self) -> bool:
-        """Stop after the runs in progress and print so; return False with no training running or on a second Ctrl-C."""
+        """Announce a stop after the runs in progress. Return False if nothing is training or on a second Ctrl-C."""
         if self.asked or not self.training:
             return False
         self.asked = True
-        with suppress(RuntimeError):  # the signal may arrive in the middle of a print
+        with suppress(RuntimeError):  # because the signal may arrive in the middle of a print
             print("explorer: stopping; press Ctrl-C again to stop now", file=sys.stderr)  # noqa: T201 (as errors)
         return True
 
@@ -130,7 +130,7 @@ class Display(Watcher):
 
     def _update(self) -> None:
         if self.bar is not None:
-            self.bar.start()  # does nothing if it is shown already
+            self.bar.start()  # has no effect if the bar is already shown
             task = self.bar.task_ids[0]
             self.bar.update(task, completed=self.states.total(), description=self._line())
 
@@ -157,8 +157,8 @@ class Display(Watcher):
 def watched(train: Callable[..., Trained], *, quiet: bool = False, said: str = "") -> Trained:
     """Call `train` with a `watcher` that shows its progress, and return its result.
 
-    What was `said` already is not repeated. The first Ctrl-C stops after the runs in progress. The message of a
-    `KeyboardInterrupt` counts the finished runs.
+    The text that was `said` already is not repeated. The first Ctrl-C stops after the runs in progress. The message of
+    a `KeyboardInterrupt` has the number of finished runs.
     """
     display = Display(quiet=quiet, said=said)
     try:

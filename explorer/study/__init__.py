@@ -1,1 +1,1 @@
-"""Studies: their files, design points and claims."""
+"""Studies, with their files, design points and claims."""

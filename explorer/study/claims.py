@@ -1,4 +1,4 @@
-"""Claims for a study to judge, in a few forms."""
+"""The claims that a study can judge, in several forms."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _known_cost(name: str, info: ValidationInfo) -> str:
 
 
 CostName = Annotated[str, AfterValidator(_known_cost)]
-"""A cost that is computed from a network."""
+"""A cost that can be computed from a network."""
 
 MARGIN = 0.01
-"""A loss or gain of accuracy up to this fraction, one point, counts as none."""
+"""A loss or gain of accuracy up to this fraction (one point) is ignored."""
 
 Selector = Annotated[dict[str, Value], Field(min_length=1)]
-"""Values of metaparameters, `label` or `series` that select points."""
+"""Values of metaparameters, `label` or `series` for selecting points."""
 
 
 def _several(given: object) -> object:
@@ -34,14 +34,14 @@ def _several(given: object) -> object:
 
 
 class Claim(Model):
-    """What is claimed, in words, and by whom."""
+    """The text of a claim and its source."""
 
     claim: Annotated[str, Field(min_length=1)]
     source: Annotated[str, Field(min_length=1)]
 
 
 class Above(Claim):
-    """Every point that `higher` selects is more accurate than every point that `lower` selects."""
+    """All points selected by `higher` are more accurate than all points selected by `lower`."""
 
     form: Literal["above"]
     higher: Selector
@@ -49,7 +49,7 @@ class Above(Claim):
 
 
 class Falls(Claim):
-    """Accuracy is lower below a value of a numeric metaparameter than at it."""
+    """Accuracy is lower below a value of a numeric metaparameter than at that value."""
 
     form: Literal["falls"]
     over: str
@@ -58,7 +58,7 @@ class Falls(Claim):
 
 
 class LevelsOff(Claim):
-    """Above a value of a numeric metaparameter, accuracy gains at most a margin (a fraction)."""
+    """Above a value of a numeric metaparameter, accuracy rises by at most a margin (a fraction)."""
 
     form: Literal["levels off"]
     over: str
@@ -68,7 +68,7 @@ class LevelsOff(Claim):
 
 
 class BestAtEqualCost(Claim):
-    """Among points of nearly equal cost, the one from a series is always the most accurate."""
+    """Among points with nearly equal cost, the point of one series is always the most accurate."""
 
     form: Literal["best at equal cost"]
     series: str

@@ -1,4 +1,4 @@
-"""Files of studies: finding, reading and checking them."""
+"""Find, read and check the files of studies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def builtin_studies() -> dict[str, Path]:
 
 
 def published_curve_file(name: str) -> Path:
-    """Return the file of a published curve, `studies/published/NAME.csv`; `ExplorerError` for an unknown name."""
+    """Return the file of a published curve, `studies/published/NAME.csv`; raise `ExplorerError` if it is unknown."""
     found = {path.stem: path for path in (studies_folder() / "published").glob("*.csv")}
     if name not in found:
         raise unknown("published curve", name, found)
@@ -51,11 +51,11 @@ def load_study(
     quick: bool = False,
     data_dir: str | Path | None = None,
 ) -> Study:
-    """Load a built-in study by name, or a file; changed settings become part of its name.
+    """Load a built-in study by name, or a study file. Changed settings become part of its name.
 
-    `data` is `cifar10`, `proxy`, or a folder of images in class sub-folders; `seeds` are runs per point. `quick` cuts
-    it down to a trial run of less than a minute, and prepares the data (CIFAR-10 from `data_dir`). Raises
-    `ExplorerError` if the study is unknown, or a key or value is invalid.
+    `data` is `cifar10`, `proxy`, or a folder of images in class sub-folders. `seeds` is the number of runs per point.
+    `quick` cuts the study down to a trial run of less than a minute, and prepares the data (CIFAR-10 from `data_dir`).
+    Raises `ExplorerError` if the study is unknown, or if a key or value is invalid.
     """
     study = _find(str(name_or_path)).override(data=data)
     if quick:
@@ -102,7 +102,7 @@ def _read(path: Path) -> Study:
 
 
 def _name(path: Path) -> str:
-    """Return a study's name from its file name, replacing undecodable bytes with underscores."""
+    """Derive the name of a study from its file name. Undecodable bytes become underscores."""
     return re.sub("[\ud800-\udfff]", "_", path.stem)
 
 
@@ -112,7 +112,7 @@ def _mistake(error: ValidationError) -> str:
     kind, place, value = details["type"], details["loc"], label(details["input"])
     where = ".".join(map(str, place))
     if place[:1] == ("claims",) and len(place) > 1:
-        # Counted from one, without the form.
+        # Count claims from one, and leave out the form.
         where = ": ".join([f"claim {int(place[1]) + 1}", *(str(part) for part in place[2:] if part not in CLAIMS)])
     if kind == "extra_forbidden":
         *parents, key = place

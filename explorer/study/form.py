@@ -1,4 +1,4 @@
-"""What all forms of a study share: points, labels, axes, and the figure that shows them."""
+"""The base class of all forms of a study: points, labels, axes, and the figure that shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from explorer.study.values import Model, Value
 
 
 class DesignPoint(NamedTuple):
-    """A point of a study: the metaparameters that it sets, its label, and its series, if any."""
+    """A point of a study: the metaparameters that it sets, its label, and its series if it has one."""
 
     metaparameters: dict[str, Value]
     label: str
@@ -32,7 +32,7 @@ class Form(Model):
     """
 
     table: ClassVar[str]
-    """The field, and table of the study file, that selects this form."""
+    """The field that selects this form, which is also the name of the table in the study file."""
     adds_seeds: ClassVar[bool] = False
     """Whether a point gets more seeds depending on results."""
 
@@ -44,7 +44,7 @@ class Form(Model):
         return self.model_copy(update={"space": space})
 
     def extended(self, proposed: Sequence[Mapping[str, Value]]) -> Self:  # noqa: ARG002 (for subclasses)
-        """Return the form with the points that a search has proposed; other forms know their points from the start."""
+        """Return the form with the points that a search has proposed. Other forms know their points from the start."""
         return self
 
     def own_points(self) -> list[DesignPoint]:
@@ -52,7 +52,7 @@ class Form(Model):
         raise NotImplementedError
 
     def fewer(self, most: int) -> Self:
-        """Return the form with at most `most` own points, spread over the same range if possible."""
+        """Return the form with at most `most` own points. They cover the same range if possible."""
         raise NotImplementedError
 
     @property
@@ -62,7 +62,7 @@ class Form(Model):
 
     @property
     def label_title(self) -> str:
-        """What the labels mean, unless they are just the metaparameters' values."""
+        """The meaning of the labels, unless they are just the values of the metaparameters."""
         return ""
 
     def design_points(self) -> Iterator[DesignPoint]:
@@ -79,7 +79,7 @@ class Form(Model):
 
     @property
     def varied(self) -> dict[str, list[Value | None]]:
-        """The metaparameters that points set, with their distinct values; None if a point leaves one to the preset."""
+        """The metaparameters that points set, with their distinct values. None means that the preset decides."""
         rows = [own.metaparameters for own in self.own_points()]
         keys = dict.fromkeys(key for row in rows for key in row)
         own = {key: list(dict.fromkeys(row.get(key) for row in rows)) for key in keys}
@@ -87,7 +87,7 @@ class Form(Model):
 
     @property
     def axes(self) -> tuple[Number | Choice, ...]:
-        """The varied metaparameters, or what replaces them, as coordinates."""
+        """The coordinates: the varied metaparameters, or values that replace them."""
         return tuple(coordinate(key, values) for key, values in self.varied.items())
 
     def columns(self, columns: Mapping[str, Any] | pd.DataFrame) -> dict[str, Any]:
@@ -110,19 +110,19 @@ class Form(Model):
 
     @property
     def summary(self) -> str:
-        """What varies, with its values, in one line."""
+        """The varied metaparameters with their values, in one line."""
         return listing(self.varied)
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:  # noqa: ARG002 (for subclasses)
-        """Return a point's name for a sentence; `values` are the metaparameters that it sets, `point` has all."""
+        """Return the name of a point for a sentence. `values` are the metaparameters it sets, and `point` has all."""
         return ", ".join(f"{key} = {label(value)}" for key, value in values.items())
 
     def note(self, point: Space) -> str:  # noqa: ARG002 (for subclasses)
-        """Return how a published network changes when it is moved into the study, or an empty string."""
+        """Describe how a published network changes when it is moved into the study; empty if it doesn't."""
         return ""
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Raise `ExplorerError` if a metaparameter is in two tables, or the space does not accept a value."""
+        """Raise `ExplorerError` if a metaparameter is in two tables, or if the space does not accept a value."""
         own = [point.metaparameters for point in self.own_points()]
         given = {"fixed": set(fixed), "vary": set(self.vary)}
         given.setdefault(self.table, {key for point in own for key in point})
@@ -139,7 +139,7 @@ class Form(Model):
                 raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value appears twice")
 
     def thinned(self, most: int) -> Self:
-        """Return the form with at most `most` points, evenly spread; the longest lists of `vary` shrink first."""
+        """Return the form with at most `most` points, evenly spread. The longest lists of `vary` shrink first."""
         thin = self.fewer(most)
         lengths = {key: len(values) for key, values in self.vary.items()}
         while math.prod(lengths.values()) * len(thin.own_points()) > most and max(lengths.values(), default=1) > 1:
@@ -149,12 +149,12 @@ class Form(Model):
 
 
 def listing(varied: Mapping[str, Sequence[Value | None]]) -> str:
-    """Return what varies, with its values, in one line."""
+    """Return the varied metaparameters with their values, in one line."""
     texts = {key: [label(value) for value in values if value is not None] for key, values in varied.items()}
     return "; ".join(f"{key}: {', '.join(values)}" for key, values in texts.items())
 
 
 def evenly(values: Sequence[Any], most: int) -> list[Any]:
-    """Return at most `most` of the values, evenly spread, with both ends."""
+    """Return at most `most` of the values, evenly spread, including both ends."""
     chosen = min(len(values), most)
     return [values[round(step * (len(values) - 1) / max(1, chosen - 1))] for step in range(chosen)]

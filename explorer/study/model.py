@@ -1,4 +1,4 @@
-"""A study: a question about a design space, checked before anything is trained."""
+"""A study, which is a question about a design space. It is checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from explorer.training.identity import Later, identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
-"""A study with one seed, or cut down with `--quick`, is a trial if none of its runs sees more images than this."""
+"""A study with one seed, or one cut down with `--quick`, is a trial if no run sees more images than this."""
 
 
 class Range(Model):
-    """Limits of a cost or ratio; points outside are over budget and not trained.
+    """Limits of a cost or ratio. Points outside are over budget and are not trained.
 
     A file may also use `{ target = 2, tolerance = 0.05 }` for 1.9 to 2.1, and sizes as text: `{ max = "500k" }`.
     """
@@ -70,7 +70,7 @@ class Range(Model):
 
 
 class Plot(Model):
-    """How the curve is drawn: the cost on its axis, and a published curve to show with it."""
+    """How to draw the curve: the cost on its axis, and a published curve to show with it."""
 
     against: CostName = "params"
     published: str | None = None
@@ -83,7 +83,7 @@ def _text(data: str) -> str:
 
 
 class Study(Model):
-    """A study as in its file: the design space, the points to train, their limits, data, recipe, budget and seeds."""
+    """The content of a study file: design space, points to train, their limits, data, recipe, budget and seeds."""
 
     name: Annotated[str, Field(min_length=1)]
     title: Annotated[str, Field(min_length=1)]
@@ -129,7 +129,7 @@ class Study(Model):
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of everything that determines the results, except the data (see its fingerprint)."""
+        """SHA-256 (hex) of everything that determines the results, except the data, which has its own fingerprint."""
         beside = {"name", "title", "plot", "claims", "text", "data"}
         settings = identity(self)
         settings |= settings.pop("form")
@@ -152,16 +152,16 @@ class Study(Model):
 
     @property
     def is_trial(self) -> bool:
-        """Whether this is a trial run: few images, and one seed or cut down with `--quick`.
+        """Whether this is a trial run, with few images and either one seed or `--quick`.
 
-        Accuracies of a trial run mean nothing. With one seed, this is inferred from the budget alone, so it also holds
-        for a renamed study.
+        Accuracies of a trial run mean nothing. With one seed, only the budget counts, so renaming a study makes no
+        difference.
         """
         return self.budget.seen <= TRIAL_IMAGES and (self.seeds == 1 or self.is_quick)
 
     @property
     def is_quick(self) -> bool:
-        """Whether the study was cut down with `--quick`, as its name says."""
+        """Whether the study was cut down with `--quick`, which is part of its name."""
         return "quick" in self.name.partition("@")[2].partition("~")[0].split("-")
 
     def extended(self, proposed: Sequence[Mapping[str, Value]]) -> Self:
@@ -208,10 +208,10 @@ class Study(Model):
         return changed.renamed(parts)
 
     def fitted(self, training: int, validation: int) -> Self:
-        """Return the study for data with these numbers of training and validation images.
+        """Adapt the study to data with these numbers of training and validation images.
 
-        With fewer training images than the budget calls for, all are used for more epochs and the recipe is adapted to
-        their number. Otherwise the study is unchanged.
+        If there are fewer training images than the budget asks for, all of them are used for more epochs, and the
+        recipe is adapted to their number. Otherwise, the study is unchanged.
         """
         budget = self.budget.fitted(training, validation)
         if budget == self.budget:

@@ -1,4 +1,4 @@
-"""The plan of a study: which design points are trained, which are dropped, and why."""
+"""The plan of a study: the design points to train, and those that are dropped, with the reasons."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ QUICK_IMAGES = (16, TRIAL_IMAGES)
 
 @dataclass(frozen=True)
 class Point:
-    """A design point of a study: its network and whether it is trained.
+    """A design point of a study: its network, and whether it is trained.
 
-    For an infeasible point `network` is None and `derived`, the quantities that the space derives, is empty. `same_as`
-    is the number of the first point with the same network.
+    `derived` holds the quantities that the space derives. For an infeasible point, it is empty and `network` is None.
+    `same_as` is the number of the first point with the same network.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Point:
 def plan(study: Study, classes: int) -> list[Point]:
     """Return the points of a study in order, for data with this number of classes.
 
-    Raises `ExplorerError` if the study fixes another number of classes, or all points are dropped.
+    Raises `ExplorerError` if the study fixes another number of classes, or if all points are dropped.
     """
     if study.fixed.get("classes", classes) != classes:
         fixed = study.fixed["classes"]
@@ -69,9 +69,9 @@ def plan(study: Study, classes: int) -> list[Point]:
 
 
 def quick(study: Study, classes: int, available: int) -> Study:
-    """Cut a study down to a trial run of less than a minute: fewer points and images, one seed.
+    """Cut a study down to a trial run of less than a minute, with fewer points and images and one seed.
 
-    `available` is the number of training images in the data; if there are few, each is seen more than once.
+    `available` is the number of training images in the data. If there are few, each is seen more than once.
     """
     thin = study.thinned(QUICK_POINTS)
     work = sum(point.cost.macs for point in plan(thin, classes) if point.state == "planned")
@@ -84,7 +84,7 @@ def quick(study: Study, classes: int, available: int) -> Study:
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:
-    """Return the points as `StudyRecord.points` describes them; `image_size` is the data's, in pixels."""
+    """Return the points in the form of `StudyRecord.points`. `image_size` is the size of the images in pixels."""
     networks = [point.network for point in points]
     columns: dict[str, Any] = {"point": [point.number for point in points]}
     columns |= {key: [point.metaparameters.get(key) for point in points] for key in study.varied}
@@ -127,7 +127,7 @@ def _excess(point: Point, key: str, limits: Range) -> str:
 
 
 def _nearest(study: Study, points: list[Point]) -> str:
-    """Return why no point can be trained, with the closest point if none meets a limit."""
+    """Return the reason why no point can be trained, with the closest point if none meets a limit."""
     feasible = [point for point in points if point.network]
     for key, limits in study.constraints.items():
         if feasible and all(_excess(point, key, limits) for point in feasible):

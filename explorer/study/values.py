@@ -1,4 +1,4 @@
-"""Building blocks of the tables in a study file."""
+"""Building blocks for the tables in a study file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Model(BaseModel):
-    """A table of a study file, frozen; unknown keys are errors."""
+    """A table of a study file. It is frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _plain(value: object) -> object:
-    # Tuples, unlike lists, can be hashed.
+    # Unlike lists, tuples can be hashed.
     return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
 Value = Annotated[bool | int | float | str | tuple[Any, ...], BeforeValidator(_plain)]
-"""A metaparameter's value."""
+"""The value of a metaparameter."""

@@ -17,6 +17,7 @@ from explorer.pricing.prices import Priced
 from explorer.spaces.space import cell, label
 
 SUFFIXES = (".parquet", ".csv")
+HEAD = 1_000  # rows that show which columns repeat values
 
 
 def write_prices(
@@ -46,7 +47,8 @@ def write_prices(
                 if writer is None and as_csv:
                     writer = csv.CSVWriter(file, table.schema)
                 elif writer is None:
-                    writer = parquet.ParquetWriter(file, table.schema.with_metadata(about))
+                    schema = table.schema.with_metadata(about)
+                    writer = parquet.ParquetWriter(file, schema, use_dictionary=_repetitive(table))
                 writer.write_table(table)
             if writer is not None:
                 writer.close()
@@ -71,6 +73,12 @@ def _table(
     if as_csv:  # CSV has no dictionaries
         columns = {k: c.cast(pa.string()) if isinstance(c, pa.DictionaryArray) else c for k, c in columns.items()}
     return pa.table(columns)
+
+
+def _repetitive(table: pa.Table) -> list[str]:
+    """Return the columns whose values repeat; a dictionary of the others would take time and space."""
+    head = table.slice(0, HEAD).to_pydict()
+    return [name for name, values in head.items() if 2 * len(set(values)) <= len(values)]
 
 
 def _array(column: Column) -> pa.Array:

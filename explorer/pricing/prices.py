@@ -1,14 +1,17 @@
 """Price design points: compute the cost of a space's networks, for one point or for arrays of metaparameters.
 
-Arrays are priced in chunks. If the points of a chunk need different structures, the chunk is split. The pieces wait
-until there are enough of the same kind, which keeps rare structures from producing many small chunks.
+Arrays are priced in chunks, and tasks of several chunks on all cores. NumPy releases Python's lock during each of its
+operations, so threads are enough, and the arrays need not be copied between processes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields, replace
+from itertools import chain, starmap
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,20 +19,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError, Infeasible, unknown
+from explorer.machine import cores
 from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed, quantity_key, units
 from explorer.pricing.enumeration import Block, Coded, Column, Part, column, enumeration, listed
+from explorer.pricing.splitting import CHUNK, Splitting, grouped_by_choice, slices
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, cell
 
-CHUNK = 16_384  # points priced together; fastest, because their arrays fit in the processor's caches
 COUNTS = tuple(field.name for field in fields(Cost))
 PRICED = (*COUNTS, "model_bytes")
-DEEP = 40  # nested splits, after which pieces no longer wait
-
-Places = NDArray[np.int64]
+TASK = 4 * CHUNK  # points that a thread prices at once
+MOST_THREADS = 8  # more would only wait for Python's lock
 Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Listed design points: a frame, a mapping of columns by name, or one mapping per point."""
 
@@ -153,6 +156,8 @@ class Priced:
         return len(self.codes)
 
     def __getitem__(self, rows: Part | NDArray[np.bool_]) -> Priced:
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:
+            rows = np.flatnonzero(rows)  # once for all columns
         return Priced(
             {key: column[rows] for key, column in self.columns.items()},
             {name: amounts[rows] for name, amounts in self.amounts.items()},
@@ -207,30 +212,84 @@ def price_chunks(
             raise unknown(f"quantity of {family.name}", quantity, names)
     derived = [name for name in quantities if name in family.derived]
     example = _amounts(family.point(preset), derived) if derived else {}  # shows which are floats
-    reasons = {"": 0}
+    dtypes = {name: type(example.get(name, 0)) for name in quantities}
     # Once glibc has freed a block of 16 MiB, it keeps that much freed memory, instead of returning it to the kernel and
     # faulting it in again for the next arrays. This halves the time to price deep networks.
     np.empty(2**21)
-    for block in blocks:
+    reasons = {"": 0}
+    with ExitStack() as stack:
+        pool: ThreadPoolExecutor | None = None
+        started: deque[_Pricing] = deque()
+        for block in blocks:
+            pricing = _Pricing(family, preset, alike or {}, block, dtypes)
+            if pool is None and len(pricing.codes) > TASK and threads() > 1:
+                pool = ThreadPoolExecutor(threads(), "pricing")
+                stack.callback(pool.shutdown, cancel_futures=True)
+            pricing.start(pool)
+            started.append(pricing)
+            if len(started) > 1:  # the threads price the next block while the caller uses this one
+                yield started.popleft().result(reasons)
+        while started:
+            yield started.popleft().result(reasons)
+
+
+def threads() -> int:
+    """Return the number of threads to price with."""
+    return min(cores(), MOST_THREADS)
+
+
+class _Pricing:
+    """The pricing of one block, in tasks that write to different places of the same arrays."""
+
+    def __init__(
+        self,
+        family: type[Space],
+        preset: str | None,
+        alike: Mapping[str, Any],
+        block: Block,
+        dtypes: Mapping[str, type],
+    ) -> None:
         count = len(next(iter(block.values())))
-        columns = {key: values for key, values in block.items() if key}
-        amounts = {name: np.zeros(count, dtype=type(example.get(name, 0))) for name in quantities}
-        codes = np.zeros(count, dtype=np.int32)
-        numbers = {key: column for key, column in columns.items() if not isinstance(column, Coded)}
-        for places, choices in _groups(columns, count):
-            parts = Splitting(places)
-            for part in parts:
-                values = {**(alike or {}), **choices, **{key: column[part] for key, column in numbers.items()}}
-                try:
-                    found = _amounts(family.points(preset, **values), quantities)
-                except Infeasible as error:
-                    codes[part] = reasons.setdefault(str(error), len(reasons))
-                except Disagreement as disagreement:
-                    parts.split(part, disagreement.groups)
-                else:
-                    for name, amount in found.items():
-                        amounts[name][part] = amount
-        yield Priced(columns, amounts, codes, reasons)
+        self.family, self.preset, self.alike = family, preset, alike
+        self.columns = {key: values for key, values in block.items() if key}
+        self.numbers = {key: column for key, column in self.columns.items() if not isinstance(column, Coded)}
+        self.amounts: dict[str, NDArray[Any]] = {name: np.zeros(count, dtype=dtype) for name, dtype in dtypes.items()}
+        self.codes = np.zeros(count, dtype=np.int32)
+        self.tasks = [
+            (part, choices)
+            for places, choices in grouped_by_choice(self.columns, count)
+            for part in slices(places, TASK)
+        ]
+        self.running: list[Future[list[tuple[Part, str]]]] = []
+
+    def start(self, pool: ThreadPoolExecutor | None) -> None:
+        """Begin all tasks in the pool; without one, `result` performs them."""
+        if pool is not None:
+            self.running = [pool.submit(self._price, *task) for task in self.tasks]
+
+    def result(self, reasons: dict[str, int]) -> Priced:
+        """Wait for the tasks and return the priced block; new reasons are added in the order of the points."""
+        done = map(Future.result, self.running) if self.running else starmap(self._price, self.tasks)
+        for part, reason in chain.from_iterable(done):
+            self.codes[part] = reasons.setdefault(reason, len(reasons))
+        return Priced(self.columns, self.amounts, self.codes, reasons)
+
+    def _price(self, places: Part, choices: Mapping[str, Any]) -> list[tuple[Part, str]]:
+        """Price these positions and return the infeasible ones with the reason."""
+        infeasible = []
+        parts = Splitting(places)
+        for part in parts:
+            values = {**self.alike, **choices, **{key: column[part] for key, column in self.numbers.items()}}
+            try:
+                found = _amounts(self.family.points(self.preset, **values), list(self.amounts))
+            except Infeasible as error:
+                infeasible.append((part, str(error)))
+            except Disagreement as disagreement:
+                parts.split(part, disagreement.groups)
+            else:
+                for name, amount in found.items():
+                    self.amounts[name][part] = amount
+        return infeasible
 
 
 def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
@@ -240,73 +299,6 @@ def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:
     if not point.derived.keys().isdisjoint(quantities):
         found |= point.derive(cost)
     return {name: found[name] for name in quantities}
-
-
-class Splitting:
-    """Yields positions in parts: first slices of `CHUNK`, then the pieces of parts that were split.
-
-    Pieces wait until those from the same splits make up half a chunk.
-    """
-
-    def __init__(self, places: Part) -> None:
-        self._ready = [((), part) for part in reversed(_slices(places))]
-        self._waiting: dict[tuple[Any, ...], list[Places]] = {}
-        self._way: tuple[Any, ...] = ()
-
-    def __iter__(self) -> Iterator[Part]:
-        while self._ready or self._waiting:
-            if not self._ready:
-                # Take the oldest first: they come from the fewest splits, so their pieces may still join waiting ones.
-                self._release(next(iter(self._waiting)))
-            self._way, part = self._ready.pop()
-            yield part
-
-    def split(self, part: Part, groups: NDArray[Any]) -> None:
-        """Split the last part by `groups`, which has one entry for each of its positions."""
-        for group, places in _grouped(groups):
-            way = (*self._way, group)
-            members = places + part.start if isinstance(part, slice) else part[places]
-            self._waiting.setdefault(way, []).append(members)
-            # Pieces of different parts may be joined and split again, but not beyond this depth, so this ends.
-            if len(way) > DEEP or sum(map(len, self._waiting[way])) >= CHUNK // 2:
-                self._release(way)
-
-    def _release(self, way: tuple[Any, ...]) -> None:
-        self._ready.append((way, np.concatenate(self._waiting.pop(way))))
-
-
-def _groups(columns: Block, count: int) -> list[tuple[Part, dict[str, Any]]]:
-    """Group the points by their values that are not numbers."""
-    coded = {key: column for key, column in columns.items() if isinstance(column, Coded)}
-    if not coded:
-        return [(slice(0, count), {})]
-    combined = np.zeros(count, dtype=np.int64)
-    most = 1
-    for each in coded.values():
-        if most * len(each.choices) > np.iinfo(np.int64).max:
-            combined = np.unique(combined, return_inverse=True)[1]
-            most = count
-        combined = combined * len(each.choices) + each.codes
-        most *= len(each.choices)
-    groups = []
-    for _, places in _grouped(combined):
-        part = slice(places[0], places[-1] + 1) if places[-1] - places[0] + 1 == len(places) else places
-        groups.append((part, {key: column.choices[column.codes[places[0]]] for key, column in coded.items()}))
-    return groups
-
-
-def _grouped(groups: NDArray[Any]) -> list[tuple[Any, Places]]:
-    if groups.dtype == bool:
-        return [(True, np.flatnonzero(groups)), (False, np.flatnonzero(~groups))]
-    order = np.argsort(groups, kind="stable")
-    ends = np.flatnonzero(np.diff(groups[order])) + 1
-    return [(groups[places[0]].item(), places) for places in np.split(order, ends)]
-
-
-def _slices(places: Part) -> list[Part]:
-    if isinstance(places, slice):
-        return [slice(start, min(start + CHUNK, places.stop)) for start in range(places.start, places.stop, CHUNK)]
-    return [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
 
 
 def _column(values: Sequence[Any] | NDArray[Any] | pd.Series[Any]) -> Column:

@@ -137,14 +137,15 @@ def _saving(findings: Findings, best: pd.Series[Any]) -> str:
     """Name the cheapest point that is shown to lose at most the margin; empty if none saves anything."""
     against, measured = findings.record.study.plot.against, findings.measured
     saved = 1 - measured[against].astype(float) / float(best[against])
-    for place in saved[saved >= LEAST_SAVING].sort_values(ascending=False, kind="stable").index:
-        row = measured.loc[place]
-        if findings.accuracies.difference(int(row["point"]), int(best["point"])).low > -MARGIN:
-            return (
-                f"{row['label']} saves {100 * saved[place]:.0f}{SPACE}% of the {QUANTITIES[against].noun} and loses at "
-                f"most {100 * MARGIN:g} point (95{SPACE}%)."
-            )
-    return ""
+    loses_little = findings.accuracies.differences(int(best["point"])).low > -MARGIN
+    near = measured["point"].isin(findings.accuracies.points[loses_little])
+    saving = saved[near & (saved >= LEAST_SAVING)].sort_values(ascending=False, kind="stable")
+    if saving.empty:
+        return ""
+    return (
+        f"{measured.loc[saving.index[0], 'label']} saves {100 * saving.iloc[0]:.0f}{SPACE}% of the "
+        f"{QUANTITIES[against].noun} and loses at most {100 * MARGIN:g} point (95{SPACE}%)."
+    )
 
 
 def _counted(findings: Findings, rivals: pd.DataFrame) -> str:

@@ -105,8 +105,10 @@ def trust() -> None:
         rows.append([_named(one), first, *map("{:.2f}".format, others)])
     _table(header, rows)
     better = [_named(one) for one in shipped_certificates() if above_macs(one, 1).low > 0]
-    start = f"Only for {'; '.join(better)} is" if better else "For neither of them is"
-    print(f"\n{start} a default run shown to rank networks better than multiply-adds alone.")
+    if better:
+        print(f"\nOnly for {'; '.join(better)} is a default run shown to rank better than multiply-adds alone.")
+    else:
+        print("\nFor neither of them has a default run been shown to rank networks better than multiply-adds alone.")
 
 
 def certificates() -> None:

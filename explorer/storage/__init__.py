@@ -1,1 +1,1 @@
-"""Stored runs and studies, and their Optuna view, in one database."""
+"""Runs, studies and their Optuna view, stored in one database."""

@@ -17,7 +17,7 @@ class Certificates:
     database: Database
 
     def save(self, name: str, certificate: str) -> None:
-        """Store a certificate, replacing any with the same name."""
+        """Store a certificate, and replace any certificate with the same name."""
         self.database.replace(certificates, [{"name": name, "certificate": certificate}])
 
     def all(self) -> list[str]:

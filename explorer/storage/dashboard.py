@@ -1,4 +1,4 @@
-"""Optuna dashboard for the stored studies, served to this machine only."""
+"""The Optuna dashboard for stored studies, served only to this machine."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from explorer.storage.optuna_tables import OptunaTables
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (named by the base class)
-        """Log nothing, because the page polls."""
+        """Log nothing, because the page polls all the time."""
 
 
 def dashboard_server(storage: str | Path = DEFAULT_STORAGE, port: int = 8080) -> WSGIServer:
-    """Return an Optuna dashboard that listens on 127.0.0.1; call `serve_forever` to run it.
+    """Return an Optuna dashboard that listens on 127.0.0.1. Call `serve_forever` to run it.
 
     Args:
         storage: SQLite file or database URL.
-        port: Port; 0 picks a free one.
+        port: The port; 0 picks a free one.
 
     Raises:
-        ExplorerError: If the storage cannot be opened, or the port is in use.
+        ExplorerError: The storage cannot be opened, or the port is in use.
     """
     application = wsgi(OptunaTables(Ledger(storage)).storage)
     try:

@@ -1,4 +1,4 @@
-"""Connection to a storage: URL, transactions, one-line errors, and waiting for an unreachable server."""
+"""The connection to a storage: URL, transactions, one-line errors, and waiting for an unreachable server."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Done = TypeVar("Done")
 PATIENCE = 300
 """Seconds that a writer waits for an unreachable server."""
 RECONNECTIONS = 20
-"""Reconnections that a writer attempts for one transaction before giving up."""
+"""Number of reconnections that a writer attempts for one transaction before it gives up."""
 REFUSALS = (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError)
 OPTUNA_VERSION = "version_info"
-"""The table by which Optuna's databases are recognised."""
-MOST_NAMED = 5  # tables that an error names
-CHUNK = 500  # values in one `IN (...)`, whose number databases limit
+"""A database with this table is recognised as Optuna's."""
+MOST_NAMED = 5  # maximum number of tables that an error names
+CHUNK = 500  # maximum number of values in one `IN (...)`, which databases limit
 
 
 def storage_url(storage: str | Path) -> URL:
@@ -47,10 +47,10 @@ def storage_url(storage: str | Path) -> URL:
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Return the engine options that we and Optuna share.
+    """Return the engine options that the explorer and Optuna share.
 
-    SQLite waits up to 30 s for another writer. Connections to a server are checked before reuse, and count as lost
-    after two silent minutes.
+    SQLite waits up to 30 s for another writer. Connections to a server are checked before reuse. They count as lost
+    after two minutes of silence.
     """
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": 30}}
@@ -66,14 +66,14 @@ class Database:
     """A database with the tables of `explorer.storage.tables`."""
 
     def __init__(self, storage: str | Path, *, create: bool = False) -> None:
-        """Open a storage and migrate older tables; read a write-protected file from a temporary copy.
+        """Open a storage and migrate older tables. A write-protected file is read from a temporary copy.
 
         Args:
             storage: SQLite file or database URL.
-            create: Whether the storage may be new, in which case `writing` creates its tables.
+            create: Whether the storage may be new. If it is, `writing` creates its tables.
 
         Raises:
-            ExplorerError: If the storage cannot be opened, has no studies, or was written by a newer version.
+            ExplorerError: The storage cannot be opened, has no studies, or was written by a newer version.
         """
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
@@ -123,7 +123,7 @@ class Database:
             self._migrate()
 
     def _revision(self) -> str | None:
-        """Return the revision of the tables: empty if they predate revisions, None without tables."""
+        """Return the revision of the tables: empty if they are older than revisions, None if there are no tables."""
 
         def read(connection: sa.Connection) -> str | None:
             tables = sa.inspect(connection).get_table_names()
@@ -139,7 +139,7 @@ class Database:
         return self.perform(read)
 
     def _refuse_file_of_another_program(self, tables: Sequence[str]) -> None:
-        """Raise `ExplorerError` for a SQLite file with tables but none of ours or Optuna's; servers may be shared."""
+        """Raise `ExplorerError` for a SQLite file that only has tables of other programs. Servers may be shared."""
         known = any(name in metadata.tables or name == OPTUNA_VERSION for name in tables)
         if self.file is not None and tables and not known:
             named = ", ".join(sorted(tables)[:MOST_NAMED]) + (", ..." if tables[MOST_NAMED:] else "")
@@ -152,7 +152,7 @@ class Database:
             raise self.error(f"its table {foreign} does not belong to the explorer; use another database")
 
     def _migrate(self) -> None:
-        """Migrate the tables in one transaction, keeping a copy of a SQLite file until that has succeeded."""
+        """Migrate the tables in one transaction, and keep a copy of a SQLite file until this has succeeded."""
         from explorer.storage.migrations import upgrade
 
         with self._only_writer():
@@ -184,9 +184,9 @@ class Database:
         return self.call(transaction)
 
     def call(self, action: Callable[[], Done]) -> Done:
-        """Call a function that uses the database, turning database errors into `ExplorerError`.
+        """Call a function that uses the database, and turn database errors into `ExplorerError`.
 
-        While writing, a lost connection to a server is reopened and the action repeated.
+        While writing, a lost connection to a server is reopened and the action is repeated.
         """
         for _ in range(RECONNECTIONS):
             if self._given_up is not None:
@@ -229,12 +229,12 @@ class Database:
     def select_in(
         self, statement: sa.Select[*tuple[Any, ...]], column: sa.Column[str], values: Sequence[str]
     ) -> list[sa.RowMapping]:
-        """Return the rows that a statement selects and whose column has one of the values."""
+        """Return the rows that a statement selects, if their column has one of the values."""
         chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
         return [row for chunk in chunks for row in self.select(statement.where(column.in_(chunk)))]
 
     def replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Store rows, replacing those with the same primary key."""
+        """Store rows, and replace rows with the same primary key."""
 
         def store(connection: sa.Connection) -> None:
             for row in rows:
@@ -250,7 +250,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer's lock, which never outlives the process, and create the tables of a new storage."""
+        """Hold the writer's lock and create the tables of a new storage. The lock never outlives the process."""
         if self.read_only:
             raise self.error("cannot be written: Permission denied")
         with self._only_writer():

@@ -27,7 +27,7 @@ MOST_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class DeletedStudy:
-    """What was deleted, and what was kept.
+    """The result of deleting a study: what was deleted and what was kept.
 
     Attributes:
         study: Name of the deleted study.
@@ -45,12 +45,12 @@ class DeletedStudy:
 def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAULT_STORAGE) -> DeletedStudy:
     """Delete a stored study and its Optuna view.
 
-    Its runs stay in the storage, where later sweeps find them, unless `runs` is given. Reports, test accuracies,
-    latencies and certificates are kept.
+    Its runs stay in the storage for later sweeps, unless `runs` is given. Reports, test accuracies, latencies and
+    certificates are kept.
 
     Args:
         study: Name of a stored study.
-        runs: Whether to delete the runs too, except those that other studies share.
+        runs: Whether to delete the runs too, except runs that other studies share.
         storage: SQLite file or database URL.
 
     Raises:
@@ -68,11 +68,11 @@ def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAUL
 
 
 def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE) -> None:
-    """Rename a stored study and its Optuna view; existing reports keep the old name.
+    """Rename a stored study and its Optuna view. Existing reports keep the old name.
 
     Args:
         study: Name of a stored study.
-        new: A name not used by any stored study.
+        new: A name that no stored study uses.
         storage: SQLite file or database URL.
 
     Raises:

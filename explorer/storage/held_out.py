@@ -1,4 +1,4 @@
-"""Stored test accuracies; each run is tested once."""
+"""Stored test accuracies. Each run is tested only once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class HeldOutTests:
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Store a test with `key`, `study`, `point`, `seed`, `accuracy`, `images`, `finished`.
+        """Store a test with `key`, `study`, `point`, `seed`, `accuracy`, `images` and `finished`.
 
         Raises:
-            ExplorerError: If the run has already been tested.
+            ExplorerError: The run has already been tested.
         """
         self.database.perform(lambda connection: connection.execute(tests.insert().values(row)))
 
@@ -34,10 +34,10 @@ class HeldOutTests:
         return dict(rows[0]) if rows else None
 
     def of(self, study: str) -> pd.DataFrame:
-        """Return the tested runs of a study, sorted by point and seed; raises `ExplorerError` for an unknown study.
+        """Return the tested runs of a study, sorted by point and seed; raise `ExplorerError` for an unknown study.
 
-        Columns: `key`, `point` and `seed` (in this study, even if the run was exported from another), `accuracy`
-        (a fraction), `images`, `finished` (UTC, ISO 8601).
+        Columns: `key`, `point` and `seed` (in this study, even if the run was exported from another one), `accuracy`
+        (a fraction), `images` and `finished` (UTC, ISO 8601).
         """
         own = (members.c.key, members.c.point, members.c.seed)
         columns = (*own, tests.c.accuracy, tests.c.images, tests.c.finished)

@@ -16,16 +16,16 @@ from explorer.storage.tables import latencies
 
 @dataclass(frozen=True)
 class Latencies:
-    """Latencies by network, machine, batch and threads; all studies share them."""
+    """Latencies by network, machine, batch and threads. All studies share them."""
 
     database: Database
 
     def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Store latencies, replacing any with the same network, machine, batch and threads."""
+        """Store latencies, and replace those with the same network, machine, batch and threads."""
         self.database.replace(latencies, rows)
 
     def of(self, study: str, **where: str | int) -> pd.DataFrame:
-        """Return the latencies of a study's networks that match `where`; raises `ExplorerError` for an unknown study.
+        """Return the latencies of a study's networks that match `where`; raise `ExplorerError` for an unknown study.
 
         Columns: `network` (digest, as in `StudyRecord.points`), the machine as `processor`, `torch` (version) and
         `dtype`, `batch` (images), `threads`, `median_seconds`, `lower_seconds` and `upper_seconds` (median and

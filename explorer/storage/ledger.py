@@ -1,4 +1,4 @@
-"""The ledger: every measured run, stored once under its key, and the studies that share the runs.
+"""The ledger, which stores every measured run once, under its key, and the studies that share the runs.
 
 Tables, reports and the Optuna view are built from the ledger. Only the process that runs a study writes to it.
 """

@@ -13,7 +13,7 @@ from explorer.study.files import builtin_studies, load_study
 
 
 def list_studies() -> pd.DataFrame:
-    """Return the built-in studies: `name`, `title`, `space`, and the maximum numbers of `points` and `runs`."""
+    """Return the built-in studies: `name`, `title`, `space`, and the maximum number of `points` and `runs`."""
     rows = [
         (study.name, study.title, study.space, study.size, study.size * study.seeds)
         for study in map(load_study, builtin_studies())
@@ -22,9 +22,9 @@ def list_studies() -> pd.DataFrame:
 
 
 def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
-    """Return the studies in a storage: `storage`, `name`, number of finished runs (`done`), and of all `runs`.
+    """Return the studies in a storage: `storage`, `name`, and the number of finished runs (`done`) and all `runs`.
 
-    Empty if the file does not exist; raises `ExplorerError` if the storage cannot be opened.
+    The frame is empty if the file does not exist. Raises `ExplorerError` if the storage cannot be opened.
     """
     rows: list[tuple[str, str, int, int]] = []
     storage_url(storage)

@@ -1,7 +1,7 @@
-"""Optuna's tables in a storage, and which of their Optuna studies belong to the explorer.
+"""Optuna's tables in a storage, and the Optuna studies in them that belong to the explorer.
 
-The explorer marks its own Optuna studies and never changes or deletes others, so users can keep their Optuna studies
-and other programs' tables in the same database.
+The explorer marks its own Optuna studies and never changes or deletes others. Users can therefore keep their Optuna
+studies and tables of other programs in the same database.
 """
 
 # ruff: noqa: SLF001 (Optuna's storages take the private IDs of studies and trials)
@@ -25,7 +25,7 @@ from explorer.storage.database import Database, engine_options
 from explorer.storage.tables import foreign_table
 
 MARK = "explorer_view"
-"""User attribute of the explorer's Optuna studies: the view's name, also the study's unless it was taken."""
+"""User attribute of the explorer's Optuna studies: the name of the view, which the study has too if it was free."""
 
 Done = TypeVar("Done")
 
@@ -35,10 +35,10 @@ class NoView(ExplorerError):  # noqa: N818 (a state in which sweeps continue)
 
 
 class OptunaTables:
-    """Optuna's tables, created if they don't exist."""
+    """Optuna's tables. They are created if they don't exist."""
 
     def __init__(self, database: Database) -> None:
-        """Open the tables; raises `NoView` if other programs use their names or Optuna's version differs."""
+        """Open the tables; raise `NoView` if other programs use their names or Optuna's version differs."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.database = database
         database.perform(self._refuse_foreign)
@@ -61,7 +61,7 @@ class OptunaTables:
             raise NoView(f"storage {self.database.shown}: its table {foreign} does not belong to Optuna")
 
     def call(self, action: Callable[[], Done]) -> Done:
-        """Call a function that uses the tables, like `Database.call`; it may be called repeatedly."""
+        """Call a function that uses the tables, like `Database.call`. It may be called repeatedly."""
 
         def plainly() -> Done:
             try:
@@ -79,12 +79,12 @@ class OptunaTables:
     def open(
         self, view: str, objectives: Mapping[str, str], is_earlier: Callable[[optuna.Study], bool]
     ) -> optuna.Study:
-        """Return the Optuna study of a view, creating it under an unused name if necessary.
+        """Return the Optuna study of a view. If necessary, create it under an unused name.
 
         Args:
             view: Name of the view.
             objectives: Direction of each objective, by name.
-            is_earlier: Tells whether an unmarked study is a view from an earlier version, which set no marks.
+            is_earlier: Function that tells whether an unmarked study is a view from an earlier version.
         """
         taken = {study.study_name for study in self.storage.get_all_studies()}
         name = self.find(view)
@@ -104,7 +104,7 @@ class OptunaTables:
             except DuplicatedStudyError:  # another program was faster
                 continue
             created.set_user_attr(MARK, view)
-            # Set the key directly, because `Study.set_metric_names` warns that it is experimental.
+            # Set the key directly, because `Study.set_metric_names` warns about being experimental.
             self.storage.set_study_system_attr(created._study_id, "study:metric_names", list(objectives))
             return created
         raise AssertionError("there is always another name")
@@ -157,7 +157,7 @@ class OptunaTables:
 
 
 def names_of(view: str) -> Iterator[str]:
-    """Yield possible names of a view in order of preference."""
+    """Yield possible names for a view in order of preference."""
     yield view
     yield f"{view} (explorer)"
     for number in count(2):

@@ -1,9 +1,9 @@
-"""The Optuna view: the points of a study as trials of two Optuna studies in the same database.
+"""The Optuna view, which shows the points of a study as trials of two Optuna studies in the same database.
 
-`NAME` has accuracy as its only objective, with a value for each epoch. `NAME: front` adds the costs as objectives, and
-so has a Pareto front; Optuna does not support values per epoch with multiple objectives.
+`NAME` has accuracy as its only objective, with a value for each epoch. `NAME: front` adds the costs as objectives to
+get a Pareto front. It has no values per epoch, because Optuna does not support them with multiple objectives.
 
-Finished trials cannot be changed, so if one no longer agrees with the ledger, the whole view is replaced.
+Finished trials cannot be changed. If one no longer agrees with the ledger, the whole view is replaced.
 """
 
 # ruff: noqa: SLF001 (Optuna's storages take the private IDs of studies and trials)
@@ -31,10 +31,10 @@ from explorer.study.model import Study
 from explorer.study.plan import Point
 
 LATE = {"interval"}
-"""User attributes that are set only when all trials are finished."""
+"""User attributes that are set only once all trials are finished."""
 
 NOTE = "explorer:note"
-"""System attribute with the last note we wrote, to detect whether a user has edited it since."""
+"""System attribute with the last note that the explorer wrote, to detect whether a user has edited it."""
 
 
 def view_names(study: str) -> tuple[str, str]:
@@ -46,7 +46,7 @@ class View:
     """The Optuna studies that display a study."""
 
     def __init__(self, database: Database, study: Study, points: Iterable[Point]) -> None:
-        """Open or create the view; raises `NoView` if Optuna cannot use the storage."""
+        """Open or create the view; raise `NoView` if Optuna cannot use the storage."""
         self.tables = OptunaTables(database)
         self.study = study
         self.points = {point.number: point for point in points}
@@ -61,7 +61,7 @@ class View:
             raise
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
-        """Show exactly these points, keyed by number, as finished, with the results of their runs."""
+        """Show exactly these points as finished, with the results of their runs. They are keyed by number."""
         self.trials.sync({number: self._finished(*shown) for number, shown in settled.items()})
         fronts = {number: self._on_front(*shown) for number, shown in settled.items()}
         self.front.sync({number: trial for number, trial in fronts.items() if trial is not None})
@@ -78,7 +78,7 @@ class View:
             self.front.finish(point.number, trial)
 
     def close(self) -> None:
-        """Close the connection and show running points as waiting."""
+        """Show running points as waiting, and close the connection."""
         with suppress(ExplorerError):
             self.trials.pause()
         self.tables.close()
@@ -138,7 +138,7 @@ class View:
         }
 
     def _is_earlier(self, found: optuna.Study) -> bool:
-        """Whether every trial shows a point of this study the way earlier versions did, which set no marks."""
+        """Whether every trial shows a point of this study like earlier versions, which did not mark their studies."""
         trials = found.get_trials(deepcopy=False)
         named = found.metric_names == ["accuracy"] and not found.user_attrs
         return named and bool(trials) and all(map(self._is_point, trials))
@@ -181,7 +181,7 @@ class _Trials:
         return opened
 
     def sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
-        """Show exactly these trials, keyed by point number, alongside the trials of unfinished points."""
+        """Show exactly these trials, keyed by point, alongside the trials of unfinished points."""
         self.tables.call(lambda: self._sync(wanted))
 
     def _sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
@@ -195,7 +195,7 @@ class _Trials:
         self._pause()
 
     def start(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as running; does nothing if it is already running or finished."""
+        """Show a point as running, unless it is already running or finished."""
         self.tables.call(lambda: self._start(number, trial))
 
     def _start(self, number: int, trial: FrozenTrial) -> None:
@@ -206,7 +206,7 @@ class _Trials:
             self.tables.storage.set_trial_state_values(shown._trial_id, TrialState.RUNNING)
 
     def finish(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as finished; does nothing if it already is."""
+        """Show a point as finished, unless it already is."""
         self.tables.call(lambda: self._finish(number, trial))
 
     def _finish(self, number: int, trial: FrozenTrial) -> None:
@@ -236,9 +236,9 @@ class _Trials:
 
 
 def annotate(database: Database, study: str, report: str, note: str, intervals: Mapping[int, str]) -> None:
-    """Add results of a study's report to its view: the report's path, a note, and intervals by point.
+    """Add the path of a study's report, a note, and intervals by point to its view.
 
-    Does nothing without a view. A note edited by a user is kept.
+    Without a view, this does nothing. If a user has edited the note, it is kept.
     """
     with closing(OptunaTables(database)) as tables:
         for name in view_names(study):
@@ -270,7 +270,7 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
 
 
 def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
-    """Return when the first run started and the last one finished, in local time like all times in Optuna."""
+    """Return the start of the first run and the end of the last one, in local time like all times in Optuna."""
     ends = [(datetime.fromisoformat(result.finished), result.seconds) for result in results if result.finished]
     if not ends:
         return datetime.now(), datetime.now()  # noqa: DTZ005 (Optuna's times have no time zone)
@@ -280,7 +280,7 @@ def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
 
 
 def _agree(shown: FrozenTrial, wanted: FrozenTrial | None) -> bool:
-    """Whether a trial matches `wanted`; with None, it must be unfinished."""
+    """Whether a trial matches `wanted`. If `wanted` is None, the trial must be unfinished."""
     if wanted is None or not shown.state.is_finished():
         return wanted is None and not shown.state.is_finished()
     attributes = {key: value for key, value in shown.user_attrs.items() if key not in LATE}

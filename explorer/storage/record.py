@@ -1,4 +1,4 @@
-"""A stored study with its results: the data behind every table, plot and report."""
+"""A stored study with its results, which is the data behind every table, plot and report."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class StudyRecord:
 
     @property
     def guess(self) -> float:
-        """Accuracy of always guessing the largest class, as a fraction; assumes equal classes if unknown."""
+        """The accuracy of always naming the largest class, as a fraction. Unknown classes are assumed to be equal."""
         return self.class_counts.guess if self.class_counts else 1 / self.classes
 
     @property
     def metaparameters(self) -> list[str]:
-        """The varied metaparameters, which are columns of `points`."""
+        """The varied metaparameters. They are columns of `points`."""
         return list(self.study.varied)
 
     @property
     def derived(self) -> list[str]:
-        """The quantities that the space derives, which are columns of `points`."""
+        """The quantities that the space derives. They are columns of `points`."""
         return [name for name in self.study.design_space.derived if name in self.points]

@@ -17,7 +17,7 @@ from explorer.training.bits import unpack, unpack_classes
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: accuracy (final and per epoch) and duration if `done`, otherwise the reason."""
+    """The result of a run: accuracy (final and per epoch) and duration if it is `done`, otherwise the reason."""
 
     state: str
     reason: str
@@ -28,13 +28,13 @@ class Result:
 
     @property
     def final(self) -> bool:
-        """Whether the result is final; crashed runs are repeated."""
+        """Whether the result is final. Crashed runs are repeated."""
         return self.state in {"done", "failed"}
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Inputs and outcome of a stored run; unknown values are None.
+    """The inputs and the outcome of a stored run. Unknown values are None.
 
     `correct` (bool), `top_probability` (float16) and `predicted` (the top class) have one entry per validation image.
     """
@@ -54,16 +54,16 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs by key; all studies share them."""
+    """Runs by key. All studies share them."""
 
     database: Database
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Store a run, replacing any earlier crash of the same run."""
+        """Store a run, and replace any earlier crash of the same run."""
         self.database.replace(runs, [row])
 
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
-        """Return the results of the runs that are stored, by key."""
+        """Return the results of those runs that are stored, by key."""
         chosen = sa.select(runs.c.key, *(runs.c[field.name] for field in fields(Result)))
         found = map(dict, self.database.select_in(chosen, runs.c.key, keys))
         return {row.pop("key"): Result(**row) for row in found}

@@ -1,4 +1,4 @@
-"""Stored studies: their points and the keys of their runs."""
+"""Stored studies, with their points and the keys of their runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
-# Predicted classes are large, and only image sheets need them.
+# Predicted classes take up a lot of space, and only image sheets need them.
 OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted"}]
 RUNG_OUTCOMES = [runs.c[name] for name in ("state", "reason", "accuracy", "validation_images", "seconds", "finished")]
 RUNG_COLUMNS = ["point", "seed", "epochs", "key", *(column.name for column in RUNG_OUTCOMES)]
@@ -32,7 +32,7 @@ RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_
 
 @dataclass(frozen=True)
 class Provenance:
-    """The command, package versions and machine that a study was run with."""
+    """The command, package versions and machine used for a study."""
 
     command: str
     versions: Mapping[str, str]
@@ -53,7 +53,7 @@ class Studies:
         return [row["name"] for row in self.database.select(sa.select(studies.c.name).order_by(studies.c.name))]
 
     def claim(self, study: Study, data_fingerprint: str) -> Study:
-        """Return the study under its own name, or with a suffix if another stored study has that name."""
+        """Return the study with its own name, or with a suffix if another stored study has that name."""
         identity = study.digest + data_fingerprint
         suffix = hashlib.sha256(identity.encode()).hexdigest()[:6]
         for name in (study.name, f"{study.name}~{suffix}"):
@@ -72,7 +72,7 @@ class Studies:
         keys: Mapping[tuple[int, int], str],
         provenance: Provenance,
     ) -> None:
-        """Store a study with its points and run keys by (point, seed), replacing any with the same name."""
+        """Store a study with its points and run keys by (point, seed), and replace any study with the same name."""
         row = study_row(study, data_fingerprint, points, provenance)
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
@@ -87,7 +87,7 @@ class Studies:
         self.database.perform(store)
 
     def load(self, name: str) -> StudyRecord:
-        """Return a stored study with its results; raises `ExplorerError` for an unknown name."""
+        """Return a stored study with its results; raise `ExplorerError` for an unknown name."""
         row = stored_study(self.database, name)
         statement = (
             sa.select(members.c.point, members.c.seed, members.c.key, *OUTCOMES)
@@ -132,7 +132,7 @@ class Studies:
         return pd.DataFrame(found, columns=RUNG_COLUMNS)
 
     def progress(self) -> dict[str, tuple[int, int]]:
-        """Return the numbers of finished runs and of all runs of each stored study, by name."""
+        """Return the number of finished runs and the number of all runs for each stored study, by name."""
         joined = studies.outerjoin(members, members.c.study == studies.c.name).outerjoin(
             runs, runs.c.key == members.c.key
         )
@@ -149,7 +149,7 @@ class Studies:
 
 
 def study_row(study: Study, data_fingerprint: str, points: list[Point], provenance: Provenance) -> dict[str, Any]:
-    """Return a study's row in the table of studies."""
+    """Return the row of a study for the table of studies."""
     frame = points_frame(study, points, provenance.image_size) if points else pd.DataFrame()
     return {
         "name": study.name,
@@ -166,7 +166,7 @@ def study_row(study: Study, data_fingerprint: str, points: list[Point], provenan
 
 
 def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
-    """Return the row of a study; for an unknown name, raises an `ExplorerError` that suggests the nearest."""
+    """Return the row of a study; for an unknown name, raise an `ExplorerError` that suggests the nearest one."""
     rows = database.select(sa.select(studies).where(studies.c.name == name))
     if not rows:
         raise unknown(f"study in {database.shown}", name, Studies(database).names())

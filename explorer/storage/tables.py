@@ -1,4 +1,4 @@
-"""The ledger's tables at the latest revision; see `explorer.storage.migrations` for how to change them."""
+"""The tables of the ledger at the latest revision. `explorer.storage.migrations` explains how to change them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 REVISION = "0005"
-SCHEMA = 2  # for versions that predate revisions, which only open 1
+SCHEMA = 2  # for versions older than revisions, which only open schema 1
 
 # The names must differ from Optuna's tables in the same database.
 metadata = sa.MetaData()
@@ -116,7 +116,7 @@ tests = sa.Table(
 
 
 def foreign_table(connection: sa.Connection, tables: Iterable[sa.Table]) -> str | None:
-    """Return the name of a table or view with the name of one of these tables but missing columns, or None."""
+    """Return the name of a table or view that is named like one of these tables but lacks columns, or None."""
     inspector = sa.inspect(connection)
     present = {*inspector.get_table_names(), *inspector.get_view_names()}
     for table in tables:

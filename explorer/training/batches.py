@@ -1,4 +1,4 @@
-"""Batches of normalised images, shifted, flipped and resampled by matrix products."""
+"""Batches of normalised images that are shifted, flipped and resampled by matrix products."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from explorer.data import Labelled
 from explorer.training.recipe import Recipe
 
 GROUPS = 16
-"""Groups of a batch whose images share a shift along the columns, so that one large matrix product serves each."""
+"""Number of groups in a batch. The images of a group share a shift along the columns and one large matrix product."""
 
 
 class Batches:
-    """Batches of some images of a data set, resampled to `size` x `size` pixels.
+    """Batches made from some images of a data set, resampled to `size` x `size` pixels.
 
     Each channel is normalised with the mean and standard deviation of these images, or of `like`. The images stay in
-    memory-mapped bytes, or are copied to the device.
+    memory-mapped bytes or are copied to the device.
 
-    Shifting, flipping and resampling are linear along the rows and along the columns of an image, so two matrix
-    products make a batch from its bytes, with matrices from a table of all shifts. The second product normalises too.
+    Shifting, flipping and resampling are linear along the rows and the columns of an image. Two matrix products
+    therefore turn bytes into a batch, with matrices from a table of all shifts. The second product also normalises.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Batches:
         self.images = torch.from_numpy(dataset.images)
         self.places = torch.from_numpy(indices)
         self.labels = torch.from_numpy(dataset.labels[indices]).to(device)
-        # On a CPU all workers share the pages of the data set; a device gets a copy of the chosen images.
+        # On a CPU, all workers share the pages of the data set. Other devices get a copy of the chosen images.
         if device.type != "cpu":
             self.images = self.images.index_select(0, self.places).to(device)
             self.places = torch.arange(len(indices), device=device)
@@ -54,7 +54,7 @@ class Batches:
         return len(self.places)
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the first `count` images, or all, in order: (batch, channels, size, size) and labels (batch,)."""
+        """Yield the first `count` images (by default, all) in order: (batch, channels, size, size), labels (batch,)."""
         table = self._table(padding=0, flip=False)
         stop = len(self) if count is None else min(count, len(self))
         for start in range(0, stop, batch_size):
@@ -67,7 +67,7 @@ class Batches:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches `steps` of an epoch in random order, shifted, and flipped with probability 1/2.
 
-        Shifts are up to `crop_padding` pixels and repeat the edge of the image. Batches depend on the seed alone, so
+        Shifts are at most `crop_padding` pixels and repeat the edge of the image. Batches depend only on the seed, so
         training can continue in the middle of an epoch.
         """
         table = self._table(recipe.crop_padding, recipe.flip)
@@ -93,7 +93,7 @@ class Batches:
         return self.images.index_select(0, self.places[chosen])
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of the bytes of each channel, (channels,) float64."""
+        """Return the mean and standard deviation of the bytes of each channel, (channels,) float64."""
         channels = self.images.shape[-1]
         counts = torch.zeros(channels, 256, dtype=torch.float64)
         for places in self.places.split(1000):
@@ -109,8 +109,8 @@ class _Table:
     """Matrices that turn bytes into normalised images.
 
     An image (height, width * channels) is multiplied by one of `rows` (shifts, size, height) from the left and one of
-    `columns` (shifts, width * channels, size * channels) from the right; with flips, the second half of `columns`
-    flips.
+    `columns` (shifts, width * channels, size * channels) from the right. If flips are used, the second half of
+    `columns` flips the image.
     """
 
     def __init__(self, batches: Batches, padding: int, flip: bool) -> None:
@@ -123,14 +123,14 @@ class _Table:
         columns = [torch.kron(line.T.contiguous(), scale.diag()) for line in lines]
         self.rows = (_resampling(height, batches.size) @ _shifts(height, padding)).to(batches.device, batches.dtype)
         self.columns = torch.stack(columns).to(batches.device, batches.dtype)
-        # Repeated along a row of pixels: arithmetic over long vectors is faster than over three channels.
+        # Repeat along a row of pixels, because arithmetic is faster over long vectors than over three channels.
         self.offset = (-batches.mean * scale).repeat(batches.size).to(batches.device, batches.dtype)
         self.channels = channels
 
     def batch(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return (batch, channels, size, size), channels last, from bytes (batch, height, width, channels).
+        """Turn bytes (batch, height, width, channels) into images (batch, channels, size, size), channels last.
 
-        `rows` has a table index for each image, `columns` one for each group of consecutive images.
+        `rows` has a table index for each image, and `columns` has one for each group of consecutive images.
         """
         shifted = torch.bmm(self.rows.index_select(0, rows), images.flatten(2).to(self.offset.dtype))
         grouped = shifted.view(len(columns), -1, shifted.shape[2])
@@ -146,7 +146,7 @@ def _shifts(length: int, padding: int) -> Tensor:
 
 
 def _resampling(length: int, size: int) -> Tensor:
-    """Return the matrix (size, length) that resamples a line of pixels: area means, or linear when it grows."""
+    """Return the matrix (size, length) that resamples a line of pixels by area means, or linearly to enlarge it."""
     lines = torch.eye(length, dtype=torch.float64)[:, None]
     if size > length:
         return functional.interpolate(lines, size=size, mode="linear", align_corners=False)[:, 0].T

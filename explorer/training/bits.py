@@ -1,4 +1,4 @@
-"""Stored predictions of a run: one bit, one half-precision number and one class for each validation image."""
+"""The stored predictions of a run: a bit, a half-precision number and a class for each validation image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> dict[str, Any]:
-    """Return the columns `validation_images`, `correct` and `top_probability` to store."""
+    """Return the columns `validation_images`, `correct` and `top_probability` for storage."""
     return {
         "validation_images": len(correct),
         "correct": np.packbits(correct).tobytes(),

@@ -1,7 +1,7 @@
-"""Import Dask without the user's settings, some of which make the import fail.
+"""Import Dask without the user's settings, because some settings make the import fail.
 
-Settings are YAML files and variables, which Dask reads on import. If the user has imported Dask before, their settings
-stay in effect, and `crew` overrides them.
+Dask reads its settings on import, from YAML files and environment variables. If the user has imported Dask before,
+their settings stay in effect, and `crew` overrides them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Estimate how long a study takes by timing a few training steps of some of its networks on workers."""
+"""Estimate the time for a study by timing a few training steps of some of its networks on workers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from explorer.training.run import Run
 
 TIMED_NETWORKS = 4
 TIMED_SECONDS = 1.0
-START_SECONDS = 3.0  # to start the cluster and import torch in its workers
-EVALUATION_SHARE = 1 / 4  # cost of evaluating an image relative to training on it: 0.21 to 0.25 in bfloat16 on a CPU
+START_SECONDS = 3.0  # time to start the cluster and import torch in its workers
+EVALUATION_SHARE = 1 / 4  # time to evaluate an image relative to training on it: 0.21 to 0.25 in bfloat16 on a CPU
 
 
 def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
@@ -41,7 +41,7 @@ def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
 
 
 def _images(run: Run) -> float:
-    """Training images plus evaluated images, weighted by their cost."""
+    """The number of training images plus evaluated images, weighted by their cost."""
     from explorer.training.trainer import GLANCE
 
     budget = run.budget
@@ -50,7 +50,7 @@ def _images(run: Run) -> float:
 
 
 def _time(job: Job, _: Path) -> Rows:
-    """Time a run's training on random images in a worker, after one warm-up step."""
+    """Time the training of a run on random images in a worker, after one warm-up step."""
     import torch
 
     from explorer.training.trainer import measure

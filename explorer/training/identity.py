@@ -1,4 +1,4 @@
-"""The identity of a run or a study: a hash of its settings that stays the same when later versions add settings."""
+"""The identity of a run or a study: a hash of its settings. It stays the same when later versions add settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True)
 class Later:
-    """Marks a field added after keys were first stored, as in `blur: Annotated[float, Later(neutral=0)] = 0`.
+    """Marks a field that was added after keys were first stored: `blur: Annotated[float, Later(neutral=0)] = 0`.
 
-    Keys omit the field while it has the neutral value, which keeps the earlier behaviour.
+    Keys omit the field as long as it has the neutral value, which means the earlier behaviour.
     """
 
     neutral: Any
 
 
 def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
-    """Return a setting as plain data, down to the fields of models and dataclasses, without neutral `Later` fields."""
+    """Turn a setting, including models and dataclasses in it, into plain data without neutral `Later` fields."""
     kind: type[Any] = type(value)
     if issubclass(kind, BaseModel) or is_dataclass(kind):
         parts = ((name, getattr(value, name), later) for name, later in _fields(kind).items())

@@ -1,4 +1,4 @@
-"""Estimates of how long runs take, from those so far, and the timeout after which one is abandoned."""
+"""Estimates of the time for runs, based on earlier runs, and the timeout for giving up on a run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ GENEROUS = 20.0
 
 
 class Speeds:
-    """Speeds of a sweep's runs, to estimate how long others take."""
+    """The speeds of a sweep's runs, for estimating the time that other runs will take."""
 
     def __init__(self) -> None:
-        self.efforts: dict[str, float] = {}  # effort a second, by run
-        self.images: dict[str, float] = {}  # images a second, by run
+        self.efforts: dict[str, float] = {}  # effort per second, by run
+        self.images: dict[str, float] = {}  # images per second, by run
 
     def note(self, run: Run, images_per_second: float) -> None:
-        """Record a run's speed, replacing any earlier value."""
+        """Record the speed of a run, and replace any earlier value."""
         if 0 < images_per_second < math.inf:
             self.images[run.key] = images_per_second
             self.efforts[run.key] = images_per_second * run.effort / run.budget.seen
 
     def seconds(self, runs: Sequence[Run]) -> float:
-        """Return the estimated seconds for the runs in sequence; NaN until a speed is known."""
+        """Return the estimated seconds for the runs, one after another; NaN until a speed is known."""
         if not self.efforts:
             return math.nan
         return sum(run.effort for run in runs) / median(self.efforts.values())
@@ -38,7 +38,7 @@ class Speeds:
     def limit(self, runs: Sequence[Run], run_timeout: float | None) -> float:
         """Return the seconds that one worker may take for the runs.
 
-        Costs of small networks are mostly per image, so the limit follows images as well as effort.
+        Most of the cost of small networks is per image, so the limit depends on images as well as effort.
         """
         if run_timeout is not None:
             return run_timeout * len(runs)
@@ -49,7 +49,7 @@ class Speeds:
 
 
 class Clock:
-    """Seconds between calls, excluding time when this process was stopped (Ctrl-Z, a sleeping laptop)."""
+    """Measures seconds between calls, without the time when this process was stopped (Ctrl-Z, a sleeping laptop)."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work."""
+"""The peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RESET_PEAK = "5"  # proc(5): resets the peak resident set size
 
 
 class PeakMemory:
-    """Peak memory since this object was created.
+    """The peak memory since this object was created.
 
-    On CUDA, the peak of torch's allocations; elsewhere, the peak resident memory of the process, which only Linux can
-    reset: other systems report the peak since the process started.
+    On CUDA, this is the peak of torch's allocations. Elsewhere, it is the peak resident memory of the process. Only
+    Linux can reset that; other systems report the peak since the process started.
     """
 
     def __init__(self, device: str) -> None:
@@ -25,12 +25,12 @@ class PeakMemory:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         else:
-            with suppress(OSError):  # other systems, and kernels that forbid it
+            with suppress(OSError):  # for other systems, and kernels that forbid it
                 CLEAR_REFS.write_text(RESET_PEAK)
 
     @property
     def bytes(self) -> int:
-        """Peak so far."""
+        """The peak so far."""
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

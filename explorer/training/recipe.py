@@ -1,4 +1,4 @@
-"""How a short run trains a network: the recipe (optimiser, schedule, augmentation) and the budget."""
+"""The recipe of a short run (optimiser, schedule, augmentation) and its budget."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from explorer.networks.quantities import read_count
 from explorer.spaces.space import rule
 
 FEWEST_BATCHES = 4
-"""Minimum batches per epoch for a data set with fewer images than the budget calls for."""
+"""Minimum number of batches per epoch for a data set with fewer images than the budget asks for."""
 SMALL_BATCH = 16
-"""Batch size that is not reduced further as long as an epoch has two batches."""
+"""The batch size is not reduced below this as long as an epoch has two batches."""
 LONGEST_WARMUP = 0.5
-"""Maximum share of a run's images used for warm-up."""
+"""Maximum share of a run's images for warm-up."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Recipe(BaseModel):
-    """Optimiser, schedule and augmentation, fixed within a study.
+    """Optimiser, schedule and augmentation, which are the same for all runs of a study.
 
-    SGD with Nesterov momentum. The learning rate warms up over a fixed number of images, stays constant (the trunk),
-    and decays linearly to zero over the last share of the budget (a branch). Larger budgets share the trunk of smaller
-    ones, and every run ends annealed, which short runs need to rank networks like long ones.
+    The optimiser is SGD with Nesterov momentum. The learning rate warms up over a fixed number of images, stays
+    constant (the trunk), and decays linearly to zero over the last share of the budget (a branch). Larger budgets share
+    the trunk of smaller ones. Every run ends annealed, which short runs need to rank networks like long ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -53,11 +53,11 @@ class Recipe(BaseModel):
         return self.warmup_images > LONGEST_WARMUP * budget.seen
 
     def least_epochs(self, budget: Budget) -> int:
-        """Return the fewest epochs over the images of a budget that do not warm up too long."""
+        """Return the smallest number of epochs over a budget's images for which the warm-up is not too long."""
         return max(1, math.ceil(self.warmup_images / (LONGEST_WARMUP * budget.images)))
 
     def fitted(self, budget: Budget) -> Recipe:
-        """Return the recipe for a budget of few images: several batches per epoch, and warm-up for at most half of it.
+        """Adapt the recipe to a budget of few images: several batches per epoch, and warm-up for at most half of it.
 
         Smaller batches take a proportionally lower learning rate (Goyal et al. 2017, arXiv:1706.02677).
         """
@@ -75,14 +75,14 @@ class Recipe(BaseModel):
         )
 
     def trunk(self, steps: int, batch_size: int) -> int:
-        """Return how many of `steps` precede the decay, at most all but one; larger budgets share them."""
+        """Return how many of `steps` come before the decay, at most all but one. Larger budgets share them."""
         total = (steps + 1) * batch_size
         return sum(self._decay(step * batch_size, total) == 1 for step in range(1, steps))
 
     def images_trained(self, budgets: Sequence[Budget], after: Budget | None = None) -> int:
-        """Return how many images it takes to train budgets that differ only in epochs and share a trunk.
+        """Return the number of images it takes to train budgets that differ only in epochs and share a trunk.
 
-        Budgets of 1, 2, 4 and 8 epochs take 9.75, not 15. Images that do not fill a last batch are not counted.
+        Budgets of 1, 2, 4 and 8 epochs take 9.75, not 15. Images that do not fill the last batch are not counted.
 
         Args:
             budgets: The budgets, in increasing order.
@@ -102,7 +102,7 @@ class Recipe(BaseModel):
 
 
 class Budget(BaseModel):
-    """Length of a run: `epochs` passes over `images` training images, evaluated on at most `validation` images."""
+    """The length of a run: `epochs` passes over `images` training images, evaluated on at most `validation` images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -112,12 +112,12 @@ class Budget(BaseModel):
 
     @property
     def seen(self) -> int:
-        """Images that a run sees, counting each once per epoch."""
+        """The number of images that a run sees, where each counts once per epoch."""
         return self.images * self.epochs
 
     @property
     def short(self) -> str:
-        """Images and epochs as `read` parses them, such as `10000x2`."""
+        """Images and epochs in the form that `read` parses, such as `10000x2`."""
         return f"{self.images}x{self.epochs}"
 
     def times(self, factor: int) -> Budget:
@@ -125,7 +125,7 @@ class Budget(BaseModel):
         return self.model_copy(update={"epochs": factor * self.epochs})
 
     def fitted(self, training: int, validation: int) -> Budget:
-        """Return the budget for data with these numbers of images: fewer training images are seen more often."""
+        """Adapt the budget to data with these numbers of images. Fewer training images are seen more often."""
         if self.images <= training:
             return self
         epochs, measured = max(1, round(self.seen / training)), min(self.validation, validation)
@@ -133,7 +133,7 @@ class Budget(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """Parse IMAGESxEPOCHS; raises `ExplorerError` if it is malformed or out of range."""
+        """Parse IMAGESxEPOCHS; raise `ExplorerError` if it is malformed or out of range."""
         found = re.fullmatch(r"(\d[\d.,_]*[kKmM]?)x(\d+)", text)
         if found is None:
             raise ExplorerError(f"budget {text}: must be IMAGESxEPOCHS, such as {cls().short}")

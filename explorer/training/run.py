@@ -1,4 +1,4 @@
-"""A run: one training of one network with one seed, identified by a permanent key."""
+"""A run, which trains one network with one seed and is identified by a permanent key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from explorer.training.recipe import Budget, Recipe
 
 @dataclass(frozen=True)
 class Numerics:
-    """Software and hardware that affect results: training code version, torch version, device kind, dtype."""
+    """Software and hardware that affect results: version of the training code, torch version, device and dtype."""
 
     training_version: int
     torch: str
@@ -23,7 +23,7 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run, finished or planned; runs with the same key are the same run."""
+    """A training run, finished or planned. Runs with the same key are the same run."""
 
     network: Network
     data_fingerprint: str
@@ -46,11 +46,11 @@ class Run:
 
     @property
     def effort(self) -> float:
-        """Approximate duration in arbitrary units; for small networks, memory traffic matters as well as MACs."""
+        """The approximate duration in arbitrary units. For small networks, memory traffic matters as well as MACs."""
         cost = self.network.cost
         return self.budget.seen * (cost.macs + 1_000 * cost.activations)
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 (hex) of the settings."""
+        """The SHA-256 (hex) of the settings."""
         return key_of(self.settings)

@@ -1,4 +1,4 @@
-"""Create tables that predate revisions; older storages may lack them."""
+"""Create the tables from before there were revisions. Older storages may lack them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -33,7 +33,7 @@ def upgrade() -> None:
         connection.execute(studies.update().where(studies.c.name == row.name).values(classes=classes))
     with op.batch_alter_table("ledger_studies") as table:
         table.alter_column("classes", existing_type=sa.Integer, nullable=False)
-    # Versions that predate revisions reject 2 with a one-line error.
+    # Versions older than revisions reject schema 2 with a one-line error.
     op.execute("UPDATE ledger_version SET schema = 2")
 
 

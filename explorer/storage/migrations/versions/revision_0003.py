@@ -1,4 +1,4 @@
-"""Store the predicted classes with each run; unknown for older runs."""
+"""Store the predicted classes with each run. They are unknown for older runs."""
 
 import sqlalchemy as sa
 from alembic import op

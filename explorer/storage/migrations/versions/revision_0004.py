@@ -1,4 +1,4 @@
-"""Store the number of images of each class with a study; unknown for older studies."""
+"""Store the number of images per class with a study. It is unknown for older studies."""
 
 import sqlalchemy as sa
 from alembic import op

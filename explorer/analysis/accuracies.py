@@ -75,7 +75,7 @@ class SeedVariance:
 
     @classmethod
     def of(cls, seeds: NDArray[np.int64], spreads: NDArray[np.float64]) -> SeedVariance:
-        """Pool the standard deviations of points. If no point has two seeds, return 0 with 0 degrees."""
+        """Pool the standard deviations of points. If no point has two seeds, the degrees of freedom are 0."""
         freedom = int((seeds - 1).sum())
         squares = float(np.nansum((seeds - 1) * spreads**2))
         return cls(squares / freedom if freedom else 0.0, freedom)
@@ -93,8 +93,8 @@ class Accuracies:
     `seeds` is the number of finished runs. `means` and `spreads` are the mean and the standard deviation of their
     accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
     validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
-    known. `confidence` is that of each interval. It is above 95 % if the study adds seeds until something is decided,
-    so that the intervals at all looks hold together with 95 % (`looks`).
+    known. `confidence` is the confidence of each interval. If the study adds seeds until something is decided, it is
+    above 95 % to make the intervals at all looks hold together with 95 % (`looks`).
     """
 
     points: NDArray[np.int64]

@@ -65,7 +65,7 @@ def front_probability(
     Args:
         costs: Known costs, (points,) or (points, costs).
         draws: Joint draws of the accuracies, (points, draws).
-        maximise: Whether more of a cost is better, for all or for each.
+        maximise: Whether more of a cost is better, for all costs or for each one.
     """
     distinct, groups = np.unique(_columns(costs, maximise), axis=0, return_inverse=True)
     order = np.argsort(groups, kind="stable")
@@ -81,12 +81,12 @@ def rival_probability(
 ) -> NDArray[np.float64]:
     """Return how likely each point is to beat its strongest rival, (points,), to decide whether it is on the front.
 
-    Rivals cost no more; a point without rivals is certainly on the front. `front_probability` is too low where many
-    points are close, so it would rule out points that belong to the front. Here a point is compared with one rival at a
-    time, as in a claim: it is on the front if it beats every rival, which needs no adjustment, and off it if a rival
-    beats it, for which a probability below a half is multiplied by the number of rivals, up to a half (Bonferroni).
-    Arguments are those of `front_probability`. Differences are taken as normal, with their mean and variance over
-    draws.
+    The rivals of a point are those that cost no more. A point without rivals is certainly on the front.
+    `front_probability` is too low where many points are close, so it would rule out points that belong to the front.
+    Here, a point is compared with one rival at a time, like in a claim. It is on the front if it beats every rival,
+    which needs no adjustment. It is off the front if a rival beats it. For this, a probability below a half is
+    multiplied by the number of rivals, up to a half (Bonferroni). The arguments are the same as for
+    `front_probability`. Differences are assumed to be normal, with their mean and variance over the draws.
     """
     amounts = _columns(costs, maximise)
     found = np.ones(len(amounts))
@@ -103,20 +103,20 @@ def rival_probability(
 
 
 def undecided(probability: NDArray[np.float64], confidence: float = CONFIDENCE) -> NDArray[np.bool_]:
-    """Return which points may still be on the front or off it, from `rival_probability` and two-sided confidence."""
+    """Return a mask of points that may be on the front or off it, from `rival_probability` and two-sided confidence."""
     tail = (1 - confidence) / 2
     open_: NDArray[np.bool_] = (probability > tail) & (probability < 1 - tail)
     return open_
 
 
 def _columns(costs: NDArray[np.float64], maximise: bool | Sequence[bool]) -> NDArray[np.float64]:
-    """Return costs as (points, costs), of which less is better."""
+    """Return costs as (points, costs), with signs that make less better."""
     columns = costs.reshape(len(costs), -1).astype(float)
     return np.where(maximise, -columns, columns)
 
 
 def _best_of_cheaper(costs: NDArray[np.float64], best: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the best accuracy, in each draw, among all that cost no more; `costs` are distinct and sorted."""
+    """Return the best accuracy in each draw among all points that cost no more. `costs` are distinct and sorted."""
     cheaper = np.full_like(best, -np.inf)
     if costs.shape[1] == 1:
         np.maximum.accumulate(best[:-1], axis=0, out=cheaper[1:])

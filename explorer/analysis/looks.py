@@ -1,10 +1,10 @@
-"""Confidence of intervals that are looked at again and again while seeds are added, which may stop at any look.
+"""The confidence of intervals that are looked at repeatedly while seeds are added, where any look may be the last.
 
-Looking at 95 % intervals after each round of seeds until one of them decides goes wrong more often than 5 %. Repeated
-confidence intervals (Jennison and Turnbull, Journal of the Royal Statistical Society B 51, 1989, p. 305) hold at all
-looks together with 95 %, so they are valid at whichever look one stops, and for whatever reason. All looks have the
-same, higher confidence (Pocock, Biometrika 64, 1977, p. 191). It is computed for means of independent seeds; images
-are the same at every look, which can only make the looks agree more. Simulated coverage: docs/methodology.md.
+Looking at 95 % intervals after each round of seeds until one of them decides goes wrong in more than 5 % of cases.
+Repeated confidence intervals (Jennison and Turnbull, Journal of the Royal Statistical Society B 51, 1989, p. 305) hold
+at all looks together with 95 %, so they are valid no matter when and why one stops. All looks have the same, higher
+confidence (Pocock, Biometrika 64, 1977, p. 191). It is computed for means of independent seeds. The images are the same
+at every look, which can only make the looks agree more. Simulated coverage is in docs/methodology.md.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from scipy.stats import norm
 
 CONFIDENCE = 0.95
 FIRST_LOOK = 2
-"""Seeds of each point at the first look: with one, the variance between seeds is unknown."""
+"""Number of seeds per point at the first look. With one seed, the variance between seeds is unknown."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
 def looks(most: int) -> range:
-    """Return the numbers of seeds at each look, up to the most."""
+    """Return the number of seeds at each look, up to `most`."""
     return range(FIRST_LOOK, max(FIRST_LOOK, most) + 1)
 
 
 def repeated_confidence(looks: Sequence[int], confidence: float = CONFIDENCE) -> float:
-    """Return the confidence of the interval at each look, so that all of them hold together with `confidence`.
+    """Return the confidence that the interval at each look needs for all of them to hold together with `confidence`.
 
     `looks` are increasing numbers of seeds.
     """
@@ -46,9 +46,9 @@ def _repeated_confidence(looks: tuple[int, ...], confidence: float) -> float:
 
 
 def _share_within(critical: float, looks: tuple[int, ...]) -> float:
-    """Return how often a mean of standard normal seeds is within `critical` standard errors of 0 at every look.
+    """Return how often the mean of standard normal seeds is within `critical` standard errors of 0 at every look.
 
-    Integrates over the sum of the seeds from look to look (Armitage, McPherson and Rowe, Journal of the Royal
+    This integrates over the sum of the seeds from look to look (Armitage, McPherson and Rowe, Journal of the Royal
     Statistical Society A 132, 1969, p. 235).
     """
     sums, mass, before = np.zeros(1), np.ones(1), 0

@@ -1,7 +1,7 @@
-"""The forms of a study: each defines its points, their labels, how to thin them, and the figure that shows them.
+"""The forms of a study. Each defines its points, their labels, how to thin them, and the figure that shows them.
 
-A form is a subclass of `Form` listed in `FORMS`. Its fields are the tables of a study file that it reads. No other file
-depends on which form a study has.
+A form is a subclass of `Form` that is listed in `FORMS`. Its fields are the tables of a study file that it reads. No
+other file depends on the form of a study.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ class Grid(Form):
 
     @property
     def figure(self) -> str:
-        """A plane if two numbers vary."""
+        """A plane if exactly two numbers vary."""
         sides = list(self.vary.values())
         numeric = all(len(side) > 1 and is_ordered(side) for side in sides)
         return "plane" if len(sides) == 2 and numeric else "points"  # noqa: PLR2004
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Also require that something varies."""
+        """Also require that at least one metaparameter varies."""
         if not self.vary:
             raise ExplorerError(f"nothing varies; add one of the tables {', '.join(FORMS)}")
         super().check(preset, fixed)
 
 
 class Listed(Form):
-    """The points of `[[points]]`; a line joins those with the same `series`."""
+    """The points of `[[points]]`. A line joins points with the same `series`."""
 
     table = "points"
     points: list[dict[str, Value]]
@@ -74,7 +74,7 @@ class Listed(Form):
 
     @property
     def figure(self) -> str:
-        """A line per series, if there are any."""
+        """A line for each series, if there are any."""
         return "series" if any(point.get("series") for point in self.points) else "points"
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
@@ -93,7 +93,7 @@ class Listed(Form):
 
 
 class Triangle(Model):
-    """The table `[simplex]`: a lattice of points whose product is the ratio, or random points."""
+    """The table `[simplex]`: a lattice of points with the ratio as their product, or random points."""
 
     ratio: Annotated[float, Field(gt=0)] = 2.0
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -108,7 +108,7 @@ class Triangle(Model):
 
 
 class OnSimplex(Form):
-    """The points of `[simplex]`: scaling factors with a fixed product, described by their shares in it."""
+    """The points of `[simplex]`: scaling factors with a fixed product, described by their shares of it."""
 
     table = "simplex"
     simplex: Triangle
@@ -143,7 +143,7 @@ class OnSimplex(Form):
 
     @property
     def figure(self) -> str:
-        """A triangle for three shares."""
+        """A triangle if there are three shares."""
         whole = len(self._factors.exponents) == 3 and not self.vary and self.simplex.ratio != 1  # noqa: PLR2004
         return "triangle" if whole else "points"
 
@@ -171,12 +171,12 @@ class OnSimplex(Form):
 
     @property
     def coordinates(self) -> Coordinates | None:
-        """Coordinates of the points; None if the product is 1, which has no shares."""
+        """Coordinates of the points; None if the product is 1, because there are no shares then."""
         return None if self.simplex.ratio == 1 else Coordinates.of(self.axes, self._factors, self.simplex.ratio)
 
     @property
     def summary(self) -> str:
-        """The fixed product, and what else varies."""
+        """The fixed product, and the other metaparameters that vary."""
         product = f"{self._factors.formula} = {self.simplex.ratio:g}"
         factors = f"{', '.join(self._factors.exponents)}: {len(self.own_points())} points with {product}"
         return "; ".join(filter(None, [factors, listing(self.vary)]))
@@ -206,7 +206,7 @@ class OnSimplex(Form):
 
 
 FORMS: dict[str, type[Form]] = {form.table: form for form in (Grid, Listed, OnSimplex, Search)}
-"""The forms by the table that selects them."""
+"""The forms, keyed by the table that selects them."""
 
 
 def form_tables() -> dict[str, FieldInfo]:
@@ -216,7 +216,7 @@ def form_tables() -> dict[str, FieldInfo]:
 
 
 def form_of(tables: Mapping[str, Any]) -> Form:
-    """Return the form that the tables select; None and an empty list count as not given."""
+    """Return the form that the tables select. None and empty lists count as not given."""
     given = {name: table for name, table in tables.items() if table is not None and table != []}
     chosen = [name for name in FORMS if name in given and name != Grid.table]
     if len(chosen) > 1:

@@ -1,4 +1,4 @@
-"""The form of a search: points that are proposed while it runs, each trained at growing budgets."""
+"""The form of a search. Its points are proposed while it runs, and each is trained at growing budgets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _objective(name: str) -> str:
     key = quantity_key(name)
     if key == LATENCY.key:
         raise ExplorerError(
-            f"objective {name}: is measured, not computed, so a search cannot use it; search by macs or "
+            f"objective {name}: a search cannot use it, because it is measured and not computed; search by macs or "
             "memory_access_bytes, then measure the points found with `explorer latency`"
         )
     if key not in (known := [ACCURACY.key, *computed()]):
@@ -55,10 +55,10 @@ class SearchTable(Model):
     """The table `[search]`.
 
     Attributes:
-        objectives: Accuracy and the costs to trade it against; each has its direction in the table of quantities.
+        objectives: Accuracy and the costs to trade it against. The table of quantities has the direction of each.
         sampler: The Optuna sampler that proposes points.
-        ranges: Where to search: a range as text, `"8..64"`, or a list of values, by metaparameter. By default, the
-            space's ranges around the preset.
+        ranges: Where to search: for each metaparameter, a range as text such as `"8..64"`, or a list of values. By
+            default, these are the space's ranges around the preset.
         rungs: Number of budgets. Each has twice the epochs of the one below, and the last is the study's budget.
         seed: Seed of the proposals.
     """
@@ -88,7 +88,7 @@ class Search(Form):
     proposed: Annotated[list[dict[str, Value]], Field(exclude=True)] = Field(default_factory=list)
 
     def placed(self, space: str, preset: str, fixed: Mapping[str, Value]) -> Self:
-        """Also take the ranges from the space if none are given."""
+        """Also take the ranges from the space if there are none."""
         form = super().placed(space, preset, fixed)
         if self.search.ranges:
             return form
@@ -134,12 +134,12 @@ class Search(Form):
 
     @cached_property
     def search_axes(self) -> tuple[Axis, ...]:
-        """The ranges, to draw from."""
+        """The ranges to draw from."""
         ranges = {key: list(value) if isinstance(value, tuple) else value for key, value in self.search.ranges.items()}
         return enumeration(find_space(self.space), None, ranges, sample=1).axes
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
-        """Require ranges that the space accepts and the data leave open."""
+        """Require ranges that the space accepts and the data does not fix."""
         if self.vary:
             raise ExplorerError("vary and search cannot be combined; write lists of values in [search.ranges]")
         for key in self.search.ranges:
@@ -173,5 +173,5 @@ def _coordinate(axis: Axis) -> Number | Choice:
 
 
 def direction(cost: str) -> int:
-    """Return 1 for a cost of which less is better, and -1 for one of which more is better."""
+    """Return 1 if less of a cost is better, and -1 if more of it is better."""
     return -1 if QUANTITIES[cost].more_is_better else 1

@@ -1,4 +1,4 @@
-"""Progress bar for sweeps run from Python, in terminals and notebooks."""
+"""A progress bar for sweeps from Python, in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Bar(Watcher):
     @classmethod
     @contextmanager
     def following(cls, watcher: Watcher | None, progress: bool | None) -> Iterator[Watcher | None]:
-        """Yield the watcher if given, else a bar if `progress`, which defaults to terminals and notebooks."""
+        """Yield the watcher if given, or a bar if `progress` is set. By default, terminals and notebooks get one."""
         if watcher is not None or not (is_seen() if progress is None else progress):
             yield watcher
             return
@@ -56,5 +56,5 @@ class Bar(Watcher):
 
 
 def is_seen() -> bool:
-    """Whether a progress bar would be visible, as in a terminal or notebook."""
+    """Whether a progress bar would be visible, which is true in a terminal or notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -1,4 +1,4 @@
-"""Dry runs: what a sweep would train, and how long it would take."""
+"""Dry runs, which show what a sweep would train and how long it would take."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from explorer.training.estimate import estimate_seconds
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a sweep would train if no run were stored.
+    """The training that a sweep would do if no runs were stored.
 
     Attributes:
         study: The study, fitted to its data.
-        points: One row for each point, as in `StudyRecord.points`.
+        points: One row for each point, in the form of `StudyRecord.points`.
         states: Number of points by state.
         networks: Number of distinct networks.
         runs: Number of runs.
         macs: Multiply-adds of the whole training, forward and backward.
         workers: Number of processes that would train.
-        seconds: Estimated duration; NaN if a network could not be trained to time it.
-        images: Numbers of training and validation images in the data.
-        counts: Images of each class in training and validation.
+        seconds: Estimated duration; NaN if a network could not be trained for timing.
+        images: Number of training images and of validation images in the data.
+        counts: Number of images per class in training and validation.
         notes: Notes on the data and the budget, one line each.
         factors: Multiples of the budget at which each point and seed is trained.
     """
@@ -58,13 +58,13 @@ def dry_run(
     workers: int | None = None,
     factors: Sequence[int] = (1,),
 ) -> DryRun:
-    """Plan a study without training it: prepare its data as a sweep would, and time some of its networks.
+    """Plan a study without training it: prepare its data like a sweep, and time some of its networks.
 
     Args:
-        study: A study, the name of a built-in one, or a study file.
+        study: A study, the name of a built-in study, or a study file.
         data_dir: Folder with the CIFAR-10 files.
-        workers: Number of training processes; by default one per core.
-        factors: Increasing multiples of the budget, in epochs; each run is trained at all of them with a shared trunk.
+        workers: Number of training processes; by default, one per core.
+        factors: Increasing multiples of the budget's epochs. Each run is trained at all of them with a shared trunk.
 
     Raises:
         ExplorerError: For the same reasons as a sweep before training.
@@ -75,7 +75,7 @@ def dry_run(
     *shorter, longest = factors
     lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
     runs = list(runs_of(lengthened, points, data_fingerprint="").values())
-    # A shorter budget adds its own decay epochs to the trunk of the longest.
+    # A shorter budget adds only its own decay epochs to the trunk of the longest budget.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
     images = lengthened.budget.seen
     processes = worker_count(workers)

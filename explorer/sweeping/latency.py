@@ -23,13 +23,13 @@ from explorer.sweeping.timing import BATCHES, BatchTime, Machine
 
 @dataclass(frozen=True)
 class MeasuredStudy:
-    """Latencies of a study's networks on one machine.
+    """The latencies of a study's networks on one machine.
 
     Attributes:
         networks: One row per network, cheapest first: `label`, the main costs, `network` (digest) and the median
             seconds for each batch size, such as `batch_64_seconds`.
         metaparameters: The metaparameters in `label`.
-        machine: The machine they were measured on.
+        machine: The machine on which they were measured.
         threads: Number of threads.
     """
 
@@ -48,17 +48,17 @@ def latency(
     begin: Callable[[int, float, str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredStudy:
-    """Measure and store the latency of each network of a stored study on this machine, in batches of 1 and 64.
+    """Measure and store the latency of every network in a stored study on this machine, in batches of 1 and 64.
 
-    Networks already measured on this machine are skipped. Each is stored as soon as it is measured.
+    Networks that were already measured on this machine are skipped. Each latency is stored as soon as it is measured.
 
     Args:
         study: Name of a stored study.
         threads: Number of threads to run a network on.
-        again: Whether to remeasure networks whose latencies are stored.
+        again: Whether to measure networks again if their latencies are stored.
         storage: SQLite file or database URL.
         begin: Called first with the number of networks to measure, the estimated seconds, and a warning if the machine
-            is busy, else "".
+            is busy, or "".
         progress: Called after each network with the number measured so far and the total.
 
     Raises:
@@ -102,14 +102,14 @@ def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Networ
 
 
 def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) -> pd.DataFrame:
-    """Return a study's stored latencies for a machine and number of threads, like `ledger.latencies.of`."""
+    """Return the stored latencies of a study for a machine and number of threads, like `ledger.latencies.of`."""
     return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 
 def stored_rows(
     network: Network, latencies: list[BatchTime], machine: Machine, load: float | None
 ) -> list[dict[str, Any]]:
-    """Return rows for `ledger.latencies.record`; `load` is the load average before the measurement."""
+    """Return rows for `ledger.latencies.record`. `load` is the load average before the measurement."""
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     common = {"network": network.digest, **asdict(machine), "load": load, "finished": finished}
     return [common | asdict(latency) for latency in latencies]

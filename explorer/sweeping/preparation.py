@@ -1,4 +1,4 @@
-"""A study with its data: what sweeps, certificates and dry runs need before training."""
+"""Prepare a study and its data for sweeps, certificates and dry runs, before any training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PreparedStudy:
         study: The study, fitted to the number of training images.
         points: The planned points.
         source: The source of the data.
-        dataset: The data, checked against their fingerprint.
-        images: Numbers of training and validation images in the data.
-        counts: Images of each class in training and validation.
+        dataset: The data, checked against its fingerprint.
+        images: Number of training images and of validation images in the data.
+        counts: Number of images per class in training and validation.
         notes: Notes on the data and the budget, one line each.
     """
 
@@ -35,7 +35,7 @@ class PreparedStudy:
 
 
 def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedStudy:
-    """Prepare the data of a study, and fit its budget and recipe to them.
+    """Prepare the data of a study, and fit the budget and recipe to it.
 
     Raises:
         ExplorerError: The data set is unknown or cannot be read, or no point can be trained.

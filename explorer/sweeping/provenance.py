@@ -1,4 +1,4 @@
-"""Provenance of results: the explorer's commit, package versions and machine."""
+"""The provenance of results: the explorer's commit, package versions and machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "numpy", "pandas", "optuna", "distributed", "fvcore", "matp
 
 
 def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:
-    """Return the provenance of a study run by this process, with the class counts of its budget's images."""
+    """Return the provenance of a study that this process runs, with the class counts of its budget's images."""
     return Provenance(
         command=command,
         versions={"explorer": version("cnn-design-explorer"), "commit": commit(), "python": platform.python_version()}
@@ -34,10 +34,10 @@ def provenance(command: str, dataset: Dataset, budget: Budget) -> Provenance:
 
 
 def commit() -> str:
-    """Return the commit of this code, with `, changed` if it has uncommitted changes, or why it is unknown."""
+    """Return the commit of this code, with `, changed` for uncommitted changes, or the reason why it is unknown."""
     package = Path(__file__).parents[1]
     try:
-        # An installed package may be inside another repository, which does not track it.
+        # An installed package may be inside another repository that does not track it.
         _git(package, "ls-files", "--error-unmatch", str(Path(__file__)))
         name = _git(package, "rev-parse", "--short=12", "HEAD")
         changed = _git(package, "status", "--porcelain", "--", ".", "../studies")

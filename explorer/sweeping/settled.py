@@ -1,4 +1,4 @@
-"""Settled points of a study: those with nothing left to train."""
+"""The settled points of a study, which have nothing left to train."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from explorer.training.run import Run
 
 
 class SettledPoints:
-    """A study's points and the results of its runs. A point is settled when all its runs have final results."""
+    """The points of a study and the results of its runs. A point is settled once all its runs have final results."""
 
     def __init__(
         self, points: Sequence[Point], runs: Mapping[tuple[int, int], Run], results: dict[str, Result]
@@ -25,7 +25,7 @@ class SettledPoints:
             self.keys.setdefault(number, []).append(run.key)
 
     def results_of(self, point: Point) -> list[Result]:
-        """Return the results so far for a point, or for the point it is merged into."""
+        """Return the results so far for a point, or for the point that it is merged into."""
         return [self.results[key] for key in self._keys_of(point) if key in self.results]
 
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:

@@ -1,4 +1,4 @@
-"""Time one network: the latency of a batch of images on this machine, with no training running."""
+"""Time one network: measure the latency of a batch of images on this machine while no training is running."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from explorer.machine import cores, processor, torch_threads
 from explorer.networks.network import Network
 
 BATCHES = (1, 64)
-SECONDS = 2.0  # for the repeats of a batch
+SECONDS = 2.0  # time for the repeats of a batch
 WARM_UP_SECONDS = 0.3
-FEWEST = 5  # repeats
-BUSY = 0.3  # load average per core above which other work distorts latencies
+FEWEST = 5  # minimum number of repeats
+BUSY = 0.3  # above this load average per core, other work distorts latencies
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Processor, torch version and dtype; latencies are only comparable between equal machines."""
+    """Processor, torch version and dtype. Latencies can only be compared between equal machines."""
 
     processor: str
     torch: str
@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class BatchTime:
-    """Latency of a batch on a given number of threads: median and quartiles over the repeats, in seconds."""
+    """The latency of a batch with a given number of threads: median and quartiles over the repeats, in seconds."""
 
     batch: int
     threads: int
@@ -45,7 +45,7 @@ class BatchTime:
 
     @property
     def images_per_second(self) -> float:
-        """Images per second at the median latency."""
+        """The number of images per second at the median latency."""
         return self.batch / self.median_seconds
 
 
@@ -57,7 +57,7 @@ def this_machine() -> Machine:
 
 
 def busy(load: float | None) -> str:
-    """Return a warning if a load average is high enough to distort latencies, else ""."""
+    """Return a warning if a load average is high enough to distort latencies, or ""."""
     if load is None or load <= BUSY:
         return ""
     return f"warning: this machine is busy (load average {load:.2f} per core), so latencies will be too long"
@@ -74,7 +74,7 @@ def measure(
 ) -> list[BatchTime]:
     """Time an untrained network on this machine's processor: eager, float32, channels last, inference mode.
 
-    After a warm-up, each batch of random images is repeated for about `seconds`, at least five times.
+    After a warm-up, a batch of random images is repeated for about `seconds`, but at least five times.
     """
     import torch
 

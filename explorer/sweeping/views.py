@@ -1,4 +1,4 @@
-"""The Optuna views of a sweep's studies, kept up to date while it runs."""
+"""The Optuna views of the studies in a sweep, which are kept up to date while it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from explorer.training.run import Run
 
 
 class Views:
-    """Optuna views with their settled points."""
+    """The Optuna views and their settled points."""
 
     def __init__(self, views: Sequence[tuple[View, SettledPoints]]) -> None:
         self.views = views
@@ -32,7 +32,7 @@ class Views:
         points: Sequence[Point],
         results: dict[str, Result],
     ) -> Iterator[Views]:
-        """Open a view of each study with its stored results, or none if Optuna cannot use the storage."""
+        """Open a view of each study with its stored results, or no views if Optuna cannot use the storage."""
         views: list[tuple[View, SettledPoints]] = []
         with ExitStack() as opened:
             try:
@@ -46,7 +46,7 @@ class Views:
             yield cls(views)
 
     def started(self, job: Job) -> None:
-        """Show the points of a job's runs as running."""
+        """Show the points of the runs in a job as running."""
         for view, settled in self.views:
             for run in job:
                 for point in settled.points_of(run.key):

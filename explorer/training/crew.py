@@ -1,4 +1,4 @@
-"""The workers on this machine: single-threaded processes of a Dask cluster, restarted whenever they end."""
+"""The workers on this machine: single-threaded processes of a Dask cluster that are restarted whenever they end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from explorer.errors import ExplorerError
 from explorer.training.dask_import import MEMORY_LIMIT, Client, Future, LocalCluster, dask
 
 START_SECONDS = 60.0
-"""Time for a process to start and reach the scheduler; after that it is replaced."""
+"""Time in which a process must start and reach the scheduler. Otherwise, it is replaced."""
 
 START_ATTEMPTS = 20
-"""Consecutive processes that may end before reaching the scheduler."""
+"""Number of consecutive processes that may end before they reach the scheduler."""
 
 DIED = "its worker died (killed, or out of memory)"
 
@@ -35,7 +35,7 @@ SETTINGS = {
 }
 
 ENVIRONMENT = {
-    # Otherwise glibc returns large blocks to the kernel and page-faults them in again at every training step.
+    # Otherwise, glibc returns large blocks to the kernel and page-faults them in again at every training step.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
     "OMP_NUM_THREADS": "1",
@@ -53,7 +53,7 @@ class Member:
         address: Its address for the scheduler, once it has registered.
         age: Seconds since its start.
         networks: Digests of the networks that it has trained.
-        trouble: Why the crew ended it.
+        trouble: The reason why the crew ended it.
     """
 
     process: subprocess.Popen[bytes]
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def memory(self) -> int:
-        """Its private memory in bytes, excluding memory-mapped files, which workers share."""
+        """Its private memory in bytes, without memory-mapped files, which workers share."""
         try:
             used = psutil.Process(self.process.pid).memory_info()
         except psutil.Error:
@@ -77,7 +77,7 @@ class Member:
         return int(used.rss - getattr(used, "shared", 0))
 
     def end(self) -> None:
-        """End the process at once, even if it is frozen."""
+        """End the process immediately, even if it is frozen."""
         self.process.kill()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
@@ -128,13 +128,13 @@ class Crew:
             self.members.append(self._start())
 
     def submit(self, member: Member, call: Any, *arguments: Any, key: str) -> Future[Any]:  # noqa: ANN401 (any task)
-        """Run a call on a member; no other worker takes over if the member dies."""
+        """Run a call on a member. If the member dies, no other worker takes over."""
         return self.client.submit(
             call, *arguments, key=key, pure=False, workers=[member.address], allow_other_workers=False
         )
 
     def close(self) -> None:
-        """End all processes at once."""
+        """End all processes immediately."""
         for member in self.members:
             member.process.kill()
         for member in self.members:
@@ -214,7 +214,7 @@ def crew(count: int) -> Iterator[Crew]:
         LocalCluster(
             n_workers=0,
             processes=True,
-            # No dashboard: by default it listens on all interfaces.
+            # No dashboard, because it listens on all interfaces by default.
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             host="127.0.0.1",

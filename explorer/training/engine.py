@@ -1,4 +1,4 @@
-"""Perform runs on all cores: a Dask cluster of single-threaded workers, any of which may die or hang."""
+"""Perform runs on all cores with a Dask cluster of single-threaded workers. Any worker may die or hang."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ ATTEMPTS = 3
 """Attempts before a job whose workers keep dying or timing out is recorded as crashed."""
 
 MOST_NETWORKS = 12
-"""Networks that a worker trains before it is replaced: torch retains 15 to 30 MB for each."""
+"""Number of networks that a worker trains before it is replaced. Torch retains 15 to 30 MB for each of them."""
 
-WAIT_SECONDS = 0.5  # between checks of the workers while waiting for a result
-GATHER_SECONDS = 30  # to fetch a finished result of a few kilobytes from a worker
-REPORT_SECONDS = 1.0  # between reports of a run's speed
+WAIT_SECONDS = 0.5  # time between checks of the workers while waiting for a result
+GATHER_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
+REPORT_SECONDS = 1.0  # time between reports of a run's speed
 SPEEDS = "explorer-speeds"  # topic of these reports
 
 Job: TypeAlias = tuple[Run, ...]
-"""Runs that one worker performs together: their budgets differ only in increasing epochs, and share a trunk."""
+"""Runs that one worker performs together. Their budgets only differ in increasing epochs, and share a trunk."""
 
 Rows: TypeAlias = list[dict[str, Any]]
 """The ledger columns that a worker measured, for each run of a job."""
 
 
 class Jobs:
-    """Decides what to perform next, whenever a worker is free. This one is a queue; subclasses decide later.
+    """Decides what to perform next whenever a worker is free. This class is a queue; subclasses can decide later.
 
-    `execute` calls it between outcomes, so a subclass may decide by the outcomes that its caller has received.
+    `execute` calls it between outcomes, so a subclass can base its decision on the outcomes so far.
     """
 
     def __init__(self, jobs: Sequence[Job] = ()) -> None:
@@ -56,7 +56,7 @@ class Jobs:
 
     @property
     def finished(self) -> bool:
-        """Whether no more jobs will come, whatever the outcomes of those in progress."""
+        """Whether there will be no more jobs, regardless of the outcomes of those in progress."""
         return not self.waiting
 
     def take(self) -> Job | None:
@@ -65,16 +65,16 @@ class Jobs:
 
 
 class EngineWatcher:
-    """Follows the engine's progress and may stop it; does nothing unless subclassed."""
+    """Follows the progress of the engine and may stop it. This base class does nothing."""
 
     def doing(self, what: str) -> None:
         """Report a step before training starts, such as `starting 2 workers`."""
 
     def speed(self, run: Run, images_per_second: float) -> None:
-        """Report the speed of a run in progress; the first report comes after about a second of training."""
+        """Report the speed of a run in progress. The first report comes after about a second of training."""
 
     def stopping(self) -> bool:
-        """Whether to start no more runs and end once those in progress have ended."""
+        """Whether to stop starting runs, and to end once the runs in progress have ended."""
         return False
 
 
@@ -111,11 +111,11 @@ def execute(
     A job is retried, up to three attempts in total, if its worker dies or times out.
 
     Args:
-        jobs: Jobs to perform, or what decides about the next one.
+        jobs: The jobs to perform, or a `Jobs` object that decides on the next one.
         dataset_folder: The folder of the data set, which workers open.
         workers: Number of processes.
         prepare: Rebuilds the data set if a worker cannot open it because it was deleted or damaged in the meantime.
-        run_timeout: Seconds that a run may take; by default 20 times the estimate from runs so far, at least 10 min.
+        run_timeout: Seconds that a run may take; by default, 20 times the estimate from earlier runs, at least 10 min.
         started: Called with each job when a worker starts it.
         watcher: Follows the progress and may stop it.
         call: Function that a worker calls with a job and the folder; `perform` if not given.
@@ -145,7 +145,7 @@ class _Flight:
 
 
 class _Execution:
-    """The state of `execute`: jobs to come, to retry and on workers, and failures so far."""
+    """The state of `execute`: jobs to come, to retry and on workers, and the failures so far."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class _Execution:
         return [future for future in self.flights if future.done()]
 
     def _land(self, future: Future[Any]) -> Iterator[Outcome]:
-        """Fetch a finished job's rows before anything happens to its worker."""
+        """Fetch the rows of a finished job before anything happens to its worker."""
         flight = self.flights[future]
         error = _error_of(future)
         if isinstance(error, DataUnreadable):
@@ -235,7 +235,7 @@ class _Execution:
             yield from self._lost(future, flight)
             return
         del self.flights[future]
-        future.release()  # or Dask would compute it again when its worker ends
+        future.release()  # otherwise, Dask would compute it again when its worker ends
         flight.member.networks.add(flight.job[0].network.digest)
         if len(flight.member.networks) >= MOST_NETWORKS and self._more:
             flight.member.end()
@@ -244,7 +244,7 @@ class _Execution:
         yield from _outcomes(flight.job, rows)
 
     def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
-        """End the attempt at a job whose worker has ended, or that takes too long."""
+        """End the attempt at a job if its worker has ended or it takes too long."""
         limit = self.speeds.limit(flight.job, self.run_timeout)
         if flight.member.alive and flight.seconds > limit:
             flight.member.trouble = f"no result after {duration(limit)}"
@@ -295,10 +295,10 @@ class _Execution:
 
 
 def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Rows:
-    """Verify the network's cost, train it and measure it in a worker; return the ledger columns of each run.
+    """Verify the network's cost, train it and measure it in a worker. Return the ledger columns of each run.
 
-    With `trunks`, training continues from the stored trunk of a smaller budget and stores the new one. This changes no
-    column: `seconds` and `images_per_second` are those of the whole run, including the stored part.
+    With `trunks`, training continues from the stored trunk of a smaller budget and stores the new one. This does not
+    change any column: `seconds` and `images_per_second` cover the whole run, including the stored part.
     """
     import torch
 
@@ -327,7 +327,7 @@ def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Row
 
 @lru_cache(maxsize=1)
 def _opened(dataset_folder: Path) -> Dataset:
-    """Open the data set once per worker, which keeps the files open even if they are deleted."""
+    """Open the data set once per worker. This keeps the files open even if they are deleted."""
     try:
         return open_dataset(dataset_folder)
     except ExplorerError as error:
@@ -336,7 +336,7 @@ def _opened(dataset_folder: Path) -> Dataset:
 
 @contextmanager
 def _reporting_speed(run: Run) -> Iterator[None]:
-    """Report a run's speed about once a second, excluding its first step, which is slower."""
+    """Report the speed of a run about once per second, without its first step, which is slower."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     worker = get_worker()
@@ -436,5 +436,5 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
 
 
 def _host() -> dict[str, str]:
-    """Return the host, with settings that are not in the key but can change the last bits of a result."""
+    """Return the host and the settings that are not in the key but can change the last bits of a result."""
     return {"name": platform.node(), **isa_switches()}

@@ -24,28 +24,28 @@ from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Numerics, Run
 from explorer.training.trunks import from_bytes, to_bytes, trunk_key
 
-# Part of every run's key: raise this when a change to this file, batches.py or a torch module changes results.
+# Part of the key of every run. Raise this when a change to this file, batches.py or a torch module changes results.
 VERSION = 2
 
 EVALUATION_BATCH = 500
 GLANCE = 1_000
-"""Validation images used after each epoch except the last, which uses all."""
+"""Number of validation images used after each epoch except the last, which uses all of them."""
 
 _deterministic_cudnn: Any = torch.backends.cudnn.flags  # a context manager without types in torch
 
 
 class RunFailed(Exception):  # noqa: N818 (a recorded outcome, not a user error)
-    """The run ended without a measurement; the message says why."""
+    """The run ended without a measurement. The message says why."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a run measured.
+    """The measurements of a run.
 
-    `accuracies` and `train_losses` have one entry for each epoch: the validation accuracy, on the first `GLANCE` images
-    before the last epoch and on all after it, and the mean training loss. `correct`, `top_probability` and `predicted`
-    (the top class) have one entry for each validation image, after the last epoch. `peak_memory_bytes` is as in
-    `PeakMemory`.
+    `accuracies` and `train_losses` have one entry for each epoch: the validation accuracy and the mean training loss.
+    Accuracies before the last epoch are measured on only the first `GLANCE` images. `correct`, `top_probability` and
+    `predicted` (the top class) have one entry for each validation image, after the last epoch. `peak_memory_bytes`
+    comes from `PeakMemory`.
     """
 
     accuracies: tuple[float, ...]
@@ -59,13 +59,13 @@ class Measurement:
 
     @property
     def accuracy(self) -> float:
-        """Validation accuracy after the last epoch."""
+        """The validation accuracy after the last epoch."""
         return self.accuracies[-1]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The measurement of a run with the trained model, in evaluation mode and on its training device."""
+    """The measurement of a run and the trained model, in evaluation mode and on its training device."""
 
     measurement: Measurement
     model: nn.Module
@@ -74,12 +74,12 @@ class Trained:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean of each channel of the training images in bytes (0 to 255), subtracted from every image."""
+        """Mean of each channel of the training images in bytes (0 to 255), which is subtracted from every image."""
         return tuple(self.training.mean.tolist())
 
     @property
     def deviation(self) -> tuple[float, ...]:
-        """Standard deviation of each channel in bytes, by which every image is then divided."""
+        """Standard deviation of each channel in bytes. Every image is then divided by it."""
         return tuple(self.training.deviation.tolist())
 
     def accuracy(self, images: Labelled, indices: NDArray[np.int64], dtype: str | None = None) -> float:
@@ -116,7 +116,7 @@ def measure(
 ) -> Measurement:
     """Train the network from scratch and measure it on the validation images.
 
-    On the same machine with the same number of threads, everything but the times is reproducible.
+    On the same machine and with the same number of threads, everything but the times is reproducible.
 
     Raises:
         RunFailed: The loss, the weights or the probabilities are not finite.
@@ -127,7 +127,7 @@ def measure(
 def train(
     network: Network, dataset: Dataset, recipe: Recipe, budget: Budget, seed: int, using: Numerics | None = None
 ) -> Trained:
-    """Train like `measure` and return the model too."""
+    """Train like `measure`, and also return the model."""
     using = using or numerics()
     ((measured, model, training),) = _rungs(network, dataset, recipe, (budget,), seed, using)
     if isinstance(measured, RunFailed):
@@ -148,8 +148,8 @@ def measure_rungs(
 ) -> Iterator[Measurement | RunFailed]:
     """Measure one network at several budgets that differ only in epochs, which increase.
 
-    They share a trunk, and each budget branches off where its learning rate begins to decay. Each outcome, including
-    its times, is the same as from `measure` for that budget. If the trunk fails, all remaining budgets fail.
+    The budgets share a trunk, and each one branches off where its learning rate begins to decay. Each outcome,
+    including its times, is what `measure` would return for that budget. If the trunk fails, all remaining budgets fail.
 
     Args:
         network: The network.
@@ -157,9 +157,9 @@ def measure_rungs(
         recipe: The recipe.
         budgets: The budgets.
         seed: The seed.
-        using: The numerics; by default this machine's.
+        using: The numerics; by default, those of this machine.
         start: A trunk that `keep` received earlier, maybe in another process. Training continues from it, and outcomes
-            stay the same to the last bit; times include those of the trunk. It is ignored if it is damaged, belongs to
+            stay the same to the last bit. Times include those of the trunk. It is ignored if it is damaged, belongs to
             other settings, or is further than the smallest budget needs.
         keep: Called with the trunk before the branch of the largest budget, to continue from it later.
     """
@@ -224,7 +224,7 @@ def _rungs(
 
 
 def initialise(model: nn.Module) -> None:
-    """Initialise convolutions and linear layers as in He et al. 2015 (arXiv:1502.01852), with zero biases."""
+    """Initialise convolutions and linear layers like He et al. 2015 (arXiv:1502.01852), with zero biases."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -265,7 +265,7 @@ class _Trainer:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return everything that further training depends on, including torch's random state."""
+        """Return the state on which further training depends, including torch's random state."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -294,7 +294,7 @@ class _Trainer:
             torch.cuda.set_rng_state(state["cuda_random"])
 
     def steps_of(self, data: Batches) -> int:
-        """Return the steps per epoch, excluding an incomplete last batch."""
+        """Return the number of steps per epoch, without an incomplete last batch."""
         return len(data) // self.batch_size
 
     def train(self, data: Batches, validation: Batches, until: int, total: int) -> None:
@@ -315,7 +315,7 @@ class _Trainer:
             self.seconds += time.perf_counter() - started
 
     def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
-        """Evaluate the model; raises `RunFailed` if its probabilities are not finite."""
+        """Evaluate the model; raise `RunFailed` if its probabilities are not finite."""
         started = time.perf_counter()
         correct, top_probability, predicted = _evaluate(self.model, validation, self.using)
         if not np.isfinite(top_probability).all():
@@ -333,7 +333,7 @@ class _Trainer:
 
     def _step(self, images: Tensor, labels: Tensor, total: int) -> None:
         for group in self.optimiser.param_groups:
-            # Counted from one, so that neither the first nor the last step has a learning rate of zero.
+            # Count from one, so neither the first nor the last step has a learning rate of zero.
             group["lr"] = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
         with _autocast(self.using):
             logits = self.model(images)

@@ -1,4 +1,4 @@
-"""The writer's lock: only one explorer command at a time writes to a storage. It never outlives its process."""
+"""The writer's lock: only one explorer command at a time can write to a storage. It never outlives its process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Busy(Exception):  # noqa: N818 (a state that callers turn into an error)
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Hold the lock of a SQLite file, creating the file if it does not exist; a new file left empty is removed.
+    """Hold the lock of a SQLite file. Create the file if it does not exist, and remove it if it stays empty.
 
     Raises:
         Busy: Another process holds the lock.
@@ -51,7 +51,7 @@ def file_lock(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _name_in_kernel(file: Path) -> Iterator[None]:
-    """Bind an abstract socket named after the file, which cannot be removed like a lock file; Linux only."""
+    """Bind an abstract socket named after the file (Linux only). Unlike a lock file, it cannot be removed."""
     if sys.platform != "linux":
         yield
         return
@@ -69,24 +69,24 @@ def _name_in_kernel(file: Path) -> Iterator[None]:
 
 
 class ServerLock:
-    """The lock of a PostgreSQL database: an advisory lock, which the server releases when its session ends.
+    """The lock of a PostgreSQL database. It is an advisory lock, which the server releases when its session ends.
 
     The writer stores everything through that session, so nothing can be written without the lock.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        """Take the lock; raises `Busy` or an SQLAlchemy error."""
+        """Take the lock; raise `Busy` or an SQLAlchemy error."""
         self.engine = engine
         self.backend = 0  # the server's process for the session
         self.session = self._take()
 
     def check(self) -> None:
-        """Raise an SQLAlchemy error if the session, and so the lock, has been lost."""
+        """Raise an SQLAlchemy error if the session, and therefore the lock, has been lost."""
         with self.session.begin():
             self.session.execute(sa.select(1))
 
     def retake(self) -> None:
-        """Take the lock in a new session after losing the old one; raises `Busy` if another process has taken it."""
+        """Take the lock in a new session after losing the old one; raise `Busy` if another process has taken it."""
         self.session.invalidate()
         self.session.close()
         self.session = self._take()

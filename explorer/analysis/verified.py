@@ -36,7 +36,7 @@ class VerifiedNetworks:
 
 
 def verified_networks(record: StudyRecord, points: Iterable[int], trained: int | None = None) -> VerifiedNetworks:
-    """Expand trained points with the current code, and keep the networks whose digest matches the stored one.
+    """Expand trained points with the current code, and keep the networks that match their stored digest.
 
     `trained` is the total number of points, if the given ones are only a sample.
     """

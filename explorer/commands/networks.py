@@ -50,7 +50,7 @@ def describe(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Show the layers of a design point with output shapes and exact costs; check, measure and export its network."""
+    """Show the layers of a design point with output shapes and exact costs. Can check, measure and export it too."""
     from explorer import inspect
 
     if threads is not None and not latency:

@@ -43,7 +43,7 @@ RECORDS = 10_000
 PER_CLASS = BATCHES * RECORDS // len(CLASSES)
 _PIXELS = 3 * SIZE * SIZE
 _BINARY_BYTES = RECORDS * (1 + _PIXELS)
-# The official pickles are 31 MB each; refuse to load anything much larger.
+# The official pickles have 31 MB each. Reject anything much larger.
 _LARGEST_PICKLE = 64_000_000
 
 
@@ -158,7 +158,7 @@ class Cifar10Source:
         return len(CLASSES)
 
     def prepare(self) -> Dataset:
-        """Return the 50,000 training images; the first call takes seconds, plus a 162 MiB download if needed."""
+        """Return the 50,000 training images. The first call takes seconds, plus a 162 MiB download if needed."""
         key = self.files.key() if self.files is not None else f"cifar10 {self.download.checksum}"
         return cached(key, lambda: self._store(key, self.fetched()))
 

@@ -19,7 +19,7 @@ from explorer.data.sources import Source
 from explorer.errors import ExplorerError
 
 PROXY_COUNT = 10_000
-"""Number of test images of the procedural data set, as in CIFAR-10."""
+"""Number of test images in the procedural data set, the same as in CIFAR-10."""
 PROXY_FIRST = 1_000_000
 """Number and seed of the first test block, far from those of the training pool."""
 

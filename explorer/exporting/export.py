@@ -38,7 +38,7 @@ class Export:
         folder: The folder with the files.
         files: The names of the files.
         facts: The content of `export.json`: the run with its point, accuracies, data and settings.
-        best: The most accurate points of the study, as in `best.csv`.
+        best: The most accurate points of the study, which are also in `best.csv`.
         test: When the model was evaluated on the test images, or the reason why it was not.
         tests: Number of runs of the study that have been tested.
         onnx_obstacle: The reason why there is no `network.onnx`; empty if there is one.

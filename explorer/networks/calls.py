@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """A class or function with its named arguments. Arguments whose names are numbers are positional.
+    """A class or function with its named arguments. Arguments with numbers as names are positional.
 
     `called` is a torch class such as `nn.Conv2d`, a name in `explorer.networks.modules`, or a class itself. Arguments
     are plain values, modules or calls.

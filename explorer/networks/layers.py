@@ -17,7 +17,7 @@ from explorer.networks.calls import Call, call
 if TYPE_CHECKING:
     from torch import nn
 
-BYTES = 4  # per param and per element of a feature map: float32, as in the papers
+BYTES = 4  # per param and per element of a feature map, because the papers use float32
 MOST_MACS = 10**12  # a larger network is a mistake, and a much larger one would overflow 64-bit integers
 
 
@@ -252,7 +252,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Max-pooling whose last window may overlap the edge (Caffe's rule)."""
+    """Max-pooling in which the last window may overlap the edge (Caffe's rule)."""
 
     kernel: Int = 3
     stride: Int = 2

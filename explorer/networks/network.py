@@ -53,7 +53,7 @@ class Node:
 
     @property
     def accessed(self) -> Int:
-        """Elements that the layer reads and writes; for a combinator, those of its parts and of joining them."""
+        """Elements that the layer reads and writes. A combinator counts those of its parts and of joining them."""
         if not isinstance(self.layer, Combinator):
             return self.layer.accessed(self.input, self.output)
         parts = sum((part.accessed for part in self.parts), start=self.layer.joining(self))
@@ -72,7 +72,7 @@ class Node:
         return self.input.elements + self.output.elements
 
     def build(self) -> nn.Module:
-        """Return the torch module; its parameters are named after the nodes."""
+        """Return the torch module. Its parameters are named after the nodes."""
         if isinstance(self.layer, Combinator):
             return Call(self.layer.module, tuple((part.name, part.build()) for part in self.parts)).made()
         return self.layer.build(self.input)
@@ -231,7 +231,7 @@ class Concat(Several):
 
 @dataclass(frozen=True)
 class Residual(Combinator):
-    """The sum of a body and a shortcut on the same input; without a shortcut, the input itself is added."""
+    """The sum of a body and a shortcut on the same input. Without a shortcut, the input itself is added."""
 
     body: Layer
     shortcut: Layer | None = None
@@ -329,7 +329,7 @@ class Network:
 
     @cached_property
     def cost(self) -> Cost:
-        """The exact cost for one image; raises `Infeasible` above 1e12 multiply-adds."""
+        """The exact cost for one image. Raises `Infeasible` above 1e12 multiply-adds."""
         cost = self.trace.cost
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
@@ -359,7 +359,7 @@ class Network:
 
     @cached_property
     def canonical(self) -> str:
-        """The layers as JSON; equal networks have the same text."""
+        """The layers as JSON. Equal networks have the same text."""
         realised = {"input": [self.input.channels, self.input.size], "layers": self.trace.canonical()}
         return json.dumps(realised, sort_keys=True, separators=(",", ":"))
 

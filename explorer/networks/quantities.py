@@ -113,7 +113,7 @@ def register(*quantities: Quantity) -> None:
 def quantity_key(name: str) -> str:
     """Return the key of the quantity with this key, noun or alias in any case, or else the name unchanged.
 
-    `FLOPs` are multiply-adds here, as in the papers of the spaces.
+    `FLOPs` means multiply-adds here, like in the papers of the spaces.
     """
     wanted = _spelt(name)
     for key, quantity in QUANTITIES.items():

@@ -17,7 +17,7 @@ from explorer.pricing.prices import Priced
 from explorer.spaces.space import cell, label
 
 SUFFIXES = (".parquet", ".csv")
-HEAD = 1_000  # rows that show which columns repeat values
+HEAD = 1_000  # number of rows for checking which columns repeat values
 
 
 def write_prices(
@@ -76,7 +76,7 @@ def _table(
 
 
 def _repetitive(table: pa.Table) -> list[str]:
-    """Return the columns whose values repeat; a dictionary of the others would take time and space."""
+    """Return the columns with repeated values. Dictionaries for the others would take time and space."""
     head = table.slice(0, HEAD).to_pydict()
     return [name for name, values in head.items() if 2 * len(set(values)) <= len(values)]
 

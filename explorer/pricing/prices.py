@@ -1,7 +1,7 @@
 """Price design points: compute the cost of a space's networks, for one point or for arrays of metaparameters.
 
-Arrays are priced in chunks, and tasks of several chunks on all cores. NumPy releases Python's lock during each of its
-operations, so threads are enough, and the arrays need not be copied between processes.
+Arrays are priced in chunks. Tasks of several chunks run on all cores. NumPy releases Python's lock during each of its
+operations, so threads are enough, and arrays need not be copied between processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from explorer.spaces.space import Space, cell
 
 COUNTS = tuple(field.name for field in fields(Cost))
 PRICED = (*COUNTS, "model_bytes")
-TASK = 4 * CHUNK  # points that a thread prices at once
+TASK = 4 * CHUNK  # number of points in a task of a thread
 MOST_THREADS = 8  # more would only wait for Python's lock
 Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Listed design points: a frame, a mapping of columns by name, or one mapping per point."""
@@ -227,14 +227,14 @@ def price_chunks(
                 stack.callback(pool.shutdown, cancel_futures=True)
             pricing.start(pool)
             started.append(pricing)
-            if len(started) > 1:  # the threads price the next block while the caller uses this one
+            if len(started) > 1:  # threads price the next block while the caller uses this one
                 yield started.popleft().result(reasons)
         while started:
             yield started.popleft().result(reasons)
 
 
 def threads() -> int:
-    """Return the number of threads to price with."""
+    """Return the number of threads for pricing."""
     return min(cores(), MOST_THREADS)
 
 
@@ -263,12 +263,12 @@ class _Pricing:
         self.running: list[Future[list[tuple[Part, str]]]] = []
 
     def start(self, pool: ThreadPoolExecutor | None) -> None:
-        """Begin all tasks in the pool; without one, `result` performs them."""
+        """Start all tasks in the pool. Without a pool, `result` performs them."""
         if pool is not None:
             self.running = [pool.submit(self._price, *task) for task in self.tasks]
 
     def result(self, reasons: dict[str, int]) -> Priced:
-        """Wait for the tasks and return the priced block; new reasons are added in the order of the points."""
+        """Wait for the tasks and return the priced block. New reasons are added in the order of the points."""
         done = map(Future.result, self.running) if self.running else starmap(self._price, self.tasks)
         for part, reason in chain.from_iterable(done):
             self.codes[part] = reasons.setdefault(reason, len(reasons))

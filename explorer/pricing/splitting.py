@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from explorer.pricing.enumeration import Block, Coded, Part
 
 CHUNK = 32_768
-"""Points priced together; fastest, because their arrays fit in the processor's caches."""
+"""Number of points priced together. This is the fastest, because their arrays fit in the processor's caches."""
 DEEP = 40  # nested splits, after which pieces no longer wait
 
 Places = NDArray[np.int64]

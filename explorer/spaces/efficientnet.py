@@ -108,7 +108,7 @@ class Gate(Combinator):
 
 
 class EfficientNet(Space):
-    """A design point of the EfficientNet family; `depth`, `width` and `resolution` replace the powers of phi."""
+    """A design point of the EfficientNet family. `depth`, `width` and `resolution` replace the powers of phi."""
 
     phi: Annotated[Float, Field(ge=0, le=20)] = Field(
         0.0, description="compound coefficient; each unit roughly doubles the cost", examples=[0.0, 0.5, 1.0, 1.7]

@@ -27,7 +27,7 @@ class Latencies:
     def of(self, study: str, **where: str | int) -> pd.DataFrame:
         """Return the latencies of a study's networks that match `where`; raise `ExplorerError` for an unknown study.
 
-        Columns: `network` (digest, as in `StudyRecord.points`), the machine as `processor`, `torch` (version) and
+        Columns: `network` (the digest in `StudyRecord.points`), the machine as `processor`, `torch` (version) and
         `dtype`, `batch` (images), `threads`, `median_seconds`, `lower_seconds` and `upper_seconds` (median and
         quartiles of the time per batch), `repeats`, `load` (load average per core before the measurement; NaN if
         unknown), `finished` (UTC, ISO 8601).

@@ -1,4 +1,4 @@
-"""Stored searches: studies whose points are proposed while they run, and trained at several rungs."""
+"""Stored searches, which are studies with points that are proposed while they run and trained at several rungs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class RungRun:
 
 @dataclass(frozen=True)
 class Searches:
-    """Searches by name. Each proposal and each run is stored before it is trained, so a kill loses neither."""
+    """Searches by name. Each proposal and each run is stored before training, so killing a search loses neither."""
 
     database: Database
 
     def open(self, study: Study, data_fingerprint: str, provenance: Provenance) -> None:
-        """Store a search, or update the provenance of a stored one; its points and runs are kept."""
+        """Store a search, or update the provenance of a stored one, which keeps its points and runs."""
         row = study_row(study, data_fingerprint, [], provenance)
 
         def store(connection: sa.Connection) -> None:
@@ -49,7 +49,7 @@ class Searches:
         self.database.replace(proposals, [{"study": study.name, "point": point.number, "row": row}])
 
     def enlist(self, study: Study, run: RungRun) -> None:
-        """Store that a run belongs to a search: at the top rung as a member, like the runs of any other study."""
+        """Store that a run belongs to a search. At the top rung it is a member, like the runs of any other study."""
         row: dict[str, Any] = {"study": study.name, "point": run.point, "seed": run.seed, "key": run.key}
         if run.epochs == study.budget.epochs:
             self.database.replace(members, [row])

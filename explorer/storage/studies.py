@@ -113,7 +113,7 @@ class Studies:
         )
 
     def _points(self, study: Study, rows: list[dict[str, Any]]) -> tuple[Study, pd.DataFrame]:
-        """Return the points as typed rows; a search first gets those that it has proposed."""
+        """Return the points as typed rows. A search first gets the points that it has proposed."""
         if not rows:
             found = sa.select(proposals.c.row).where(proposals.c.study == study.name).order_by(proposals.c.point)
             rows = [proposal["row"] for proposal in self.database.select(found)]

@@ -142,7 +142,7 @@ def _keys(parents: Sequence[Any]) -> set[str]:
     if not parents:
         return tables.keys() - {"name", "text", "form"}
     model = tables[parents[0]].annotation
-    # Tables inside a table, as in constraints, are ranges.
+    # Tables inside a table, for example in constraints, are ranges.
     return set(model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Range.model_fields)
 
 

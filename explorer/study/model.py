@@ -97,7 +97,7 @@ class Study(Model):
     budget: Budget = Budget()
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
     until_decided: Annotated[bool, Later(neutral=False)] = False
-    """Whether seeds are added round by round until the claims are decided; `seeds` is then the maximum."""
+    """Whether seeds are added round by round until the claims are decided. `seeds` is then the maximum."""
     plot: Plot = Plot()
     claims: list[AnyClaim] = Field(default_factory=list)
     text: str = ""
@@ -147,7 +147,7 @@ class Study(Model):
 
     @property
     def adds_seeds(self) -> bool:
-        """Whether a point gets more seeds depending on results, up to `seeds`; intervals are then wider."""
+        """Whether points get more seeds depending on results, up to `seeds`. Intervals are then wider."""
         return self.until_decided or self.form.adds_seeds
 
     @property

@@ -1,4 +1,4 @@
-"""Sweeps: train the runs of studies that are not yet stored."""
+"""Sweeps, which train the runs of studies that are not stored yet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from explorer.training.run import Run
 
 
 class Watcher(EngineWatcher):
-    """Follows the progress of a sweep; the base class ignores everything."""
+    """Follows the progress of a sweep. The base class ignores everything."""
 
     def note(self, text: str) -> None:
         """Note something about the data or the budget that the user should know."""
@@ -42,7 +42,7 @@ class Watcher(EngineWatcher):
 GIB = 2**30
 COORDINATOR_BYTES = GIB // 2
 WORKER_BYTES = GIB
-"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, part of it shared by all workers."""
+"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, part of which all workers share."""
 SMALLEST_WORKER_BYTES = GIB // 4
 """Memory that torch alone needs in a worker."""
 
@@ -78,11 +78,11 @@ def run_studies(
     command: str = "",
     watcher: Watcher | None = None,
 ) -> list[StudyRecord]:
-    """Train the missing runs of studies, store each run as it ends, and return the studies' records.
+    """Train the missing runs of studies, store each run as it ends, and return the records of the studies.
 
-    The studies have the same points and growing budgets; a worker trains a point and seed at all budgets in one job.
-    Stored runs of any study are reused. Failed runs are final; crashed ones are retried. An interruption loses only the
-    runs in progress. `run_timeout` limits the seconds per run, as in `execute`.
+    The studies have the same points and growing budgets. A worker trains a point and seed at all budgets in one job.
+    Stored runs of any study are reused. Failed runs are final, but crashed runs are retried. An interruption loses only
+    the runs in progress. `run_timeout` limits the seconds per run; see `execute`.
 
     Raises:
         ExplorerError: The data set is unknown or cannot be read, another process is writing to the storage, or no
@@ -159,7 +159,7 @@ def _like(fitted: Study, study: Study, first: Study) -> Study:
 def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
-    """Store a study under its own or an unused name; return it and its runs by (point, seed)."""
+    """Store a study under its own or an unused name. Return it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
@@ -168,7 +168,7 @@ def _enlist(
 
 
 def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
-    # Seed by seed, so that an interrupted study has complete curves; most expensive first, so that all cores finish at
-    # about the same time.
+    # Train seed by seed, which gives an interrupted study complete curves, and the most expensive runs first, which
+    # lets all cores finish at about the same time.
     jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
     return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))

@@ -28,7 +28,7 @@ START_ATTEMPTS = 20
 DIED = "its worker died (killed, or out of memory)"
 
 SETTINGS = {
-    # A death has one cause, because a worker has one task; the engine counts attempts and records the reason.
+    # A worker has only one task, so its death has one cause. The engine counts attempts and records the reason.
     "distributed.scheduler.allowed-failures": 0,
     # The engine has its own clock: a run may keep a worker from answering for longer than Dask's five minutes.
     "distributed.scheduler.worker-ttl": None,
@@ -49,7 +49,7 @@ class Member:
     """A worker process of the crew.
 
     Attributes:
-        process: The process; its standard input closes when the coordinator ends.
+        process: The process. Its standard input closes when the coordinator ends.
         address: Its address for the scheduler, once it has registered.
         age: Seconds since its start.
         networks: Digests of the networks that it has trained.
@@ -108,7 +108,7 @@ class Crew:
         return len(self.ready) == self.count
 
     def tend(self, seconds: float) -> None:
-        """Replace members that have ended, use too much memory or do not start; last called `seconds` ago.
+        """Replace members that have ended, use too much memory or do not start. The last call was `seconds` ago.
 
         Raises:
             ExplorerError: Workers repeatedly end or hang when they are started.
@@ -157,8 +157,8 @@ class Crew:
         path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *(entry or "." for entry in sys.path)]))
         environment = os.environ | ENVIRONMENT | {"PYTHONPATH": path}
         command = [sys.executable, "-P", "-m", "explorer.training.worker", self.scheduler, str(self.folder)]
-        # Ctrl-C in a terminal reaches every process of the command; workers inherit the blocked signal, so that
-        # only the coordinator handles it.
+        # Ctrl-C in a terminal reaches every process of the command. Workers inherit the blocked signal, so only the
+        # coordinator handles it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with self._log.open("ab") as log:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from explorer.training.trunks import Trunks
 
 ATTEMPTS = 3
-"""Attempts before a job whose workers keep dying or timing out is recorded as crashed."""
+"""Number of attempts before a job is recorded as crashed because its workers keep dying or timing out."""
 
 MOST_NETWORKS = 12
 """Number of networks that a worker trains before it is replaced. Torch retains 15 to 30 MB for each of them."""
@@ -174,7 +174,7 @@ class _Execution:
         self.members.client.subscribe_topic(SPEEDS, lambda event: self.reports.put(event[1]))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Perform all jobs. Each pass takes a fraction of a second; every wait for a worker has a time limit."""
+        """Perform all jobs. Each pass takes a fraction of a second, and every wait for a worker has a time limit."""
         clock = Clock()
         while self.flights or (self._more and not self.watcher.stopping()):
             seconds = clock.passed()

@@ -86,7 +86,7 @@ class Recipe(BaseModel):
 
         Args:
             budgets: The budgets, in increasing order.
-            after: The largest budget trained earlier, whose trunk is continued if it is short enough.
+            after: The largest budget trained earlier. Its trunk is continued if it is short enough.
         """
         batch_size = min(self.batch_size, budgets[0].images)
         steps = budgets[0].images // batch_size

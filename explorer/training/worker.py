@@ -23,7 +23,7 @@ async def _serve(scheduler: str, folder: str) -> None:
         nthreads=1,
         name=os.getpid(),
         host="127.0.0.1",
-        # The coordinator watches the memory; by default, Dask silently pauses a worker at 80 %.
+        # The coordinator watches the memory. By default, Dask would silently pause a worker at 80 %.
         memory_limit=0,
         local_directory=folder,
     )

@@ -270,7 +270,7 @@ def test_an_export_is_whole_and_needs_nothing_but_torch(folder, capsys, stripes)
     used = stripes.images[stripes.split().train[:192]].reshape(-1, 3).astype(float)
     assert facts["preprocessing"]["mean"] == pytest.approx(used.mean(axis=0))
     assert facts["preprocessing"]["std"] == pytest.approx(used.std(axis=0))
-    assert f"validation accuracy {run_row.accuracy:.2%} of 100 images, as stored, image by image" in out
+    assert f"validation accuracy {run_row.accuracy:.2%} of 100 images, the same as stored, image by image" in out
     assert f"test accuracy {facts['test']['accuracy']:.2%} of 60 images (read now, for the only time)" in out
     for name in FILES:
         assert str(folder).encode() not in (folder / "made" / name).read_bytes(), name
@@ -877,7 +877,7 @@ def test_images_of_other_data_are_refused(folder, capsys):
         (["export", "small", "--seed", "-1"], "Invalid value for '--seed'"),
         (["export", "small", "--best", "0"], "Invalid value for '--best'"),
         (["export", "small", "--out", "explorer.db/x"], "explorer.db/x: cannot be written: Not a directory"),
-        (["export", "small", "--data-dir", "."], "--data-dir gives the folder of the 'cifar10' files"),
+        (["export", "small", "--data-dir", "."], "--data-dir is the folder of the 'cifar10' files"),
         (
             ["images", "small"],
             "run 'small': give the first 6 or more hexadecimal digits of its key, or STUDY:POINT[:SEED]",

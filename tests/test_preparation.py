@@ -81,7 +81,7 @@ def printed(capsys, *arguments):
 def test_a_dry_run_shows_what_a_small_folder_is_trained_with(tmp_path, capsys):
     code, out, _ = printed(capsys, "sweep", "squeeze_ratio", "--data", pets(tmp_path), "--dry-run")
     assert code == 0
-    assert "162 images: 81 train, 81 validate; budget 81 x 247" in out
+    assert "162 images: 81 for training, 81 for validation; budget 81 x 247" in out
     assert "classes: cat 41 + 40, dog 40 + 41" in out or "classes: cat 40 + 41, dog 41 + 40" in out
     assert re.search(r"81 training images, fewer than the 10,000 of the budget, so each is seen 247 times", out)
 

@@ -409,7 +409,7 @@ def test_fit_takes_limits_as_keywords():
 
 
 def test_price_names_the_function_that_filters():
-    with pytest.raises(explorer.ExplorerError, match=r"no argument 'where'; explorer.price_space has"):
+    with pytest.raises(explorer.ExplorerError, match=r"no argument 'where'; use explorer.price_space, which has it"):
         explorer.price("squeezenet", where="params < 5e5")
 
 

@@ -114,7 +114,7 @@ def _print_accuracies(screen: Screen, made: Export) -> None:
         fact and f"{fact['accuracy']:.2%} of {fact['images']:,} images"
         for fact in (made.facts["validation"], made.facts["test"])
     )
-    screen.answer(f"validation accuracy {validation}, as stored, image by image")
+    screen.answer(f"validation accuracy {validation}, the same as stored, image by image")
     screen.answer(f"test accuracy {test} ({made.test})" if test else made.test)
     if test and made.tests > 1:
         screen.say(f"{made.tests} runs of this study have been tested; don't choose between them by test accuracy")

@@ -270,7 +270,7 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     networks = f"{found.networks} distinct networks, {found.runs} runs of {budget}"
     screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
     training, validation = found.images
-    split = f"{training + validation:,} images: {training:,} train, {validation:,} validate"
+    split = f"{training + validation:,} images: {training:,} for training, {validation:,} for validation"
     screen.answer(f"{split}; budget {study.budget.images:,} x {study.budget.epochs:,}")
     screen.say(f"classes: {found.counts.text}")
     for note in found.notes:

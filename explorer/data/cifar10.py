@@ -265,7 +265,7 @@ def _decode_pickle(where: str, data: bytes) -> ImageBlock:
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # a damaged pickle can raise anything
         raise ExplorerError(
-            f"a CIFAR-10 batch is a pickle of arrays and nothing else, but {where} isn't ({error}); download it again"
+            f"a CIFAR-10 batch is a pickle of arrays and nothing else, but {where} is not ({error}); download it again"
         ) from error
     if not isinstance(batch, dict):
         raise ExplorerError(
@@ -284,7 +284,8 @@ def _decode_pickle(where: str, data: bytes) -> ImageBlock:
         )
     if not isinstance(labels, list) or len(labels) != RECORDS or not all(type(label) is int for label in labels):
         raise ExplorerError(
-            f"'labels' of a CIFAR-10 batch must list {RECORDS:,} integers, but not in {where}; download it again"
+            f"'labels' of a CIFAR-10 batch must be a list of {RECORDS:,} integers, but {where} has something else; "
+            "download it again"
         )
     return _images(pixels), _labels(where, np.array(labels, np.int64))
 

@@ -41,7 +41,7 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
     """
     if data_dir is not None and name != "cifar10":
         raise ExplorerError(
-            f"--data-dir gives the folder of the 'cifar10' files; data set {name!r} does not use it, so drop it"
+            f"--data-dir is the folder of the 'cifar10' files, but the data set is {name!r}; drop --data-dir"
         )
     if name == "cifar10":
         return cifar10.find(None if data_dir is None else user_path(data_dir))

@@ -99,7 +99,7 @@ def price(
     """
     family = find_space(space)
     if others := [key for key in metaparameters if key in OF_SPACES and key not in family.model_fields]:
-        raise ExplorerError(f"{space}: price has no argument {others[0]!r}; explorer.price_space has")
+        raise ExplorerError(f"{space}: price has no argument {others[0]!r}; use explorer.price_space, which has it")
     asked = [name if name in family.derived else quantity_key(name) for name in quantities]
     blocks: Iterable[Block]
     if points is None:
@@ -108,7 +108,7 @@ def price(
     else:
         blocks, alike = [_columns(family, points)], metaparameters
         if twice := alike.keys() & blocks[0].keys():
-            raise ExplorerError(f"{space}: {min(twice)}: is set twice, also in the points; remove one of them")
+            raise ExplorerError(f"{space}: {min(twice)}: is set twice, once in the points; remove one of them")
     frame = join(list(price_chunks(family, preset, blocks, asked, alike))).frame(asked)
     frame.attrs["units"] = units(asked)
     return frame

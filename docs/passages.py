@@ -1,7 +1,7 @@
 """Passages of the docs that are made from committed reports, certificates and docstrings.
 
-Pages call these functions between `[[[cog` and `]]]`; `make docs` writes what they print below the call. So a page
-states only what a report states, and a test finds a page that is not current.
+Pages call these functions between `[[[cog` and `]]]`, and `make docs` writes their output below the call. In this way,
+a page states only results that a report states. A test finds pages that are not current.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ ONE_LINE = 100  # characters of a signature
 
 
 def summary(name: str) -> dict[str, Any]:
-    """The summary of a committed report: its title, answer and verdicts."""
+    """Return the summary of a committed report: its title, answer and verdicts."""
     return json.loads((EXAMPLES / name / "summary.json").read_text(encoding="utf-8"))
 
 
 def answer(name: str) -> None:
-    """The answer of a report, as a quote."""
+    """Print the answer of a report as a quote."""
     print(textwrap.fill(summary(name)["answer"], WIDTH, initial_indent="> ", subsequent_indent="> "))
 
 
 def claims(name: str) -> None:
-    """The claims that a report judged, each with its verdict."""
+    """Print the claims that a report judged, each with its verdict."""
     judged = explorer.load_study(name.partition("@")[0]).claims
     for claim, verdict in zip(judged, summary(name)["verdicts"], strict=True):
         print(textwrap.fill(f"- **{verdict.capitalize()}**: {claim.claim}", WIDTH, subsequent_indent="  "))
 
 
 def ends(name: str, key: str) -> None:
-    """The accuracies at the smallest and largest value of a metaparameter, as a sentence."""
+    """Print a sentence with the accuracies at the smallest and the largest value of a metaparameter."""
     points = _points(name).sort_values(key)
     low, high = (points.iloc[place] for place in (0, -1))
     words = key.replace("_", " ")
@@ -59,7 +59,7 @@ def ends(name: str, key: str) -> None:
 
 
 def accuracies(name: str, key: str) -> None:
-    """A table of the accuracies over a metaparameter."""
+    """Print a table of the accuracies over a metaparameter."""
     points = _points(name).sort_values(key)
     half = 50 * (points["high"] - points["low"]).mean()
     values = points[key].map("{:g}".format)
@@ -67,7 +67,7 @@ def accuracies(name: str, key: str) -> None:
 
 
 def scaling(name: str) -> None:
-    """A table of series at nearly equal cost, in multiples of the base network, which is the cheapest."""
+    """Print a table of series at nearly equal cost, in multiples of the base network, which is the cheapest."""
     points = _points(name)
     base = points[points["macs"] == points["macs"].min()].iloc[0]
     above = points[points["macs"] > base["macs"]].sort_values("macs")
@@ -94,7 +94,7 @@ def _percents(points: pd.DataFrame) -> list[str]:
 
 
 def trust() -> None:
-    """A table of the shipped certificates: how well short runs rank networks."""
+    """Print a table of the shipped certificates: how well short runs rank networks."""
     header = ["space, data", "default budget", "4 times", "another seed of the long run", "multiply-adds alone"]
     rows = []
     for one in shipped_certificates():
@@ -112,7 +112,7 @@ def trust() -> None:
 
 
 def certificates() -> None:
-    """All figures of the shipped certificates, one column each."""
+    """Print a table with all figures of the shipped certificates, one column each."""
     made = shipped_certificates()
     found = [_taus(one) for one in made]
     rows = [["**Kendall's tau with long runs**", *("" for _ in made)]]
@@ -143,7 +143,7 @@ def _named(certificate: Certificate) -> str:
 
 
 def _taus(certificate: Certificate) -> dict[tuple[str, int], dict[str, float]]:
-    """The rankers of a certificate by name and factor of the budget, which is 0 for costs."""
+    """Return the rankers of a certificate by name and factor of the budget, which is 0 for costs."""
     rows = rankers(certificate).to_dict(orient="records")
     return {(row["ranker"], 0 if pd.isna(row["factor"]) else int(row["factor"])): row for row in rows}
 
@@ -156,7 +156,7 @@ def _interval(row: dict[str, float]) -> str:
 
 
 def api() -> None:
-    """All public functions, records and errors, with their docstrings."""
+    """Print all public functions, records and errors with their docstrings."""
     public = {name: getattr(explorer, name) for name in explorer.__all__}
     functions = {name: one for name, one in public.items() if inspect.isfunction(one)}
     classes = {name: one for name, one in public.items() if inspect.isclass(one)}
@@ -192,7 +192,7 @@ def _class(name: str, one: type) -> None:
 
 
 def _records(function: Callable[..., Any]) -> Iterator[tuple[str, type]]:
-    """The classes of this package that a function returns."""
+    """Yield the classes of this package that a function returns."""
     names = vars(sys.modules[function.__module__])
     for word in re.findall(r"\w+", str(inspect.signature(function).return_annotation)):
         found = names.get(word)
@@ -220,7 +220,7 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
 
 
 def _text(documented: object) -> str:
-    """A docstring in Google style as Markdown."""
+    """Convert a docstring in Google style to Markdown."""
     one_item = {"returns_multiple_items": False, "returns_named_value": False}
     sections = griffe.Docstring(inspect.getdoc(documented) or "").parse("google", warnings=False, **one_item)
     said = []

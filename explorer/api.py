@@ -61,8 +61,8 @@ def sweep(
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
-        run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
-            least 10 minutes if not given.
+        run_timeout: Seconds before a run is stopped and retried, up to three attempts in total. By default, 20 times
+            the estimate, but at least 10 minutes.
         reports: Folder for reports, each in its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
@@ -183,8 +183,8 @@ def certify(
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
-        run_timeout: Seconds before a run is retried, up to three attempts in total; 20 times the estimate and at
-            least 10 minutes if not given.
+        run_timeout: Seconds before a run is stopped and retried, up to three attempts in total. By default, 20 times
+            the estimate, but at least 10 minutes.
         reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.

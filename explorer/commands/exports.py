@@ -83,7 +83,7 @@ def images(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Draw the validation images that a run was most sure of, rightly and wrongly, and least sure of."""
+    """Draw the images that a run got right or wrong with the most confidence, and those it was least sure of."""
     from explorer import images
 
     screen = Screen(quiet, as_json)

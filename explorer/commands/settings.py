@@ -43,12 +43,12 @@ SpaceName = Annotated[str, Argument(help="A design space (see `explorer spaces`)
 StudyName = Annotated[str, Argument(help="Name of a stored study, such as squeeze_ratio@cifar10.")]
 Storage = Annotated[str, Option(help="SQLite file or database URL for studies and runs.")]
 DataDir = Annotated[Path | None, Option(help="Folder with the CIFAR-10 files.")]
-Workers = Annotated[int | None, Option(min=1, help="Training processes; one per core by default.")]
+Workers = Annotated[int | None, Option(min=1, help="Number of training processes; by default, one per core.")]
 RunTimeout = Annotated[
     str | None,
     Option(
         metavar="TIME",
-        help="Time limit per run, such as 90s, 30min or 2h; 20 times the estimate, at least 10min, by default.",
+        help="Time limit per run, such as 90s, 30min or 2h; by default, 20 times the estimate, at least 10min.",
     ),
 ]
 Reports = Annotated[Path, Option(help="Folder for reports, each in its own sub-folder.")]

@@ -69,8 +69,8 @@ def export(
     """Write the network of a run to a folder as Python code, weights and ONNX, together with its results.
 
     The run is retrained and must reproduce its stored validation accuracy. The model is then evaluated on the test
-    images, just once: the test accuracy is stored, and later exports of the run show the stored value. If the storage
-    is read-only, the test images are not read.
+    images. This happens only once: the test accuracy is stored, and later exports of the run show the stored value. If
+    the storage is read-only, the test images are not read.
 
     Args:
         study: Name of a stored study.

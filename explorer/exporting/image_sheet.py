@@ -58,10 +58,10 @@ def images(
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
 ) -> ImageSheet:
-    """Draw the validation images that a run was most sure of, rightly and wrongly, and least sure of.
+    """Draw the images that a run got right or wrong with the most confidence, and those it was least sure of.
 
     Args:
-        run: Key of a stored run, at least its first 6 characters, or `STUDY:POINT[:SEED]` with a number or label.
+        run: Key of a stored run (at least its first 6 characters), or `STUDY:POINT[:SEED]` with a number or label.
         count: Number of images in each row of the sheet.
         out: The PNG file; by default, `images-KEY.png` in the current folder.
         storage: SQLite file or database URL.

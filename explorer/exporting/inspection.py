@@ -71,8 +71,8 @@ def inspect(
         levels: Levels of nesting in the layer table.
         verify: Compare the counts with those of fvcore and torch.
         threads: Measure the latency with this number of threads.
-        onnx: Write the network, untrained, to this ONNX file.
-        torch: Write the network, untrained, to this `.pt2` file for `torch.export.load`.
+        onnx: Write the untrained network to this ONNX file.
+        torch: Write the untrained network to this `.pt2` file for `torch.export.load`.
 
     Raises:
         ExplorerError: A name is unknown, a value is invalid, there are fewer cores than threads, or a file cannot be

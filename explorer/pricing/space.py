@@ -63,7 +63,7 @@ def price_space(
     infeasible: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SpacePrices:
-    """Price the points of a design space at millions per second.
+    """Price the points of a design space, at millions of points per second.
 
     Args:
         space: Name of the space.
@@ -80,7 +80,7 @@ def price_space(
         limit: Maximum number of rows in the frame; no limit if not given.
         quantities: Costs to compute; `COUNTS` if not given. Those named in `where`, `pareto` or `sort` are added.
         out: A `.parquet` or `.csv` file to write the points to instead of holding them in memory.
-        infeasible: Whether to keep infeasible points and the reason.
+        infeasible: Whether to keep infeasible points, with the reason.
         progress: Called after each block with the number of points priced and the total.
 
     Raises:

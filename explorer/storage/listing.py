@@ -22,7 +22,7 @@ def list_studies() -> pd.DataFrame:
 
 
 def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:
-    """Return the studies in a storage: `storage`, `name`, and the number of finished runs (`done`) and all `runs`.
+    """Return the studies in a storage: `storage`, `name`, the number of finished runs (`done`) and of all `runs`.
 
     The frame is empty if the file does not exist. Raises `ExplorerError` if the storage cannot be opened.
     """

@@ -4,8 +4,8 @@ Every command is a function here that returns a frame or a small record:
 
 - costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `certify`, `plan_certificate`
-- stored studies: `stored_studies`, `report`, `compare`, `latency`, `export`, `images`, `dashboard_server`,
-  `delete_study`, `rename_study`
+- stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `images`,
+  `dashboard_server`, `delete_study`, `rename_study`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import certify, dry_run, plan_certificate, sweep
+    from explorer.api import certify, dry_run, plan_certificate, retry, sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from explorer.storage.dashboard import dashboard_server
     from explorer.storage.editing import delete_study, rename_study
     from explorer.storage.listing import list_studies, stored_studies
+    from explorer.storage.status import status
     from explorer.study.files import load_study
     from explorer.sweeping.latency import latency
 
@@ -56,6 +57,8 @@ __all__ = [
     "price_space",
     "rename_study",
     "report",
+    "retry",
+    "status",
     "stored_studies",
     "sweep",
 ]
@@ -82,6 +85,8 @@ _HOMES = {
     "price_space": "explorer.pricing.space",
     "rename_study": "explorer.storage.editing",
     "report": "explorer.reporting.stored",
+    "retry": "explorer.api",
+    "status": "explorer.storage.status",
     "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api",
 }

@@ -89,6 +89,66 @@ def sweep(
     else:
         settings: dict[str, Any] = {"data": data, "seeds": seeds, "epochs": epochs, "images": images}
         chosen = load_study(study, **settings, quick=quick, data_dir=data_dir)
+    return _trained(
+        chosen, storage, data_dir, workers, run_timeout, reports, figures, progress, command, watcher, again=()
+    )
+
+
+def retry(
+    study: str,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    run_timeout: float | None = None,
+    reports: str | Path | None = "reports",
+    figures: Collection[str] = (),
+    progress: bool | None = None,
+    command: str = "explorer.retry in Python",
+    watcher: Watcher | None = None,
+) -> pd.DataFrame:
+    """Train the failed and crashed runs of a stored study again, as well as missing ones, and rewrite its report.
+
+    Args:
+        study: Name of a stored study.
+        storage: SQLite file or database URL.
+        data_dir: Folder with the CIFAR-10 files.
+        workers: Number of worker processes; one per core if not given.
+        run_timeout: As for `sweep`; a longer one gives runs that took too long another chance.
+        reports: Folder for reports; each gets its own sub-folder. None skips the report.
+        figures: Formats to save figures in besides SVG: `pdf`, `png`.
+        progress: Whether to show a progress bar; by default in terminals and notebooks.
+        command: Command shown in the report.
+        watcher: Receives the progress instead of the bar.
+
+    Returns:
+        The study's points, as `sweep` returns them.
+
+    Raises:
+        ExplorerError: The study is unknown, its failed runs cannot be trained again because the images, torch or the
+            training code have changed, or as for `sweep`.
+    """
+    chosen, broken = Ledger(storage).studies.broken(study)
+    return _trained(
+        chosen, storage, data_dir, workers, run_timeout, reports, figures, progress, command, watcher, again=broken
+    )
+
+
+def _trained(
+    chosen: Study,
+    storage: str | Path,
+    data_dir: str | Path | None,
+    workers: int | None,
+    run_timeout: float | None,
+    reports: str | Path | None,
+    figures: Collection[str],
+    progress: bool | None,
+    command: str,
+    watcher: Watcher | None,
+    *,
+    again: Collection[str],
+) -> pd.DataFrame:
+    """Train a study and write its report; `again` has the keys of stored runs to train again."""
     if reports is not None:
         check_folder(Destination.checked(reports, figures).folder / chosen.name)
     with Bar.following(watcher, progress) as follower:
@@ -99,6 +159,7 @@ def sweep(
             workers=workers,
             run_timeout=run_timeout,
             command=command,
+            again=again,
             watcher=follower,
         )
     if reports is not None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import signal
 import threading
@@ -71,6 +72,11 @@ def test_failures_are_outcomes_and_stop_no_other_run(stripes):
     assert "not finite" in outcomes[bad.key].row["reason"]
     assert outcomes[lost.key].state == "crashed"
     assert "ExplorerError: budget: images = 1000000" in outcomes[lost.key].row["reason"]
+    assert outcomes[lost.key].row["reason"].endswith(", 3 times")
+    assert re.search(
+        r"(?s)Traceback.*line \d+, in measure_rungs.*images = 1000000", outcomes[lost.key].row["traceback"]
+    )
+    assert "traceback" not in outcomes[bad.key].row
     assert outcomes[good.key].state == "done"
 
 

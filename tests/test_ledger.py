@@ -1,4 +1,5 @@
 import multiprocessing
+import platform
 import sqlite3
 from contextlib import closing
 
@@ -241,7 +242,8 @@ def test_one_process_at_a_time_writes(tmp_path):
     other.start()
     assert held.wait(30)
     ledger = Ledger(tmp_path / "runs.db")
-    with pytest.raises(ExplorerError, match="is writing to it"), ledger.writing():
+    named = rf"is writing to it \(process {other.pid} on {platform.node()}, for \d+ s\); wait, or use another --storage"
+    with pytest.raises(ExplorerError, match=named), ledger.writing():
         pass
     other.kill()  # the lock of a killed process is free
     other.join()

@@ -70,6 +70,7 @@ def folder_study(tmp_path, classes, **changes):
         tmp_path / "old.db",
         "alter table ledger_studies drop column classes",
         "alter table ledger_runs drop column predicted",
+        "alter table ledger_runs drop column traceback",
         "alter table ledger_studies drop column class_counts",
         "alter table ledger_studies drop column declined",
         "drop table ledger_proposals",
@@ -85,7 +86,14 @@ def test_the_tables_are_at_the_last_revision():
     config.set_main_option("script_location", "explorer.storage:migrations")
     script = ScriptDirectory.from_config(config)
     assert script.get_current_head() == REVISION
-    assert [revision.revision for revision in script.walk_revisions()] == ["0005", "0004", "0003", "0002", "0001"]
+    assert [revision.revision for revision in script.walk_revisions()] == [
+        "0006",
+        "0005",
+        "0004",
+        "0003",
+        "0002",
+        "0001",
+    ]
 
 
 def test_a_migrated_storage_equals_a_new_one(storage, tmp_path):
@@ -185,7 +193,7 @@ def test_a_storage_is_not_migrated_while_another_process_writes(storage):
     ledger = Ledger(storage)
     before = content(shutil.copy(OLD, storage.with_name("old.db")))
     shutil.copy(OLD, storage)
-    with ledger._only_writer(), pytest.raises(ExplorerError, match="is writing to it"):
+    with ledger._writing(), pytest.raises(ExplorerError, match="is writing to it"):
         Ledger(storage)
     assert content(storage) == before
 

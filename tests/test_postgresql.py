@@ -1,6 +1,7 @@
 """A whole sweep on a real PostgreSQL server, where one is installed."""
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -135,7 +136,10 @@ def test_a_storage_of_the_first_version_is_migrated_or_unchanged(url, monkeypatc
         for statement in (
             "alter table ledger_studies drop column classes",
             "alter table ledger_runs drop column predicted",
+            "alter table ledger_runs drop column traceback",
+            "alter table ledger_studies drop column declined",
             "alter table ledger_studies drop column class_counts",
+            "drop table ledger_proposals, ledger_rungs",
             "drop table ledger_revision, ledger_latencies, ledger_certificates, ledger_tests",
             "update ledger_version set schema = 1",
             # A folder, so that the classes are found by the params.
@@ -171,7 +175,7 @@ def written(server):
     """A ledger that is being written to, with a study's view."""
     study, ledger = load_study("squeeze_ratio"), Ledger(server.url, create=True)
     points = plan(study, 10)
-    with ledger.writing():
+    with ledger.writing(study.name):
         ledger.studies.save(study, "f", points, {(0, 0): "k"}, Provenance("", {}, {}, classes=10))
         with closing(View(ledger, study, points)) as view:
             view.sync({0: (points[0], [Result("done", "", 0.5)])})
@@ -189,7 +193,8 @@ def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog)
     assert Ledger(server.url).runs.keys() == ["k1", "k2"]
     trials = view.trials.study.get_trials()
     assert [(trial.user_attrs["point"], trial.value) for trial in trials] == [(0, 0.5), (1, 0.6), (2, 0.6)]
-    with pytest.raises(ExplorerError, match="is writing to it"), Ledger(server.url).writing():
+    named = rf"is writing the study squeeze_ratio \(process {os.getpid()} on {platform.node()}, for \d+ s\); wait"
+    with pytest.raises(ExplorerError, match=named), Ledger(server.url).writing("squeeze_ratio"):
         pass
     said = {record.getMessage().partition("postgres: ")[2] for record in caplog.records}
     assert said == {"connection lost; waiting up to 5 minutes for the server", "reconnected"}
@@ -198,7 +203,7 @@ def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog)
 def test_a_writer_that_was_cut_off_stops_if_another_took_over(server, written):
     ledger, view, points = written
     server.restart()
-    with Ledger(server.url).writing():
+    with Ledger(server.url).writing("squeeze_ratio"):
         for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
             with pytest.raises(ExplorerError, match="another explorer command took over while"):
                 write()
@@ -218,12 +223,74 @@ def test_a_session_that_the_server_still_believes_in_is_ended(written):
     assert ledger.runs.keys() == ["k1"]
 
 
+def test_writers_of_different_studies_claim_runs(server):
+    first, second = Ledger(server.url, create=True), Ledger(server.url, create=True)
+    with first.writing("a"):
+        with second.writing("b"):
+            assert first.claim(["k1", "k2"])
+            assert not second.claim(["k0", "k1"])
+            assert second.claim(["k0", "k3"])
+            assert not first.claim(["k0"])
+            first.release(["k1"])
+            assert second.claim(["k1"])
+            with pytest.raises(ExplorerError, match="is writing the study a "):
+                second.hold("a")
+        # A writer that has ended claims nothing.
+        assert first.claim(["k0", "k1", "k3"])
+
+
+def test_claims_outlast_a_lost_connection(server, monkeypatch):
+    monkeypatch.setattr("explorer.storage.server_lock.GRACE_SECONDS", 2.0)
+    monkeypatch.setattr("explorer.storage.server_lock.CHECK_SECONDS", 0.0)
+    first, second = Ledger(server.url, create=True), Ledger(server.url, create=True)
+    with first.writing("a"), second.writing("b"):
+        assert first.claim(["k"])
+        server.restart()
+        assert not second.claim(["k"])  # the first one may not have come back yet
+        first.keep()
+        time.sleep(2)
+        assert not second.claim(["k"])
+        assert second.claim(["another"])
+        first.release(["k"])
+        assert second.claim(["k"])
+
+
+def test_tables_are_not_migrated_while_another_process_writes(url):
+    ledger, other = Ledger(url, create=True), Ledger(url, create=True)
+    with ledger.writing("a"), pytest.raises(ExplorerError, match="is writing to it"), other._writing(alone=True):
+        pass
+    with ledger._writing(alone=True), pytest.raises(ExplorerError, match="is writing to it"), other.writing("a"):
+        pass
+
+
+def test_processes_that_start_together_create_the_tables_once(url):
+    code = (
+        "import sys\n"
+        "from explorer.storage.ledger import Ledger\n"
+        "from explorer.storage.optuna_tables import OptunaTables\n"
+        "ledger = Ledger(sys.argv[1], create=True)\n"
+        "sys.stdin.readline()\n"
+        "with ledger.writing(sys.argv[2]): OptunaTables(ledger).close()\n"
+    )
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, url, str(number)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for number in range(3)
+    ]
+    for process in starting:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] for process in starting] == [""] * 3
+    assert Ledger(url).studies.names() == []
+
+
 def test_a_server_that_does_not_come_back_is_one_line(server, written, monkeypatch):
     ledger, view, points = written
     monkeypatch.setattr("explorer.storage.database.PATIENCE", 3)
     server.stop()
     for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
-        with pytest.raises(ExplorerError, match=r"no connection for .*; every stored run is kept") as error:
+        with pytest.raises(ExplorerError, match=r"no connection for .*; stored runs are kept") as error:
             write()
         assert "\n" not in str(error.value)
 

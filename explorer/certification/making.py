@@ -82,7 +82,7 @@ def make_certificate(
     )
     certificate = certificate_of(records)
     ledger = Ledger(storage)
-    with ledger.writing():
+    with ledger.writing(certificate.name):
         ledger.certificates.save(certificate.name, certificate.model_dump_json())
     return certificate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from threading import current_thread, main_thread
 from types import FrameType
@@ -24,7 +24,8 @@ def interruptible(command: Callable[Arguments, int]) -> Callable[Arguments, int]
         try:
             return command(*arguments, **options)
         except KeyboardInterrupt as stop:
-            print(f"explorer: {stop if stop.args else 'stopped'}", file=sys.stderr)  # noqa: T201 (as errors)
+            with suppress(OSError):  # the terminal may be closed
+                print(f"explorer: {stop if stop.args else 'stopped'}", file=sys.stderr, flush=True)  # noqa: T201 (as errors)
             return STOPPED
 
     return run

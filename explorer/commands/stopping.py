@@ -1,4 +1,4 @@
-"""Handle Ctrl-C and SIGTERM from the start, even during slow imports. This module imports almost nothing."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP from the start, even during slow imports. This module imports almost nothing."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ STOPPED = 130
 
 
 def handle_signals() -> None:
-    """Raise `KeyboardInterrupt` on Ctrl-C and SIGTERM, but exit immediately during an import.
+    """Raise `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP, but exit immediately during an import.
 
     Imports may turn a `KeyboardInterrupt` into another exception.
     """
     # Shells start background jobs that ignore Ctrl-C. Keep ignoring it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # nohup ignores the second
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
 
 
 def stop() -> NoReturn:
     """Print that the command has stopped, and exit immediately."""
-    os.write(2, b"explorer: stopped\n")
+    with suppress(OSError):  # the terminal may be closed
+        os.write(2, b"explorer: stopped\n")
     end()
 
 
 def end() -> NoReturn:
     """Exit immediately after an interruption, without interpreter cleanup."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError, RuntimeError):  # for a closed pipe, or a signal in the middle of a line
         sys.stdout.flush()

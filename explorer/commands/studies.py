@@ -108,6 +108,40 @@ def sweep(
     return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing))
 
 
+def retry(
+    context: Context,
+    name: StudyName,
+    data_dir: DataDir = None,
+    workers: Workers = None,
+    run_timeout: RunTimeout = None,
+    storage: Storage = "explorer.db",
+    reports: Reports = Path("reports"),
+    figures: Figures = "svg",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train the failed and crashed runs of a stored study again, as well as missing ones.
+
+    A sweep retries crashed runs, but not those that failed because their loss was not finite.
+    """
+    from explorer import retry as train
+    from explorer.commands.watching import watched
+
+    screen = Screen(quiet, as_json)
+    again = partial(
+        train,
+        name,
+        storage=storage,
+        data_dir=data_dir,
+        workers=workers,
+        run_timeout=read_seconds(run_timeout),
+        reports=reports,
+        figures=figures.split(","),
+        command=command_line(context),
+    )
+    return _print_report(screen, watched(again, quiet=not screen.full))
+
+
 def report(
     name: StudyName,
     storage: Storage = "explorer.db",

@@ -167,4 +167,5 @@ def watched(train: Callable[..., Trained], *, quiet: bool = False, said: str = "
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(*stop.args or [display.stopped()]) from None
     finally:
-        display.finished()
+        with suppress(OSError):  # the terminal may be closed
+            display.finished()

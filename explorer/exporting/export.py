@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,7 @@ def export(
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
     keep_test = keep_test or ledger.read_only
-    # Hold the storage lock to keep other exports from testing the same run.
-    with nullcontext() if keep_test or ledger.tests.find(key) else ledger.writing():
+    with nullcontext() if keep_test or ledger.tests.find(key) else _testing(ledger, study, key):
         if before_training is not None:
             before_training(task)
         trained = task.train()
@@ -114,6 +113,15 @@ def export(
         # An older file from another run must not look like part of this export.
         (folder / ONNX).unlink(missing_ok=True)
     return Export(folder, tuple(files), facts, table, note, len(ledger.tests.of(study)), obstacle)
+
+
+@contextmanager
+def _testing(ledger: Ledger, study: str, key: str) -> Iterator[None]:
+    """Hold locks so that no other export tests the same run."""
+    with ledger.writing(study):
+        if not ledger.claim([key]):
+            raise ledger.error("another explorer command is testing this run; wait, or use --keep-test")
+        yield
 
 
 def _test(ledger: Ledger, task: Task, trained: Trained, keep: bool) -> tuple[Mapping[str, Any] | None, str]:

@@ -24,7 +24,7 @@ def annotate_view(points: pd.DataFrame, storage: str | Path) -> None:
     report = str(Path(points.attrs["report"]).absolute())
     try:
         ledger = Ledger(storage)
-        with ledger.writing():
+        with ledger.writing(points.attrs["study"]):
             annotate(ledger, points.attrs["study"], report, note(points, report), intervals(points))
     except ExplorerError as error:
         log.warning("%s; the Optuna view has no answer and no intervals", error)

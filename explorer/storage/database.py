@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from sqlalchemy.engine import URL, make_url
 from explorer.errors import ExplorerError
 from explorer.files import is_text, user_path
 from explorer.storage import sqlite
-from explorer.storage.lock import Busy, ServerLock, file_lock
+from explorer.storage.lock import Busy, FileWriter, Holder, file_holder, file_lock
+from explorer.storage.server_lock import ServerLock, creating_tables, run_number, server_holders
 from explorer.storage.tables import REVISION, SCHEMA, foreign_table, metadata, revision, version
 
 log = logging.getLogger("explorer")
@@ -77,10 +78,10 @@ class Database:
         """
         self.url = storage_url(storage)
         self.shown = self.url.render_as_string(hide_password=True) if "://" in str(storage) else str(storage)
-        self._lock: ServerLock | None = None  # held while this process writes to a server
+        self._writer: FileWriter | ServerLock | None = None  # while this process writes
         self._given_up: ExplorerError | None = None  # after the lock was lost for good
         try:
-            self.file = self._sqlite_file(create)
+            self.file = self.original = self._sqlite_file(create)
             self.read_only = self.file is not None and not create and not sqlite.writable(self.file)
             if self.file is not None and self.read_only:
                 self.file = sqlite.temporary_copy(self.file, self)
@@ -155,7 +156,7 @@ class Database:
         """Migrate the tables in one transaction, and keep a copy of a SQLite file until this has succeeded."""
         from explorer.storage.migrations import upgrade
 
-        with self._only_writer():
+        with self._writing(alone=True):
             copy = None if self.file is None else Path(f"{self.file}.before-{REVISION}")
             try:
                 if self.file is not None and copy is not None:
@@ -170,6 +171,11 @@ class Database:
                 ) from error
             if copy is not None:
                 copy.unlink()
+
+    @property
+    def _lock(self) -> ServerLock | None:
+        """The locks on a server, held while this process writes to it."""
+        return self._writer if isinstance(self._writer, ServerLock) else None
 
     def perform(self, work: Callable[[sa.Connection], Done]) -> Done:
         """Do some work atomically in one transaction and return its result."""
@@ -210,8 +216,8 @@ class Database:
             pause = min(2 * pause, 10)
             try:
                 lock.retake()
-            except Busy:
-                return self.error("another explorer command took over while the connection was lost")
+            except Busy as busy:
+                return self.error(f"another explorer command took over while the connection was lost{_named(busy)}")
             except REFUSALS as refusal:
                 error = refusal
             else:
@@ -249,17 +255,82 @@ class Database:
         return ExplorerError(f"storage {self.shown}: {reason}")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the writer's lock and create the tables of a new storage. The lock never outlives the process."""
+    def writing(self, *studies: str) -> Iterator[None]:
+        """Hold the locks of a writer of these studies, and create the tables of a new storage.
+
+        A SQLite file has one writer at a time. A server has several, of different studies. The locks never outlive the
+        process.
+
+        Raises:
+            ExplorerError: Another process is writing to the SQLite file, or writes one of the studies.
+        """
         if self.read_only:
             raise self.error("cannot be written: Permission denied")
-        with self._only_writer():
+        with self._writing():
             if self._revision() is None:
-                self.perform(self._create_tables)
+                self.call(self._create)
             if self.file is not None:
                 file = self.file
                 self.call(lambda: sqlite.write_ahead(file))
+            for study in studies:
+                self.hold(study)
             yield
+
+    def hold(self, study: str) -> None:
+        """Become the only writer of a study; raises `ExplorerError` if another process writes it."""
+        try:
+            self.call(lambda: self._held.hold(study))
+        except Busy as busy:
+            raise self._busy(f"writing the study {study}", busy) from None
+
+    def claim(self, keys: Sequence[str]) -> bool:
+        """Become the only writer that trains these runs; return False if another one trains any of them."""
+        return self.call(lambda: self._held.claim(keys))
+
+    def release(self, keys: Sequence[str]) -> None:
+        """Give up the claim of runs that have ended."""
+        self.call(lambda: self._held.release(keys))
+
+    def keep(self) -> None:
+        """Keep the locks on a server; call this now and then while waiting, so that a lost session is noticed."""
+        if self._lock is not None and self._lock.is_due:
+            self.call(lambda: None)
+
+    def writers(self, studies: Sequence[str]) -> tuple[list[Holder], Callable[[str], bool]]:
+        """Return who is writing to the storage, with those of the given studies, and whether a run is being trained.
+
+        The latter is a function of the run's key.
+        """
+        if self.original is None:
+            holders, numbers = self.perform(lambda connection: server_holders(connection, studies))
+            return holders, lambda key: run_number(key) in numbers
+        found = file_holder(self.original)
+        if found is None:
+            return [], lambda _: False
+        holder, keys = found
+        return [holder], keys.__contains__
+
+    @property
+    def has_other_writers(self) -> bool:
+        """Whether other processes may be writing to the storage at the same time."""
+        return self.file is None
+
+    @property
+    def _held(self) -> FileWriter | ServerLock:
+        assert self._writer is not None
+        return self._writer
+
+    def _busy(self, what: str, busy: Busy) -> ExplorerError:
+        return self.error(f"another explorer command is {what}{_named(busy)}; wait, or use another --storage")
+
+    def creating_tables(self) -> AbstractContextManager[None]:
+        """Return a context in which no other process creates tables."""
+        return creating_tables(self.engine) if self.file is None else nullcontext()
+
+    def _create(self) -> None:
+        with self.creating_tables():
+            if self._revision() is None:  # no other process was faster
+                self.perform(self._create_tables)
 
     def _create_tables(self, connection: sa.Connection) -> None:
         self._refuse_foreign(connection, metadata.sorted_tables)
@@ -268,29 +339,29 @@ class Database:
         connection.execute(revision.insert().values(version_num=REVISION))
 
     @contextmanager
-    def _only_writer(self) -> Iterator[None]:
-        busy = self.error("another explorer command is writing to it; wait, or use another --storage")
-        if self.file is not None:
-            with ExitStack() as held:
-                try:
-                    held.enter_context(file_lock(self.file))
-                except Busy:
-                    raise busy from None
-                except OSError as error:
-                    raise self.error(f"cannot be written: {error.strerror}") from None
-                yield
-        elif self.url.get_backend_name() == "postgresql":
+    def _writing(self, *, alone: bool = False) -> Iterator[None]:
+        """Take the lock of the storage; on a server, other writers are excluded only with `alone`."""
+        with ExitStack() as held:
             try:
-                self._lock = self.call(lambda: ServerLock(self.engine))
-            except Busy:
-                raise busy from None
+                if self.file is not None:
+                    self._writer = held.enter_context(file_lock(self.file))
+                elif self.url.get_backend_name() == "postgresql":
+                    self._writer = server = self.call(lambda: ServerLock(self.engine, alone=alone))
+                    held.callback(server.close)
+                else:
+                    raise self.error("only SQLite and PostgreSQL are supported")
+            except Busy as busy:
+                raise self._busy("writing to it", busy) from None
+            except OSError as error:
+                raise self.error(f"cannot be written: {error.strerror}") from None
             try:
                 yield
             finally:
-                self._lock.session.close()
-                self._lock = self._given_up = None
-        else:
-            raise self.error("only SQLite and PostgreSQL are supported")
+                self._writer = self._given_up = None
+
+
+def _named(busy: Busy) -> str:
+    return "" if busy.holder.pid is None else f" ({busy.holder})"
 
 
 def _is_lost(error: Exception) -> bool:

@@ -58,7 +58,7 @@ def delete_study(study: str, *, runs: bool = False, storage: str | Path = DEFAUL
     """
     ledger = Ledger(storage)
     stored_study(ledger, study)
-    with ledger.writing():
+    with ledger.writing(study):
         tables = _optuna(ledger)
         if tables is not None:
             with closing(tables):
@@ -86,7 +86,7 @@ def rename_study(study: str, new: str, *, storage: str | Path = DEFAULT_STORAGE)
         )
     ledger = Ledger(storage)
     stored_study(ledger, study)
-    with ledger.writing():
+    with ledger.writing(study, new):
         if new in ledger.studies.names():
             raise ExplorerError(f"{new!r}: the storage already has a study with this name; choose another name")
         if new in builtin_studies():

@@ -1,52 +1,151 @@
-"""The writer's lock: only one explorer command at a time can write to a storage. It never outlives its process."""
+"""The writer's lock of a SQLite file: only one explorer command at a time writes to it. It never outlives its process.
+
+The lock file names its holder, so that other commands can say who is writing.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
+import os
+import platform
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-ADVISORY_LOCK = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be another program's number
+from explorer.training.limits import duration
 
-_HOLDER = sa.text(
-    "select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1"
-    " and (classid::bigint << 32) | objid::bigint = :key"
-    " and database = (select oid from pg_database where datname = current_database())"
-)
+PROBE_SECONDS = 0.3  # to outlast commands that look whether the lock is held
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that is writing to a storage.
+
+    Attributes:
+        host: Its host, empty if unknown.
+        pid: Its process ID, None if unknown.
+        since: When it began to write (UTC).
+        studies: The studies that it writes.
+    """
+
+    host: str = ""
+    pid: int | None = None
+    since: datetime | None = None
+    studies: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds since it began to write."""
+        return None if self.since is None else max(0.0, (datetime.now(UTC) - self.since).total_seconds())
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "an unknown process"
+        age = "" if self.seconds is None else f", for {duration(self.seconds)}"
+        return f"process {self.pid} on {self.host}{age}"
 
 
 class Busy(Exception):  # noqa: N818 (a state that callers turn into an error)
     """Another process holds the lock."""
 
+    def __init__(self, holder: Holder | None = None) -> None:
+        super().__init__()
+        self.holder = holder or Holder()
+
+
+class FileWriter:
+    """The process that holds the lock of a SQLite file, as noted in its lock file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.since = datetime.now(UTC)
+        self.studies: list[str] = []
+        self.runs: set[str] = set()
+        self._note()
+
+    def hold(self, study: str) -> None:
+        """Note a study that is being written."""
+        if study not in self.studies:
+            self.studies.append(study)
+            self._note()
+
+    def claim(self, keys: Sequence[str]) -> bool:
+        """Note runs that are being trained; nobody else can train them, so this returns True."""
+        self.runs.update(keys)
+        self._note()
+        return True
+
+    def release(self, keys: Sequence[str]) -> None:
+        """Note that runs have ended."""
+        self.runs.difference_update(keys)
+        self._note()
+
+    def _note(self) -> None:
+        """Write the note in place, because another file of this name would be another lock."""
+        note = {"host": platform.node(), "pid": os.getpid(), "since": self.since.isoformat(timespec="seconds")}
+        line = json.dumps(note | {"studies": self.studies, "runs": sorted(self.runs)}).encode() + b"\n"
+        with suppress(OSError), self.path.open("r+b", buffering=0) as file:  # without a note, the lock still holds
+            file.write(line)
+            file.truncate()
+
 
 @contextmanager
-def file_lock(file: Path) -> Iterator[None]:
-    """Hold the lock of a SQLite file. Create the file if it does not exist, and remove it if it stays empty.
+def file_lock(file: Path) -> Iterator[FileWriter]:
+    """Hold the lock of a SQLite file, creating the file if it does not exist; a new file left empty is removed.
 
     Raises:
         Busy: Another process holds the lock.
         OSError: The file or its lock cannot be written.
     """
-    lock = FileLock(f"{file}.lock")
+    path = _lock_path(file)
+    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PROBE_SECONDS)
     except Timeout:
-        raise Busy from None
+        raise Busy(_noted(path)[0]) from None
     is_new = not file.exists()
     try:
         with _name_in_kernel(file):
-            yield
+            yield FileWriter(path)
     finally:
         with suppress(OSError):
             if is_new and not file.stat().st_size:
                 file.unlink()
         lock.release()
+
+
+def file_holder(file: Path) -> tuple[Holder, frozenset[str]] | None:
+    """Return who is writing to a SQLite file and the keys of the runs in progress, or None if nobody is."""
+    path = _lock_path(file)
+    try:
+        with path.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _noted(path)
+    except OSError:  # no lock file, or a file system without locks
+        return None
+    return None
+
+
+def _lock_path(file: Path) -> Path:
+    return Path(f"{file.resolve()}.lock")
+
+
+def _noted(path: Path) -> tuple[Holder, frozenset[str]]:
+    try:
+        note = json.loads(path.read_bytes().split(b"\n")[0])
+        since = datetime.fromisoformat(note["since"])
+        return Holder(note["host"], note["pid"], since, tuple(note["studies"])), frozenset(note["runs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Holder(), frozenset()
 
 
 @contextmanager
@@ -63,51 +162,6 @@ def _name_in_kernel(file: Path) -> Iterator[None]:
             name.bind(f"\0explorer storage {status.st_dev} {status.st_ino}")
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise Busy from None
+                raise Busy(_noted(_lock_path(file))[0]) from None
             raise
         yield
-
-
-class ServerLock:
-    """The lock of a PostgreSQL database. It is an advisory lock, which the server releases when its session ends.
-
-    The writer stores everything through that session, so nothing can be written without the lock.
-    """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        """Take the lock; raise `Busy` or an SQLAlchemy error."""
-        self.engine = engine
-        self.backend = 0  # the server's process for the session
-        self.session = self._take()
-
-    def check(self) -> None:
-        """Raise an SQLAlchemy error if the session, and therefore the lock, has been lost."""
-        with self.session.begin():
-            self.session.execute(sa.select(1))
-
-    def retake(self) -> None:
-        """Take the lock in a new session after losing the old one; raise `Busy` if another process has taken it."""
-        self.session.invalidate()
-        self.session.close()
-        self.session = self._take()
-
-    def _take(self) -> sa.Connection:
-        session = self.engine.connect()
-        try:
-            with session.begin():
-                self._lock(session)
-                self.backend = session.execute(sa.select(sa.func.pg_backend_pid())).scalar_one()
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def _lock(self, session: sa.Connection) -> None:
-        if session.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
-            return
-        if session.execute(_HOLDER, {"key": ADVISORY_LOCK}).scalar() != self.backend:
-            raise Busy
-        # The server has not yet noticed that the old session was lost.
-        session.execute(sa.select(sa.func.pg_terminate_backend(self.backend)))
-        session.execute(sa.text("set local lock_timeout = '10s'"))
-        session.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_LOCK)))

@@ -41,11 +41,16 @@ class OptunaTables:
         """Open the tables; raise `NoView` if other programs use their names or Optuna's version differs."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.database = database
-        database.perform(self._refuse_foreign)
         url = database.url.render_as_string(hide_password=False)
         options = engine_options(database.url)
+
+        def opened() -> optuna.storages.RDBStorage:
+            with database.creating_tables():
+                database.perform(self._refuse_foreign)
+                return optuna.storages.RDBStorage(url, engine_kwargs=options)
+
         try:
-            self.storage = self.call(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
+            self.storage = self.call(opened)
         except RuntimeError as error:
             raise NoView(f"storage {database.shown}: Optuna cannot read it: {str(error).splitlines()[0]}") from None
 

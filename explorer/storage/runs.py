@@ -10,7 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from explorer.storage.database import Database
+from explorer.storage.database import CHUNK, Database
 from explorer.storage.tables import runs
 from explorer.training.bits import unpack, unpack_classes
 
@@ -61,6 +61,15 @@ class Runs:
     def record(self, row: Mapping[str, Any]) -> None:
         """Store a run, and replace any earlier crash of the same run."""
         self.database.replace(runs, [row])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete runs, so that they are trained again."""
+
+        def remove(connection: sa.Connection) -> None:
+            for start in range(0, len(keys), CHUNK):
+                connection.execute(runs.delete().where(runs.c.key.in_(keys[start : start + CHUNK])))
+
+        self.database.perform(remove)
 
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
         """Return the results of those runs that are stored, by key."""

@@ -23,8 +23,8 @@ from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
-# Predicted classes take up a lot of space, and only image sheets need them.
-OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted"}]
+# Predicted classes take up a lot of space, and only image sheets need them. `explorer status` shows tracebacks.
+OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted", "traceback"}]
 RUNG_OUTCOMES = [runs.c[name] for name in ("state", "reason", "accuracy", "validation_images", "seconds", "finished")]
 RUNG_COLUMNS = ["point", "seed", "epochs", "key", *(column.name for column in RUNG_OUTCOMES)]
 RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
@@ -53,16 +53,25 @@ class Studies:
         return [row["name"] for row in self.database.select(sa.select(studies.c.name).order_by(studies.c.name))]
 
     def claim(self, study: Study, data_fingerprint: str) -> Study:
-        """Return the study with its own name, or with a suffix if another stored study has that name."""
+        """Return the study with its own name, or with a suffix if another stored study has that name.
+
+        Raises `ExplorerError` if another process is writing the study.
+        """
         identity = study.digest + data_fingerprint
         suffix = hashlib.sha256(identity.encode()).hexdigest()[:6]
         for name in (study.name, f"{study.name}~{suffix}"):
-            held = self.database.select(sa.select(studies).where(studies.c.name == name))
-            if not held or held[0]["digest"] + held[0]["data_fingerprint"] == identity:
-                return study.model_copy(update={"name": name})
+            if self._may_have(name, identity):
+                self.database.hold(name)
+                if self._may_have(name, identity):  # no other process was faster
+                    return study.model_copy(update={"name": name})
         raise ExplorerError(
             f"{study.name}: the storage already has different studies named {study.name} and {name}; rename the file"
         )
+
+    def _may_have(self, name: str, identity: str) -> bool:
+        columns = (studies.c.digest, studies.c.data_fingerprint)
+        held = self.database.select(sa.select(*columns).where(studies.c.name == name))
+        return not held or held[0]["digest"] + held[0]["data_fingerprint"] == identity
 
     def save(
         self,
@@ -130,6 +139,13 @@ class Studies:
         )
         found = [dict(row) | {"state": row["state"] or "missing"} for row in self.database.select(statement)]
         return pd.DataFrame(found, columns=RUNG_COLUMNS)
+
+    def broken(self, name: str) -> tuple[Study, list[str]]:
+        """Return a stored study and the keys of its failed and crashed runs."""
+        study = Study.model_validate_json(stored_study(self.database, name)["study"])
+        joined = sa.select(members.c.key).join(runs, runs.c.key == members.c.key)
+        statement = joined.where(members.c.study == name, runs.c.state != "done")
+        return study, [row["key"] for row in self.database.select(statement)]
 
     def progress(self) -> dict[str, tuple[int, int]]:
         """Return the number of finished runs and the number of all runs for each stored study, by name."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-REVISION = "0005"
+REVISION = "0006"
 SCHEMA = 2  # for versions older than revisions, which only open schema 1
 
 # The names must differ from Optuna's tables in the same database.
@@ -28,6 +28,7 @@ runs = sa.Table(
     sa.Column("seed", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("traceback", sa.Text),
     sa.Column("accuracy", sa.Float),
     sa.Column("accuracies", sa.JSON),
     sa.Column("train_losses", sa.JSON),

@@ -73,7 +73,7 @@ def latency(
     verified = verified_networks(record, planned["point"])
     if not verified.networks:
         raise ExplorerError(f"{study}: {verified.note('sweep the study again')}")
-    with ledger.writing():
+    with ledger.writing(study):
         stored = here(ledger, record, machine, threads)
         missing = unmeasured(stored[:0] if again else stored, verified.networks.values())
         load = load_average()

@@ -18,8 +18,9 @@ from explorer.study.model import Study
 from explorer.study.plan import Point
 from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.provenance import provenance
+from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.views import Views
-from explorer.training.engine import EngineWatcher, Job, Outcome, execute
+from explorer.training.engine import EngineWatcher, Job, Jobs, Outcome, execute
 from explorer.training.run import Run
 
 
@@ -76,13 +77,15 @@ def run_studies(
     workers: int | None = None,
     run_timeout: float | None = None,
     command: str = "",
+    again: Collection[str] = (),
     watcher: Watcher | None = None,
 ) -> list[StudyRecord]:
     """Train the missing runs of studies, store each run as it ends, and return the records of the studies.
 
     The studies have the same points and growing budgets. A worker trains a point and seed at all budgets in one job.
     Stored runs of any study are reused. Failed runs are final, but crashed runs are retried. An interruption loses only
-    the runs in progress. `run_timeout` limits the seconds per run; see `execute`.
+    the runs in progress. `run_timeout` limits the seconds per run; see `execute`. `again` has the keys of stored runs
+    to delete and train again.
 
     Raises:
         ExplorerError: The data set is unknown or cannot be read, another process is writing to the storage, or no
@@ -101,30 +104,37 @@ def run_studies(
         following.note(note)
     processes = worker_count(workers)
     with ledger.writing(), ExitStack() as opened:
-        enlisted = [_enlist(study, points, ledger, dataset, command) for study in fitted]
+        enlisted = [_enlist(study, points, ledger, dataset, command, again) for study in fitted]
         for study, (named, _) in zip(fitted, enlisted, strict=True):
             if named.name != study.name:
                 following.note(f"another study named {study.name} is stored; this one is {named.name}")
+        ledger.runs.delete(sorted(again))
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
         final = {key: result for key, result in results.items() if result.final}
         jobs = _jobs([runs for _, runs in enlisted], final.keys())
         following.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
+        left = sum(map(len, jobs))
+
+        def ended(outcome: Outcome) -> None:
+            nonlocal left
+            left -= 1
+            views.ended(outcome)
+            following.ended(outcome)
+
         outcomes = execute(
-            jobs,
+            SharedJobs(Jobs(jobs), ledger, ended),
             dataset.folder,
-            processes,
+            min(processes, len(jobs)),
             prepare=ready.source.prepare,
             run_timeout=run_timeout,
             started=views.started,
             watcher=following,
         )
-        left = sum(map(len, jobs))
         for outcome in opened.enter_context(closing(outcomes)):
-            left -= 1
             ledger.runs.record(outcome.row)
-            views.ended(outcome)
-            following.ended(outcome)
+            ledger.release([outcome.run.key])
+            ended(outcome)
         following.finished()
         if left and following.stopping():
             raise KeyboardInterrupt
@@ -157,12 +167,17 @@ def _like(fitted: Study, study: Study, first: Study) -> Study:
 
 
 def _enlist(
-    study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str
+    study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str, again: Collection[str]
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
     """Store a study under its own or an unused name. Return it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
     keys = {place: run.key for place, run in runs.items()}
+    if not set(again) <= set(keys.values()):
+        raise ExplorerError(
+            f"{study.name}: the images, torch or the training code have changed since its runs failed, so these cannot "
+            "be trained again; `explorer sweep` trains the whole study again"
+        )
     ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset, named.budget))
     return named, runs
 

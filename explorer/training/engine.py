@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from explorer.data import Dataset, open_dataset
@@ -62,6 +63,9 @@ class Jobs:
     def take(self) -> Job | None:
         """Return the next job, or None if there is none at the moment."""
         return self.waiting.popleft() if self.waiting else None
+
+    def tend(self) -> None:
+        """Do what is needed from time to time; called about twice a second, even while all workers are busy."""
 
 
 class EngineWatcher:
@@ -179,6 +183,7 @@ class _Execution:
         while self.flights or (self._more and not self.watcher.stopping()):
             seconds = clock.passed()
             self.members.tend(seconds)
+            self.jobs.tend()
             self._launch()
             finished = self._finished()
             self._hear_speeds()
@@ -227,12 +232,12 @@ class _Execution:
             yield from self._again(flight.job, str(error), prepare=True)
             return
         if error is not None and not isinstance(error, KilledWorker):
-            del self.flights[future]
-            yield from _outcomes(flight.job, [_crash(_first_line(error))] * len(flight.job))
+            trace = _traceback_of(future, error)
+            yield from self._lost(future, flight, _first_line(error), trace)
             return
         rows = None if error is not None else _rows_of(future, flight.member)
         if rows is None:
-            yield from self._lost(future, flight)
+            yield from self._lost(future, flight, flight.member.trouble)
             return
         del self.flights[future]
         future.release()  # otherwise, Dask would compute it again when its worker ends
@@ -250,16 +255,17 @@ class _Execution:
             flight.member.trouble = f"no result after {duration(limit)}"
         elif flight.member.alive or future.done():
             return
-        yield from self._lost(future, flight)
+        yield from self._lost(future, flight, flight.member.trouble)
 
-    def _lost(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
+    def _lost(self, future: Future[Any], flight: _Flight, trouble: str, trace: str | None = None) -> Iterator[Outcome]:
+        """Replace the worker of a job that brought no result, and try again on another one."""
         flight.member.end()
         future.cancel()
         del self.flights[future]
-        yield from self._again(flight.job, flight.member.trouble)
+        yield from self._again(flight.job, trouble, trace)
 
-    def _again(self, job: Job, trouble: str, *, prepare: bool = False) -> Iterator[Outcome]:
-        """Retry a job next, or record it as crashed after the last attempt."""
+    def _again(self, job: Job, trouble: str, trace: str | None = None, *, prepare: bool = False) -> Iterator[Outcome]:
+        """Retry a job next, or record it as crashed after the last attempt, with the traceback of that attempt."""
         troubles = self.troubles.setdefault(job[0].key, [])
         troubles.append(trouble)
         if prepare and self.prepare is not None:
@@ -271,7 +277,7 @@ class _Execution:
             self.retries.append(job)
         else:
             reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
-            yield from _outcomes(job, [_crash(reason)] * len(job))
+            yield from _outcomes(job, [_crash(reason) | {"traceback": trace}] * len(job))
 
     def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
         self.watcher.doing("preparing the data again, because a worker could not read it")
@@ -389,6 +395,15 @@ def _error_of(future: Future[Any]) -> BaseException | None:
     except Exception as unreadable:  # noqa: BLE001 (an error that cannot be sent is also an error)
         return unreadable
     return error
+
+
+def _traceback_of(future: Future[Any], error: BaseException) -> str:
+    """Return the traceback of the error that a task ended with, as text."""
+    try:
+        trace = future.traceback(timeout=GATHER_SECONDS)
+    except Exception:  # noqa: BLE001 (one that cannot be fetched is left out)
+        trace = None
+    return "".join(format_exception(type(error), error, trace))
 
 
 def _rows_of(future: Future[Any], member: Member) -> Rows | None:

@@ -21,6 +21,11 @@ class Numerics:
     dtype: str
 
 
+def effort(images: int, macs: int, activations: int) -> float:
+    """Return the approximate duration of training on so many images, in the unit of `Run.effort`."""
+    return images * (macs + 1_000 * activations)
+
+
 @dataclass(frozen=True)
 class Run:
     """A training run, finished or planned. Runs with the same key are the same run."""
@@ -47,8 +52,7 @@ class Run:
     @property
     def effort(self) -> float:
         """The approximate duration in arbitrary units. For small networks, memory traffic matters as well as MACs."""
-        cost = self.network.cost
-        return self.budget.seen * (cost.macs + 1_000 * cost.activations)
+        return effort(self.budget.seen, self.network.cost.macs, self.network.cost.activations)
 
     @cached_property
     def key(self) -> str:

@@ -1,0 +1,68 @@
+"""Share runs with other commands that write to the same server: each run is trained by one of them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+
+from explorer.storage.ledger import Ledger
+from explorer.training.engine import Job, Jobs, Outcome
+
+POLL_SECONDS = 2.0
+"""Seconds between looks at the runs that other commands are training."""
+
+
+class SharedJobs(Jobs):
+    """Jobs that start once this command alone has claimed their runs.
+
+    Runs that another command is training come last: by then it has stored them, or has ended and left them to us.
+    """
+
+    def __init__(self, jobs: Jobs, ledger: Ledger, stored: Callable[[Outcome], None]) -> None:
+        """Share jobs; `stored` is called with each run that another command has finished."""
+        super().__init__()
+        self.jobs = jobs
+        self.ledger = ledger
+        self.stored = stored
+        self.others: deque[Job] = deque()  # jobs of which other commands are training runs
+        self.looked = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more jobs will come."""
+        return self.jobs.finished and not self.others
+
+    def take(self) -> Job | None:
+        """Return the next job that nobody else has begun, or None."""
+        while job := self.jobs.take():
+            if claimed := self._claim(job):
+                return claimed
+        if time.monotonic() < self.looked + POLL_SECONDS:
+            return None
+        for _ in range(len(self.others)):
+            if claimed := self._claim(self.others.popleft()):
+                return claimed
+        self.looked = time.monotonic()
+        return None
+
+    def tend(self) -> None:
+        """Keep the claims."""
+        self.ledger.keep()
+        self.jobs.tend()
+
+    def _claim(self, job: Job) -> Job:
+        """Claim a job's runs and return those left to train; none if another command is training any of them."""
+        keys = [run.key for run in job]
+        if not self.ledger.claim(keys):
+            self.others.append(job)
+            return ()
+        if not self.ledger.has_other_writers:
+            return job
+        results = {key: result for key, result in self.ledger.runs.results(keys).items() if result.final}
+        for run in job:
+            if run.key in results:
+                self.ledger.release([run.key])
+                self.stored(Outcome(run, asdict(results[run.key])))
+        return tuple(run for run in job if run.key not in results)

@@ -94,7 +94,7 @@ class Accuracies:
     accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
     validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
     known. `confidence` is the confidence of each interval. If the study adds seeds until something is decided, it is
-    above 95 % to make the intervals at all looks hold together with 95 % (`looks`).
+    above 95 %, which makes the intervals at all looks hold together with 95 % (`looks`).
     """
 
     points: NDArray[np.int64]

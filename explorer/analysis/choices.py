@@ -42,7 +42,7 @@ def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = No
     Columns: `name` (of the networks), one for each varied metaparameter (`share_...` for the factors of a simplex),
     `params`, `macs`, `activations` and `model_bytes` (Int64; in the study's setting), `point` (Int64; the number of the
     study's point with these values, or NA), `note` (any change, such as to the product of a simplex) and `reason` (why
-    the choice is left out, or empty). On a simplex, networks that set a depth directly have the factors of the others.
+    the choice is left out, or empty). On a simplex, networks that set a depth directly get the factors of the others.
     """
     names: dict[tuple[str, ...], list[str]] = {}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}

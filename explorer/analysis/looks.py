@@ -1,6 +1,6 @@
 """The confidence of intervals that are looked at repeatedly while seeds are added, where any look may be the last.
 
-Looking at 95 % intervals after each round of seeds until one of them decides goes wrong in more than 5 % of cases.
+Anyone who looks at 95 % intervals after each round of seeds until one is decisive is wrong in more than 5 % of cases.
 Repeated confidence intervals (Jennison and Turnbull, Journal of the Royal Statistical Society B 51, 1989, p. 305) hold
 at all looks together with 95 %, so they are valid no matter when and why one stops. All looks have the same, higher
 confidence (Pocock, Biometrika 64, 1977, p. 191). It is computed for means of independent seeds. The images are the same

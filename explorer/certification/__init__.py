@@ -1,1 +1,1 @@
-"""Certificates, which show how well short runs rank networks compared with long runs."""
+"""Certificates, which show how well short runs rank networks, compared with long runs."""

@@ -45,7 +45,7 @@ class Display(Watcher):
         self.training = self.asked = False
 
     def doing(self, what: str) -> None:
-        """Print the current preparation before runs can start."""
+        """Print a step of the preparation before runs can start."""
         if what != self.said:
             self._say(what)
         if self.bar is not None:

@@ -117,7 +117,7 @@ class Layer(ABC):
 
     @abstractmethod
     def source(self, shape: Shape) -> Call:
-        """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
+        """Return the call that creates the plain torch module for NCHW input of `shape`. Exports print it."""
 
     def build(self, shape: Shape) -> nn.Module:
         """Return the torch module to train."""

@@ -25,7 +25,7 @@ from explorer.storage.database import Database, engine_options
 from explorer.storage.tables import foreign_table
 
 MARK = "explorer_view"
-"""User attribute of the explorer's Optuna studies: the name of the view, which the study has too if it was free."""
+"""User attribute of the explorer's Optuna studies with the name of the view. The study has that name if it was free."""
 
 Done = TypeVar("Done")
 

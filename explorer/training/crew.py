@@ -69,7 +69,7 @@ class Member:
 
     @property
     def memory(self) -> int:
-        """Its private memory in bytes, without memory-mapped files, which workers share."""
+        """The private memory of the process in bytes, without memory-mapped files, which workers share."""
         try:
             used = psutil.Process(self.process.pid).memory_info()
         except psutil.Error:

@@ -107,26 +107,26 @@ def retry(
     command: str = "explorer.retry in Python",
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Train the failed and crashed runs of a stored study again, as well as missing ones, and rewrite its report.
+    """Train the failed and crashed runs of a stored study again, and any missing ones, and rewrite its report.
 
     Args:
         study: Name of a stored study.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
-        run_timeout: As for `sweep`; a longer one gives runs that took too long another chance.
-        reports: Folder for reports; each gets its own sub-folder. None skips the report.
+        run_timeout: Time limit in seconds; see `sweep`. A longer limit gives runs that took too long another chance.
+        reports: Folder for reports, each in its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
-        progress: Whether to show a progress bar; by default in terminals and notebooks.
+        progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
         command: Command shown in the report.
         watcher: Receives the progress instead of the bar.
 
     Returns:
-        The study's points, as `sweep` returns them.
+        The points of the study, in the same form as from `sweep`.
 
     Raises:
         ExplorerError: The study is unknown, its failed runs cannot be trained again because the images, torch or the
-            training code have changed, or as for `sweep`.
+            training code have changed, or one of the errors of `sweep` occurs.
     """
     chosen, broken = Ledger(storage).studies.broken(study)
     return _trained(

@@ -1,4 +1,4 @@
-"""The command that shows how far stored studies are, why runs failed, and who is writing."""
+"""The command that shows the progress of stored studies, the reasons of failures, and who is writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES = ("done", "failed", "crashed", "running", "missing")
 
 
 def status(
-    name: Annotated[str | None, Argument(help="Name of a stored study; all by default.")] = None,
+    name: Annotated[str | None, Argument(help="Name of a stored study; by default, all studies.")] = None,
     storage: Storage = "explorer.db",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +69,7 @@ def _line(row: Mapping[Any, Any]) -> str:
 
 
 def _reasons(failures: pd.DataFrame) -> list[tuple[str, str, str, str]]:
-    """Return study, state, reason and the number of runs, most frequent first."""
+    """Return (study, state, reason, number of runs), starting with the most frequent."""
     counts = Counter(failures[["study", "state", "reason"]].itertuples(index=False, name=None))
     return [(*key, f"{number:,}") for key, number in counts.most_common()]
 

@@ -277,29 +277,29 @@ class Database:
             yield
 
     def hold(self, study: str) -> None:
-        """Become the only writer of a study; raises `ExplorerError` if another process writes it."""
+        """Become the only writer of a study; raise `ExplorerError` if another process is writing it."""
         try:
             self.call(lambda: self._held.hold(study))
         except Busy as busy:
             raise self._busy(f"writing the study {study}", busy) from None
 
     def claim(self, keys: Sequence[str]) -> bool:
-        """Become the only writer that trains these runs; return False if another one trains any of them."""
+        """Become the only writer that trains these runs. Return False if another one is training any of them."""
         return self.call(lambda: self._held.claim(keys))
 
     def release(self, keys: Sequence[str]) -> None:
-        """Give up the claim of runs that have ended."""
+        """Release the claim on runs that have ended."""
         self.call(lambda: self._held.release(keys))
 
     def keep(self) -> None:
-        """Keep the locks on a server; call this now and then while waiting, so that a lost session is noticed."""
+        """Keep the locks on a server. Call this regularly while waiting, in order to notice a lost session."""
         if self._lock is not None and self._lock.is_due:
             self.call(lambda: None)
 
     def writers(self, studies: Sequence[str]) -> tuple[list[Holder], Callable[[str], bool]]:
-        """Return who is writing to the storage, with those of the given studies, and whether a run is being trained.
+        """Return the processes that are writing to the storage, and a function that tells if a run is being trained.
 
-        The latter is a function of the run's key.
+        Each process has those of the given studies that it writes. The function takes the key of a run.
         """
         if self.original is None:
             holders, numbers = self.perform(lambda connection: server_holders(connection, studies))

@@ -1,6 +1,6 @@
-"""The writer's lock of a SQLite file: only one explorer command at a time writes to it. It never outlives its process.
+"""The writer's lock of a SQLite file. Only one explorer command at a time can write to the file.
 
-The lock file names its holder, so that other commands can say who is writing.
+The lock never outlives its process. The lock file names its holder, so other commands can tell who is writing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from explorer.training.limits import duration
 
-PROBE_SECONDS = 0.3  # to outlast commands that look whether the lock is held
+PROBE_SECONDS = 0.3  # time to outlast commands that check whether the lock is held
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Holder:
     """A process that is writing to a storage.
 
     Attributes:
-        host: Its host, empty if unknown.
-        pid: Its process ID, None if unknown.
-        since: When it began to write (UTC).
+        host: Its host; empty if unknown.
+        pid: Its process ID; None if unknown.
+        since: The time when it began to write (UTC).
         studies: The studies that it writes.
     """
 
@@ -43,7 +43,7 @@ class Holder:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds since it began to write."""
+        """The number of seconds since it began to write."""
         return None if self.since is None else max(0.0, (datetime.now(UTC) - self.since).total_seconds())
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Busy(Exception):  # noqa: N818 (a state that callers turn into an error)
 
 
 class FileWriter:
-    """The process that holds the lock of a SQLite file, as noted in its lock file."""
+    """The process that holds the lock of a SQLite file. The lock file has a note about it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class FileWriter:
             self._note()
 
     def claim(self, keys: Sequence[str]) -> bool:
-        """Note runs that are being trained; nobody else can train them, so this returns True."""
+        """Note runs that are being trained. Nobody else can train them, so this returns True."""
         self.runs.update(keys)
         self._note()
         return True
@@ -89,7 +89,7 @@ class FileWriter:
         self._note()
 
     def _note(self) -> None:
-        """Write the note in place, because another file of this name would be another lock."""
+        """Write the note in place, because a new file with this name would be a different lock."""
         note = {"host": platform.node(), "pid": os.getpid(), "since": self.since.isoformat(timespec="seconds")}
         line = json.dumps(note | {"studies": self.studies, "runs": sorted(self.runs)}).encode() + b"\n"
         with suppress(OSError), self.path.open("r+b", buffering=0) as file:  # without a note, the lock still holds
@@ -99,7 +99,7 @@ class FileWriter:
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[FileWriter]:
-    """Hold the lock of a SQLite file, creating the file if it does not exist; a new file left empty is removed.
+    """Hold the lock of a SQLite file. Create the file if it does not exist, and remove it if it stays empty.
 
     Raises:
         Busy: Another process holds the lock.
@@ -130,7 +130,7 @@ def file_holder(file: Path) -> tuple[Holder, frozenset[str]] | None:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _noted(path)
-    except OSError:  # no lock file, or a file system without locks
+    except OSError:  # there is no lock file, or the file system has no locks
         return None
     return None
 

@@ -1,8 +1,8 @@
 """Locks of writers on a PostgreSQL server: advisory locks, which the server releases when their session ends.
 
-Each writer shares the lock of the database, so that nobody migrates its tables meanwhile. It alone holds the studies
-that it writes and the runs that it trains. So writers of different studies share runs: each run is trained by one of
-them, and runs of a writer that has ended are free again.
+All writers share the lock of the database, which keeps others from migrating its tables. Each writer alone holds the
+studies that it writes and the runs that it trains. In this way, writers of different studies share runs: each run is
+trained by only one of them, and the runs of a writer that has ended are free again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DATABASE = 0x6578706C6F726572  # "explorer" in ASCII, unlikely to be another pro
 TABLES = DATABASE + 1
 """Held while tables are created."""
 NAME = "explorer"
-LONGEST_NAME = 63  # bytes of an application's name that PostgreSQL keeps
+LONGEST_NAME = 63  # number of bytes that PostgreSQL keeps of an application's name
 
 CHECK_SECONDS = 10.0
 """Seconds between checks of a writer's session while it waits for its workers."""
@@ -43,7 +43,7 @@ class ServerLock:
     """The locks of a writer. It stores everything through their session, so nothing can be written without them."""
 
     def __init__(self, engine: sa.Engine, *, alone: bool = False) -> None:
-        """Lock the database, with `alone` for this writer only; raises `Busy` or an SQLAlchemy error."""
+        """Lock the database, with `alone` only for this writer; raise `Busy` or an SQLAlchemy error."""
         self.engine = engine
         self.alone = alone
         self.studies: list[str] = []
@@ -54,36 +54,36 @@ class ServerLock:
         self.session = self._open()
 
     def check(self) -> None:
-        """Raise an SQLAlchemy error if the session, and so the locks, have been lost."""
+        """Raise an SQLAlchemy error if the session, and therefore the locks, have been lost."""
         with self.session.begin():
             self.session.execute(sa.select(1))
         self.checked = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last check was a while ago."""
+        """Whether it is time for another check."""
         return time.monotonic() > self.checked + CHECK_SECONDS
 
     def retake(self) -> None:
-        """Take all locks in a new session after losing the old one; raises `Busy` if another process has taken one."""
+        """Take all locks in a new session after losing the old one; raise `Busy` if another process has taken one."""
         self.session.invalidate()
         self.session.close()
         self.session = self._open()
         self.resumed = time.monotonic()
 
     def close(self) -> None:
-        """End the session, and so give up all locks."""
+        """End the session, which releases all locks."""
         self.session.close()
 
     def hold(self, study: str) -> None:
-        """Lock a study; raises `Busy` if another process writes it."""
+        """Lock a study; raise `Busy` if another process is writing it."""
         if study not in self.studies:
             with self.session.begin():
                 self._lock(self.session, study_number(study))
             self.studies.append(study)
 
     def claim(self, keys: Sequence[str]) -> bool:
-        """Lock runs, all or none; return whether that succeeded."""
+        """Lock either all of the runs or none. Return whether they are locked."""
         if time.monotonic() < self.resumed + GRACE_SECONDS:
             return False
         taken: list[str] = []
@@ -170,7 +170,7 @@ def _number(text: str) -> int:
 
 
 def _holder(row: sa.Row[Any], studies: Sequence[str] = ()) -> Holder:
-    """Return a holder, as named by its session; earlier versions do not name theirs."""
+    """Return the holder that a session names. Earlier versions do not name theirs."""
     name, pid, host = [*row.application_name.split(" ", 2), "", ""][:3]
     if name != NAME or not pid.isdecimal():
         return Holder(studies=tuple(sorted(studies)))

@@ -1,4 +1,4 @@
-"""The status of stored studies: how far their runs are, why some failed, who is writing, and the time left."""
+"""The status of stored studies: the progress of their runs, failures, who is writing, and the time left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES = ("done", "failed", "crashed", "running", "missing")
 
 @dataclass(frozen=True)
 class Status:
-    """The status of a storage's studies.
+    """The status of the studies in a storage.
 
     Attributes:
         studies: One row per study: `study`, the number of its `runs` and how many of them are `done`, `failed`,
@@ -44,10 +44,10 @@ class Status:
 
 
 def status(study: str | None = None, *, storage: str | Path = DEFAULT_STORAGE) -> Status:
-    """Return the status of all stored studies, or of one, even while a command is writing to the storage.
+    """Return the status of one or all stored studies. This works even while a command is writing to the storage.
 
     Args:
-        study: Name of a stored study.
+        study: Name of a stored study; all studies if not given.
         storage: SQLite file or database URL.
 
     Raises:
@@ -79,7 +79,7 @@ def status(study: str | None = None, *, storage: str | Path = DEFAULT_STORAGE) -
 
 
 def _runs(ledger: Ledger, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the runs of studies at all rungs: study, point, seed, epochs, at_top, key, state, finished."""
+    """Return the runs of studies at all rungs: study, point, seed, epochs, at_top, key, state and finished."""
     described = ledger.select_in(sa.select(studies.c.name, studies.c.study), studies.c.name, names)
     epochs = {row["name"]: json.loads(row["study"])["budget"]["epochs"] for row in described}
     found = []
@@ -95,7 +95,7 @@ def _runs(ledger: Ledger, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _counts(found: Sequence[dict[str, Any]], by: list[str]) -> pd.DataFrame:
-    """Return the number of runs and of each state, indexed by the given columns."""
+    """Return the number of runs in total and in each state, indexed by the given columns."""
     frame = pd.DataFrame(found, columns=[*by, "state"])
     states = pd.DataFrame({state: frame["state"].eq(state) for state in STATES})
     counts = states.groupby([frame[key] for key in by]).sum()
@@ -126,7 +126,7 @@ def _writers(holders: Sequence[Holder]) -> pd.DataFrame:
 
 
 def _seconds_left(ledger: Ledger, study: str, found: Sequence[dict[str, Any]], since: datetime | None) -> float:
-    """Return the estimated seconds until a study's runs are done, or NaN if none has ended since its command began."""
+    """Estimate the seconds until a study's runs are done; NaN if no run has ended since its command began."""
     if since is None:
         return math.nan
     start = since.isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Share runs with other commands that write to the same server: each run is trained by one of them."""
+"""Share runs with other commands that write to the same server. Only one of them trains each run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from explorer.storage.ledger import Ledger
 from explorer.training.engine import Job, Jobs, Outcome
 
 POLL_SECONDS = 2.0
-"""Seconds between looks at the runs that other commands are training."""
+"""Seconds between checks of the runs that other commands are training."""
 
 
 class SharedJobs(Jobs):
-    """Jobs that start once this command alone has claimed their runs.
+    """Jobs that start only after this command has claimed their runs for itself.
 
-    Runs that another command is training come last: by then it has stored them, or has ended and left them to us.
+    Runs that another command is training come last. By then, it has stored them, or it has ended without them.
     """
 
     def __init__(self, jobs: Jobs, ledger: Ledger, stored: Callable[[Outcome], None]) -> None:
-        """Share jobs; `stored` is called with each run that another command has finished."""
+        """Share jobs. `stored` is called with each run that another command has finished."""
         super().__init__()
         self.jobs = jobs
         self.ledger = ledger
         self.stored = stored
-        self.others: deque[Job] = deque()  # jobs of which other commands are training runs
+        self.others: deque[Job] = deque()  # jobs with runs that other commands are training
         self.looked = 0.0
 
     @property
     def finished(self) -> bool:
-        """Whether no more jobs will come."""
+        """Whether there will be no more jobs."""
         return self.jobs.finished and not self.others
 
     def take(self) -> Job | None:
@@ -53,7 +53,7 @@ class SharedJobs(Jobs):
         self.jobs.tend()
 
     def _claim(self, job: Job) -> Job:
-        """Claim a job's runs and return those left to train; none if another command is training any of them."""
+        """Claim the runs of a job. Return the runs left to train, or none if another command trains any of them."""
         keys = [run.key for run in job]
         if not self.ledger.claim(keys):
             self.others.append(job)

@@ -1,6 +1,7 @@
 """Intervals under optional stopping: against Pocock's table, and simulated coverage at the moment of stopping."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ class Setting:
     def truths(self):
         return np.array([self.accuracy, self.accuracy, self.accuracy - 0.005])
 
+    @cached_property
+    def seed_variance(self):
+        """The variance of a run's accuracy between seeds."""
+        random = np.random.default_rng(0)
+        draws = [self.world.draw(random, self.ability(self.accuracy), 50, self.images) for _ in range(20)]
+        return np.mean([rows.mean(axis=1).var(ddof=1) for rows in draws])
+
 
 def stopped(setting, random):
     """Whether the intervals hold the truth at every look, and where a study stops.
@@ -58,8 +66,7 @@ def stopped(setting, random):
     world, most = setting.world, setting.most
     difficulties = world.images(random, setting.images)
     bits = [world.draw(random, setting.ability(truth), most, difficulties) for truth in setting.truths]
-    variance = world.draw(random, setting.ability(setting.accuracy), 40, difficulties).mean(axis=1).var(ddof=1)
-    others = SeedVariance(variance * random.chisquare(setting.points - 3) / (setting.points - 3), setting.points - 3)
+    others = SeedVariance(setting.seed_variance * random.chisquare(setting.points - 3) / (setting.points - 3), setting.points - 3)
     confidence = repeated_confidence(looks(most))
     truths = setting.truths[0] - np.array([0, *setting.truths[1:]])
     held, at = np.ones(3, dtype=bool), {}

@@ -38,6 +38,7 @@ def sweep(
     seeds: int | None = None,
     epochs: int | None = None,
     images: int | str | None = None,
+    until_decided: bool = False,
     quick: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
@@ -57,6 +58,8 @@ def sweep(
         seeds: Number of runs per point.
         epochs: Number of epochs per run.
         images: Number of training images per run, such as 10000 or `10k`.
+        until_decided: Whether to train two seeds of each point, and then further ones only of points that undecided
+            claims compare, up to `seeds`. Intervals are wider, so that they hold wherever the study stops.
         quick: Whether to cut a named study down to a trial run of less than a minute.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
@@ -85,10 +88,12 @@ def sweep(
                 f"{study.name}: quick=True needs the name or file of a study; use load_study(..., quick=True)"
             )
         number = None if images is None else read_count("images", images)
-        chosen = study.override(data=data, seeds=seeds, epochs=epochs, images=number)
+        chosen = study.override(
+            data=data, seeds=seeds, epochs=epochs, images=number, until_decided=until_decided or None
+        )
     else:
         settings: dict[str, Any] = {"data": data, "seeds": seeds, "epochs": epochs, "images": images}
-        chosen = load_study(study, **settings, quick=quick, data_dir=data_dir)
+        chosen = load_study(study, **settings, until_decided=until_decided, quick=quick, data_dir=data_dir)
     return _trained(
         chosen, storage, data_dir, workers, run_timeout, reports, figures, progress, command, watcher, again=()
     )
@@ -168,8 +173,8 @@ def _trained(
             annotate_view(points, storage)
     else:
         points = Findings(record).points.copy()
-        unfinished = int((record.runs["state"] != "done").sum())
-        points.attrs |= {"study": record.study.name, "unfinished": unfinished, "units": units(map(str, points.columns))}
+        points.attrs |= {"study": record.study.name, "unfinished": record.unfinished}
+        points.attrs["units"] = units(map(str, points.columns))
     before = ["point", *record.metaparameters, *FIRST]
     return points[[*before, *(name for name in points.columns if name not in before)]]
 

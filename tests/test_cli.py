@@ -124,6 +124,13 @@ def test_the_hint_is_the_nearest_number_or_spelling(name, choices, nearest):
         ("sweep nothing.toml", "nothing.toml: cannot be read: No such file or directory"),
         ("sweep squeeze_ratio --data cifar11", "unknown data set 'cifar11'; did you mean 'cifar10'?"),
         ("sweep squeeze_ratio --seeds 0", "seeds = 0: should be greater than or equal to 1"),
+        (
+            "sweep fire_growth --until-decided",
+            "adds seeds until the claims are decided, and this study has none",
+        ),
+        ("sweep squeeze_ratio --until-decided --quick", "trial runs decide no claims; drop --quick or --until-decided"),
+        ("sweep bypass --until-decided --seeds 2", "seeds = 2: --until-decided adds seeds to the first two"),
+        ("sweep bypass --until-decided --seeds 900", "up to this number; give --seeds 3 to 50"),
         ("sweep squeeze_ratio --epochs x", "Invalid value for '--epochs'"),
         ("sweep squeeze_ratio --workers 0", "Invalid value for '--workers'"),
         ("sweep squeeze_ratio --data cifar10 --data-dir .", "cifar-10-batches-bin"),

@@ -66,7 +66,8 @@ def stopped(setting, random):
     world, most = setting.world, setting.most
     difficulties = world.images(random, setting.images)
     bits = [world.draw(random, setting.ability(truth), most, difficulties) for truth in setting.truths]
-    others = SeedVariance(setting.seed_variance * random.chisquare(setting.points - 3) / (setting.points - 3), setting.points - 3)
+    number = setting.points - 3
+    others = SeedVariance(setting.seed_variance * random.chisquare(number) / number, number)
     confidence = repeated_confidence(looks(most))
     truths = setting.truths[0] - np.array([0, *setting.truths[1:]])
     held, at = np.ones(3, dtype=bool), {}

@@ -3,6 +3,8 @@ import pytest
 from explorer.errors import ExplorerError
 from explorer.study.files import builtin_studies, load_study
 from explorer.study.model import Study
+from explorer.study.plan import quick as cut_down
+from explorer.training.identity import identity
 
 GOOD = """
 title = "A question"
@@ -120,6 +122,26 @@ def test_an_override_makes_another_study():
     assert study.override(data="/some/where/my photos/").name == "squeeze_ratio@my_photos"
     digests = [study.override(**change).digest for change in ({}, {"seeds": 5}, {"epochs": 8}, {"images": 100})]
     assert len(set(digests)) == 4
+
+
+def test_seeds_that_depend_on_claims_make_another_study_with_the_same_name_before_the_suffix():
+    study = load_study("squeeze_ratio")
+    other = load_study("squeeze_ratio", data="cifar10", until_decided=True)
+    assert other.name == "squeeze_ratio@cifar10-until-decided"
+    assert study.override(until_decided=True).digest not in {study.digest, study.override(seeds=5).digest}
+    assert study.override(until_decided=False).digest == study.digest
+    assert "until_decided" not in identity(study)
+
+
+def test_a_file_may_add_seeds_until_its_claims_are_decided(tmp_path):
+    text = load_study("squeeze_ratio").text
+    assert read(tmp_path, text.replace("seeds = 3", "seeds = 5\nuntil_decided = true")).until_decided
+    quick = cut_down(read(tmp_path, text.replace("seeds = 3", "seeds = 5\nuntil_decided = true")), 10, 5_000)
+    assert (quick.until_decided, quick.seeds) == (False, 1)
+    with pytest.raises(ExplorerError, match=r"seeds = 2: --until-decided"):
+        read(tmp_path, text.replace("seeds = 3", "seeds = 2\nuntil_decided = true"))
+    with pytest.raises(ExplorerError, match=r"this study has none; add \[\[claims\]\]"):
+        read(tmp_path, text.partition("[[claims]]")[0].replace("seeds = 3", "until_decided = true"))
 
 
 def test_the_digest_covers_what_determines_results(tmp_path):

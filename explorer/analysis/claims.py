@@ -76,6 +76,18 @@ def undecidable(findings: Findings) -> str:
     return ""
 
 
+def undecided_points(findings: Findings) -> list[int]:
+    """Return the numbers of the measured points that undecided claims compare, whose further seeds may decide them."""
+    points: set[int] = set()
+    for one in judge(findings):
+        if one.verdict == "undecided" and one.correlation is not None:
+            points |= set(findings.accuracies.points.tolist())
+        elif one.verdict == "undecided":
+            open_ = [comparison for comparison in one.comparisons if comparison.verdict == "undecided"]
+            points |= {point for comparison in open_ for point in (comparison.first, comparison.second)}
+    return sorted(points)
+
+
 @singledispatch
 def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (registered forms use it)
     raise TypeError(f"{type(claim).__name__} is not a form of claim")

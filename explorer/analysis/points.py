@@ -28,7 +28,7 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
     found = accuracies or Accuracies.of(record)
     intervals = found.intervals()
     summary = record.points.reset_index(drop=True)
-    states = _states(record.runs)
+    states = _states(record.needed)
     summary["state"], summary["reason"] = zip(
         *(
             states.get(point, (state, reason)) if state == "planned" else (state, reason)

@@ -39,6 +39,7 @@ from explorer.commands.settings import (
     read_seconds,
     read_varied,
 )
+from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,10 @@ def sweep(
     seeds: Annotated[int | None, Option(help="Number of runs per point.")] = None,
     epochs: Annotated[int | None, Option(help="Number of epochs per run.")] = None,
     images: Annotated[str | None, Option(metavar="N", help="Training images per run, such as 10k.")] = None,
+    until_decided: Annotated[
+        bool,
+        Option("--until-decided", help="Train two seeds, and more, up to --seeds, only where claims are undecided."),
+    ] = False,
     workers: Workers = None,
     run_timeout: RunTimeout = None,
     storage: Storage = "explorer.db",
@@ -80,8 +85,11 @@ def sweep(
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
-    load = partial(load_study, study, data=data, seeds=seeds, epochs=epochs, images=images, data_dir=data_dir)
+    settings: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "images": images, "until_decided": until_decided}
+    load = partial(load_study, study, data=data, **settings, data_dir=data_dir)
     chosen = load()
+    if quick and until_decided:
+        raise ExplorerError(f"{chosen.name}: trial runs decide no claims; drop --quick or --until-decided")
     reject_mistakes(chosen, data_dir, **written)
     preparing = f"preparing {chosen.data} data"
     screen.say(preparing)  # before imports, which take a while
@@ -301,7 +309,8 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     states = ", ".join(f"{number} {state}" for state, number in found.states.items())
     epochs = ", ".join(str(factor * study.budget.epochs) for factor in found.factors)
     budget = f"{epochs} x {study.budget.images:,} images on {study.data}"
-    networks = f"{found.networks} distinct networks, {found.runs} runs of {budget}"
+    most = "at most " if study.until_decided else ""
+    networks = f"{found.networks} distinct networks, {most}{found.runs} runs of {budget}"
     screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
     training, validation = found.images
     split = f"{training + validation:,} images: {training:,} for training, {validation:,} for validation"
@@ -343,6 +352,8 @@ def _print_report(screen: Screen, points: pd.DataFrame) -> int:
         for row in shown.to_dict(orient="records")
     ]
     screen.answer(about["answer"])
+    if about["seeds_added"]:
+        screen.answer(about["seeds_added"])
     screen.table(("point", *cost_headings(), *headings, *exceptions), rows)
     if len(shown) < len(points):
         screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has them all")

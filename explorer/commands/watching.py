@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from explorer.commands.console import console, printable
 from explorer.commands.interrupts import stopping_twice
+from explorer.networks.quantities import counted
 from explorer.sweeping.sweeping import Watcher
 from explorer.training.limits import Speeds, duration
 
@@ -93,6 +94,13 @@ class Display(Watcher):
             self._update()
         else:
             self._say(self._line())
+
+    def more(self, runs: Sequence[Run]) -> None:
+        """Count further runs to train."""
+        self.ahead = [*self.ahead, *runs]
+        self._say(f"{counted(len(runs), 'more run')} where claims are undecided")
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], total=self.before + len(self.ahead))
 
     def finished(self) -> None:
         """Remove the progress bar. From now on, Ctrl-C stops immediately."""

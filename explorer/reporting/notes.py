@@ -7,23 +7,42 @@ import math
 import pandas as pd
 
 from explorer.analysis import Findings, Interval
-from explorer.analysis.claims import Judged
+from explorer.analysis.claims import Judged, judge
 from explorer.analysis.effort import Effort
-from explorer.networks.quantities import QUANTITIES
+from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.words import SPACE, amount, percent, with_interval
-from explorer.storage.record import StudyRecord
+from explorer.storage.record import NOT_NEEDED, StudyRecord
+from explorer.training.limits import duration
 
 MOST_NAMES = 8  # per sentence
 
 
 def progress(record: StudyRecord) -> tuple[bool, str]:
     """Return whether all runs are done, and a sentence with their number."""
-    counts = record.runs["state"].value_counts()
-    done, total = int(counts.get("done", 0)), len(record.runs)
+    counts = record.needed["state"].value_counts()
+    done, total = int(counts.get("done", 0)), len(record.needed)
     if done == total:
-        return True, f"All {total:,} runs are done."
+        needed = "runs" if total == len(record.runs) else "runs that were needed"
+        return True, f"All {total:,} {needed} are done."
     others = ", ".join(f"{counts[state]} {state}" for state in ("failed", "crashed", "missing") if counts.get(state))
     return False, f"This is a partial result: {done:,} of {total:,} runs are done ({others})."
+
+
+def rounds_note(findings: Findings) -> str:
+    """Report which seeds were added until claims were decided, and what this saved; empty for other studies."""
+    record, study = findings.record, findings.record.study
+    if not study.until_decided:
+        return ""
+    verdicts = [one.verdict for one in judge(findings)]
+    decided = len(verdicts) - verdicts.count("undecided")
+    seconds = findings.runs.groupby("point")["seconds"].mean()
+    spared = findings.runs.loc[findings.runs["state"] == NOT_NEEDED, "point"]
+    time = duration(float(spared.map(seconds).sum()))
+    saved = f" (saving about {time} of training on one core)" if len(spared) else ""
+    return (
+        f"Seeds were added where claims were undecided: {decided} of {counted(len(verdicts), 'claim')} decided with "
+        f"{len(record.needed):,} of {len(record.runs):,} runs{saved}. Intervals allow for stopping at any round."
+    )
 
 
 def interval_note(findings: Findings) -> str:
@@ -39,7 +58,17 @@ def interval_note(findings: Findings) -> str:
         f"{100 * seeds.deviation:.2f} points, pooled over the points ({seeds.freedom} degrees of freedom). "
         "Points are compared image by image, and two points are not separated if the interval of their difference "
         "contains 0, whether or not their own intervals overlap. Comparisons are not adjusted for their number, and "
-        "the best of several points looks slightly better than it is."
+        "the best of several points looks slightly better than it is." + _looks_note(findings)
+    )
+
+
+def _looks_note(findings: Findings) -> str:
+    if not findings.record.study.adds_seeds:
+        return ""
+    return (
+        " Points got further seeds depending on results, so each interval is computed at "
+        f"{100 * findings.accuracies.confidence:.1f} %: those after every round of seeds then hold together with 95 %, "
+        "and each is valid wherever the study stops (repeated confidence intervals)."
     )
 
 

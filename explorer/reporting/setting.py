@@ -17,10 +17,19 @@ def setting(findings: Findings) -> list[str]:
         f"study {study.name}",
         f"{counted(len(record.points), 'point')} on {data_name(study.data)}",
         f"{budget.images:,} images \N{MULTIPLICATION SIGN}{SPACE}{counted(budget.epochs, 'epoch')}",
-        counted(study.seeds, "seed"),
+        _seeds(findings),
         f"guessing: {percent(record.guess)}",
         *([f"measured {day}"] if (day := last_day(findings)) else []),
     ]
+
+
+def _seeds(findings: Findings) -> str:
+    """Return the number of seeds of each point; where it depends on the claims, those that points have so far."""
+    study, found = findings.record.study, findings.accuracies.seeds
+    if not study.until_decided or not len(found):
+        return counted(study.seeds, "seed")
+    least, most = int(found.min()), int(found.max())
+    return counted(least, "seed") if least == most else f"{least} to {most} seeds"
 
 
 def data_name(data: str) -> str:

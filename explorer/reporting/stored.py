@@ -21,6 +21,7 @@ from explorer.reporting.answer import answer
 from explorer.reporting.certificate import write_certificate
 from explorer.reporting.comparison import statements, write_comparison
 from explorer.reporting.index import write_index
+from explorer.reporting.notes import rounds_note
 from explorer.reporting.study import write_report
 from explorer.reporting.trust import missing_points, trust
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -103,11 +104,11 @@ def report(
     page = write_report(findings, destination.folder / study, certificate, ledger.tests.of(study), destination.formats)
     write_index(destination.folder)
     points, said = findings.points.copy(), " ".join(answer(findings))
-    unfinished = int((record.runs["state"] != "done").sum())
-    points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": unfinished}
+    points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": record.unfinished}
     points.attrs["trial"] = record.study.is_trial
+    points.attrs["seeds_added"] = rounds_note(findings)
     points.attrs["units"] = units(map(str, points.columns))
-    return StudyReport(study, page, points, unfinished, said)
+    return StudyReport(study, page, points, record.unfinished, said)
 
 
 def compare(

@@ -30,6 +30,7 @@ from explorer.reporting.notes import (
     evidence,
     interval_note,
     progress,
+    rounds_note,
     space_note,
     tested_note,
     verdict,
@@ -100,12 +101,13 @@ def _page(
 ) -> bytes:
     """Return the page for these judged claims and figures, with the names of the files next to it."""
     record, study = findings.record, findings.record.study
+    notes = (rounds_note(findings), changed_note(findings), space_note(record), enlarged_note(record))
     shared: dict[str, Any] = {
         "study": study,
         "data": data_name(study.data),
         "setting": setting(findings),
         "progress": progress(record),
-        "notes": list(filter(None, (changed_note(findings), space_note(record), enlarged_note(record)))),
+        "notes": list(filter(None, notes)),
         "cost": cost_note(findings.effort),
         "runs": trained_runs(findings.runs),
         "measured_facts": how_measured(findings),

@@ -13,7 +13,7 @@ from explorer.analysis import Findings, front_column, probability_column
 from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
 from explorer.reporting.words import missing, percent
 from explorer.spaces.space import amount, label
-from explorer.storage.record import StudyRecord
+from explorer.storage.record import NOT_NEEDED, StudyRecord
 from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
@@ -119,7 +119,7 @@ def trained_runs(runs: pd.DataFrame) -> Table:
     """Return the runs of `analysis.runs_table`, or only the unfinished ones if there are more than `MOST_RUNS`."""
     numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
-    shown = runs if len(runs) <= MOST_RUNS else runs[runs["state"] != "done"]
+    shown = runs if len(runs) <= MOST_RUNS else runs[~runs["state"].isin(["done", NOT_NEEDED])]
     rows = [
         [
             *([cell(row["series"])] if "series" in names else []),
@@ -160,7 +160,7 @@ def how_measured(findings: Findings) -> dict[str, str]:
         + ("" if counts else ", if all classes are the same size"),
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
-        "Seeds": str(study.seeds),
+        "Seeds": f"2 to {study.seeds}, as claims needed" if study.until_decided else str(study.seeds),
         "Recipe": recipe_text(study.recipe),
         "Accuracy": "share of validation images classified correctly after the last epoch (not the best epoch)",
         "Latency": f"median time of {found.conditions}" if found else "not measured; `explorer latency` measures it",

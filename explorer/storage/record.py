@@ -10,6 +10,9 @@ import pandas as pd
 from explorer.data.class_counts import ClassCounts
 from explorer.study.model import Study
 
+NOT_NEEDED = "not needed"
+"""State of a run that was not trained because the claims were decided without it."""
+
 
 @dataclass(frozen=True)
 class StudyRecord:
@@ -24,8 +27,8 @@ class StudyRecord:
             (number of the point it is merged into, or NA), and every computed quantity, such as `params` and `macs`
             (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
-            `crashed` or `missing`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per epoch),
-            `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,
+            `crashed`, `missing` or `not needed`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per
+            epoch), `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,
             `peak_memory_bytes`, `finished` (UTC, ISO 8601), `host`. Unknown values are None or NaN.
         rungs: The runs of a search at budgets below the study's: `point`, `seed`, `epochs`, `key`, `state`, `reason`,
             `accuracy`, `validation_images`, `seconds` and `finished`.
@@ -48,6 +51,16 @@ class StudyRecord:
     def guess(self) -> float:
         """The accuracy of always naming the largest class, as a fraction. Unknown classes are assumed to be equal."""
         return self.class_counts.guess if self.class_counts else 1 / self.classes
+
+    @property
+    def needed(self) -> pd.DataFrame:
+        """The runs without those that are not needed."""
+        return self.runs[self.runs["state"] != NOT_NEEDED]
+
+    @property
+    def unfinished(self) -> int:
+        """Number of runs that are needed and not done."""
+        return int((self.needed["state"] != "done").sum())
 
     @property
     def metaparameters(self) -> list[str]:

@@ -15,7 +15,7 @@ from explorer.data.class_counts import ClassCounts
 from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
 from explorer.storage.database import Database
-from explorer.storage.record import StudyRecord
+from explorer.storage.record import NOT_NEEDED, StudyRecord
 from explorer.storage.runs import unpacked
 from explorer.storage.tables import members, proposals, runs, studies
 from explorer.storage.tables import rungs as lower
@@ -95,6 +95,11 @@ class Studies:
 
         self.database.perform(store)
 
+    def enlist(self, study: Study, keys: Mapping[tuple[int, int], str]) -> None:
+        """Store further run keys of a study by (point, seed)."""
+        rows = [{"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()]
+        self.database.replace(members, rows)
+
     def load(self, name: str) -> StudyRecord:
         """Return a stored study with its results; raise `ExplorerError` for an unknown name."""
         row = stored_study(self.database, name)
@@ -106,6 +111,8 @@ class Studies:
         )
         found = [_run_row(run) for run in self.database.select(statement)]
         study, points = self._points(Study.model_validate_json(row["study"]), row["points"])
+        if study.until_decided and found:
+            found = _with_unasked(found, study)
         rungs = self._rungs(name)
         return StudyRecord(
             study=study,
@@ -194,6 +201,16 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
     if row["state"] is None:
         return row | {"state": "missing", "reason": ""}
     return row | {"host": row["host"]["name"]}
+
+
+def _with_unasked(found: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
+    """Add the runs that no round has asked for: not needed once those of all rounds have ended, else missing."""
+    over = all(run["state"] in {"done", "failed"} for run in found)
+    asked = {(run["point"], run["seed"]) for run in found}
+    places = {(run["point"], seed) for run in found for seed in range(study.seeds)} - asked
+    rest = {"state": NOT_NEEDED if over else "missing", "reason": ""}
+    unasked = [dict.fromkeys(found[0]) | {"point": point, "seed": seed, "key": ""} | rest for point, seed in places]
+    return sorted(found + unasked, key=lambda run: (run["point"], run["seed"]))
 
 
 def _stopped(points: pd.DataFrame, rungs: pd.DataFrame, at_top: set[int], epochs: int) -> pd.DataFrame:

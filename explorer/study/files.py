@@ -48,14 +48,16 @@ def load_study(
     seeds: int | None = None,
     epochs: int | None = None,
     images: int | str | None = None,
+    until_decided: bool = False,
     quick: bool = False,
     data_dir: str | Path | None = None,
 ) -> Study:
     """Load a built-in study by name, or a study file. Changed settings become part of its name.
 
     `data` is `cifar10`, `proxy`, or a folder of images in class sub-folders. `seeds` is the number of runs per point.
-    `quick` cuts the study down to a trial run of less than a minute, and prepares the data (CIFAR-10 from `data_dir`).
-    Raises `ExplorerError` if the study is unknown, or if a key or value is invalid.
+    `until_decided` trains only as many of them as the claims need (see `explorer.sweep`). `quick` cuts the study down
+    to a trial run of less than a minute, and prepares the data (CIFAR-10 from `data_dir`). Raises `ExplorerError` if
+    the study is unknown, or if a key or value is invalid.
     """
     study = _find(str(name_or_path)).override(data=data)
     if quick:
@@ -64,7 +66,8 @@ def load_study(
 
         source = find_source(study.data, data_dir)
         study = cut_down(study, source.class_count, len(source.prepare().split().train))
-    return study.override(seeds=seeds, epochs=epochs, images=None if images is None else read_count("images", images))
+    number = None if images is None else read_count("images", images)
+    return study.override(seeds=seeds, epochs=epochs, images=number, until_decided=until_decided or None)
 
 
 def _find(name: str) -> Study:
@@ -154,6 +157,7 @@ def _check(study: Study) -> None:
         if key not in limits:
             raise unknown("key of constraints", key, limits)
     study.form.check(study.preset, study.fixed)
+    study.check_rounds()
     points = list(study.design_points())
     names = {"label": {point.label for point in points}, "series": {point.series for point in points}}
     for number, claim in enumerate(study.claims, start=1):

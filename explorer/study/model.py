@@ -31,6 +31,8 @@ from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000
 """A study with one seed, or one cut down with `--quick`, is a trial if no run sees more images than this."""
+SEEDS_OF_ROUNDS = (3, 50)
+"""Least and greatest number of seeds of a study that adds seeds until its claims are decided."""
 
 
 class Range(Model):
@@ -188,9 +190,10 @@ class Study(Model):
         seeds: int | None = None,
         epochs: int | None = None,
         images: int | None = None,
+        until_decided: bool | None = None,
     ) -> Self:
         """Return the study with changed settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`."""
-        settings = {"data": data, "seeds": seeds}
+        settings = {"data": data, "seeds": seeds, "until_decided": until_decided}
         budget = {"images": images, "epochs": epochs}
         given = self.model_dump() | {key: value for key, value in settings.items() if value is not None}
         given["budget"] |= {key: value for key, value in budget.items() if value is not None}
@@ -205,7 +208,27 @@ class Study(Model):
             value = getattr(changed.budget, key)
             parts += [f"{key}{value}"] if value != getattr(self.budget, key) else []
         parts += [f"seeds{changed.seeds}"] if changed.seeds != self.seeds else []
+        parts += ["until-decided"] if changed.until_decided and not self.until_decided else []
+        changed.check_rounds()
         return changed.renamed(parts)
+
+    def check_rounds(self) -> None:
+        """Raise `ExplorerError` if seeds should be added until claims are decided, but this cannot be done."""
+        if not self.until_decided:
+            return
+        if not self.claims:
+            raise ExplorerError(
+                f"{self.name}: --until-decided adds seeds until the claims are decided, and this study has none; add "
+                "[[claims]] to its file"
+            )
+        if self.is_quick:
+            raise ExplorerError(f"{self.name}: trial runs decide no claims; drop --quick or --until-decided")
+        least, most = SEEDS_OF_ROUNDS
+        if not least <= self.seeds <= most:
+            raise ExplorerError(
+                f"{self.name}: seeds = {self.seeds}: --until-decided adds seeds to the first two, up to this number; "
+                f"give --seeds {least} to {most}"
+            )
 
     def fitted(self, training: int, validation: int) -> Self:
         """Adapt the study to data with these numbers of training and validation images.

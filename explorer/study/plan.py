@@ -80,7 +80,8 @@ def quick(study: Study, classes: int, available: int) -> Study:
     used = min(images, available)
     budget = Budget(images=used, epochs=images // used, validation=max(least, images // 2))
     recipe = study.recipe.fitted(budget) if used < images else study.recipe
-    return thin.model_copy(update={"budget": budget, "recipe": recipe, "seeds": 1}).renamed(["quick"])
+    changes = {"budget": budget, "recipe": recipe, "seeds": 1, "until_decided": False}
+    return thin.model_copy(update=changes).renamed(["quick"])
 
 
 def points_frame(study: Study, points: list[Point], image_size: int | None = None) -> pd.DataFrame:

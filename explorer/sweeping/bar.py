@@ -49,6 +49,12 @@ class Bar(Watcher):
         if self._bar is not None:
             self._bar.update()
 
+    def more(self, runs: Sequence[Run]) -> None:
+        """Expect further runs."""
+        if self._bar is not None:
+            self._bar.total = (self._bar.total or 0) + len(runs)
+            self._bar.refresh()
+
     def finished(self) -> None:
         """Close the bar."""
         if self._bar is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -31,6 +31,10 @@ class SettledPoints:
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
         """Return the settled points and their results, keyed by point number."""
         return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Need no other runs than these."""
+        self.keys = {point: [key for key in own if key in keys] for point, own in self.keys.items()}
 
     def points_of(self, key: str) -> list[Point]:
         """Return the points that a run belongs to."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from explorer.analysis.looks import FIRST_LOOK
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
 from explorer.machine import cores, memory
@@ -18,6 +19,7 @@ from explorer.study.model import Study
 from explorer.study.plan import Point
 from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.provenance import provenance
+from explorer.sweeping.rounds import Rounds, jobs_in_order
 from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.views import Views
 from explorer.training.engine import EngineWatcher, Job, Jobs, Outcome, execute
@@ -35,6 +37,9 @@ class Watcher(EngineWatcher):
 
     def ended(self, outcome: Outcome) -> None:
         """Note a run that has ended and is stored."""
+
+    def more(self, runs: Sequence[Run]) -> None:
+        """Note further runs to train, whose need depends on earlier results."""
 
     def finished(self) -> None:
         """Note that training has ended."""
@@ -109,9 +114,14 @@ def run_studies(
             if named.name != study.name:
                 following.note(f"another study named {study.name} is stored; this one is {named.name}")
         ledger.runs.delete(sorted(again))
+        rounds = Rounds(ledger, *enlisted[0]) if studies[0].until_decided else None
+        if rounds and rounds.finished:
+            enlisted = [(enlisted[0][0], rounds.asked)]
+        asked = [rounds.asked] if rounds else [runs for _, runs in enlisted]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
-        final = {key: result for key, result in results.items() if result.final}
-        jobs = _jobs([runs for _, runs in enlisted], final.keys())
+        stored = ledger.runs.results([run.key for runs in asked for run in runs.values()])
+        final = {key: result for key, result in stored.items() if result.final}
+        jobs = list(rounds.waiting) if rounds else _jobs(asked, final.keys())
         following.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
         left = sum(map(len, jobs))
@@ -121,11 +131,14 @@ def run_studies(
             left -= 1
             views.ended(outcome)
             following.ended(outcome)
+            if rounds and (further := rounds.ended(outcome.run)):
+                left += len(further)
+                following.more(further)
 
         outcomes = execute(
-            SharedJobs(Jobs(jobs), ledger, ended),
+            SharedJobs(rounds or Jobs(jobs), ledger, ended),
             dataset.folder,
-            min(processes, len(jobs)),
+            processes if rounds else min(processes, len(jobs)),
             prepare=ready.source.prepare,
             run_timeout=run_timeout,
             started=views.started,
@@ -135,6 +148,8 @@ def run_studies(
             ledger.runs.record(outcome.row)
             ledger.release([outcome.run.key])
             ended(outcome)
+        if rounds and rounds.finished:
+            views.keep({run.key for run in rounds.asked.values()})
         following.finished()
         if left and following.stopping():
             raise KeyboardInterrupt
@@ -172,8 +187,8 @@ def _enlist(
     """Store a study under its own or an unused name. Return it and its runs by (point, seed)."""
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = runs_of(named, points, dataset.fingerprint)
-    keys = {place: run.key for place, run in runs.items()}
-    if not set(again) <= set(keys.values()):
+    keys = {place: run.key for place, run in runs.items() if place[1] < FIRST_LOOK or not named.until_decided}
+    if not set(again) <= {run.key for run in runs.values()}:
         raise ExplorerError(
             f"{study.name}: the images, torch or the training code have changed since its runs failed, so these cannot "
             "be trained again; `explorer sweep` trains the whole study again"
@@ -183,7 +198,5 @@ def _enlist(
 
 
 def _jobs(planned: Sequence[Mapping[tuple[int, int], Run]], final: Collection[str]) -> list[Job]:
-    # Train seed by seed, which gives an interrupted study complete curves, and the most expensive runs first, which
-    # lets all cores finish at about the same time.
     jobs = [tuple(run for run in (runs[place] for runs in planned) if run.key not in final) for place in planned[0]]
-    return sorted(filter(None, jobs), key=lambda job: (job[0].seed, -job[-1].effort))
+    return jobs_in_order(filter(None, jobs))

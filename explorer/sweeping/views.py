@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from explorer.storage.database import log
@@ -57,3 +57,9 @@ class Views:
         for view, settled in self.views:
             for point in settled.add(outcome):
                 view.add(point, settled.results_of(point))
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Show points as finished that need no other runs than these."""
+        for view, settled in self.views:
+            settled.keep(keys)
+            view.sync(settled.so_far())

@@ -126,7 +126,12 @@ def test_a_study_stops_once_its_claims_are_decided(trained, bypass):
         " of training on one core). Intervals allow for stopping at any round."
     )
     page = report_files(findings)["report.html"].decode()
-    for text in ("2 seeds", "each interval is computed at 98.0", "not needed", "3 of 3 claims decided with 6 of 15 runs"):
+    for text in (
+        "2 seeds",
+        "each interval is computed at 98.0",
+        "not needed",
+        "3 of 3 claims decided with 6 of 15 runs",
+    ):
         assert text in page, text
 
 

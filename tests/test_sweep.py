@@ -330,7 +330,7 @@ def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_ru
     shown = []
 
     def execute(jobs, *_, **__):
-        for job in jobs:
+        while job := jobs.take():
             assert [run.budget for run in job] == [short.budget, long.budget]
             assert len({(run.network.digest, run.seed) for run in job}) == 1
             for run in job:

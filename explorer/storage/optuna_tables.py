@@ -8,8 +8,7 @@ studies and tables of other programs in the same database.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TypeVar
 
@@ -18,7 +17,6 @@ import sqlalchemy as sa
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
 
 from explorer.errors import ExplorerError
 from explorer.storage.database import Database, engine_options
@@ -139,21 +137,6 @@ class OptunaTables:
         rename = sa.update(table).where(table.c.study_id == found._study_id).values(study_name=name)
         self.database.perform(lambda connection: connection.execute(rename))
         found.set_user_attr(MARK, new)
-
-    def set_late(self, attribute: str, values: Sequence[tuple[FrozenTrial, str]]) -> None:
-        """Set a user attribute of finished trials, which Optuna's own API does not allow."""
-        table = models.TrialUserAttributeModel.__table__
-        rows = [
-            {"trial_id": trial._trial_id, "key": attribute, "value_json": json.dumps(value)} for trial, value in values
-        ]
-
-        def store(connection: sa.Connection) -> None:
-            for row in rows:
-                same = (table.c.trial_id == row["trial_id"], table.c.key == attribute)
-                connection.execute(table.delete().where(*same))
-                connection.execute(table.insert().values(row))
-
-        self.database.perform(store)
 
     def close(self) -> None:
         """Close the connection."""

@@ -18,6 +18,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -26,6 +27,16 @@ from explorer.networks.quantities import main_amounts, main_costs
 from explorer.spaces.space import label
 from explorer.storage.database import Database, log
 from explorer.storage.optuna_tables import MARK, OptunaTables
+from explorer.storage.optuna_trials import (
+    StoredTrial,
+    add_trials,
+    end_trials,
+    lock_study,
+    pause_trials,
+    read_trials,
+    set_attribute,
+    set_running,
+)
 from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
@@ -66,16 +77,24 @@ class View:
         fronts = {number: self._on_front(*shown) for number, shown in settled.items()}
         self.front.sync({number: trial for number, trial in fronts.items() if trial is not None})
 
+    def show(self, started: Iterable[Point], finished: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
+        """Show points as running, once their first run has started, and points by number as finished."""
+        running = {
+            point.number: self._trial(TrialState.RUNNING, point, [])
+            for point in started
+            if point.number not in finished
+        }
+        self.trials.show(running, {number: self._finished(*shown) for number, shown in finished.items()})
+        fronts = {number: self._on_front(*shown) for number, shown in finished.items()}
+        self.front.show({}, {number: trial for number, trial in fronts.items() if trial is not None})
+
     def start(self, point: Point) -> None:
-        """Show a point as running once its first run has started."""
-        self.trials.start(point.number, self._trial(TrialState.RUNNING, point, []))
+        """Show a point as running."""
+        self.show([point], {})
 
     def add(self, point: Point, results: Sequence[Result]) -> None:
         """Show a point as finished."""
-        self.trials.finish(point.number, self._finished(point, results))
-        trial = self._on_front(point, results)
-        if trial is not None:
-            self.front.finish(point.number, trial)
+        self.show([], {point.number: (point, results)})
 
     def close(self) -> None:
         """Show running points as waiting, and close the connection."""
@@ -167,11 +186,12 @@ class _Trials:
         self.tables = tables
         self.view = view
         self.open = partial(tables.open, view, objectives, is_earlier)
+        self.shown: dict[Any, tuple[int, TrialState]] | None = None  # ID and state of each point's trial, once read
         self.study = tables.call(self._opened)
 
     def _opened(self) -> optuna.Study:
         opened = self.open()
-        if any("point" not in trial.user_attrs for trial in opened.get_trials(deepcopy=False)):
+        if any("point" not in trial.attributes for trial in self._read(opened)):
             # A user has added trials, so the study is now theirs.
             opened.set_user_attr(MARK, "")
             opened = self.open()
@@ -185,54 +205,54 @@ class _Trials:
         self.tables.call(lambda: self._sync(wanted))
 
     def _sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
-        trials = self.study.get_trials(deepcopy=False)
-        shown: dict[Any, FrozenTrial] = {trial.user_attrs.get("point"): trial for trial in trials}
+        trials = self._read(self.study)
+        shown: dict[Any, StoredTrial] = {trial.attributes.get("point"): trial for trial in trials}
         twice = len(shown) < len(trials)
         if twice or any(not _agree(trial, wanted.get(number)) for number, trial in shown.items()):
             self.tables.delete(self.view)
             self.study, shown = self.open(), {}
-        self.study.add_trials([trial for number, trial in wanted.items() if number not in shown])
+        self.shown = {number: (trial.id, trial.state) for number, trial in shown.items()}
+        self._show({}, wanted)
         self._pause()
 
-    def start(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as running, unless it is already running or finished."""
-        self.tables.call(lambda: self._start(number, trial))
+    def show(self, running: Mapping[int, FrozenTrial], finished: Mapping[int, FrozenTrial]) -> None:
+        """Show points as running or finished, keyed by number; those that already are remain as they are."""
+        self.tables.call(lambda: self._show(running, finished))
 
-    def _start(self, number: int, trial: FrozenTrial) -> None:
-        shown = self._shown(number)
-        if shown is None:
-            self.study.add_trial(trial)
-        elif shown.state == TrialState.WAITING:
-            self.tables.storage.set_trial_state_values(shown._trial_id, TrialState.RUNNING)
+    def _show(self, running: Mapping[int, FrozenTrial], finished: Mapping[int, FrozenTrial]) -> None:
+        if self.shown is None:
+            self.shown = {trial.attributes.get("point"): (trial.id, trial.state) for trial in self._read(self.study)}
+        shown, study_id = self.shown, self.study._study_id
+        wanted = {**running, **finished}
+        new = {number: trial for number, trial in wanted.items() if number not in shown}
+        waiting = [number for number in running if number in shown and shown[number][1] == TrialState.WAITING]
+        unfinished = [number for number in finished if number in shown and not shown[number][1].is_finished()]
+        if not (new or waiting or unfinished):
+            return
 
-    def finish(self, number: int, trial: FrozenTrial) -> None:
-        """Show a point as finished, unless it already is."""
-        self.tables.call(lambda: self._finish(number, trial))
+        def store(connection: sa.Connection) -> list[int]:
+            lock_study(connection, study_id)
+            set_running(connection, [shown[number][0] for number in waiting])
+            end_trials(connection, {shown[number][0]: finished[number] for number in unfinished})
+            return add_trials(connection, study_id, list(new.values()))
 
-    def _finish(self, number: int, trial: FrozenTrial) -> None:
-        shown, storage = self._shown(number), self.tables.storage
-        if shown is None:
-            self.study.add_trial(trial)
-        elif not shown.state.is_finished():
-            for key, value in trial.user_attrs.items():
-                if shown.user_attrs.get(key) != value:
-                    storage.set_trial_user_attr(shown._trial_id, key, value)
-            for epoch, value in trial.intermediate_values.items():
-                storage.set_trial_intermediate_value(shown._trial_id, epoch, value)
-            values = trial.values if trial.state == TrialState.COMPLETE else None
-            storage.set_trial_state_values(shown._trial_id, trial.state, values)
+        self.shown = None  # unknown if the connection is lost now
+        ids = self.tables.database.perform(store)
+        shown.update({number: (shown[number][0], wanted[number].state) for number in (*waiting, *unfinished)})
+        shown.update({number: (trial_id, wanted[number].state) for number, trial_id in zip(new, ids, strict=True)})
+        self.shown = shown
 
     def pause(self) -> None:
         """Show running points as waiting."""
         self.tables.call(self._pause)
 
     def _pause(self) -> None:
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.tables.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        self.shown = None
+        study_id = self.study._study_id
+        self.tables.database.perform(lambda connection: pause_trials(connection, study_id))
 
-    def _shown(self, number: int) -> FrozenTrial | None:
-        trials = self.study.get_trials(deepcopy=False)
-        return next((trial for trial in trials if trial.user_attrs.get("point") == number), None)
+    def _read(self, opened: optuna.Study) -> list[StoredTrial]:
+        return self.tables.database.perform(lambda connection: read_trials(connection, opened._study_id))
 
 
 def annotate(database: Database, study: str, report: str, note: str, intervals: Mapping[int, str]) -> None:
@@ -256,8 +276,10 @@ def _annotate(tables: OptunaTables, view: str, report: str, note: str, intervals
         save_note(found, note)
         tables.storage.set_study_system_attr(found._study_id, NOTE, note)
     found.set_user_attr("report", report)
-    trials = {trial.user_attrs.get("point"): trial for trial in found.get_trials(deepcopy=False)}
-    tables.set_late("interval", [(trials[point], text) for point, text in intervals.items() if point in trials])
+    stored = tables.database.perform(lambda connection: read_trials(connection, found._study_id))
+    trials = {trial.attributes.get("point"): trial for trial in stored}
+    late = {trials[point].id: text for point, text in intervals.items() if point in trials}
+    tables.database.perform(lambda connection: set_attribute(connection, "interval", late))
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:
@@ -279,10 +301,10 @@ def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _agree(shown: FrozenTrial, wanted: FrozenTrial | None) -> bool:
-    """Whether a trial matches `wanted`. If `wanted` is None, the trial must be unfinished."""
+def _agree(shown: StoredTrial, wanted: FrozenTrial | None) -> bool:
+    """Whether a trial matches `wanted`; an unfinished one can still become so."""
     if wanted is None or not shown.state.is_finished():
-        return wanted is None and not shown.state.is_finished()
-    attributes = {key: value for key, value in shown.user_attrs.items() if key not in LATE}
-    found = (shown.state, shown.values, attributes, shown.intermediate_values)
-    return found == (wanted.state, wanted.values, wanted.user_attrs, wanted.intermediate_values)
+        return not shown.state.is_finished()
+    attributes = {key: value for key, value in shown.attributes.items() if key not in LATE}
+    found = (shown.state, shown.values, attributes, shown.epochs)
+    return found == (wanted.state, wanted.values or [], wanted.user_attrs, wanted.intermediate_values)

@@ -23,6 +23,10 @@ class SettledPoints:
         self.keys: dict[int, list[str]] = {}
         for (number, _), run in runs.items():
             self.keys.setdefault(number, []).append(run.key)
+        self.sharing: dict[str, list[Point]] = {}  # points by the keys of their runs
+        for point in points:
+            for key in self._keys_of(point):
+                self.sharing.setdefault(key, []).append(point)
 
     def results_of(self, point: Point) -> list[Result]:
         """Return the results so far for a point, or for the point that it is merged into."""
@@ -30,7 +34,7 @@ class SettledPoints:
 
     def so_far(self) -> dict[int, tuple[Point, list[Result]]]:
         """Return the settled points and their results, keyed by point number."""
-        return {point.number: (point, self.results_of(point)) for point in self.points if self._is_settled(point)}
+        return {point.number: (point, self.results_of(point)) for point in self.points if self.is_settled(point)}
 
     def keep(self, keys: Collection[str]) -> None:
         """Need no other runs than these."""
@@ -38,17 +42,17 @@ class SettledPoints:
 
     def points_of(self, key: str) -> list[Point]:
         """Return the points that a run belongs to."""
-        return [point for point in self.points if key in self._keys_of(point)]
+        return self.sharing.get(key, [])
 
-    def add(self, outcome: Outcome) -> list[Point]:
-        """Add the result of a run and return the points that it settles."""
+    def add(self, outcome: Outcome) -> None:
+        """Add the result of a run."""
         key = outcome.run.key
         row: dict[str, Any] = {field.name: outcome.row.get(field.name) for field in fields(Result)}
         self.results[key] = Result(**row)
-        return [point for point in self.points_of(key) if self._is_settled(point)]
 
     def _keys_of(self, point: Point) -> list[str]:
         return self.keys.get(point.number if point.same_as is None else point.same_as, [])
 
-    def _is_settled(self, point: Point) -> bool:
+    def is_settled(self, point: Point) -> bool:
+        """Whether all runs of a point have final results."""
         return all(key in self.results and self.results[key].final for key in self._keys_of(point))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -81,8 +80,8 @@ class Cost:
         return self.params * BYTES
 
 
-class Layer(ABC):
-    """A layer: its output shape, its cost and its torch module.
+class Layer:
+    """A layer: its output shape, its cost and its torch module; subclasses must implement `source`.
 
     Attributes:
         kind: Name in the canonical form.
@@ -115,9 +114,9 @@ class Layer(ABC):
         """Return the version of this layer that is `place` blocks after the first one in a repeat."""
         return self
 
-    @abstractmethod
     def source(self, shape: Shape) -> Call:
-        """Return the call that creates the plain torch module for NCHW input of `shape`. Exports print it."""
+        """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
+        raise TypeError(f"{type(self).__name__} must implement source")
 
     def build(self, shape: Shape) -> nn.Module:
         """Return the torch module to train."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -87,8 +86,7 @@ class Node:
         """Return the layers without names: equal if and only if two descriptions compute the same function."""
         if isinstance(self.layer, Combinator):
             return self.layer.canonical_form([part.canonical() for part in self.parts])
-        own = fields(self.layer)  # type: ignore[arg-type]
-        return [self.layer.kind, {field.name: getattr(self.layer, field.name) for field in own}]
+        return [self.layer.kind, {name: getattr(self.layer, name) for name in _field_names(type(self.layer))}]
 
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
         """Yield the dotted path and node of each layer, down to `depth` levels."""
@@ -105,17 +103,17 @@ class Combinator(Layer):
 
     module: ClassVar[str | Callable[..., nn.Module]]
 
-    @abstractmethod
     def parts(self) -> tuple[tuple[str, Layer], ...]:
         """Return the joined layers by name."""
+        raise TypeError(f"{type(self).__name__} must implement parts")
 
-    @abstractmethod
     def trace(self, name: str, shape: Shape) -> Node:
         """Return the tree of nodes for an input of `shape`."""
+        raise TypeError(f"{type(self).__name__} must implement trace")
 
-    @abstractmethod
     def live(self, node: Node, *, keep: bool) -> Int:
         """Return `Node.live`, running the parts in order."""
+        raise TypeError(f"{type(self).__name__} must implement live")
 
     def joining(self, node: Node) -> Int:
         """Return the elements read and written to join the outputs of the parts."""
@@ -401,6 +399,11 @@ def _live_in_order(node: Node, *, keep: bool) -> Int:
         most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
         waiting = node.input.elements if keep else 0
     return most
+
+
+@cache
+def _field_names(kind: type[Layer]) -> list[str]:
+    return [field.name for field in fields(kind)]  # type: ignore[arg-type]
 
 
 def _chained(parts: list[list[Any]]) -> list[Any]:

@@ -11,7 +11,7 @@ from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
-from explorer.spaces.space import amount
+from explorer.spaces.space import Space, amount
 from explorer.study.model import TRIAL_IMAGES, Range, Study
 from explorer.training.recipe import Budget
 
@@ -54,10 +54,11 @@ def plan(study: Study, classes: int) -> list[Point]:
     if study.fixed.get("classes", classes) != classes:
         fixed = study.fixed["classes"]
         raise ExplorerError(f"{study.name}: fixed.classes = {fixed}: {study.data} has {classes} classes")
+    space, settings = study.design_space, study.fixed | {"classes": classes}
     first: dict[str, int] = {}
     points: list[Point] = []
     for number, asked in enumerate(study.design_points()):
-        point = _point(study, study.fixed | {"classes": classes}, Point(number, *asked, "planned"))
+        point = _point(study, space, settings, Point(number, *asked, "planned"))
         if point.state == "planned" and point.network is not None:
             twin = first.setdefault(point.network.digest, number)
             if twin != number:
@@ -101,9 +102,9 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     return pd.DataFrame(columns)
 
 
-def _point(study: Study, settings: dict[str, Any], point: Point) -> Point:
+def _point(study: Study, space: type[Space], settings: dict[str, Any], point: Point) -> Point:
     try:
-        design = study.design_space.point(study.preset, **settings | point.metaparameters)
+        design = space.point(study.preset, **settings | point.metaparameters)
         network = design.expand()
         point = replace(point, network=network, derived=design.derive(network.cost))
     except Infeasible as error:

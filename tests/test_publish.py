@@ -70,6 +70,46 @@ def test_a_second_sync_adds_new_points(ledger):
     assert [trial.value for trial in shown(ledger)] == [0.4, 0.5]
 
 
+def test_trials_in_bulk_are_those_that_optuna_stores(ledger):
+    chosen = study({"base_e": [8, 16], "pct3x3": [0.25, 0.5], "bypass": ["none", "simple"]})
+    points = plan(chosen, 10)
+    view = View(ledger, chosen, points)
+    ended = {"seconds": 2.5, "accuracies": [0.2, 0.3], "finished": "2026-01-02T03:04:05+00:00"}
+    results = [[Result("done", "", 0.1 * (1 + point.number), **ended)] * 2 for point in points]
+    view.show(points[:3], {0: (points[0], results[0])})  # the first has ended before it was shown as running
+    view.show(points[2:], {number: (points[number], results[number]) for number in (1, 2, 3)})
+    view.show([], {point.number: (point, results[point.number]) for point in points[1:]})
+    expected = [view._finished(point, results[point.number]) for point in points]
+    view.close()
+    found = shown(ledger)
+    assert [trial.number for trial in found] == list(range(len(points)))
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="expected", storage=storage).add_trials(expected)
+    by_point = {trial.user_attrs["point"]: trial for trial in found}
+    for trial in optuna.load_study(study_name="expected", storage=storage).get_trials():
+        other = by_point[trial.user_attrs["point"]]
+        for part in ("state", "values", "params", "distributions", "user_attrs", "intermediate_values"):
+            assert getattr(other, part) == getattr(trial, part)
+        assert other.datetime_complete == trial.datetime_complete
+        assert other.datetime_start is not None
+
+
+def test_a_view_that_was_left_behind_is_completed(ledger):
+    chosen = study({"squeeze_ratio": [0.25, 0.5]})
+    points = plan(chosen, 10)
+    killed = View(ledger, chosen, points)
+    killed.start(points[1])
+    (before,) = shown(ledger)
+    killed.tables.close()
+    view = View(ledger, chosen, points)
+    view.sync({point.number: (point, done(0.4)) for point in points})
+    view.close()
+    found = shown(ledger)
+    assert [trial.state for trial in found] == [TrialState.COMPLETE] * 2
+    assert found[0]._trial_id == before._trial_id
+    assert [trial.user_attrs["point"] for trial in found] == [1, 0]
+
+
 def test_a_view_that_disagrees_is_replaced(ledger):
     chosen = study({"squeeze_ratio": [0.25, 0.5]})
     points = plan(chosen, 10)

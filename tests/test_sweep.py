@@ -20,7 +20,7 @@ from explorer.commands.watching import Display
 from explorer.errors import ExplorerError, ReportFailed
 from explorer.storage.ledger import Ledger
 from explorer.study.files import load_study
-from explorer.sweeping import sweeping
+from explorer.sweeping import sweeping, views
 from explorer.training import engine
 
 STUDY = """
@@ -338,6 +338,7 @@ def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_ru
                 shown.append([len(trials(study, named.name)) for named in (short, long)])
 
     monkeypatch.setattr(sweeping, "execute", execute)
+    monkeypatch.setattr(views, "SHARE", 1.0)
     records = sweeping.run_studies([short, long])
     assert [record.runs["state"].tolist() for record in records] == [["failed"] * 4] * 2
     counts = np.array(shown)

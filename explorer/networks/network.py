@@ -86,7 +86,8 @@ class Node:
         """Return the layers without names: equal if and only if two descriptions compute the same function."""
         if isinstance(self.layer, Combinator):
             return self.layer.canonical_form([part.canonical() for part in self.parts])
-        return [self.layer.kind, {name: getattr(self.layer, name) for name in _field_names(type(self.layer))}]
+        kind: Any = type(self.layer)
+        return [self.layer.kind, {name: getattr(self.layer, name) for name in _field_names(kind)}]
 
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
         """Yield the dotted path and node of each layer, down to `depth` levels."""
@@ -402,8 +403,8 @@ def _live_in_order(node: Node, *, keep: bool) -> Int:
 
 
 @cache
-def _field_names(kind: type[Layer]) -> list[str]:
-    return [field.name for field in fields(kind)]  # type: ignore[arg-type]
+def _field_names(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def _chained(parts: list[list[Any]]) -> list[Any]:

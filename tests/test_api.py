@@ -176,7 +176,7 @@ def test_what_cannot_be_compared(stored, studies, options, message):
 def test_sweep_makes_the_report_of_what_is_stored(monkeypatch):
     # What the machine that wrote the storage computed in, so that nothing is left to train.
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
-    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in jobs))
+    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in iter(jobs.take, None)))
     frame = explorer.sweep(OLD / "squeezes.toml", reports="here")
     assert (frame.attrs["study"], frame.attrs["unfinished"]) == ("squeezes", 0)
     assert Path(frame.attrs["report"]).is_file()
@@ -247,7 +247,7 @@ def test_plots_draw_what_a_sweep_returns(monkeypatch, reports):
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
-    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in jobs))
+    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in iter(jobs.take, None)))
     frame = explorer.sweep(OLD / "squeezes.toml", reports=reports)
     with explorer.plots.style():
         for draw in (

@@ -41,7 +41,7 @@ def test_a_sweep_leaves_a_clone_clean(clone, monkeypatch):
     monkeypatch.chdir(clone)
     shutil.copyfile(OLD / "explorer.db", "explorer.db")
     monkeypatch.setattr(trainer, "numerics", lambda: Numerics(2, "2.13.0", "cpu", "bfloat16"))
-    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in jobs))
+    monkeypatch.setattr(sweeping, "execute", lambda jobs, *_, **__: (job for job in iter(jobs.take, None)))
     explorer.sweep(OLD / "squeezes.toml", figures=["png"], progress=False)
     pages = [Path("reports/squeezes/report.html"), Path("reports/index.html")]
     written = [*pages, Path("explorer.db"), *Path().glob("explorer.db.*")]

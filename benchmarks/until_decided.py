@@ -2,7 +2,7 @@
 
 Simulates runs from the committed report on CIFAR-10 (`reports/examples/squeeze_ratio@cifar10`): its accuracies are
 taken as true, and seeds and images vary as its intervals say. Nothing is trained. Each repetition judges the claims
-with 3 seeds of every point and stops the same runs by the rounds of `--until-decided`. Also simulated: 9 seeds at most.
+with a fixed number of seeds for every point, and stops the same runs by the rounds of `--until-decided`. A few minutes.
 
     python benchmarks/until_decided.py
 """
@@ -26,7 +26,8 @@ from explorer.study.plan import plan, points_frame
 
 REPORT = Path(__file__).parents[1] / "reports" / "examples" / "squeeze_ratio@cifar10"
 REPETITIONS = 30
-FIXED, MOST = 3, 9
+SEEDS = (3, 6)
+"""Seeds of each point, and the most with `--until-decided`."""
 IMAGES = 5_000
 SHARED, OWN, PAIR = 0.35, 0.15, 0.5
 """Shares of the variance behind a result: the image for all points, the image for one point, and chance.
@@ -36,7 +37,7 @@ Images then explain as much of an accuracy and of a difference as in the report:
 
 
 def simulated(seed: int) -> StudyRecord:
-    """Return the study with `MOST` simulated runs of each point."""
+    """Return the study with simulated runs of each point, as many as the most seeds."""
     random = np.random.default_rng(seed)
     table = pd.read_csv(REPORT / "points.csv")
     accuracies = table["accuracy"].to_numpy()
@@ -47,7 +48,7 @@ def simulated(seed: int) -> StudyRecord:
     runs = []
     for point, accuracy in enumerate(accuracies):
         images = common + random.normal(0, np.sqrt(OWN), IMAGES)
-        for run in range(MOST):
+        for run in range(max(SEEDS)):
             ability = norm.ppf(accuracy) * np.sqrt(1 + luck**2) + random.normal(0, luck)
             correct = ability + images + random.normal(0, np.sqrt(PAIR), IMAGES) > 0
             runs.append(
@@ -87,27 +88,26 @@ def stopped(record: StudyRecord, most: int) -> StudyRecord:
 def main() -> None:
     """Print the runs and verdicts of all repetitions."""
     records = [simulated(seed) for seed in range(REPETITIONS)]
-    fixed = [replace(record, runs=record.runs[record.runs["seed"] < FIXED]) for record in records]
-    known = list(map(verdicts, fixed))
-    print(f"{REPETITIONS} repetitions; 3 fixed seeds: {len(fixed[0].runs)} runs")
-    print("verdicts with 3 fixed seeds:", dict(Counter(known)))
-    for most in (FIXED, MOST):
+    for most in SEEDS:
+        fixed = [replace(record, runs=record.runs[record.runs["seed"] < most]) for record in records]
+        known = list(map(verdicts, fixed))
         found = [stopped(record, most) for record in records]
         said = list(map(verdicts, found))
         runs = np.array([len(record.runs) for record in found])
         saved = 1 - runs / len(fixed[0].runs)
         equal = np.array([one == other for one, other in zip(said, known, strict=True)])
         pairs = [pair for one, other in zip(known, said, strict=True) for pair in zip(one, other, strict=True)]
-        lost = sum(one != "undecided" and other == "undecided" for one, other in pairs)
-        won = sum(one == "undecided" and other != "undecided" for one, other in pairs)
+        more = sum(one == "undecided" and other != "undecided" for one, other in pairs)
+        fewer = sum(one != "undecided" and other == "undecided" for one, other in pairs)
         reversed_ = sum({one, other} == {"supported", "refuted"} for one, other in pairs)
         print(
-            f"--until-decided --seeds {most}: {runs.mean():.1f} runs ({runs.min()} to {runs.max()}), "
-            f"{saved.mean():.0%} saved ({saved.min():.0%} to {saved.max():.0%})"
+            f"{most} seeds, {REPETITIONS} repetitions: {runs.mean():.1f} of {len(fixed[0].runs)} runs ({runs.min()} to"
         )
-        if equal.any():
-            print(f"  equal verdicts in {equal.sum()}, saving {saved[equal].mean():.0%} there")
-        print(f"  of {len(pairs)} verdicts, {won} more decided, {lost} fewer, {reversed_} reversed")
+        print(f"  {runs.max()}), {saved.mean():.0%} saved; the same verdicts in {equal.sum()}, saving", end=" ")
+        print(f"{saved[equal].mean():.0%} there; of {len(pairs)} verdicts {more} more decided, {fewer} fewer,", end=" ")
+        print(f"{reversed_} reversed")
+        for kind, count in Counter(known).most_common():
+            print(f"  fixed: {count} times {', '.join(kind)}")
 
 
 if __name__ == "__main__":

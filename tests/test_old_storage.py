@@ -25,7 +25,7 @@ def storage(tmp_path):
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_sweep_trains_nothing(storage, name, monkeypatch):
     def execute(jobs, *_, **__):
-        assert not list(jobs)
+        assert jobs.finished
         yield from ()
 
     # The numerics of the machine that wrote it; with others, runs would be trained again.

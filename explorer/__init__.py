@@ -6,6 +6,7 @@ Every command is a function here that returns a frame or a small record:
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `certify`, `plan_certificate`
 - stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `images`,
   `dashboard_server`, `delete_study`, `rename_study`
+- where to train: `Cluster`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
 
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from explorer.storage.status import status
     from explorer.study.files import load_study
     from explorer.sweeping.latency import latency
+    from explorer.training.cluster import Cluster
 
 __all__ = [
+    "Cluster",
     "ExplorerError",
     "Infeasible",
     "certify",
@@ -64,6 +67,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cluster": "explorer.training.cluster",
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
     "certify": "explorer.api",

@@ -25,6 +25,7 @@ from explorer.sweeping import dry_run as planning
 from explorer.sweeping.bar import Bar
 from explorer.sweeping.dry_run import DryRun
 from explorer.sweeping.sweeping import Watcher, run_studies
+from explorer.training.cluster import Cluster
 from explorer.training.recipe import Budget
 
 FIRST = ("accuracy", "low", "high", "runs", "state")
@@ -43,7 +44,10 @@ def sweep(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    memory_limit: int | str | None = None,
     run_timeout: float | None = None,
+    cluster: Cluster | str | None = None,
     reports: str | Path | None = "reports",
     figures: Collection[str] = (),
     progress: bool | None = None,
@@ -64,8 +68,11 @@ def sweep(
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
+        workers_per_gpu: Number of worker processes that share a GPU; one if not given.
+        memory_limit: Memory that a worker process may use, in bytes or such as `2GiB`. By default, an equal share.
         run_timeout: Seconds before a run is stopped and retried, up to three attempts in total. By default, 20 times
             the estimate, but at least 10 minutes.
+        cluster: A running Dask scheduler, such as `tcp://host:8786`, whose workers train instead of this machine.
         reports: Folder for reports, each in its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
@@ -95,7 +102,19 @@ def sweep(
         settings: dict[str, Any] = {"data": data, "seeds": seeds, "epochs": epochs, "images": images}
         chosen = load_study(study, **settings, until_decided=until_decided, quick=quick, data_dir=data_dir)
     return _trained(
-        chosen, storage, data_dir, workers, run_timeout, reports, figures, progress, command, watcher, again=()
+        chosen,
+        storage,
+        reports,
+        figures,
+        progress,
+        watcher,
+        data_dir=data_dir,
+        workers=workers,
+        workers_per_gpu=workers_per_gpu,
+        memory_limit=memory_limit,
+        run_timeout=run_timeout,
+        cluster=cluster,
+        command=command,
     )
 
 
@@ -105,7 +124,10 @@ def retry(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    memory_limit: int | str | None = None,
     run_timeout: float | None = None,
+    cluster: Cluster | str | None = None,
     reports: str | Path | None = "reports",
     figures: Collection[str] = (),
     progress: bool | None = None,
@@ -119,7 +141,10 @@ def retry(
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
+        workers_per_gpu: Number of worker processes that share a GPU; one if not given.
+        memory_limit: Memory that a worker process may use; see `sweep`.
         run_timeout: Time limit in seconds; see `sweep`. A longer limit gives runs that took too long another chance.
+        cluster: A running Dask scheduler; see `sweep`.
         reports: Folder for reports, each in its own sub-folder. None skips the report.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
@@ -135,38 +160,37 @@ def retry(
     """
     chosen, broken = Ledger(storage).studies.broken(study)
     return _trained(
-        chosen, storage, data_dir, workers, run_timeout, reports, figures, progress, command, watcher, again=broken
+        chosen,
+        storage,
+        reports,
+        figures,
+        progress,
+        watcher,
+        data_dir=data_dir,
+        workers=workers,
+        workers_per_gpu=workers_per_gpu,
+        memory_limit=memory_limit,
+        run_timeout=run_timeout,
+        cluster=cluster,
+        command=command,
+        again=broken,
     )
 
 
 def _trained(
     chosen: Study,
     storage: str | Path,
-    data_dir: str | Path | None,
-    workers: int | None,
-    run_timeout: float | None,
     reports: str | Path | None,
     figures: Collection[str],
     progress: bool | None,
-    command: str,
     watcher: Watcher | None,
-    *,
-    again: Collection[str],
+    **how: Any,  # noqa: ANN401 (arguments of `run_studies`)
 ) -> pd.DataFrame:
-    """Train a study and write its report; `again` has the keys of stored runs to train again."""
+    """Train a study and write its report."""
     if reports is not None:
         check_folder(Destination.checked(reports, figures).folder / chosen.name)
     with Bar.following(watcher, progress) as follower:
-        (record,) = run_studies(
-            [chosen],
-            storage=storage,
-            data_dir=data_dir,
-            workers=workers,
-            run_timeout=run_timeout,
-            command=command,
-            again=again,
-            watcher=follower,
-        )
+        (record,) = run_studies([chosen], storage=storage, watcher=follower, **how)
     if reports is not None:
         with _own_step(_report_command(record.study.name, storage, reports)):
             points = report(record.study.name, storage=storage, reports=reports, figures=figures).points
@@ -184,6 +208,8 @@ def dry_run(
     *,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    cluster: Cluster | str | None = None,
     storage: str | Path | None = None,
     reports: str | Path | None = None,
     figures: Collection[str] = (),
@@ -194,6 +220,8 @@ def dry_run(
         study: A study, the name of a built-in study, or a file.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes to plan for; one per core if not given.
+        workers_per_gpu: Number of worker processes that share a GPU; one if not given.
+        cluster: A running Dask scheduler to plan for: all threads of its workers train.
         storage: SQLite file or database URL. Its write access is checked.
         reports: Folder for reports. Its write access is checked.
         figures: Figure formats to check.
@@ -202,7 +230,7 @@ def dry_run(
         ExplorerError: For the same reasons as `sweep` before training.
     """
     _check_written(storage, reports, figures)
-    return planning.dry_run(study, data_dir=data_dir, workers=workers)
+    return planning.dry_run(study, data_dir=data_dir, workers=workers, workers_per_gpu=workers_per_gpu, cluster=cluster)
 
 
 def _check_written(storage: str | Path | None, reports: str | Path | None, figures: Collection[str]) -> None:
@@ -225,7 +253,10 @@ def certify(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    memory_limit: int | str | None = None,
     run_timeout: float | None = None,
+    cluster: Cluster | str | None = None,
     reports: str | Path = "reports",
     figures: Collection[str] = (),
     progress: bool | None = None,
@@ -249,8 +280,11 @@ def certify(
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of worker processes; one per core if not given.
+        workers_per_gpu: Number of worker processes that share a GPU; one if not given.
+        memory_limit: Memory that a worker process may use, in bytes or such as `2GiB`. By default, an equal share.
         run_timeout: Seconds before a run is stopped and retried, up to three attempts in total. By default, 20 times
             the estimate, but at least 10 minutes.
+        cluster: A running Dask scheduler, such as `tcp://host:8786`, whose workers train instead of this machine.
         reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
         progress: Whether to show a progress bar; by default, one is shown in terminals and notebooks.
@@ -269,7 +303,10 @@ def certify(
             storage=storage,
             data_dir=data_dir,
             workers=workers,
+            workers_per_gpu=workers_per_gpu,
+            memory_limit=memory_limit,
             run_timeout=run_timeout,
+            cluster=cluster,
             command=command,
             watcher=follower,
         )
@@ -308,6 +345,8 @@ def plan_certificate(
     quick: bool = False,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    cluster: Cluster | str | None = None,
     storage: str | Path | None = None,
     reports: str | Path | None = None,
     figures: Collection[str] = (),
@@ -315,7 +354,9 @@ def plan_certificate(
     """Plan a certificate without training it, like `dry_run` for a study. Takes the same arguments as `certify`."""
     _check_written(storage, reports, figures)
     study = _certified(space, preset, data, budget, points, seeds, vary, quick=quick)
-    return planning.dry_run(study, data_dir=data_dir, workers=workers, factors=FACTORS)
+    return planning.dry_run(
+        study, data_dir=data_dir, workers=workers, workers_per_gpu=workers_per_gpu, cluster=cluster, factors=FACTORS
+    )
 
 
 def _certified(

@@ -169,8 +169,8 @@ def test_a_scheduler_that_is_gone_is_an_error_of_one_line(stripes, tmp_path, mon
     started = []
 
     @contextmanager
-    def observed(count):
-        with crew(count) as members:
+    def observed(count, memory_limit):
+        with crew(count, memory_limit) as members:
             started.append(members)
             yield members
 

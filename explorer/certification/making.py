@@ -16,6 +16,7 @@ from explorer.storage.record import StudyRecord
 from explorer.study.forms import Listed
 from explorer.study.model import Study
 from explorer.sweeping.sweeping import Watcher, run_studies
+from explorer.training.cluster import Cluster
 from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
@@ -58,7 +59,10 @@ def make_certificate(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    memory_limit: int | str | None = None,
     run_timeout: float | None = None,
+    cluster: Cluster | str | None = None,
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
@@ -76,7 +80,10 @@ def make_certificate(
         storage=storage,
         data_dir=data_dir,
         workers=workers,
+        workers_per_gpu=workers_per_gpu,
+        memory_limit=memory_limit,
         run_timeout=run_timeout,
+        cluster=cluster,
         command=command,
         watcher=watcher,
     )

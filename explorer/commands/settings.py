@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
 from explorer.errors import ExplorerError
+
+if TYPE_CHECKING:
+    from explorer import Cluster
 
 DATA = "cifar10, proxy, or a folder of images in class sub-folders."
 VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0.1..0.5. May be repeated."
@@ -51,6 +54,18 @@ RunTimeout = Annotated[
         help="Time limit per run, such as 90s, 30min or 2h; by default, 20 times the estimate, at least 10min.",
     ),
 ]
+WorkersPerGpu = Annotated[int | None, Option(min=1, help="Training processes that share a GPU; one by default.")]
+MemoryLimit = Annotated[
+    str | None,
+    Option(metavar="SIZE", help="Memory limit per process, such as 2GiB; an equal share of the memory by default."),
+]
+ClusterAddress = Annotated[
+    str | None,
+    Option("--cluster", metavar="ADDRESS", help="Train on a running Dask scheduler's workers: tcp://host:8786."),
+]
+TlsCa = Annotated[Path | None, Option(help="Certificate of the authority, for --cluster tls://host:port.")]
+TlsCert = Annotated[Path | None, Option(help="This machine's certificate, for the same.")]
+TlsKey = Annotated[Path | None, Option(help="Private key of that certificate.")]
 Reports = Annotated[Path, Option(help="Folder for reports, each in its own sub-folder.")]
 Figures = Annotated[str, Option(metavar="FORMATS", help="Also save figures as PDF or PNG: pdf, png or pdf,png.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document instead, with raw numbers and their units.")]
@@ -83,6 +98,19 @@ def read_varied(settings: list[str] | None) -> dict[str, Any]:
     if preset is not None:
         raise ExplorerError(f"--vary preset={preset}: a certificate has only one preset; set it with --preset")
     return values
+
+
+def read_cluster(address: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> Cluster | None:
+    """Return the cluster of the options `--cluster`, `--tls-ca`, `--tls-cert` and `--tls-key`, if it is given."""
+    if address is None:
+        files = {"--tls-ca": ca, "--tls-cert": cert, "--tls-key": key}
+        for option, file in files.items():
+            if file is not None:
+                raise ExplorerError(f"{option} {file}: it is for a cluster; also give --cluster tls://host:port")
+        return None
+    from explorer import Cluster
+
+    return Cluster(address, ca, cert, key)
 
 
 def _setting(text: str) -> tuple[str, Any]:

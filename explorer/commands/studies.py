@@ -25,17 +25,24 @@ from explorer.commands.console import (
 from explorer.commands.settings import (
     DATA,
     VARY,
+    ClusterAddress,
     DataDir,
     Figures,
     Json,
+    MemoryLimit,
     Quiet,
     Reports,
     RunTimeout,
     SpaceName,
     Storage,
     StudyName,
+    TlsCa,
+    TlsCert,
+    TlsKey,
     Workers,
+    WorkersPerGpu,
     complete_studies,
+    read_cluster,
     read_seconds,
     read_varied,
 )
@@ -66,7 +73,13 @@ def sweep(
         Option("--until-decided", help="Train two seeds, and more, up to --seeds, only where claims are undecided."),
     ] = False,
     workers: Workers = None,
+    workers_per_gpu: WorkersPerGpu = None,
+    memory_limit: MemoryLimit = None,
     run_timeout: RunTimeout = None,
+    cluster: ClusterAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -85,6 +98,8 @@ def sweep(
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
+    where: dict[str, Any] = {"workers": workers, "workers_per_gpu": workers_per_gpu}
+    where["cluster"] = read_cluster(cluster, tls_ca, tls_cert, tls_key)
     settings: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "images": images, "until_decided": until_decided}
     load = partial(load_study, study, data=data, **settings, data_dir=data_dir)
     chosen = load()
@@ -102,14 +117,15 @@ def sweep(
         chosen = load(quick=True)
     if dry_run:
         screen.say(TIMING)
-        _print_plan(screen, plan(chosen, data_dir=data_dir, workers=workers, **written))
+        _print_plan(screen, plan(chosen, data_dir=data_dir, **where, **written))
         return 0
     sweep = partial(
         train,
         chosen,
         **written,
+        **where,
         data_dir=data_dir,
-        workers=workers,
+        memory_limit=memory_limit,
         run_timeout=seconds,
         command=command_line(context),
     )
@@ -121,7 +137,13 @@ def retry(
     name: StudyName,
     data_dir: DataDir = None,
     workers: Workers = None,
+    workers_per_gpu: WorkersPerGpu = None,
+    memory_limit: MemoryLimit = None,
     run_timeout: RunTimeout = None,
+    cluster: ClusterAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -142,7 +164,10 @@ def retry(
         storage=storage,
         data_dir=data_dir,
         workers=workers,
+        workers_per_gpu=workers_per_gpu,
+        memory_limit=memory_limit,
         run_timeout=read_seconds(run_timeout),
+        cluster=read_cluster(cluster, tls_ca, tls_cert, tls_key),
         reports=reports,
         figures=figures.split(","),
         command=command_line(context),
@@ -208,7 +233,13 @@ def certify(
     seeds: Annotated[int, Option(help="Number of runs per point and budget.")] = 2,
     vary: Annotated[list[str] | None, Option(metavar="KEY=VALUES", help=VARY)] = None,
     workers: Workers = None,
+    workers_per_gpu: WorkersPerGpu = None,
+    memory_limit: MemoryLimit = None,
     run_timeout: RunTimeout = None,
+    cluster: ClusterAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -227,11 +258,13 @@ def certify(
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
     seconds = read_seconds(run_timeout)
+    where: dict[str, Any] = {"workers": workers, "workers_per_gpu": workers_per_gpu}
+    where["cluster"] = read_cluster(cluster, tls_ca, tls_cert, tls_key)
     asked: dict[str, Any] = {"data": data, "budget": budget, "points": points, "seeds": seeds, "quick": quick}
     asked["vary"] = read_varied(vary)
     if dry_run:
         screen.say(f"preparing {data} data and {TIMING}")
-        _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, workers=workers, **written))
+        _print_plan(screen, plan_certificate(space, preset, **asked, data_dir=data_dir, **where, **written))
         return 0
     train = partial(
         certify,
@@ -239,8 +272,9 @@ def certify(
         preset,
         **asked,
         **written,
+        **where,
         data_dir=data_dir,
-        workers=workers,
+        memory_limit=memory_limit,
         run_timeout=seconds,
         command=command_line(context),
     )

@@ -71,6 +71,12 @@ class Display(Watcher):
             self.bar = Progress(TimeElapsedColumn(), *bar, TextColumn("{task.description}"), console=self.screen)
             self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
 
+    def working(self, workers: int) -> None:
+        """Note how many runs can train at the same time on a cluster."""
+        self.workers = max(1, workers)
+        if self.bar is not None:
+            self._update()
+
     def speed(self, run: Run, images_per_second: float) -> None:
         """Show the time left, estimated from the first batches."""
         first = not self.speeds.images

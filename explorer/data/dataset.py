@@ -30,6 +30,8 @@ ImageBlock: TypeAlias = tuple[Pixels, Labels]
 
 SIZE = 32
 """Side of the images in pixels, the same for all data sets."""
+FILES = ("images.npy", "labels.npy", "meta.json")
+"""The files of a data set in its folder."""
 SPLIT_KEYS = ("stratified", "given_validation")
 CHECKED_IMAGES = 5_000  # at a time
 

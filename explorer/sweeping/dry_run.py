@@ -15,6 +15,7 @@ from explorer.study.model import Study
 from explorer.study.plan import points_frame
 from explorer.sweeping.preparation import prepare_study
 from explorer.sweeping.sweeping import runs_of, worker_count
+from explorer.training.cluster import Cluster
 from explorer.training.estimate import estimate_seconds
 
 
@@ -56,6 +57,8 @@ def dry_run(
     *,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    cluster: Cluster | str | None = None,
     factors: Sequence[int] = (1,),
 ) -> DryRun:
     """Plan a study without training it: prepare its data like a sweep, and time some of its networks.
@@ -64,12 +67,15 @@ def dry_run(
         study: A study, the name of a built-in study, or a study file.
         data_dir: Folder with the CIFAR-10 files.
         workers: Number of training processes; by default, one per core.
+        workers_per_gpu: Number of training processes that share a GPU; one if not given.
+        cluster: A running Dask scheduler whose workers would train.
         factors: Increasing multiples of the budget's epochs. Each run is trained at all of them with a shared trunk.
 
     Raises:
         ExplorerError: For the same reasons as a sweep before training.
     """
     chosen = study if isinstance(study, Study) else load_study(study)
+    processes = worker_count(workers, workers_per_gpu, Cluster.read(cluster))
     ready = prepare_study(chosen, data_dir)
     chosen, points = ready.study, ready.points
     *shorter, longest = factors
@@ -78,7 +84,6 @@ def dry_run(
     # A shorter budget adds only its own decay epochs to the trunk of the longest budget.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
     images = lengthened.budget.seen
-    processes = worker_count(workers)
     return DryRun(
         study=chosen,
         points=points_frame(chosen, points),

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ import psutil
 
 from explorer.errors import ExplorerError
 from explorer.training.dask_import import MEMORY_LIMIT, Client, Future, LocalCluster, dask
+from explorer.training.software import gpus
+
+WORKER_BYTES = 2**30
+"""Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, part of it shared by all workers of a machine."""
 
 START_SECONDS = 60.0
 """Time in which a process must start and reach the scheduler. Otherwise, it is replaced."""
@@ -44,6 +49,30 @@ ENVIRONMENT = {
 }
 
 
+def worker_environment(gpu: int | None = None) -> dict[str, str]:
+    """Return the environment of a worker process; it sees all GPUs that this process sees, or only the given one."""
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *(entry or "." for entry in sys.path)]))
+    environment = os.environ | ENVIRONMENT | {"PYTHONPATH": path}
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        environment["CUDA_VISIBLE_DEVICES"] = visible[gpu].strip() if gpu < len(visible) and visible[0] else str(gpu)
+    return environment
+
+
+def private_memory(pid: int) -> int:
+    """Return a process's memory in bytes, excluding memory-mapped files, which workers share; 0 if it has ended."""
+    try:
+        used = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(used.rss - getattr(used, "shared", 0))
+
+
+def too_much_memory(limit: float) -> str:
+    """Return the reason why a worker above its limit was ended."""
+    return f"its worker used more than {limit / 2**30:.1f} GiB of memory"
+
+
 @dataclass(eq=False)
 class Member:
     """A worker process of the crew.
@@ -51,13 +80,17 @@ class Member:
     Attributes:
         process: The process. Its standard input closes when the coordinator ends.
         address: Its address for the scheduler, once it has registered.
+        where: None: a job may be retried on this machine.
         age: Seconds since its start.
         networks: Digests of the networks that it has trained.
         trouble: The reason why the crew ended it.
+        gpu: The number of its GPU; None without GPUs.
     """
 
     process: subprocess.Popen[bytes]
+    gpu: int | None = None
     address: str | None = None
+    where: str | None = None
     age: float = 0.0
     networks: set[str] = field(default_factory=set)
     trouble: str = DIED
@@ -66,15 +99,6 @@ class Member:
     def alive(self) -> bool:
         """Whether the process is running or stopped, but has not ended."""
         return self.process.poll() is None
-
-    @property
-    def memory(self) -> int:
-        """The private memory of the process in bytes, without memory-mapped files, which workers share."""
-        try:
-            used = psutil.Process(self.process.pid).memory_info()
-        except psutil.Error:
-            return 0
-        return int(used.rss - getattr(used, "shared", 0))
 
     def end(self) -> None:
         """End the process immediately, even if it is frozen."""
@@ -88,12 +112,18 @@ class Member:
 class Crew:
     """The worker processes of a scheduler on this machine."""
 
-    def __init__(self, client: Client, scheduler: str, folder: Path, count: int) -> None:
+    shared = False
+    """Nobody else uses these workers, so a job begins at once."""
+
+    def __init__(
+        self, client: Client, scheduler: str, folder: Path, count: int, memory_limit: float | None = None, gpus: int = 0
+    ) -> None:
         self.client = client
         self.scheduler = scheduler
         self.folder = folder
         self.count = count
-        self.memory_limit = MEMORY_LIMIT / count
+        self.memory_limit = memory_limit or MEMORY_LIMIT / count
+        self.gpus = gpus
         self.members: list[Member] = []
         self.failed_starts = 0
 
@@ -116,8 +146,8 @@ class Crew:
         self._register()
         for member in list(self.members):
             member.age += seconds
-            if member.memory > self.memory_limit:
-                member.trouble = f"its worker used more than {self.memory_limit / 2**30:.1f} GiB of memory"
+            if private_memory(member.process.pid) > self.memory_limit:
+                member.trouble = too_much_memory(self.memory_limit)
             elif member.alive and (member.address is not None or member.age < START_SECONDS):
                 continue
             if member.address is None:
@@ -127,11 +157,18 @@ class Crew:
         while len(self.members) < self.count:
             self.members.append(self._start())
 
-    def submit(self, member: Member, call: Any, *arguments: Any, key: str) -> Future[Any]:  # noqa: ANN401 (any task)
+    def listen(self, topic: str, hear: Callable[[str, float], None]) -> None:
+        """Call `hear` with the key and the speed of each report to a topic."""
+        self.client.subscribe_topic(topic, lambda event: hear(*event[1]))
+
+    def submit(self, member: Any, call: Any, *arguments: Any, key: str) -> Future[Any]:  # noqa: ANN401 (any task)
         """Run a call on a member. If the member dies, no other worker takes over."""
         return self.client.submit(
             call, *arguments, key=key, pure=False, workers=[member.address], allow_other_workers=False
         )
+
+    def recheck(self, member: Any, folder: Path) -> None:  # noqa: ANN401 (of this crew)
+        """Do nothing: a member opens the data set for each network."""
 
     def close(self) -> None:
         """End all processes immediately."""
@@ -154,8 +191,8 @@ class Crew:
                 self.failed_starts = 0
 
     def _start(self) -> Member:
-        path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), *(entry or "." for entry in sys.path)]))
-        environment = os.environ | ENVIRONMENT | {"PYTHONPATH": path}
+        taken = Counter(member.gpu for member in self.members)
+        gpu = min(range(self.gpus), key=lambda number: taken[number], default=None)
         command = [sys.executable, "-P", "-m", "explorer.training.worker", self.scheduler, str(self.folder)]
         # Ctrl-C in a terminal reaches every process of the command. Workers inherit the blocked signal, so only the
         # coordinator handles it.
@@ -163,9 +200,9 @@ class Crew:
         try:
             with self._log.open("ab") as log:
                 process = subprocess.Popen(  # noqa: S603 (ours)
-                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=worker_environment(gpu)
                 )
-                return Member(process)
+                return Member(process, gpu)
         except OSError as error:
             raise ExplorerError(f"workers cannot be started: {error.strerror or error}") from error
         finally:
@@ -203,8 +240,11 @@ def _folder() -> TemporaryDirectory[str]:
 
 
 @contextmanager
-def crew(count: int) -> Iterator[Crew]:
-    """Start a scheduler in this process and yield a crew of `count` workers, started by the first `tend`."""
+def crew(count: int, memory_limit: float | None = None) -> Iterator[Crew]:
+    """Start a scheduler in this process and yield a crew of `count` workers, started by the first `tend`.
+
+    A worker may use `memory_limit` bytes; by default an equal share of the memory.
+    """
     # Dask's defaults, ignoring the user's configuration files.
     defaults = dask.config.merge(*dask.config.defaults)
     with (
@@ -222,7 +262,7 @@ def crew(count: int) -> Iterator[Crew]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        members = Crew(client, cluster.scheduler_address, Path(folder), count)
+        members = Crew(client, cluster.scheduler_address, Path(folder), count, memory_limit, gpus())
         try:
             yield members
         finally:

@@ -17,9 +17,11 @@ __all__ = [
     "Future",
     "KilledWorker",
     "LocalCluster",
+    "Security",
     "Worker",
     "dask",
     "get_worker",
+    "rpc",
     "wait",
 ]
 
@@ -34,6 +36,7 @@ _SETTINGS: dict[str, str | None] = {
 
 with environment(_SETTINGS):
     import dask
-    from distributed import CancelledError, Client, Future, LocalCluster, Worker, get_worker, wait
+    from distributed import CancelledError, Client, Future, LocalCluster, Security, Worker, get_worker, wait
+    from distributed.core import rpc
     from distributed.scheduler import KilledWorker
     from distributed.system import MEMORY_LIMIT

@@ -6,10 +6,13 @@ import platform
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from traceback import format_exception
@@ -19,9 +22,12 @@ from explorer.data import Dataset, open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import isa, isa_switches
 from explorer.training.bits import pack, pack_classes
+from explorer.training.cluster import Cluster
 from explorer.training.crew import Crew, Member, crew, silent_scheduler
 from explorer.training.dask_import import CancelledError, Future, KilledWorker, get_worker, wait
-from explorer.training.limits import Clock, Speeds, duration
+from explorer.training.hosting import ChildLost
+from explorer.training.limits import LEAST_SECONDS, Clock, Speeds, duration
+from explorer.training.remote import RemoteCrew, Slot, remote_crew
 from explorer.training.run import Run
 
 if TYPE_CHECKING:
@@ -38,6 +44,14 @@ WAIT_SECONDS = 0.5  # time between checks of the workers while waiting for a res
 GATHER_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
 REPORT_SECONDS = 1.0  # time between reports of a run's speed
 SPEEDS = "explorer-speeds"  # topic of these reports
+
+
+def _log_speed(key: str, images_per_second: float) -> None:
+    get_worker().log_event(SPEEDS, (key, images_per_second))
+
+
+SEND_SPEED: ContextVar[Callable[[str, float], None]] = ContextVar("send_speed", default=_log_speed)
+"""How a worker reports the speed of a run in progress."""
 
 Job: TypeAlias = tuple[Run, ...]
 """Runs that one worker performs together. Their budgets only differ in increasing epochs, and share a trunk."""
@@ -77,6 +91,9 @@ class EngineWatcher:
     def speed(self, run: Run, images_per_second: float) -> None:
         """Report the speed of a run in progress. The first report comes after about a second of training."""
 
+    def working(self, workers: int) -> None:
+        """Note how many runs can train at the same time, whenever that changes on a cluster."""
+
     def stopping(self) -> bool:
         """Whether to stop starting runs, and to end once the runs in progress have ended."""
         return False
@@ -102,8 +119,11 @@ class DataUnreadable(Exception):  # noqa: N818 (the coordinator prepares the dat
 def execute(
     jobs: Sequence[Job] | Jobs,
     dataset_folder: Path,
-    workers: int,
+    workers: int | None,
     *,
+    cluster: Cluster | None = None,
+    memory_limit: float | None = None,
+    workers_per_gpu: int = 1,
     prepare: Callable[[], Dataset] | None = None,
     run_timeout: float | None = None,
     started: Callable[[Job], None] | None = None,
@@ -112,12 +132,16 @@ def execute(
 ) -> Generator[Outcome, None, None]:
     """Perform the jobs in order on `workers` one-thread processes and yield their outcomes as jobs finish.
 
-    A job is retried, up to three attempts in total, if its worker dies or times out.
+    A job is retried, up to three attempts in total, if its worker dies or times out; on a cluster, preferably on
+    another worker.
 
     Args:
         jobs: The jobs to perform, or a `Jobs` object that decides on the next one.
         dataset_folder: The folder of the data set, which workers open.
-        workers: Number of processes.
+        workers: Number of processes; None for all that a cluster has.
+        cluster: A running Dask scheduler, whose workers train instead of processes on this machine.
+        memory_limit: Bytes that a process may use; by default an equal share of its machine's memory.
+        workers_per_gpu: Processes that share a GPU of a cluster's workers.
         prepare: Rebuilds the data set if a worker cannot open it because it was deleted or damaged in the meantime.
         run_timeout: Seconds that a run may take; by default, 20 times the estimate from earlier runs, at least 10 min.
         started: Called with each job when a worker starts it.
@@ -125,26 +149,62 @@ def execute(
         call: Function that a worker calls with a job and the folder; `perform` if not given.
 
     Raises:
-        ExplorerError: Workers do not start, the scheduler does not respond, or the data set has changed.
+        ExplorerError: Workers do not start, the scheduler does not respond, or the data set has changed; none of a
+            cluster's workers has the software of this machine.
     """
     queue = jobs if isinstance(jobs, Jobs) else Jobs(jobs)
     if queue.finished:
         return
     following = EngineWatcher() if watcher is None else watcher
-    count = workers if isinstance(jobs, Jobs) else min(workers, len(jobs))
-    following.doing(f"starting {count} workers" if count > 1 else "starting a worker")
-    with crew(count) as members:
+    # A cluster's further workers are for retries.
+    most = workers if cluster is not None or isinstance(jobs, Jobs) else min(workers or len(jobs), len(jobs))
+    with _crew(dataset_folder, most, cluster, memory_limit, workers_per_gpu, following) as members:
         yield from _Execution(
             members, call or perform, queue, dataset_folder, prepare, run_timeout, started, following
         ).outcomes()
 
 
+@contextmanager
+def _crew(
+    dataset_folder: Path,
+    workers: int | None,
+    cluster: Cluster | None,
+    memory_limit: float | None,
+    workers_per_gpu: int,
+    watcher: EngineWatcher,
+) -> Iterator[Crew | RemoteCrew]:
+    if cluster is not None:
+        watcher.doing(f"connecting to {cluster.address}")
+        fingerprint = open_dataset(dataset_folder).fingerprint
+        with remote_crew(
+            cluster,
+            (dataset_folder, fingerprint),
+            watcher.doing,
+            watcher.working,
+            most=workers,
+            memory_limit=memory_limit,
+            per_gpu=workers_per_gpu,
+        ) as remote:
+            yield remote
+        return
+    number = workers or 1
+    each = (
+        ""
+        if memory_limit is None
+        else f" with at most {memory_limit / 2**30:.1f} GiB of memory" + " each" * (number > 1)
+    )
+    watcher.doing((f"starting {number} workers" if number > 1 else "starting a worker") + each)
+    with crew(number, memory_limit) as local:
+        yield local
+
+
 @dataclass(eq=False)
 class _Flight:
-    """A job on a worker."""
+    """A job on a worker, which has begun it or will when it has time."""
 
     job: Job
-    member: Member
+    member: Member | Slot
+    begun: bool
     seconds: float = 0.0
 
 
@@ -153,7 +213,7 @@ class _Execution:
 
     def __init__(
         self,
-        members: Crew,
+        members: Crew | RemoteCrew,
         call: Callable[[Job, Path], Rows],
         jobs: Jobs,
         dataset_folder: Path,
@@ -173,9 +233,11 @@ class _Execution:
         self.watcher = watcher
         self.flights: dict[Future[Any], _Flight] = {}
         self.troubles: dict[str, list[str]] = {}  # why attempts at a job failed, by its first run's key
+        self.failed_at: dict[str, set[str | None]] = {}  # on which workers of a cluster, by the same key
+        self.submissions = count()
         self.speeds = Speeds()
         self.reports: SimpleQueue[tuple[str, float]] = SimpleQueue()
-        self.members.client.subscribe_topic(SPEEDS, lambda event: self.reports.put(event[1]))
+        self.members.listen(SPEEDS, lambda key, speed: self.reports.put((key, speed)))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Perform all jobs. Each pass takes a fraction of a second, and every wait for a worker has a time limit."""
@@ -199,16 +261,29 @@ class _Execution:
 
     def _launch(self) -> None:
         busy = {flight.member for flight in self.flights.values()}
-        for member in self.members.ready:
+        ready = self.members.ready
+        places = {member.where for member in ready}
+        more = True
+        for member in ready:
             if member not in busy and not self.watcher.stopping():
-                job = self.retries.popleft() if self.retries else self.jobs.take()
+                job = self._retry(member, places) or (self.jobs.take() if more else None)
                 if job is None:
-                    return
-                key = f"{job[0].key}-{len(self.troubles.get(job[0].key, ()))}"
+                    more = False
+                    continue
+                key = f"{job[0].key}-{next(self.submissions)}"
                 future = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
-                self.flights[future] = _Flight(job, member)
+                self.flights[future] = _Flight(job, member, begun=not self.members.shared)
                 if self.started is not None:
                     self.started(job)
+
+    def _retry(self, member: Member | Slot, places: AbstractSet[str | None]) -> Job | None:
+        """Return a job to retry on a member, where it has not failed yet unless it has failed everywhere."""
+        for job in self.retries:
+            failed_at = self.failed_at.get(job[0].key, set())
+            if member.where not in failed_at or places <= failed_at:
+                self.retries.remove(job)
+                return job
+        return None
 
     def _finished(self) -> list[Future[Any]]:
         seconds = WAIT_SECONDS if self.members.complete else WAIT_SECONDS / 10
@@ -229,7 +304,11 @@ class _Execution:
         error = _error_of(future)
         if isinstance(error, DataUnreadable):
             del self.flights[future]
-            yield from self._again(flight.job, str(error), prepare=True)
+            yield from self._again(flight, str(error), prepare=True)
+            return
+        if isinstance(error, ChildLost):
+            del self.flights[future]
+            yield from self._again(flight, str(error))
             return
         if error is not None and not isinstance(error, KilledWorker):
             trace = _traceback_of(future, error)
@@ -251,21 +330,36 @@ class _Execution:
     def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
         """End the attempt at a job if its worker has ended or it takes too long."""
         limit = self.speeds.limit(flight.job, self.run_timeout)
-        if flight.member.alive and flight.seconds > limit:
+        if flight.member.alive and not flight.begun and flight.seconds > LEAST_SECONDS:
+            self._withdraw(future, flight)
+            return
+        if flight.member.alive and flight.begun and flight.seconds > limit:
             flight.member.trouble = f"no result after {duration(limit)}"
         elif flight.member.alive or future.done():
             return
         yield from self._lost(future, flight, flight.member.trouble)
+
+    def _withdraw(self, future: Future[Any], flight: _Flight) -> None:
+        """Queue a job again whose worker is busy with the work of others. This is not one of its attempts."""
+        self.watcher.doing(f"worker {flight.member.where} is busy with other work; trying its run elsewhere")
+        future.cancel()
+        del self.flights[future]
+        self.retries.append(flight.job)
 
     def _lost(self, future: Future[Any], flight: _Flight, trouble: str, trace: str | None = None) -> Iterator[Outcome]:
         """Replace the worker of a job that brought no result, and try again on another one."""
         flight.member.end()
         future.cancel()
         del self.flights[future]
-        yield from self._again(flight.job, trouble, trace)
+        yield from self._again(flight, trouble, trace)
 
-    def _again(self, job: Job, trouble: str, trace: str | None = None, *, prepare: bool = False) -> Iterator[Outcome]:
+    def _again(
+        self, flight: _Flight, trouble: str, trace: str | None = None, *, prepare: bool = False
+    ) -> Iterator[Outcome]:
         """Retry a job next, or record it as crashed after the last attempt, with the traceback of that attempt."""
+        job = flight.job
+        if flight.member.where is not None:
+            self.failed_at.setdefault(job[0].key, set()).add(flight.member.where)
         troubles = self.troubles.setdefault(job[0].key, [])
         troubles.append(trouble)
         if prepare and self.prepare is not None:
@@ -273,6 +367,8 @@ class _Execution:
                 self._prepare(job[0].data_fingerprint, self.prepare)
             except OSError as error:
                 troubles.append(_first_line(error))
+        if prepare:
+            self.members.recheck(flight.member, self.dataset_folder)
         if len(troubles) < ATTEMPTS:
             self.retries.append(job)
         else:
@@ -289,15 +385,20 @@ class _Execution:
         self.dataset_folder = again.folder
 
     def _hear_speeds(self) -> None:
-        runs = {flight.job[0].key: flight.job[0] for flight in self.flights.values()}
+        flights = {flight.job[0].key: flight for flight in self.flights.values()}
         while True:
             try:
                 key, images_per_second = self.reports.get_nowait()
             except Empty:
                 return
-            if key in runs:
-                self.speeds.note(runs[key], images_per_second)
-                self.watcher.speed(runs[key], images_per_second)
+            if key not in flights:
+                continue
+            if not flights[key].begun:
+                flights[key].begun, flights[key].seconds = True, 0.0
+            if images_per_second:
+                run = flights[key].job[0]
+                self.speeds.note(run, images_per_second)
+                self.watcher.speed(run, images_per_second)
 
 
 def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Rows:
@@ -345,7 +446,7 @@ def _reporting_speed(run: Run) -> Iterator[None]:
     """Report the speed of a run about once per second, without its first step, which is slower."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    worker = get_worker()
+    send = SEND_SPEED.get()
     batch = min(run.recipe.batch_size, run.budget.images)
     steps, started, reported = 0, 0.0, 0.0
 
@@ -356,7 +457,7 @@ def _reporting_speed(run: Run) -> Iterator[None]:
             started = reported = now
         elif now - reported > REPORT_SECONDS:
             reported = now
-            worker.log_event(SPEEDS, (run.key, steps * batch / (now - started)))
+            send(run.key, steps * batch / (now - started))
         steps += 1
 
     hook = register_optimizer_step_post_hook(step)
@@ -406,7 +507,7 @@ def _traceback_of(future: Future[Any], error: BaseException) -> str:
     return "".join(format_exception(type(error), error, trace))
 
 
-def _rows_of(future: Future[Any], member: Member) -> Rows | None:
+def _rows_of(future: Future[Any], member: Member | Slot) -> Rows | None:
     """Return the result of a finished task, or None if its worker dies or freezes before it is fetched."""
     for _ in range(GATHER_SECONDS):
         if not member.alive:

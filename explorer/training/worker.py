@@ -11,10 +11,14 @@ import threading
 from explorer.training.dask_import import Worker
 
 
-def _end_with_parent() -> None:
-    """Exit when the coordinator's end of standard input closes, however the coordinator ended."""
-    sys.stdin.buffer.read()
-    os._exit(0)
+def end_with_parent() -> None:
+    """Have this process exit when its parent's end of standard input closes, however the parent ended."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 async def _serve(scheduler: str, folder: str) -> None:
@@ -32,6 +36,6 @@ async def _serve(scheduler: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(_serve(*sys.argv[1:]))

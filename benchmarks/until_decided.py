@@ -51,17 +51,8 @@ def simulated(seed: int) -> StudyRecord:
         for run in range(max(SEEDS)):
             ability = norm.ppf(accuracy) * np.sqrt(1 + luck**2) + random.normal(0, luck)
             correct = ability + images + random.normal(0, np.sqrt(PAIR), IMAGES) > 0
-            runs.append(
-                {
-                    "point": point,
-                    "seed": run,
-                    "key": f"{point}-{run}",
-                    "state": "done",
-                    "reason": "",
-                    "correct": correct,
-                }
-                | {"accuracy": float(correct.mean()), "seconds": 1.0}
-            )
+            own = {"point": point, "seed": run, "key": f"{point}-{run}", "state": "done", "reason": ""}
+            runs.append(own | {"correct": correct, "accuracy": float(correct.mean()), "seconds": 1.0})
     study = load_study("squeeze_ratio")
     points = points_frame(study, plan(study, classes=10))
     return StudyRecord(study, "f" * 64, "", {}, {}, 10, points, pd.DataFrame(runs))
@@ -100,14 +91,12 @@ def main() -> None:
         more = sum(one == "undecided" and other != "undecided" for one, other in pairs)
         fewer = sum(one != "undecided" and other == "undecided" for one, other in pairs)
         reversed_ = sum({one, other} == {"supported", "refuted"} for one, other in pairs)
-        print(
-            f"{most} seeds, {REPETITIONS} repetitions: {runs.mean():.1f} of {len(fixed[0].runs)} runs ({runs.min()} to"
-        )
-        print(f"  {runs.max()}), {saved.mean():.0%} saved; the same verdicts in {equal.sum()}, saving", end=" ")
-        print(f"{saved[equal].mean():.0%} there; of {len(pairs)} verdicts {more} more decided, {fewer} fewer,", end=" ")
-        print(f"{reversed_} reversed")
+        needed = f"{runs.mean():.1f} ({runs.min()} to {runs.max()}) of {len(fixed[0].runs)}"
+        print(f"{REPETITIONS} repetitions with up to {most} seeds: {needed} runs needed, {saved.mean():.0%} saved")
+        print(f"  the same verdicts as with {most} seeds in {equal.sum()}, which saves {saved[equal].mean():.0%}")
+        print(f"  of {len(pairs)} verdicts, {more} more decided, {fewer} fewer, {reversed_} reversed")
         for kind, count in Counter(known).most_common():
-            print(f"  fixed: {count} times {', '.join(kind)}")
+            print(f"  with {most} seeds, {count} times: {', '.join(kind)}")
 
 
 if __name__ == "__main__":

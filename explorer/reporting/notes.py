@@ -39,9 +39,10 @@ def rounds_note(findings: Findings) -> str:
     spared = findings.runs.loc[findings.runs["state"] == NOT_NEEDED, "point"]
     time = duration(float(spared.map(seconds).sum()))
     saved = f" (saving about {time} of training on one core)" if len(spared) else ""
+    more = "" if decided == len(verdicts) else " A larger number of seeds may decide the rest (`--seeds`)."
     return (
         f"Seeds were added where claims were undecided: {decided} of {counted(len(verdicts), 'claim')} decided with "
-        f"{len(record.needed):,} of {len(record.runs):,} runs{saved}. Intervals allow for stopping at any round."
+        f"{len(record.needed):,} of {len(record.runs):,} runs{saved}.{more} Intervals allow for stopping at any round."
     )
 
 

@@ -241,7 +241,6 @@ class Database:
 
     def replace(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store rows, and replace rows with the same primary key."""
-
         # The same statements for all rows and calls, so that SQLAlchemy compiles them once.
         same = table.delete().where(*(column == sa.bindparam(f"key_{column.name}") for column in table.primary_key))
         keys = [{f"key_{column.name}": row[column.name] for column in table.primary_key} for row in rows]

@@ -235,7 +235,8 @@ def test_a_process_above_the_memory_limit_is_ended_and_its_run_recorded(stripes,
 def test_an_exception_is_recorded(stripes, dask_cluster):
     (outcome,) = on(dask_cluster, stripes, call=cluster_calls.failing)
     assert outcome.state == "crashed"
-    assert outcome.row["reason"] == f"ZeroDivisionError: 1 run in {stripes.folder.name}"
+    assert outcome.row["reason"] == f"ZeroDivisionError: 1 run in {stripes.folder.name}, {ATTEMPTS} times"
+    assert "in failing" in outcome.row["traceback"]
 
 
 def test_workers_with_other_software_are_refused_and_both_are_named(stripes, dask_cluster, monkeypatch):

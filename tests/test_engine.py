@@ -19,11 +19,13 @@ from explorer.data import open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import torch_threads
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.training.crew import START_ATTEMPTS, crew
+from explorer.sweeping.sweeping import worker_count
+from explorer.training.crew import START_ATTEMPTS, crew, worker_environment
 from explorer.training.engine import ATTEMPTS, EngineWatcher, execute
 from explorer.training.limits import LEAST_SECONDS, Clock, Speeds
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
+from explorer.training.software import gpus
 from explorer.training.trainer import measure, numerics
 
 RECIPE = Recipe(batch_size=32, warmup_images=64)
@@ -109,6 +111,34 @@ def test_a_run_that_costs_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
     outcomes = list(execute(jobs(stripes, 2), stripes.folder, workers=1, run_timeout=3))
     assert [(outcome.run.seed, outcome.state) for outcome in outcomes] == [(0, "crashed"), (1, "done")]
     assert outcomes[0].row["reason"] == reason
+
+
+def test_a_worker_above_the_memory_limit_costs_its_run_one_attempt(stripes, tmp_path, monkeypatch):
+    canned(monkeypatch, tmp_path, "time.sleep(30 * len(bytearray(700 << 20)) / 700 / 2**20)")
+    outcomes = list(execute(jobs(stripes, 1), stripes.folder, workers=1, memory_limit=500 * 2**20))
+    assert [outcome.row["reason"] for outcome in outcomes] == [
+        f"its worker used more than 0.5 GiB of memory, {ATTEMPTS} times"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu", "expected"),
+    [(None, None, None), (None, 1, "1"), ("", 0, "0"), ("4,7", 1, "7"), ("4", None, "4")],
+)
+def test_a_worker_sees_its_own_gpu(monkeypatch, visible, gpu, expected):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert worker_environment(gpu).get("CUDA_VISIBLE_DEVICES") == expected
+
+
+@pytest.mark.slow
+def test_workers_share_a_gpu(stripes):
+    if not gpus():
+        pytest.skip("torch finds no GPU here")
+    assert worker_count(None, 2) == 2 * gpus()
+    outcomes = list(execute(jobs(stripes, 4), stripes.folder, workers=2 * gpus()))
+    assert states(outcomes) == ["done"] * 4
 
 
 @pytest.mark.parametrize(

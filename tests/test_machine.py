@@ -83,6 +83,21 @@ def test_as_many_workers_as_memory_holds(group, monkeypatch, gib, workers):
 
 
 @pytest.mark.parametrize(
+    ("asked", "per_gpu", "workers"), [(None, None, 2), (None, 3, 6), (1, 3, 1)], ids=["default", "shared", "asked"]
+)
+def test_workers_of_two_gpus(group, monkeypatch, asked, per_gpu, workers):
+    group("0::/\n", cpu_dot_max="max 100000")
+    monkeypatch.setattr(sweeping, "gpus", lambda: 2)
+    assert sweeping.worker_count(asked, per_gpu) == workers
+
+
+def test_workers_per_gpu_need_a_gpu(monkeypatch):
+    monkeypatch.setattr(sweeping, "gpus", lambda: 0)
+    with pytest.raises(ExplorerError, match="workers per GPU = 2: torch finds no GPU on this machine; give --workers"):
+        sweeping.worker_count(None, 2)
+
+
+@pytest.mark.parametrize(
     ("gib", "asked", "message"),
     [
         (0.5, None, r"memory limit 0.50 GiB: training with 1 worker needs about 1.5 GiB$"),

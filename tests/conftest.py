@@ -1,9 +1,14 @@
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 # Like a worker: the same number of threads gives the same results.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,3 +57,53 @@ def open_to_all(folder):
     for one in (folder, *folder.parents):
         if Path(tempfile.gettempdir()) in one.parents:
             one.chmod(0o755)
+
+
+class Server:
+    """A PostgreSQL server that tests may stop and start."""
+
+    def __init__(self, url, control):
+        self.url, self.control = url, control
+
+    def restart(self):
+        """As after a crash: sessions break off, and the log is replayed."""
+        self.control("-m", "immediate", "restart")
+
+    def stop(self):
+        self.control("-m", "immediate", "stop")
+
+    def start(self):
+        self.control("start")
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A PostgreSQL server of the test's own."""
+    if not BINARIES:
+        pytest.skip("needs a PostgreSQL server (Debian's postgresql)")
+    pytest.importorskip("psycopg", reason="needs the extra `postgresql`")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = tmp_path / "data"
+    as_root = os.geteuid() == 0  # initdb refuses to run as root
+    if as_root:
+        open_to_all(tmp_path)
+        shutil.chown(tmp_path, "postgres")
+
+    def run(*arguments):
+        user = ["runuser", "-u", "postgres", "--"] if as_root else []
+        subprocess.run([*user, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+
+    run(BINARIES[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
+
+    def control(*arguments):
+        run(BINARIES[-1] / "pg_ctl", "-D", data, "-w", "-l", tmp_path / "log", "-o", options, *arguments)
+
+    control("start")
+    try:
+        yield Server(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", control)
+    finally:
+        if (data / "postmaster.pid").exists():
+            control("-m", "immediate", "stop")

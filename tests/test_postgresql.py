@@ -2,17 +2,13 @@
 
 import os
 import platform
-import shutil
-import socket
 import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import open_to_all
 from test_ledger import run_row
 
 from explorer.errors import ExplorerError
@@ -25,56 +21,7 @@ from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not BINARIES, reason="needs a PostgreSQL server (Debian's postgresql)"),
-]
-
-
-class Server:
-    """A PostgreSQL server that tests may stop and start."""
-
-    def __init__(self, url, control):
-        self.url, self.control = url, control
-
-    def restart(self):
-        """As after a crash: sessions break off, and the log is replayed."""
-        self.control("-m", "immediate", "restart")
-
-    def stop(self):
-        self.control("-m", "immediate", "stop")
-
-
-@pytest.fixture
-def server(tmp_path):
-    pytest.importorskip("psycopg", reason="needs the extra `postgresql`")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = tmp_path / "data"
-    as_root = os.geteuid() == 0  # initdb refuses to run as root
-    if as_root:
-        open_to_all(tmp_path)
-        shutil.chown(tmp_path, "postgres")
-
-    def run(*arguments):
-        user = ["runuser", "-u", "postgres", "--"] if as_root else []
-        subprocess.run([*user, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
-
-    run(BINARIES[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories='' -c fsync=off"
-
-    def control(*arguments):
-        run(BINARIES[-1] / "pg_ctl", "-D", data, "-w", "-l", tmp_path / "log", "-o", options, *arguments)
-
-    control("start")
-    try:
-        yield Server(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", control)
-    finally:
-        if (data / "postmaster.pid").exists():
-            control("-m", "immediate", "stop")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def sweeps(request):
 
 def ended(process, family, code):
     """Wait for a process and check its exit code and that none of its workers is left; return what it wrote."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     left = psutil.wait_procs(family, timeout=20)[1]
     assert not [one for one in left if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
@@ -228,12 +228,10 @@ def test_a_limit_on_the_size_of_files_loses_nothing(on_sqlite):
     """As `ulimit -f` sets it; a full disk gives the same errors (see test_full_disk.py)."""
     sweeps = on_sqlite
     expected = sweeps.calm()
-    size = (sweeps.folder / "calm.db").stat().st_size
-    process = sweeps.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-    wait_until(lambda: len(sweeps.done()) >= 1 or process.poll() is not None)
-    assert process.poll() is None, process.communicate()[1]
+    process = sweeps.start()
+    wait_until(lambda: len(sweeps.done()) >= 1)
     family = psutil.Process(process.pid).children(recursive=True)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size // 2, size))  # fuller from one moment to the next
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
     _, err = ended(process, family, 2)
     assert f"storage {sweeps.storage}: " in err
     assert err.count("\n") == 1

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -145,6 +146,16 @@ def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog)
         pass
     said = {record.getMessage().partition("postgres: ")[2] for record in caplog.records}
     assert said == {"connection lost; waiting up to 5 minutes for the server", "reconnected"}
+
+
+def test_writing_goes_on_after_the_server_was_away(server, written):
+    ledger, _, _ = written
+    server.stop()
+    starting = threading.Timer(4, server.start)  # after several attempts to reconnect
+    starting.start()
+    ledger.runs.record(run_row("k"))
+    starting.join()
+    assert Ledger(server.url).runs.keys() == ["k"]
 
 
 def test_a_writer_that_was_cut_off_stops_if_another_took_over(server, written):

@@ -26,9 +26,9 @@ TABLES = DATABASE + 1
 NAME = "explorer"
 LONGEST_NAME = 63  # number of bytes that PostgreSQL keeps of an application's name
 
-CHECK_SECONDS = 10.0
+CHECK_SECONDS = 5.0
 """Seconds between checks of a writer's session while it waits for its workers."""
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 20.0
 """Seconds after a lost session before new runs are claimed, so that all writers can reclaim theirs first."""
 
 _HELD = sa.text(
@@ -66,8 +66,9 @@ class ServerLock:
 
     def retake(self) -> None:
         """Take all locks in a new session after losing the old one; raise `Busy` if another process has taken one."""
-        self.session.invalidate()
-        self.session.close()
+        if not self.session.closed:  # by an attempt that failed
+            self.session.invalidate()
+            self.session.close()
         self.session = self._open()
         self.resumed = time.monotonic()
 

@@ -107,14 +107,14 @@ def test_intervals_hold_where_a_study_stops(world):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", DECIDED_BY)
-@pytest.mark.parametrize("most", [3, 5, 8])
-@pytest.mark.parametrize("images", [500, 2_000, 10_000])
+@pytest.mark.parametrize("most", [3, 8])
+@pytest.mark.parametrize("images", [500, 10_000])
 def test_coverage_where_a_study_stops_is_at_least_93_percent(images, most, world):
-    studies = 400
+    studies = 150
     least = LEAST - 3 * np.sqrt(LEAST * (1 - LEAST) / studies)
     every = []
-    for accuracy in (0.1, 0.3, 0.5, 0.8, 0.95, 0.99):
-        for points in (4, 8, 30):
+    for accuracy in (0.1, 0.5, 0.95, 0.99):
+        for points in (4, 30):
             found = coverage(Setting(accuracy, images, most, points, DECIDED_BY[world]), studies, points)
             assert (found[1:] >= least).all(), (accuracy, points, found)
             every.append(found[1:])

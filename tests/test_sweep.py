@@ -88,8 +88,8 @@ def stored(folder, name="stripes", storage="explorer.db"):
         return None
 
 
-def count_done(folder):
-    record = stored(folder)
+def count_done(folder, name="stripes"):
+    record = stored(folder, name)
     return 0 if record is None else int(record.runs["state"].eq("done").sum())
 
 
@@ -114,6 +114,40 @@ def trials(folder, name="stripes"):
     storage.remove_session()
     storage.engine.dispose()
     return sorted((trial.user_attrs["point"], trial.value, trial.params["squeeze_ratio"]) for trial in found)
+
+
+CLAIM = """
+[[claims]]
+claim = "Accuracy falls below 0.25."
+form = "falls"
+over = "squeeze_ratio"
+below = 0.25
+source = "a guess"
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_in_rounds_that_is_killed_gives_the_same_results(long_study):
+    file = long_study / "stripes.toml"
+    file.write_text(file.read_text() + CLAIM)
+    words, name = ("sweep", "stripes.toml", "--until-decided"), "stripes@until-decided"
+    undisturbed = explorer(long_study, *words, "--storage", "calm.db", "--reports", "calm")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    expected = stored(long_study, name, "calm.db")
+    assert set(expected.runs["state"]) == {"done", "not needed"}
+    for least in (1, 5):
+        process = subprocess.Popen(*command(long_study, *words)[:1], **command(long_study)[1])
+        wait_until(lambda least=least: count_done(long_study, name) >= least)
+        everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.kill()
+        process.communicate()
+        psutil.wait_procs(everyone, timeout=20)
+        assert "not needed" not in set(stored(long_study, name).runs["state"])
+    again = explorer(long_study, *words)
+    assert again.returncode == 0, again.stderr
+    assert "Seeds were added where claims were undecided" in again.stdout
+    assert stored(long_study, name).runs[MEASURED].to_json() == expected.runs[MEASURED].to_json()
+    assert "0 runs to train" in explorer(long_study, *words).stdout
 
 
 @pytest.mark.slow

@@ -159,6 +159,8 @@ def retry(
             training code have changed, or one of the errors of `sweep` occurs.
     """
     chosen, broken = Ledger(storage).studies.broken(study)
+    if not chosen.size:
+        raise ExplorerError(f"{study}: is a search, which chooses its runs itself; continue it with `explorer search`")
     return _trained(
         chosen,
         storage,

@@ -22,6 +22,7 @@ from test_sweep import STUDY, same_rows, wait_until
 
 import explorer
 from explorer.storage.ledger import Ledger
+from explorer.storage.tables import members, runs
 
 pytestmark = pytest.mark.slow
 
@@ -292,3 +293,39 @@ def test_two_commands_on_a_server_share_runs(on_postgresql, image_folder):
     trained = sweeps.trained()
     assert set(trained) == {*sweeps.done("stripes"), *sweeps.done("others")}
     assert len(trained) - len(set(trained)) <= 2  # at most what the killed one had trained but not stored
+
+
+def test_retry_trains_failed_and_crashed_runs_again(on_sqlite):
+    sweeps = on_sqlite
+    sweeps.run()
+    expected = sweeps.record()
+    failed, crashed, *_ = keys = sorted(sweeps.trained())
+    ledger = Ledger(sweeps.storage)
+    with ledger.writing():
+        for key, state in ((failed, "failed"), (crashed, "crashed")):
+            change = runs.update().where(runs.c.key == key).values(state=state, reason="a reason", accuracy=None)
+            ledger.perform(lambda connection, change=change: connection.execute(change))
+
+    def retry():
+        command = [sys.executable, "-m", "explorer", "retry", "stripes", "--storage", str(sweeps.storage)]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=sweeps.folder, env=sweeps.environment
+        )
+
+    done = retry()
+    assert done.returncode == 0, done.stderr
+    assert "stripes: 2 runs to train, 10 stored already" in done.stdout
+    assert sorted(sweeps.trained()) == sorted([*keys, failed, crashed])
+    same_rows(sweeps.record(), expected)
+    # As if the run had failed with another version of torch.
+    with ledger.writing():
+        for table in (runs, members):
+            change = table.update().where(table.c.key == failed).values(key="other")
+            ledger.perform(lambda connection, change=change: connection.execute(change))
+        change = runs.update().where(runs.c.key == "other").values(state="failed", accuracy=None)
+        ledger.perform(lambda connection: connection.execute(change))
+    before = sweeps.done()
+    refused = retry()
+    assert refused.returncode == 2
+    assert "stripes: the images, torch or the training code have changed since its runs failed" in refused.stderr
+    assert sweeps.done() == before

@@ -6,12 +6,15 @@ import platform
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_ledger import run_row, save
+from records import changed
+from test_ledger import PROVENANCE, run_row, save
 
 import explorer
 from explorer.__main__ import main
+from explorer.errors import ExplorerError
 from explorer.storage.ledger import Ledger
 from explorer.storage.lock import FileWriter
+from explorer.storage.searches import RungRun
 from explorer.storage.tables import rungs
 from explorer.study.files import load_study
 from explorer.study.plan import plan
@@ -144,3 +147,13 @@ def test_an_older_writer_is_unknown(ledger):
         assert (writer["host"], writer["pid"]) == (None, None)
         lock.write_text('{"host": "h", "pid": 1')  # cut off
         assert explorer.status().writers["pid"].tolist() == [None]
+
+
+def test_a_search_is_not_retried(ledger):
+    search = changed("bypass", name="search", search={"ranges": {"bypass": ["none", "simple"]}}, vary={}, claims=[])
+    with ledger.writing():
+        ledger.searches.open(search, "f", PROVENANCE)
+        ledger.searches.enlist(search, RungRun(0, 0, search.budget.epochs, "0-0"))
+    with pytest.raises(ExplorerError, match="search: is a search, which chooses its runs itself"):
+        explorer.retry("search")
+    assert counts(explorer.status("search"), "search") == [1, 1, 0, 0, 0, 0]

@@ -11,10 +11,11 @@ import statistics
 import time
 
 import torch
-from throughput import WORKER, apart
+from throughput import apart
 from torch import nn
 
 from explorer.networks.modules import Convolution, Rectifier
+from explorer.training.crew import ENVIRONMENT
 
 BATCH = 128
 REPEATS = 25
@@ -79,7 +80,7 @@ def table() -> None:
 def main() -> None:
     """Measure in a process configured like a worker."""
     print(f"torch {torch.__version__}, batch {BATCH}, {REPEATS} pairs; median (lowest to highest)", flush=True)
-    apart(table, environment=WORKER)
+    apart(table, environment=ENVIRONMENT)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,12 @@ DASK = [sys.executable, "-m", "distributed.cli.dask_"]
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A certificate that is its own authority, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(folder):
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificates of this test")
-    folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     kind = [
         "-newkey",
@@ -286,6 +289,13 @@ def test_a_bad_address_or_certificate_is_one_line(certificate, tmp_path, address
     with pytest.raises(ExplorerError, match=message) as error:
         Cluster(address, **{name: tmp_path / file for name, file in files.items()}).threads()
     assert "\n" not in str(error.value)
+
+
+def test_a_certificate_of_another_authority_is_one_line(dask_cluster, tmp_path):
+    cert, key = make_certificate(tmp_path)
+    stranger = Cluster(dask_cluster.address, cert, cert, key)
+    with pytest.raises(ExplorerError, match="TLS fails"):
+        stranger.threads()
 
 
 def test_a_server_that_never_answers_and_one_without_tls_are_one_line(dask_cluster, monkeypatch):

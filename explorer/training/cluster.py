@@ -141,20 +141,18 @@ class Cluster:
             logger.setLevel(before)
 
     def _unreachable(self, error: Exception) -> ExplorerError:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLError):
+                return ExplorerError(
+                    f"cluster {self.address}: TLS fails ({_said(cause)}); the scheduler, its workers and this machine "
+                    "need certificates of the same authority"
+                )
+            cause = cause.__cause__ or cause.__context__
         return ExplorerError(
-            f"cluster {self.address}: no Dask scheduler answers there{_why(error)}; "
-            "start one with `dask scheduler`, or check the address"
+            f"cluster {self.address}: no Dask scheduler answers there; start one with `dask scheduler`, "
+            "or check the address"
         )
-
-
-def _why(error: Exception) -> str:
-    """Return the cause if it says more than that nothing answered."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return f" ({_said(cause)})"
-        cause = cause.__cause__ or cause.__context__
-    return ""
 
 
 def _check_readable(file: Path) -> None:

@@ -12,6 +12,7 @@ from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
 from explorer.spaces.space import Space, amount
+from explorer.study.form import DesignPoint
 from explorer.study.model import TRIAL_IMAGES, Range, Study
 from explorer.training.recipe import Budget
 
@@ -100,6 +101,11 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     for quantity, compute in computed().items():
         columns[quantity] = pd.Series([network and compute(network) for network in networks], dtype="Int64")
     return pd.DataFrame(columns)
+
+
+def planned_point(study: Study, classes: int, number: int, asked: DesignPoint) -> Point:
+    """Expand and price one point, and check it against the limits of the study."""
+    return _point(study, study.design_space, study.fixed | {"classes": classes}, Point(number, *asked, "planned"))
 
 
 def _point(study: Study, space: type[Space], settings: dict[str, Any], point: Point) -> Point:

@@ -102,10 +102,12 @@ class Search(Form):
 
     def own_points(self) -> list[DesignPoint]:
         """Label points by their values."""
-        return [
-            DesignPoint(point, " ".join(f"{key} {label(value)}" for key, value in point.items()))
-            for point in self.proposed
-        ]
+        return [self.design_point(point) for point in self.proposed]
+
+    @staticmethod
+    def design_point(values: Mapping[str, Value]) -> DesignPoint:
+        """Return a proposal as a point of the study."""
+        return DesignPoint(dict(values), " ".join(f"{key} {label(value)}" for key, value in values.items()))
 
     def fewer(self, most: int) -> Self:  # noqa: ARG002 (a trial run has a smaller budget instead)
         """Return the search itself."""

@@ -1,0 +1,158 @@
+"""The designs that a search may train: those within its limits, with exact costs, drawn and priced in advance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import ExplorerError
+from explorer.networks.quantities import QUANTITIES, computed
+from explorer.pricing.enumeration import BLOCK, Block, Coded, Column, Enumeration, values_at
+from explorer.pricing.prices import Priced, join, price_chunks
+from explorer.spaces.space import amount
+from explorer.study.coordinates import Choice
+from explorer.study.model import Study
+from explorer.study.plan import Point, planned_point
+from explorer.study.search import Search
+
+POOL = 4_096
+"""Designs within the limits to draw, to start from and to fall back on."""
+MOST_DRAWN = 4_000_000
+SPREAD = 12
+"""First proposals, besides published networks: designs spread evenly over the costs."""
+
+
+class Designs(Protocol):
+    """Where a search finds its points."""
+
+    def first(self) -> Iterator[dict[str, Any]]:
+        """Yield the first proposals: published networks, then designs spread over the costs."""
+
+    def point(self, number: int, values: Mapping[str, Any]) -> Point:
+        """Expand and price a proposal; its state tells whether it may be trained."""
+
+    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the nearest design within the limits that has not been returned before, or None."""
+
+
+class SpaceDesigns:
+    """The designs of a search's space."""
+
+    def __init__(self, study: Study, classes: int) -> None:
+        """Draw the pool; raises `ExplorerError` if no design is within the limits."""
+        assert isinstance(study.form, Search)
+        self.study = study
+        self.form = study.form
+        self.classes = classes
+        self.random = np.random.default_rng([self.form.search.seed, 1])
+        self.pool = self._drawn()
+        self.places = self._encoded(self.pool.columns)
+        self.left = np.ones(len(self.pool), dtype=bool)
+
+    def first(self) -> Iterator[dict[str, Any]]:
+        """Yield published networks, moved into the ranges, then designs at even steps of each cost."""
+        yield from self._published()
+        for cost in self.form.search.costs:
+            amounts = np.log2(self.pool.amounts[cost].astype(float).clip(1))
+            for wanted in np.linspace(amounts.min(), amounts.max(), SPREAD // len(self.form.search.costs)):
+                # Any of the nearest few will do, and they differ in everything else.
+                near = np.argsort(np.abs(amounts - wanted), kind="stable")[: max(1, len(amounts) // 50)]
+                yield values_at(self.pool.columns, int(self.random.choice(near)))
+
+    def point(self, number: int, values: Mapping[str, Any]) -> Point:
+        """Expand and price a proposal."""
+        return planned_point(self.study, self.classes, number, self.form.design_point(values))
+
+    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the nearest design of the pool, by coordinates, that has not been returned before."""
+        if not self.left.any():
+            return None
+        place = self._encoded({key: _column(value) for key, value in values.items()})
+        distances = np.square(self.places - place).sum(axis=1)
+        chosen = int(np.where(self.left, distances, np.inf).argmin())
+        self.left[chosen] = False
+        return values_at(self.pool.columns, chosen)
+
+    def _published(self) -> Iterator[dict[str, Any]]:
+        space, axes = self.study.design_space, {axis.name: axis for axis in self.form.axes}
+        for preset in space.presets:
+            published, values = space.point(preset), {}
+            for key, axis in axes.items():
+                value = getattr(published, key)
+                if isinstance(axis, Choice):
+                    values[key] = axis.values[0] if axis.outside(value) else value
+                else:
+                    values[key] = type(value)(np.clip(value, axis.low, axis.high))
+            yield values
+
+    def _drawn(self) -> Priced:
+        study, search = self.study, self.form.search
+        fixed = study.fixed | {"classes": self.classes}
+        limited = [key for key in study.constraints if key not in computed()]
+        quantities = list(
+            dict.fromkeys([*search.costs, *(key for key in study.constraints if key in computed()), *limited])
+        )
+        kept: list[Priced] = []
+        nearest = ""
+        drawn, size = 0, 1 << 15
+        while drawn < MOST_DRAWN and sum(map(len, kept)) < POOL:
+            points = Enumeration(study.design_space, study.preset, {}, self.form.search_axes, size, search.seed + drawn)
+            for priced in price_chunks(study.design_space, study.preset, points.blocks(), quantities, fixed):
+                found = priced[priced.feasible]
+                inside, nearest = self._within(found, nearest)
+                kept.append(found[inside])
+            drawn += size
+            size = min(2 * size, BLOCK)
+        pool = join(kept)[slice(POOL)]
+        if not len(pool):
+            raise ExplorerError(f"{study.name}: none of {drawn:,} random designs is within the limits{nearest}")
+        _, distinct = np.unique(self._encoded(pool.columns), axis=0, return_index=True)
+        return _rounded(pool[np.sort(distinct)])
+
+    def _within(self, priced: Priced, nearest: str) -> tuple[NDArray[np.bool_], str]:
+        inside = np.ones(len(priced), dtype=bool)
+        for key, limits in self.study.constraints.items():
+            amounts = priced.amounts[key]
+            low = -np.inf if limits.min is None else limits.min
+            high = np.inf if limits.max is None else limits.max
+            each = (amounts >= low) & (amounts <= high)
+            if len(amounts) and not each.any():
+                closest = amounts[np.maximum(low - amounts, amounts - high).argmin()].item()
+                nearest = f"; the closest has {key} = {amount(closest)}"
+            inside &= each
+        return inside, nearest
+
+    def _encoded(self, columns: Block) -> NDArray[np.float64]:
+        encoded: NDArray[np.float64] = np.hstack([axis.encode(columns[axis.name]) for axis in self.form.axes])
+        return encoded
+
+
+def scaled_costs(point: Point, costs: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return the costs of a point as the search compares them: doublings, less being better, (costs,)."""
+    assert point.network is not None
+    amounts = np.array([float(computed()[key](point.network)) for key in costs])
+    signs = [-1.0 if QUANTITIES[key].more_is_better else 1.0 for key in costs]
+    scaled: NDArray[np.float64] = np.log2(np.maximum(amounts, 1.0)) * signs
+    return scaled
+
+
+def _column(value: object) -> Column:
+    return np.array([value]) if isinstance(value, int | float) and not isinstance(value, bool) else _coded(value)
+
+
+def _coded(value: object) -> Any:  # noqa: ANN401 (what `Choice.encode` takes)
+    return [value]
+
+
+def _rounded(pool: Priced) -> Priced:
+    """Round real numbers to four digits, as a sampler's are."""
+    columns = {
+        key: column
+        if isinstance(column, Coded) or column.dtype.kind != "f"
+        else np.array([float(f"{value:.4g}") for value in column.tolist()])
+        for key, column in pool.columns.items()
+    }
+    return Priced(columns, pool.amounts, pool.codes, pool.reasons)

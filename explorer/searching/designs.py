@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ from explorer.study.search import Search
 
 POOL = 4_096
 """Designs within the limits to draw, to start from and to fall back on."""
+EDGE = 0.1
+"""Doublings between the largest designs and the reference point of hypervolumes, so that they count too."""
 MOST_DRAWN = 4_000_000
 SPREAD = 12
 """First proposals, besides published networks: designs spread evenly over the costs."""
@@ -36,6 +38,12 @@ class Designs(Protocol):
 
     def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the nearest design within the limits that has not been returned before, or None."""
+
+    def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the coordinates of a design, (coordinates,)."""
+
+    def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:
+        """Return the largest of each cost, as `scaled_costs` has them, (costs,)."""
 
 
 class SpaceDesigns:
@@ -70,11 +78,18 @@ class SpaceDesigns:
         """Return the nearest design of the pool, by coordinates, that has not been returned before."""
         if not self.left.any():
             return None
-        place = self._encoded({key: _column(value) for key, value in values.items()})
-        distances = np.square(self.places - place).sum(axis=1)
+        distances = np.square(self.places - self.place(values)).sum(axis=1)
         chosen = int(np.where(self.left, distances, np.inf).argmin())
         self.left[chosen] = False
         return values_at(self.pool.columns, chosen)
+
+    def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the coordinates of a design, (coordinates,)."""
+        return self._encoded({key: _column(value) for key, value in values.items()})[0]
+
+    def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:
+        """Return the largest of each cost in the pool, (costs,)."""
+        return np.array([EDGE + float(scaled(self.pool.amounts[cost], cost).max()) for cost in costs])
 
     def _published(self) -> Iterator[dict[str, Any]]:
         space, axes = self.study.design_space, {axis.name: axis for axis in self.form.axes}
@@ -130,13 +145,17 @@ class SpaceDesigns:
         return encoded
 
 
-def scaled_costs(point: Point, costs: tuple[str, ...]) -> NDArray[np.float64]:
+def scaled_costs(point: Point, costs: Sequence[str]) -> NDArray[np.float64]:
     """Return the costs of a point as the search compares them: doublings, less being better, (costs,)."""
-    assert point.network is not None
-    amounts = np.array([float(computed()[key](point.network)) for key in costs])
-    signs = [-1.0 if QUANTITIES[key].more_is_better else 1.0 for key in costs]
-    scaled: NDArray[np.float64] = np.log2(np.maximum(amounts, 1.0)) * signs
-    return scaled
+    network = point.network
+    assert network is not None
+    return np.array([scaled(np.array(computed()[cost](network)), cost) for cost in costs], dtype=float)
+
+
+def scaled(amounts: NDArray[Any], cost: str) -> NDArray[np.float64]:
+    """Return amounts of a cost in doublings, less being better."""
+    doublings: NDArray[np.float64] = np.log2(np.maximum(amounts.astype(float), 1.0))
+    return -doublings if QUANTITIES[cost].more_is_better else doublings
 
 
 def _column(value: object) -> Column:

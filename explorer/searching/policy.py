@@ -1,16 +1,17 @@
-"""What a search does next: propose a point, promote one to the next rung, or give one a further seed.
+"""What a search does next: train a new point, take one to its next rung, or give one a further seed.
 
-While less than `EXPLORING` of its budget is spent, a search promotes what the rule allows and otherwise proposes. Then
-it promotes every point that can still be on the front, and gives further seeds to the points whose place on the front
-is undecided. If budget is left when all are decided, it proposes again.
+Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses between all points below the
+top rung and new proposals. Then further seeds go to the points whose place on the front is undecided, until each is
+decided or has all its seeds; what is left is spent by the rule again.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +19,25 @@ from numpy.typing import NDArray
 from explorer.analysis.fronts import rival_probability, undecided
 from explorer.analysis.looks import looks, repeated_confidence
 from explorer.searching.designs import Designs, scaled_costs
-from explorer.searching.promotion import next_promoted
+from explorer.searching.forecast import FEWEST, Forecast
+from explorer.searching.promotion import next_point
 from explorer.searching.samplers import Sampler, Trial
 from explorer.study.plan import Point
 from explorer.study.search import SearchTable
 
-EXPLORING = 0.7
-"""Share of the budget after which nothing is proposed until the front is settled."""
+EXPLORING = 0.8
 
-ASKS = 8
-"""Proposals in a row that are outside the limits or known; then the nearest other design within them is taken."""
+ASKS = 24
+"""Proposals to choose from at each step; if none may be trained, the nearest unknown design within the limits is."""
 
 DRAWS = 2_000
 SEED_VARIANCE = 0.005**2
 """Variance of accuracy between seeds, from our certificates, until ten further seeds tell it."""
+MISJUDGED = (0.025, 0.015, 0.01)
+"""How far the accuracies of rungs are off the top, one standard deviation, until points at the top tell it.
+
+Counted from the first of four rungs. From the measurements in benchmarks/search.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,39 +51,62 @@ class Step:
 
 @dataclass
 class Progress:
-    """A point in the search: its accuracy at each rung it has finished (seed 0), and at the top with further seeds."""
+    """A point in the search: its accuracy at each rung it has finished (seed 0), and at the top with all seeds."""
 
     point: Point
     costs: NDArray[np.float64]
     attributes: dict[str, Any] = field(default_factory=dict)
     accuracies: list[float] = field(default_factory=list)
     seeds: list[float] = field(default_factory=list)
+    last_seed: int = 0
     running: int = 0
-    started: int = 0
     failed: bool = False
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether it could go on to the next rung now."""
+        return bool(self.accuracies) and not self.seeds and not self.running and not self.failed
+
+
+class Proposal(NamedTuple):
+    """A point that may be trained, and what the sampler notes about it."""
+
+    point: Point
+    attributes: dict[str, Any]
 
 
 class Policy:
-    """Decides each step from the results so far. It knows nothing of training, so it can be simulated."""
+    """Decides each step from the results so far. It knows nothing of training, so it can be simulated.
+
+    Args:
+        table: The settings of the search.
+        designs: Where points come from.
+        sampler: What proposes them.
+        images: Training images that each rung takes, going on from the one below, (rungs,).
+        guess: Accuracy of guessing.
+        seeds: Most seeds of a point at the top rung.
+        validation_images: Images that accuracies are measured on.
+    """
 
     def __init__(
         self,
         table: SearchTable,
         designs: Designs,
         sampler: Sampler,
+        images: Sequence[int],
         *,
         guess: float,
         seeds: int,
         validation_images: int,
-        rungs: int | None = None,
     ) -> None:
         self.table = table
         self.designs = designs
         self.sampler = sampler
+        self.images = np.array([*images, 0], dtype=float)[::-1].cumsum()[::-1]  # from each rung to the top
+        self.top = len(images) - 1
         self.guess = guess
         self.seeds = seeds
         self.validation_images = validation_images
-        self.top = (rungs or table.rungs) - 1
         self.points: list[Progress] = []
         self.known: dict[str, Progress] = {}  # by network
         self.declined: Counter[str] = Counter()
@@ -85,33 +114,23 @@ class Policy:
         self.first = deque(designs.first())
         self.exhausted = False
 
-    def next(self, spent: float) -> Step | None:
-        """Return the next step, or None if there is none until a run ends; `spent` is the spent share of the budget."""
-        exploring = spent < EXPLORING and not self.exhausted
-        step = self._promoted(limited=exploring)
-        if step is None and not exploring:
-            step = self._seeded()
-        if step is None and not self.exhausted:
-            step = self._proposed()
-        if step is None and exploring:  # the proposals have just run out
-            step = self._promoted(limited=False) or self._seeded()
+    def next(self, spent: float, left: float = np.inf) -> Step | None:
+        """Return the next step, or None if there is none until a run ends.
+
+        Args:
+            spent: Share of the budget that is spent.
+            left: Training images that are left; no point is begun or promoted that they cannot take to the top rung.
+        """
+        settling = spent >= EXPLORING or self.exhausted
+        step = (self._seed() if settling else None) or self._train(left) or self._seed()
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:
         """Note that a run has started."""
         at = self.points[step.point.number]
         at.running += 1
-        if step.seed:
-            at.started = max(at.started, step.seed)
+        at.last_seed = max(at.last_seed, step.seed)
         return step
-
-    def add(self, point: Point, attributes: dict[str, Any] | None = None) -> Progress:
-        """Note a point that the search trains."""
-        assert point.network is not None
-        progress = Progress(point, scaled_costs(point, self.table.costs), attributes or {})
-        self.points.append(progress)
-        self.known[point.network.digest] = progress
-        return progress
 
     def record(self, step: Step, accuracy: float | None) -> None:
         """Note a run's accuracy; None if it failed."""
@@ -125,111 +144,170 @@ class Policy:
         if step.rung == self.top:
             at.seeds.append(accuracy)
 
+    def add(self, point: Point, attributes: dict[str, Any]) -> Progress:
+        """Note a point that the search trains."""
+        assert point.network is not None
+        progress = Progress(point, scaled_costs(point, self.table.costs), attributes)
+        self.points.append(progress)
+        self.known[point.network.digest] = progress
+        return progress
+
     def finalists(self) -> list[Progress]:
         """Return the points that have reached the top rung."""
         return [at for at in self.points if at.seeds]
 
     def reference(self) -> NDArray[np.float64]:
         """Return the reference point of hypervolumes: the accuracy of guessing and the largest costs, (1 + costs,)."""
-        largest = np.max([at.costs for at in self.points], axis=0, initial=-np.inf) + 1e-9
-        return np.concatenate([[self.guess], np.atleast_1d(largest)])
+        return np.concatenate([[self.guess], self.designs.largest(self.table.costs)])
 
-    def _promoted(self, *, limited: bool) -> Step | None:
-        for rung in reversed(range(self.top)):
-            here = [at for at in self.points if len(at.accuracies) > rung]
-            if not here:
-                continue
-            promoted = np.array([len(at.accuracies) > rung + 1 or bool(at.running) or at.failed for at in here])
-            accuracies = np.array([at.accuracies[rung] for at in here])
-            costs = np.array([at.costs for at in here]).reshape(len(here), -1)
-            chosen = next_promoted(accuracies, costs, promoted, self.reference(), limited=limited)
-            if chosen is not None:
-                return Step(here[chosen].point, rung + 1)
-        return None
+    def _train(self, left: float) -> Step | None:
+        """Return a step of the rule, or the first proposals until enough is known for a forecast."""
+        known = [at for at in self.points if at.accuracies and not at.failed]
+        waiting = [at for at in known if at.expects_more and self._to_top(at) <= left]
+        proposals = self._proposals() if self.images[0] <= left else []
+        if not proposals and not waiting:
+            return None
+        if (self.first or len(known) < FEWEST) and proposals:
+            return self._begun(proposals[0])
+        expected, deviations = self._expected(known)
+        forecast = Forecast.fit(self._places(known), expected, deviations)
+        means, spreads = forecast.blended(self._places(known), expected, deviations)
+        fresh = [Progress(found.point, scaled_costs(found.point, self.table.costs)) for found in proposals]
+        ahead, doubt = forecast.at(self._places(fresh)) if fresh else (np.zeros(0), np.zeros(0))
+        rows = {id(at): row for row, at in enumerate(known)}
+        chosen = [rows[id(at)] for at in waiting]
+        taken = [row for row, at in enumerate(known) if at.seeds or at.running]
+        front = np.column_stack([np.where([bool(at.seeds) for at in known], expected, means), self._costs(known)])
+        place = next_point(
+            np.concatenate([means[chosen], ahead]),
+            np.concatenate([spreads[chosen], doubt]),
+            self._costs([*waiting, *fresh]),
+            np.concatenate([[self._to_top(at) for at in waiting], np.full(len(fresh), self.images[0])]),
+            front[taken],
+            self.reference(),
+        )
+        self.declined["less promising than others"] += len(proposals) - (place >= len(waiting))
+        if place < len(waiting):
+            return Step(waiting[place].point, len(waiting[place].accuracies))
+        return self._begun(proposals[place - len(waiting)])
 
-    def _seeded(self) -> Step | None:
+    def _begun(self, proposal: Proposal) -> Step:
+        self.add(*proposal)
+        return Step(proposal.point, 0)
+
+    def _to_top(self, at: Progress) -> float:
+        return float(self.images[len(at.accuracies)])
+
+    def _costs(self, points: Sequence[Progress]) -> NDArray[np.float64]:
+        return np.array([at.costs for at in points]).reshape(len(points), -1)
+
+    def _places(self, points: Sequence[Progress]) -> NDArray[np.float64]:
+        coordinates = np.array([self.designs.place(at.point.metaparameters) for at in points])
+        return np.hstack([coordinates.reshape(len(points), -1), self._costs(points)])
+
+    def _seed(self) -> Step | None:
         """Return a further seed for the point whose place on the front is least decided."""
         top = self.finalists()
         if self.seeds < 2 or len(top) < 2:  # noqa: PLR2004 (with one there is nothing to decide)
             return None
-        open_ = undecided(probability := self._probability(top), repeated_confidence(looks(self.seeds)))
-        order = np.argsort(np.abs(probability - 0.5), kind="stable")
-        for place in order[open_[order]]:
+        probability = self._probability(top)
+        open_ = undecided(probability, repeated_confidence(looks(self.seeds)))
+        for place in np.argsort(np.abs(probability - 0.5), kind="stable"):
             at = top[place]
-            used = 1 + max(at.started, len(at.seeds) - 1)
-            if used < self.seeds and not at.running:
-                return Step(at.point, self.top, used)
+            if open_[place] and at.last_seed + 1 < self.seeds and not at.running:
+                return Step(at.point, self.top, at.last_seed + 1)
         return None
 
     def _probability(self, top: Sequence[Progress]) -> NDArray[np.float64]:
+        """Return how likely each point at the top is to be on the front, (points,)."""
         means = np.array([np.mean(at.seeds) for at in top])
         counts = np.array([len(at.seeds) for at in top])
         freedom = int((counts - 1).sum())
         squares = sum(float(np.sum((np.array(at.seeds) - np.mean(at.seeds)) ** 2)) for at in top)
-        # Until there are ten degrees of freedom, the usual variance counts for the rest of them.
         variance = (squares + max(0, 10 - freedom) * SEED_VARIANCE) / max(10, freedom)
         spread = np.sqrt(means * (1 - means) / self.validation_images + variance / counts)
         noise = np.random.default_rng(0).standard_normal((len(top), DRAWS))
         draws = (means[:, None] + spread[:, None] * noise).astype(np.float32)
-        return rival_probability(np.array([at.costs for at in top]), draws)
+        return rival_probability(self._costs(top), draws)
 
-    def _proposed(self) -> Step | None:
-        for values, attributes in self._candidates():
-            point = self.designs.point(len(self.points), values)
-            if self._accepted(point, attributes):
-                self.add(point, attributes)
-                return Step(point, 0)
-        self.exhausted = True
-        return None
+    def _proposals(self) -> list[Proposal]:
+        """Return distinct new points that may be trained."""
+        if self.exhausted:
+            return []
+        found = self._first() or self._asked() or self._fallback()
+        self.exhausted = not found
+        return found
 
-    def _candidates(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Yield proposals, with what the sampler notes about each, until one can be trained."""
+    def _first(self) -> list[Proposal]:
         while self.first:
-            yield self.first.popleft(), {}
-        values: dict[str, Any] = {}
-        attributes: dict[str, Any] = {}
-        known = self.history()
-        for _ in range(ASKS):
-            values, attributes = self.sampler.ask([*known, *self.refused])
-            yield values, attributes
-        while (near := self.designs.nearest(values)) is not None:
-            yield near, attributes
+            proposal = self._proposal(self.first.popleft(), {})
+            if proposal is not None:
+                return [proposal]
+        return []
 
-    def _accepted(self, point: Point, attributes: dict[str, Any]) -> bool:
-        """Whether to train a proposal; if not, count it, and let the sampler learn from one outside the limits."""
+    def _asked(self) -> list[Proposal]:
+        asked = self.sampler.ask([*self.history(), *self.refused], ASKS)
+        found: dict[str, Proposal] = {}
+        for values, attributes in asked:
+            proposal = self._proposal(values, attributes)
+            if proposal is not None and proposal.point.network is not None:
+                found.setdefault(proposal.point.network.digest, proposal)
+        return list(found.values())
+
+    def _fallback(self) -> list[Proposal]:
+        values = self.points[-1].point.metaparameters if self.points else {}
+        while (near := self.designs.nearest(values)) is not None:
+            proposal = self._proposal(near, {})
+            if proposal is not None:
+                return [proposal]
+        return []
+
+    def _proposal(self, values: dict[str, Any], attributes: dict[str, Any]) -> Proposal | None:
+        """Expand a proposal; if it may not be trained, count it, and let the sampler learn what exceeds the limits."""
+        point = self.designs.point(len(self.points), values)
         if point.network is None:
             self.declined["infeasible"] += 1
         elif point.state != "planned":
             self.declined["outside the limits"] += 1
             costs = scaled_costs(point, self.table.costs)
-            trial = Trial(point.metaparameters, (self.guess, *costs.tolist()), 1.0, attributes)
-            self.refused.append(trial)
+            self.refused.append(Trial(point.metaparameters, (self.guess, *costs.tolist()), 1.0, attributes))
         elif point.network.digest in self.known:
             self.declined["the same network as an earlier one"] += 1
         else:
-            return True
-        return False
+            return Proposal(point, attributes)
+        return None
 
     def history(self) -> list[Trial]:
         """Return the points as the sampler sees them: with the accuracy expected at the top rung, and the costs."""
-        gains = self._gains()
-        trials = []
-        for at in self.points:
-            if at.failed:
-                continue
-            values = None
-            if at.accuracies:
-                expected = np.mean(at.seeds) if at.seeds else at.accuracies[-1] + gains[len(at.accuracies) - 1]
-                values = (float(expected), *at.costs.tolist())
-            trials.append(Trial(at.point.metaparameters, values, 0.0, at.attributes))
-        return trials
+        known = [at for at in self.points if at.accuracies and not at.failed]
+        expected = dict(zip(map(id, known), self._expected(known)[0].tolist(), strict=True))
+        return [
+            Trial(
+                at.point.metaparameters,
+                (expected[id(at)], *at.costs.tolist()) if id(at) in expected else None,
+                0.0,
+                at.attributes,
+            )
+            for at in self.points
+            if not at.failed
+        ]
 
-    def _gains(self) -> list[float]:
-        """Return how much accuracy is gained from each rung to the top: medians from rung to rung, added up."""
-        gains = [0.0]
+    def _expected(self, known: Sequence[Progress]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the accuracy to expect at the top rung and its standard deviation, (points,) each.
+
+        A rung's accuracies are raised by what points gained from it to the top, in the median.
+        """
+        gains, misjudged = [0.0], [math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)]
         for rung in reversed(range(self.top)):
-            steps = [
-                at.accuracies[rung + 1] - at.accuracies[rung] for at in self.points if len(at.accuracies) > rung + 1
-            ]
-            gains.append(gains[-1] + (float(np.median(steps)) if steps else 0.0))
-        return gains[::-1]
+            both = np.array([at.accuracies[rung : rung + 2] for at in self.points if len(at.accuracies) > rung + 1])
+            step = float(np.median(both[:, 1] - both[:, 0])) if len(both) else 0.0
+            gains.append(gains[-1] + step)
+            off = [at.accuracies[-1] - at.accuracies[rung] for at in self.points if len(at.accuracies) > self.top]
+            prior = MISJUDGED[max(0, len(MISJUDGED) - self.top + rung)]
+            squares = float(np.sum((np.array(off) - np.mean(off)) ** 2)) if off else 0.0
+            misjudged.append(math.sqrt((4 * prior**2 + squares) / (4 + max(0, len(off) - 1))))
+        gains.reverse()
+        misjudged.reverse()
+        rungs = [len(at.accuracies) - 1 for at in known]
+        measured = [float(np.mean(at.seeds)) if at.seeds else at.accuracies[-1] for at in known]
+        return np.array(measured) + np.array(gains)[rungs], np.array(misjudged)[rungs]

@@ -1,20 +1,23 @@
-"""The rule of the search: which point goes on to the next rung.
+"""The rule of the search: which point to train next, a new one or one that goes on to its next rung.
 
-A rung is a budget, and each rung has twice the epochs of the one below. A point is promoted when, with its optimistic
-accuracy and exact cost, it would add to the Pareto front of the points that have been promoted before it, all taken
-at the same rung. Of these, the one that adds most hypervolume goes first, so ties go where the front is widest.
+A rung is a budget, and each rung has twice the epochs of the one below. Every point, proposed or trained up to some
+rung, has an exact cost and a forecast of its accuracy at the top rung. The next point is the one that would add most
+hypervolume to the front of the top rung, with an optimistic accuracy, for each image that it still needs to get there.
 
-- All costs are known before training, so a point needs to compete only with points that cost no more. A cheap network
-  is promoted with a low accuracy; a ranking by accuracy would stop it.
-- Accuracies of different rungs are never compared. A larger budget raises all of them, though not equally, which is
-  why a point's accuracy is taken as optimistic: its mean plus `DOUBT`, the spread of what rungs get wrong.
-- Promotions are asynchronous: nothing waits for a rung to be complete. As long as points are still proposed, at most
-  one in `SHARE` of a rung's points goes on, so all rungs together cost a small multiple of the first one. A point that
-  is passed over may still be promoted later, when more points have reached its rung.
+- Costs are known before training, so a point only has to beat points that cost no more. A cheap network is promoted
+  with a low accuracy; a ranking by accuracy would stop it.
+- Whatever adds nothing to the front even with an optimistic accuracy is not trained any further. It may be later, when
+  others have changed the forecast.
+- Of points that can be on the front, those go first where it is widest, because they add most hypervolume, and those
+  that have little left to train.
+- Only accuracies at the top rung make up the front. Lower rungs only change forecasts.
+- Nothing waits for a rung to be complete. Points in training count as if they had reached their forecast, so workers
+  do not all train the same kind of point.
 
-Successive halving without waiting is ASHA (Li et al., arXiv:1810.05934). For several objectives, Schmucker et al.
-(arXiv:2106.12639) promote by non-dominated sorting. Hypervolume takes its place here, because only the accuracy has to
-be measured: the costs are exact and known in advance.
+Promotions without waiting are ASHA's (Li et al., arXiv:1810.05934). With several objectives, Schmucker et al. promote
+by non-dominated sorting (arXiv:2106.12639), with no model of accuracy. Optimistic hypervolume per cost is the usual
+choice of multi-fidelity Bayesian optimisation (Irshad et al., arXiv:2112.13901). Here all objectives but one are exact,
+which is why a simple forecast is enough. How much it saves: docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -23,55 +26,53 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 3
-DOUBT = 0.01
-"""Accuracy by which a rung's ranking is off, one standard deviation (measured: benchmarks/search.py)."""
+OPTIMISM = (1, 2, 4, 8, 16)
+"""Standard deviations above the forecast, tried until a point adds to the front."""
 
 
-def next_promoted(
-    accuracies: NDArray[np.float64],
+def next_point(
+    forecasts: NDArray[np.float64],
+    deviations: NDArray[np.float64],
     costs: NDArray[np.float64],
-    promoted: NDArray[np.bool_],
+    images: NDArray[np.float64],
+    front: NDArray[np.float64],
     reference: NDArray[np.float64],
-    *,
-    limited: bool = True,
-) -> int | None:
-    """Return the point of one rung to promote next, or None.
+) -> int:
+    """Return which point to train next.
 
     Args:
-        accuracies: Accuracies at this rung, (points,).
+        forecasts: Accuracies to expect at the top rung, (points,).
+        deviations: Their standard deviations, (points,).
         costs: Costs on the scale of the front, less being better, (points, costs).
-        promoted: Which points have been promoted before, (points,).
+        images: Training images that each point still needs to reach the top rung, (points,).
+        front: The points that have reached it or are on their way: accuracy, then costs, (others, 1 + costs).
         reference: The reference point of hypervolumes: the accuracy of guessing, then the largest costs, (1 + costs,).
-        limited: Whether only a share of the points goes on, which leaves budget for proposals.
     """
-    if limited and (promoted.sum() + 1) * SHARE > len(accuracies):
-        return None
-    waiting = np.flatnonzero(~promoted)
-    gains = gained(accuracies[waiting] + DOUBT, costs[waiting], accuracies[promoted], costs[promoted], reference)
-    if not len(gains) or gains.max() <= 0:
-        return None
-    return int(waiting[gains.argmax()])
+    gains = np.zeros(len(forecasts))
+    for optimism in OPTIMISM:
+        gains = gained(np.column_stack([forecasts + optimism * deviations, costs]), front, reference)
+        if gains.any():
+            break
+    return int((gains / images).argmax())
 
 
 def gained(
-    accuracies: NDArray[np.float64],
-    costs: NDArray[np.float64],
-    front_accuracies: NDArray[np.float64],
-    front_costs: NDArray[np.float64],
-    reference: NDArray[np.float64],
+    points: NDArray[np.float64], front: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the hypervolume that each point alone would add to a front, (points,); 0 if it is dominated."""
-    front = np.column_stack([-front_accuracies, front_costs])
-    points = np.column_stack([-accuracies, costs])
-    corner = np.concatenate([[-reference[0]], reference[1:]])
-    if len(front):
-        front = front[moocore.is_nondominated(front)]
+    """Return the hypervolume that each point alone would add to a front, (points,); 0 if it is dominated.
+
+    Points and front have the accuracy in the first column and the costs in the others.
+    """
+    signs = np.ones(len(reference))
+    signs[0] = -1
+    points, front, corner = points * signs, front * signs, reference * signs
+    front = front[(front < corner).all(axis=1)]
+    front = front[moocore.is_nondominated(front)] if len(front) else front
     gains = np.zeros(len(points))
     for place in np.flatnonzero((points < corner).all(axis=1)):
-        if len(front) and (front <= points[place]).all(axis=1).any():
+        if (front <= points[place]).all(axis=1).any():
             continue
         # What a point adds is its own box without what the front covers of it.
-        box = float(np.prod(corner - points[place]))
-        gains[place] = box - (moocore.hypervolume(np.maximum(front, points[place]), ref=corner) if len(front) else 0.0)
+        covered = moocore.hypervolume(np.maximum(front, points[place]), ref=corner) if len(front) else 0.0
+        gains[place] = float(np.prod(corner - points[place])) - covered
     return gains

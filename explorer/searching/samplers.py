@@ -56,13 +56,15 @@ class Sampler:
         self.distributions = {axis.keys[0]: _distribution(axis) for axis in axes}
         self._lasting = self._study([]) if name in NEVER_LEARN else None
 
-    def ask(self, trials: Sequence[Trial]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the metaparameters of a proposal, and what the sampler notes about it."""
+    def ask(self, trials: Sequence[Trial], count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the metaparameters of `count` proposals, and what the sampler notes about each."""
         study = self._lasting or self._study(_selected(trials, self.directions))
         self.asked += 1
-        asked = study.ask(self.distributions)
-        values = {key: self._read(key, value) for key, value in asked.params.items()}
-        return values, dict(study.get_trials(deepcopy=False)[asked.number].system_attrs)
+        found = []
+        for asked in [study.ask(self.distributions) for _ in range(count)]:
+            values = {key: self._read(key, value) for key, value in asked.params.items()}
+            found.append((values, dict(study.get_trials(deepcopy=False)[asked.number].system_attrs)))
+        return found
 
     def _study(self, trials: Sequence[Trial]) -> optuna.Study:
         with warnings.catch_warnings(), _quiet():

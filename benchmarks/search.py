@@ -95,7 +95,6 @@ class TableDesigns:
 
     def __init__(self, table: Table, random: np.random.Generator) -> None:
         self.table, self.random = table, random
-        self.left = np.ones(len(table.points), dtype=bool)
 
     def first(self) -> Iterator[dict[str, Any]]:
         for cost in range(len(COSTS)):
@@ -105,8 +104,7 @@ class TableDesigns:
                 yield self.table.points[int(self.random.choice(near))]
 
     def point(self, number: int, values: Mapping[str, Any]) -> Point:
-        row = self.table.nearest(values, np.ones(len(self.left), dtype=bool))
-        self.left[row] = False
+        row = self.table.nearest(values, np.ones(self.size, dtype=bool))
         return Point(number, self.table.points[row], str(row), "", "planned", network=self.table.networks[row].network)
 
     def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -115,11 +113,12 @@ class TableDesigns:
     def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:
         return self.table.costs.max(axis=0)
 
-    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        if not self.left.any():
-            return None
-        row = self.table.nearest(values, self.left)
-        return self.table.points[row]
+    @property
+    def size(self) -> int:
+        return len(self.table.points)
+
+    def others(self, count: int) -> list[dict[str, Any]]:
+        return [self.table.points[row] for row in self.random.permutation(self.size)[:count]]
 
 
 Path_ = list[tuple[float, float]]
@@ -130,7 +129,7 @@ def ours(table: Table, seen: int, repetition: int, sampler: str = "tpe") -> Path
     """Search with rungs, as `explorer search` does."""
     designs = TableDesigns(table, np.random.default_rng(repetition))
     search = SearchTable(objectives=("accuracy", *COSTS), sampler=sampler, seed=repetition, rungs=len(RUNGS))
-    asked = Sampler(sampler, table.study.form.search_axes, ["maximize", *["minimize"] * len(COSTS)], repetition)
+    asked = Sampler(sampler, table.study.form.search_axes, len(COSTS), repetition)
     recipe, budgets = Recipe(), [Budget(images=table.images, epochs=epochs) for epochs in RUNGS]
     takes = [recipe.images_trained([one], below) for below, one in pairwise([None, *budgets])]
     policy = Policy(search, designs, asked, takes, guess=GUESS, seeds=1, validation_images=table.validation)
@@ -149,9 +148,8 @@ def ours(table: Table, seen: int, repetition: int, sampler: str = "tpe") -> Path
 def whole(table: Table, seen: int, repetition: int, sampler: str) -> Path_:
     """Every point in full, as Optuna's samplers propose them."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    axes, directions = table.study.form.search_axes, ["maximize", *["minimize"] * len(COSTS)]
-    asked = Sampler(sampler, axes, directions, repetition)
-    study = optuna.create_study(directions=directions, sampler=asked._sampler())  # noqa: SLF001
+    asked = Sampler(sampler, table.study.form.search_axes, len(COSTS), repetition)
+    study = optuna.create_study(directions=asked.directions, sampler=asked._sampler())  # noqa: SLF001
     left, found, path = np.ones(len(table.points), dtype=bool), [], []
     for run in range(1, len(table.points) // 2 + 1):
         trial = study.ask(asked.distributions)

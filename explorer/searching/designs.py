@@ -19,7 +19,7 @@ from explorer.study.plan import Point, planned_point
 from explorer.study.search import Search
 
 POOL = 4_096
-"""Designs within the limits to draw, to start from and to fall back on."""
+"""Designs within the limits to draw: for the first proposals, and beside those of the sampler."""
 EDGE = 0.1
 """Doublings between the largest designs and the reference point of hypervolumes, so that they count too."""
 MOST_DRAWN = 4_000_000
@@ -36,8 +36,12 @@ class Designs(Protocol):
     def point(self, number: int, values: Mapping[str, Any]) -> Point:
         """Expand and price a proposal; its state tells whether it may be trained."""
 
-    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the nearest design within the limits that has not been returned before, or None."""
+    def others(self, count: int) -> list[dict[str, Any]]:
+        """Return random designs within the limits; `size` of them in a row are all there are."""
+
+    @property
+    def size(self) -> int:
+        """Number of designs that `others` goes through."""
 
     def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return the coordinates of a design, (coordinates,)."""
@@ -57,8 +61,7 @@ class SpaceDesigns:
         self.classes = classes
         self.random = np.random.default_rng([self.form.search.seed, 1])
         self.pool = self._drawn()
-        self.places = self._encoded(self.pool.columns)
-        self.left = np.ones(len(self.pool), dtype=bool)
+        self.next = 0
 
     def first(self) -> Iterator[dict[str, Any]]:
         """Yield published networks, moved into the ranges, then designs at even steps of each cost."""
@@ -74,18 +77,21 @@ class SpaceDesigns:
         """Expand and price a proposal."""
         return planned_point(self.study, self.classes, number, self.form.design_point(values))
 
-    def nearest(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the nearest design of the pool, by coordinates, that has not been returned before."""
-        if not self.left.any():
-            return None
-        distances = np.square(self.places - self.place(values)).sum(axis=1)
-        chosen = int(np.where(self.left, distances, np.inf).argmin())
-        self.left[chosen] = False
-        return values_at(self.pool.columns, chosen)
+    def others(self, count: int) -> list[dict[str, Any]]:
+        """Return the next designs of the pool, which is in random order."""
+        places = (self.next + np.arange(min(count, self.size))) % self.size
+        self.next = int(places[-1]) + 1
+        return [values_at(self.pool.columns, int(place)) for place in places]
+
+    @property
+    def size(self) -> int:
+        """Number of designs in the pool."""
+        return len(self.pool)
 
     def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return the coordinates of a design, (coordinates,)."""
-        return self._encoded({key: _column(value) for key, value in values.items()})[0]
+        place: NDArray[np.float64] = self._encoded({key: _column(value) for key, value in values.items()})[0]
+        return place
 
     def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:
         """Return the largest of each cost in the pool, (costs,)."""

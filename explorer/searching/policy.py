@@ -1,8 +1,9 @@
 """What a search does next: train a new point, take one to its next rung, or give one a further seed.
 
 Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses between all points below the
-top rung and new proposals. Then further seeds go to the points whose place on the front is undecided, until each is
-decided or has all its seeds; what is left is spent by the rule again.
+top rung and new proposals. Then the front is settled: points that may well be on it go on to the top, and further seeds
+go to those whose place on it is undecided, until each is decided or has all its seeds. What is left is spent by the
+rule again.
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ from explorer.analysis.fronts import rival_probability, undecided
 from explorer.analysis.looks import looks, repeated_confidence
 from explorer.searching.designs import Designs, scaled_costs
 from explorer.searching.forecast import FEWEST, Forecast
-from explorer.searching.promotion import next_point
+from explorer.searching.promotion import OPTIMISM, next_point
 from explorer.searching.samplers import Sampler, Trial
 from explorer.study.plan import Point
 from explorer.study.search import SearchTable
 
-EXPLORING = 0.8
+EXPLORING = 0.75
+"""Share of the budget after which the front is settled."""
+SETTLING = 2
+"""How many steps of `OPTIMISM` count while it is."""
 
-ASKS = 24
-"""Proposals to choose from at each step; if none may be trained, the nearest unknown design within the limits is."""
+ASKS = 8
+OTHERS = 16
+"""Proposals of the sampler, and random designs beside them, to choose from at each step.
+
+Random designs cost nothing, are always within the limits, and keep the search from narrowing down too early.
+"""
 
 DRAWS = 2_000
 SEED_VARIANCE = 0.005**2
@@ -121,8 +129,10 @@ class Policy:
             spent: Share of the budget that is spent.
             left: Training images that are left; no point is begun or promoted that they cannot take to the top rung.
         """
-        settling = spent >= EXPLORING or self.exhausted
-        step = (self._seed() if settling else None) or self._train(left) or self._seed()
+        if spent < EXPLORING and not self.exhausted:
+            step = self._train(left) or self._seed()
+        else:
+            step = self._train(left, settling=True) or self._seed() or self._train(left)
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:
@@ -160,11 +170,14 @@ class Policy:
         """Return the reference point of hypervolumes: the accuracy of guessing and the largest costs, (1 + costs,)."""
         return np.concatenate([[self.guess], self.designs.largest(self.table.costs)])
 
-    def _train(self, left: float) -> Step | None:
-        """Return a step of the rule, or the first proposals until enough is known for a forecast."""
+    def _train(self, left: float, *, settling: bool = False) -> Step | None:
+        """Return a step of the rule, or the first proposals until enough is known for a forecast.
+
+        While settling, nothing is proposed, and only what may well be on the front is promoted.
+        """
         known = [at for at in self.points if at.accuracies and not at.failed]
         waiting = [at for at in known if at.expects_more and self._to_top(at) <= left]
-        proposals = self._proposals() if self.images[0] <= left else []
+        proposals = self._proposals() if self.images[0] <= left and not settling else []
         if not proposals and not waiting:
             return None
         if (self.first or len(known) < FEWEST) and proposals:
@@ -185,7 +198,10 @@ class Policy:
             np.concatenate([[self._to_top(at) for at in waiting], np.full(len(fresh), self.images[0])]),
             front[taken],
             self.reference(),
+            OPTIMISM[:SETTLING] if settling else OPTIMISM,
         )
+        if place is None:
+            return None
         self.declined["less promising than others"] += len(proposals) - (place >= len(waiting))
         if place < len(waiting):
             return Step(waiting[place].point, len(waiting[place].accuracies))
@@ -199,7 +215,7 @@ class Policy:
         return float(self.images[len(at.accuracies)])
 
     def _costs(self, points: Sequence[Progress]) -> NDArray[np.float64]:
-        return np.array([at.costs for at in points]).reshape(len(points), -1)
+        return np.array([at.costs for at in points]).reshape(len(points), len(self.table.costs))
 
     def _places(self, points: Sequence[Progress]) -> NDArray[np.float64]:
         coordinates = np.array([self.designs.place(at.point.metaparameters) for at in points])
@@ -234,7 +250,7 @@ class Policy:
         """Return distinct new points that may be trained."""
         if self.exhausted:
             return []
-        found = self._first() or self._asked() or self._fallback()
+        found = self._first() or self._asked() or self._last()
         self.exhausted = not found
         return found
 
@@ -246,7 +262,9 @@ class Policy:
         return []
 
     def _asked(self) -> list[Proposal]:
+        """Return what the sampler proposes, and random designs, as far as they may be trained."""
         asked = self.sampler.ask([*self.history(), *self.refused], ASKS)
+        asked += [(values, {}) for values in self.designs.others(OTHERS)]
         found: dict[str, Proposal] = {}
         for values, attributes in asked:
             proposal = self._proposal(values, attributes)
@@ -254,10 +272,10 @@ class Policy:
                 found.setdefault(proposal.point.network.digest, proposal)
         return list(found.values())
 
-    def _fallback(self) -> list[Proposal]:
-        values = self.points[-1].point.metaparameters if self.points else {}
-        while (near := self.designs.nearest(values)) is not None:
-            proposal = self._proposal(near, {})
+    def _last(self) -> list[Proposal]:
+        """Return a design that has not been trained, if there is one left."""
+        for values in self.designs.others(self.designs.size):
+            proposal = self._proposal(values, {})
             if proposal is not None:
                 return [proposal]
         return []

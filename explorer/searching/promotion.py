@@ -22,12 +22,14 @@ which is why a simple forecast is enough. How much it saves: docs/measurements.m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import moocore
 import numpy as np
 from numpy.typing import NDArray
 
 OPTIMISM = (1, 2, 4, 8, 16)
-"""Standard deviations above the forecast, tried until a point adds to the front."""
+"""Standard deviations above the forecast; the next one counts where the ones before add nothing to the front."""
 
 
 def next_point(
@@ -37,8 +39,9 @@ def next_point(
     images: NDArray[np.float64],
     front: NDArray[np.float64],
     reference: NDArray[np.float64],
-) -> int:
-    """Return which point to train next.
+    optimism: Sequence[float] = OPTIMISM,
+) -> int | None:
+    """Return which point to train next, or None if none adds to the front.
 
     Args:
         forecasts: Accuracies to expect at the top rung, (points,).
@@ -47,13 +50,13 @@ def next_point(
         images: Training images that each point still needs to reach the top rung, (points,).
         front: The points that have reached it or are on their way: accuracy, then costs, (others, 1 + costs).
         reference: The reference point of hypervolumes: the accuracy of guessing, then the largest costs, (1 + costs,).
+        optimism: Standard deviations above the forecast, tried until a point adds to the front.
     """
-    gains = np.zeros(len(forecasts))
-    for optimism in OPTIMISM:
-        gains = gained(np.column_stack([forecasts + optimism * deviations, costs]), front, reference)
+    for much in optimism:
+        gains = gained(np.column_stack([forecasts + much * deviations, costs]), front, reference)
         if gains.any():
-            break
-    return int((gains / images).argmax())
+            return int((gains / images).argmax())
+    return None
 
 
 def gained(

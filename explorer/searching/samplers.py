@@ -47,9 +47,10 @@ class Trial:
 class Sampler:
     """Proposes points with one of Optuna's samplers. The same history always gives the same proposal."""
 
-    def __init__(self, name: str, axes: Sequence[Axis], directions: Sequence[Direction], seed: int) -> None:
+    def __init__(self, name: str, axes: Sequence[Axis], costs: int, seed: int) -> None:
+        """Propose points on these axes for accuracy, which is maximised, and a number of costs."""
         self.name = name
-        self.directions = list(directions)
+        self.directions: list[Direction] = ["maximize", *costs * ["minimize"]]  # type: ignore[list-item]
         self.seed = seed
         self.asked = 0
         self.choices = {axis.keys[0]: _choices(axis) for axis in axes}

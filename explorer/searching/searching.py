@@ -1,0 +1,285 @@
+"""Run a search: propose, train and promote on all workers until the budget is spent."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import moocore
+import numpy as np
+
+from explorer.data import find_source
+from explorer.errors import ExplorerError
+from explorer.searching.budget import SearchBudget
+from explorer.searching.designs import SpaceDesigns
+from explorer.searching.policy import Policy, Step
+from explorer.searching.samplers import Sampler
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+from explorer.storage.record import StudyRecord
+from explorer.storage.searches import RungRun
+from explorer.study.model import Study
+from explorer.study.search import Search
+from explorer.sweeping.preparation import PreparedStudy, prepare_study
+from explorer.sweeping.provenance import provenance
+from explorer.sweeping.sweeping import Watcher, check_timeout, worker_count
+from explorer.training.engine import Job, Jobs, Outcome, execute, perform
+from explorer.training.estimate import estimate_seconds
+from explorer.training.recipe import Budget
+from explorer.training.run import Numerics, Run
+from explorer.training.trunks import Trunks
+
+BRIEF = 600.0
+"""Times below this are checked against an estimate of one point's training."""
+
+
+@dataclass(frozen=True)
+class FrontSoFar:
+    """The state of a search, for its display: points on the front and at the top rung, the most accurate, hypervolume.
+
+    The hypervolume is in accuracy times doublings of each cost.
+    """
+
+    proposed: int
+    finalists: int
+    front: int
+    best: float
+    volume: float
+
+
+class SearchWatcher(Watcher):
+    """Follows the progress of a search."""
+
+    def search(self, study: Study, budget: SearchBudget, workers: int) -> None:
+        """Note that training starts."""
+
+    def front(self, found: FrontSoFar) -> None:
+        """Note the front after a run has ended."""
+
+
+def rung_budgets(study: Study) -> list[Budget]:
+    """Return the budgets of a search's rungs, each with about twice the epochs of the one below."""
+    assert isinstance(study.form, Search)
+    rungs, top = study.form.search.rungs, study.budget.epochs
+    epochs = sorted({max(1, round(top / 2**below)) for below in range(rungs)})
+    return [study.budget.model_copy(update={"epochs": one}) for one in epochs]
+
+
+def rung_images(study: Study) -> list[int]:
+    """Return the training images of each rung, going on from the one below."""
+    rungs = rung_budgets(study)
+    return [study.recipe.images_trained([one], below) for below, one in zip([None, *rungs], rungs, strict=False)]
+
+
+def run_search(
+    study: Study,
+    budget: SearchBudget,
+    *,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    run_timeout: float | None = None,
+    command: str = "",
+    watcher: SearchWatcher | None = None,
+) -> StudyRecord:
+    """Search until the budget is spent, store each proposal and run, and return the study's record.
+
+    A stored search of the same name and settings goes on. Stored runs of any study are reused.
+
+    Raises:
+        ExplorerError: As for `run_studies`; also if no design is within the limits, or the budget is too small for one
+            point to reach the top rung.
+        KeyboardInterrupt: The watcher asked to stop.
+    """
+    check_timeout(run_timeout)
+    following = SearchWatcher() if watcher is None else watcher
+    ledger = Ledger(storage, create=True)
+    find_source(study.data, data_dir)  # reject unknown data before any message
+    following.doing(f"preparing {study.data} data")
+    ready = prepare_study(study, data_dir)
+    processes = worker_count(workers)
+    for note in ready.notes:
+        following.note(note)
+    with ledger.writing():
+        named = ledger.studies.claim(ready.study, ready.dataset.fingerprint)
+        if named.name != study.name:
+            following.note(f"another study named {study.name} is stored; this one is {named.name}")
+        jobs = _SearchJobs(named, ready, budget, ledger, processes)
+        if budget.spent >= 1:
+            following.note(f"{named.name}: its budget is spent: {jobs.used}; give a larger one to go on")
+            return ledger.studies.load(named.name)
+        _check_budget(jobs, budget)
+        ledger.searches.open(named, ready.dataset.fingerprint, provenance(command, ready.dataset, named.budget))
+        following.search(named, budget, processes)
+        budget.start()
+        outcomes = execute(
+            jobs,
+            ready.dataset.folder,
+            processes,
+            prepare=ready.source.prepare,
+            run_timeout=run_timeout,
+            watcher=following,
+            call=partial(perform, trunks=Trunks.in_cache()),
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                ledger.runs.record(outcome.row)
+                jobs.ended(outcome)
+                following.ended(outcome)
+                following.front(jobs.front())
+        ledger.searches.decline(named, jobs.policy.declined)
+        following.finished()
+        if following.stopping():
+            raise KeyboardInterrupt
+        return ledger.studies.load(named.name)
+
+
+class _SearchJobs(Jobs):
+    """The runs of a search, decided one at a time by its policy."""
+
+    def __init__(self, study: Study, ready: PreparedStudy, budget: SearchBudget, ledger: Ledger, workers: int) -> None:
+        from explorer.training.trainer import numerics
+
+        super().__init__()
+        assert isinstance(study.form, Search)
+        self.study = study
+        self.fingerprint = ready.dataset.fingerprint
+        self.image_size = ready.dataset.size
+        self.budget = budget
+        self.ledger = ledger
+        self.workers = workers
+        self.rungs = rung_budgets(study)
+        self.numerics: Numerics = numerics()
+        self.takes = rung_images(study)
+        axes, table = study.form.search_axes, study.form.search
+        self.policy = Policy(
+            table,
+            SpaceDesigns(study, len(ready.dataset.classes)),
+            Sampler(table.sampler, axes, len(table.costs), table.seed),
+            self.takes,
+            guess=ready.counts.guess,
+            seeds=study.seeds,
+            validation_images=study.budget.validation,
+        )
+        self.flying: dict[str, Step] = {}
+        self.again: deque[Step] = deque()
+        self.dry = False
+        self._resume()
+
+    @property
+    def used(self) -> str:
+        """What is used of the budget."""
+        return f"{self.budget.used_runs:,} runs, {self.budget.used_images:,} training images"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or there is nothing left to train."""
+        return self.budget.spent >= 1 or (self.dry and not self.flying)
+
+    def take(self) -> Job | None:
+        """Return the run to train next; stored runs of other studies are taken over without training."""
+        while self.budget.spent < 1 and not self.dry:
+            if self.again:
+                step = self.policy.begin(self.again.popleft())
+            else:
+                known = len(self.policy.points)
+                found = self.policy.next(self.budget.spent, self.budget.images_left(self.workers))
+                for at in self.policy.points[known:]:
+                    self.ledger.searches.propose(self.study, at.point, self.image_size)
+                if found is None:
+                    self.dry = True
+                    return None
+                step = found
+            run = self._run(step)
+            place = RungRun(step.point.number, step.seed, run.budget.epochs, run.key)
+            self.ledger.searches.enlist(self.study, place)
+            stored = self.ledger.runs.results([run.key]).get(run.key)
+            self.budget.take(self._cost(step))
+            if stored is None or not stored.final:
+                self.flying[run.key] = step
+                return (run,)
+            self.policy.record(step, stored.accuracy)
+        return None
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take note of a run's result."""
+        self.dry = False
+        self.policy.record(self.flying.pop(outcome.run.key), outcome.row.get("accuracy"))
+
+    def front(self) -> FrontSoFar:
+        """Return the state of the search."""
+        policy = self.policy
+        top = policy.finalists()
+        points = np.array([[-float(np.mean(at.seeds)), *at.costs] for at in top]).reshape(
+            len(top), 1 + len(policy.table.costs)
+        )
+        corner = policy.reference()
+        corner[0] = -corner[0]
+        inside = points[(points < corner).all(axis=1)] if len(points) else points
+        return FrontSoFar(
+            proposed=len(policy.points),
+            finalists=len(top),
+            front=int(moocore.is_nondominated(points).sum()) if len(points) else 0,
+            best=max((float(np.mean(at.seeds)) for at in top), default=math.nan),
+            volume=float(moocore.hypervolume(inside, ref=corner)) if len(inside) else 0.0,
+        )
+
+    def run_at_top(self) -> Run:
+        """Return a run of the first proposal at the top rung, to estimate the time of one point."""
+        point = self.policy.designs.point(0, self.policy.first[0])
+        assert point.network is not None
+        return self._run(Step(point, self.policy.top))
+
+    def _run(self, step: Step) -> Run:
+        assert step.point.network is not None
+        budget = self.rungs[step.rung]
+        return Run(step.point.network, self.fingerprint, self.study.recipe, budget, step.seed, self.numerics)
+
+    def _cost(self, step: Step) -> int:
+        return self.study.recipe.images_trained(self.rungs[-1:]) if step.seed else self.takes[step.rung]
+
+    def _resume(self) -> None:
+        """Take over the points and results of earlier calls; runs that did not end are trained first."""
+        rungs = {one.epochs: rung for rung, one in enumerate(self.rungs)}
+        searches, policy = self.ledger.searches, self.policy
+        policy.declined.update(searches.declined(self.study))
+        for number, values in enumerate(searches.proposed(self.study)):
+            policy.add(policy.designs.point(number, values), {})
+        earlier = searches.runs(self.study)
+        results = self.ledger.runs.results([run.key for run in earlier])
+        started = set()
+        for run in earlier:
+            step = Step(policy.points[run.point].point, rungs[run.epochs], run.seed)
+            started.add(run.point)
+            result = results.get(run.key)
+            if result is None or not result.final:
+                self.again.append(step)
+                continue
+            self.budget.take(self._cost(step), earlier=True)
+            policy.record(policy.begin(step), result.accuracy)
+        self.again.extend(Step(at.point, 0) for at in policy.points if at.point.number not in started)
+
+
+def _check_budget(jobs: _SearchJobs, budget: SearchBudget) -> None:
+    """Raise `ExplorerError` if the budget is too small to train one point."""
+    images = sum(jobs.takes)
+    if budget.images is not None and budget.images < images:
+        raise ExplorerError(
+            f"images = {budget.images:,}: one point needs {images:,} to reach the top rung "
+            f"({jobs.study.budget.images:,} x {jobs.study.budget.epochs}); give more, or a smaller --budget"
+        )
+    if budget.runs is not None and budget.runs < len(jobs.rungs):
+        raise ExplorerError(
+            f"runs = {budget.runs}: one point needs {len(jobs.rungs)} runs, one at each rung; give more"
+        )
+    if budget.seconds is not None and budget.seconds < BRIEF and not jobs.policy.finalists():
+        run = jobs.run_at_top()
+        seconds = estimate_seconds([run], 1) * images / run.budget.seen
+        if seconds > budget.seconds:
+            raise ExplorerError(
+                f"time = {budget.seconds:.0f} s: one point takes about {math.ceil(seconds)} s to reach the top rung "
+                f"({jobs.study.budget.short}); give more time, or a smaller --budget"
+            )

@@ -3,7 +3,7 @@
 Every command is a function here that returns a frame or a small record:
 
 - costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
-- studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `certify`, `plan_certificate`
+- studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `search`, `certify`, `plan_certificate`
 - stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `images`,
   `dashboard_server`, `delete_study`, `rename_study`
 - where to train: `Cluster`
@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import certify, dry_run, plan_certificate, retry, sweep
+    from explorer.api import certify, dry_run, plan_certificate, retry, search, sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -61,6 +61,7 @@ __all__ = [
     "rename_study",
     "report",
     "retry",
+    "search",
     "status",
     "stored_studies",
     "sweep",
@@ -90,6 +91,7 @@ _HOMES = {
     "rename_study": "explorer.storage.editing",
     "report": "explorer.reporting.stored",
     "retry": "explorer.api",
+    "search": "explorer.api",
     "status": "explorer.storage.status",
     "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api",

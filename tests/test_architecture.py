@@ -19,7 +19,7 @@ FLOORS = [
     ["reporting"],
     ["exporting"],
     ["drawing"],
-    ["certification"],
+    ["certification", "searching"],
     ["sweeping"],
     ["analysis"],
     ["storage"],
@@ -85,6 +85,8 @@ def test_commands_parse_and_print():
         "explorer.networks.quantities",
         "explorer.spaces.space.label",
         "explorer.sweeping.sweeping.Watcher",
+        "explorer.searching.searching.SearchWatcher",
+        "explorer.searching.searching.FrontSoFar",
         "explorer.reporting.mistakes.reject_mistakes",
         "explorer.training.limits.duration",
     }

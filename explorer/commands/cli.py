@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import editing, exports, networks, prices, status, studies
+from explorer.commands import editing, exports, networks, prices, searches, status, studies
 from explorer.commands.console import printable
 from explorer.commands.interrupts import interruptible
 from explorer.errors import ExplorerError
 
 COMMANDS: dict[Callable[..., int], str] = {
     studies.sweep: "sweep squeeze_ratio --data cifar10 --seeds 5",
+    searches.search: 'search squeezenet --where "params < 200k and FLOPs <= 5M" --time 30m',
     status.status: "status squeeze_ratio",
     studies.retry: "retry squeeze_ratio",
     studies.report: "report squeeze_ratio --figures pdf",

@@ -87,17 +87,22 @@ def read_settings(settings: list[str] | None) -> tuple[str | None, dict[str, Any
     return None if preset is None else str(preset), values
 
 
-def read_varied(settings: list[str] | None) -> dict[str, Any]:
-    """Read key=low..high, key=[a,b] and key=a,b arguments, which give the range of each varied metaparameter."""
+def read_ranges(settings: list[str] | None) -> tuple[str | None, dict[str, Any]]:
+    """Read preset=NAME and key=low..high, key=[a,b], key=a,b or key=value arguments."""
     listed = []
     for text in settings or []:
         key, equals, given = text.partition("=")
-        plain = equals and ".." not in given and not given.startswith("[")
+        plain = equals and "," in given and not given.startswith("[")
         listed.append(f"{key}=[{given}]" if plain else text)
-    preset, values = read_settings(listed)
+    return read_settings(listed)
+
+
+def read_varied(settings: list[str] | None) -> dict[str, Any]:
+    """Read key=low..high, key=[a,b] and key=a,b arguments: the range of each varied metaparameter."""
+    preset, values = read_ranges(settings)
     if preset is not None:
-        raise ExplorerError(f"--vary preset={preset}: a certificate has only one preset; set it with --preset")
-    return values
+        raise ExplorerError(f"--vary preset={preset}: a certificate has one preset; set it with --preset")
+    return {key: value if isinstance(value, list) or ".." in str(value) else [value] for key, value in values.items()}
 
 
 def read_cluster(address: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> Cluster | None:
@@ -134,14 +139,12 @@ def _presets() -> set[str]:
     return {name for presets in list_spaces()["presets"] for name in presets}
 
 
-def read_seconds(text: str | None) -> float | None:
+def read_seconds(text: str | None, option: str = "--run-timeout") -> float | None:
     """Convert a time such as `90`, `90s`, `30min` or `2h` to seconds; raise `ExplorerError` for anything else."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?|h|hours?|)", text.strip().lower())
     seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2][:1]] if found else 0.0
     if not 0 < seconds < math.inf:
-        raise ExplorerError(
-            f"--run-timeout {text}: give a positive number of seconds or a time such as 90s, 30min or 2h"
-        )
+        raise ExplorerError(f"{option} {text}: give a positive number of seconds or a time such as 90s, 30min or 2h")
     return seconds

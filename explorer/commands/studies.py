@@ -111,7 +111,7 @@ def sweep(
 
     from explorer import dry_run as plan
     from explorer import sweep as train
-    from explorer.commands.watching import watched
+    from explorer.commands.watching import Display, watched
 
     if quick:
         chosen = load(quick=True)
@@ -129,7 +129,7 @@ def sweep(
         run_timeout=seconds,
         command=command_line(context),
     )
-    return _print_report(screen, watched(sweep, quiet=not screen.full, said=preparing))
+    return _print_report(screen, watched(sweep, Display(quiet=not screen.full, said=preparing)))
 
 
 def retry(
@@ -155,7 +155,7 @@ def retry(
     A sweep retries crashed runs, but not those that failed because their loss was not finite.
     """
     from explorer import retry as train
-    from explorer.commands.watching import watched
+    from explorer.commands.watching import Display, watched
 
     screen = Screen(quiet, as_json)
     again = partial(
@@ -172,7 +172,7 @@ def retry(
         figures=figures.split(","),
         command=command_line(context),
     )
-    return _print_report(screen, watched(again, quiet=not screen.full))
+    return _print_report(screen, watched(again, Display(quiet=not screen.full)))
 
 
 def report(
@@ -253,7 +253,7 @@ def certify(
     Only missing runs are trained. Reports on studies with the same space, data, recipe and budget show the result.
     """
     from explorer import certify, plan_certificate
-    from explorer.commands.watching import watched
+    from explorer.commands.watching import Display, watched
 
     screen = Screen(quiet, as_json)
     written: dict[str, Any] = {"storage": storage, "reports": reports, "figures": figures.split(",")}
@@ -278,7 +278,7 @@ def certify(
         run_timeout=seconds,
         command=command_line(context),
     )
-    made = watched(train, quiet=not screen.full)
+    made = watched(train, Display(quiet=not screen.full))
     for line in made.statements:
         screen.answer(line)
     rows = [

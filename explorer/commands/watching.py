@@ -29,7 +29,10 @@ WIDE = 120
 
 
 class Display(Watcher):
-    """Shows the progress of a sweep: runs done, running and failed, the best accuracy and the time left."""
+    """Shows the progress of a sweep: runs done, running and failed, the best accuracy and the time left.
+
+    The text that was `said` already is not repeated.
+    """
 
     def __init__(self, *, quiet: bool = False, said: str = "") -> None:
         self.said = said
@@ -168,13 +171,12 @@ class Display(Watcher):
         return f"about {duration(max(1.0, whole - (now - self.started)))} left"
 
 
-def watched(train: Callable[..., Trained], *, quiet: bool = False, said: str = "") -> Trained:
-    """Call `train` with a `watcher` that shows its progress, and return its result.
+def watched(train: Callable[..., Trained], display: Display) -> Trained:
+    """Call `train` with the display as its `watcher`, and return its result.
 
-    The text that was `said` already is not repeated. The first Ctrl-C stops after the runs in progress. The message of
+    The first Ctrl-C stops after the runs in progress. The message of
     a `KeyboardInterrupt` has the number of finished runs.
     """
-    display = Display(quiet=quiet, said=said)
     try:
         with stopping_twice(display.ask):
             return train(watcher=display)

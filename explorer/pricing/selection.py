@@ -81,6 +81,49 @@ class Where:
             raise self._wrong("is not a condition; add a comparison")
         return np.broadcast_to(found, (count,))
 
+    def limits(self) -> dict[str, tuple[float | None, float | None]]:
+        """Return the smallest and largest amount that each name may have.
+
+        Raises `ExplorerError` unless the condition compares names with numbers, joined by `and`.
+        """
+        found: dict[str, tuple[float | None, float | None]] = {}
+        root = ast.parse(self._expression, mode="eval").body
+        joined = isinstance(root, ast.BoolOp) and isinstance(root.op, ast.And)
+        for part in ast.iter_child_nodes(root) if joined else [root]:
+            if isinstance(part, ast.And):
+                continue
+            for name, is_most, limit in self._bounds(part):
+                low, high = found.get(name, (None, None))
+                if is_most:
+                    high = limit if high is None else min(high, limit)
+                else:
+                    low = limit if low is None else max(low, limit)
+                found[name] = (low, high)
+        for name, (low, high) in found.items():
+            if low is not None and high is not None and low > high:
+                raise self._wrong(f"no {name} is at least {low:,.0f} and at most {high:,.0f}")
+        return found
+
+    def _bounds(self, part: ast.AST) -> Iterator[tuple[str, bool, float]]:
+        """Yield the limits in a comparison: a name, whether it is the most, and the number."""
+        if not isinstance(part, ast.Compare):
+            raise self._wrong("limits compare a quantity with a number, such as params < 200k and FLOPs <= 5M")
+        sides = [part.left, *part.comparators]
+        for left, operator, right in zip(sides, part.ops, sides[1:], strict=False):
+            less = isinstance(operator, ast.Lt | ast.LtE)
+            if not less and not isinstance(operator, ast.Gt | ast.GtE):
+                raise self._wrong("limits use <, <=, > or >=")
+            if isinstance(left, ast.Constant) and isinstance(right, ast.Name):
+                name, number, is_most = right.id, left.value, not less
+            elif isinstance(left, ast.Name) and isinstance(right, ast.Constant):
+                name, number, is_most = left.id, right.value, less
+            else:
+                raise self._wrong("limits compare a quantity with a number, such as params < 200k and FLOPs <= 5M")
+            limit = float(str(number))
+            if isinstance(operator, ast.Lt | ast.Gt):
+                limit = math.nextafter(limit, -math.inf if is_most else math.inf)
+            yield name, is_most, limit
+
     def widen(self, values: Mapping[str, Any]) -> None:
         """Track the range of each number in the condition, for `unmet`."""
         for name in self.names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from explorer.errors import ExplorerError
@@ -47,6 +48,20 @@ class SearchBudget:
         self.used_runs += 1
         self.used_images += images
         self.images_now += 0 if earlier else images
+
+    @property
+    def text(self) -> str:
+        """The limits in a few words."""
+        parts = [] if self.seconds is None else [f"for {self.seconds / 60:,.3g} min"]
+        parts += [] if self.runs is None else [f"up to {self.runs:,} runs"]
+        parts += [] if self.images is None else [f"up to {self.images:,} training images"]
+        return ", ".join(parts)
+
+    def left_text(self, duration: Callable[[float], str]) -> str:
+        """Return what is left in a few words."""
+        if self.seconds is not None:
+            return f"{duration(max(0.0, self.seconds - self.elapsed))} left"
+        return f"{min(self.spent, 1):.0%} of the budget"
 
     @property
     def elapsed(self) -> float:

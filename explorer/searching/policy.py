@@ -38,6 +38,9 @@ OTHERS = 16
 Random designs cost nothing, are always within the limits, and keep the search from narrowing down too early.
 """
 
+LAG = 2
+"""Training images that points below the top may take, as a multiple of those of points at the top."""
+
 DRAWS = 2_000
 SEED_VARIANCE = 0.005**2
 """Variance of accuracy between seeds, from our certificates, until ten further seeds tell it."""
@@ -177,7 +180,8 @@ class Policy:
         """
         known = [at for at in self.points if at.accuracies and not at.failed]
         waiting = [at for at in known if at.expects_more and self._to_top(at) <= left]
-        proposals = self._proposals() if self.images[0] <= left and not settling else []
+        open_ = self.images[0] <= left and not settling and not (waiting and self._lags())
+        proposals = self._proposals() if open_ else []
         if not proposals and not waiting:
             return None
         if (self.first or len(known) < FEWEST) and proposals:
@@ -206,6 +210,15 @@ class Policy:
         if place < len(waiting):
             return Step(waiting[place].point, len(waiting[place].accuracies))
         return self._begun(proposals[place - len(waiting)])
+
+    def _lags(self) -> bool:
+        """Whether points below the top have taken so much that some must go on before others are proposed.
+
+        Forecasts are wrong at first, and stay so if nothing is learnt at lower rungs; only the top can tell.
+        """
+        taken = [self.images[0] - self._to_top(at) for at in self.points]
+        at_top = sum(images for at, images in zip(self.points, taken, strict=True) if at.seeds)
+        return sum(taken) - at_top > LAG * (at_top + self.images[0])
 
     def _begun(self, proposal: Proposal) -> Step:
         self.add(*proposal)

@@ -25,6 +25,7 @@ from explorer.study.model import Study
 from explorer.study.search import Search
 from explorer.sweeping.preparation import PreparedStudy, prepare_study
 from explorer.sweeping.provenance import provenance
+from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.sweeping import Watcher, check_timeout, worker_count
 from explorer.training.engine import Job, Jobs, Outcome, execute, perform
 from explorer.training.estimate import estimate_seconds
@@ -48,6 +49,13 @@ class FrontSoFar:
     front: int
     best: float
     volume: float
+
+    @property
+    def text(self) -> str:
+        """The front in a few words."""
+        if not self.finalists:
+            return f"{self.proposed} points, none at the top rung yet"
+        return f"{self.front} of {self.finalists} on the front, hypervolume {self.volume:.2f}, best {self.best:.1%}"
 
 
 class SearchWatcher(Watcher):
@@ -81,7 +89,10 @@ def run_search(
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     workers: int | None = None,
+    workers_per_gpu: int | None = None,
+    memory_limit: int | str | None = None,
     run_timeout: float | None = None,
+    cluster: Cluster | str | None = None,
     command: str = "",
     watcher: SearchWatcher | None = None,
 ) -> StudyRecord:
@@ -95,12 +106,13 @@ def run_search(
         KeyboardInterrupt: The watcher asked to stop.
     """
     check_timeout(run_timeout)
+    most_bytes, remote = read_memory(memory_limit), Cluster.read(cluster)
     following = SearchWatcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
     find_source(study.data, data_dir)  # reject unknown data before any message
     following.doing(f"preparing {study.data} data")
     ready = prepare_study(study, data_dir)
-    processes = worker_count(workers)
+    processes = worker_count(workers, workers_per_gpu, remote)
     for note in ready.notes:
         following.note(note)
     with ledger.writing():
@@ -116,9 +128,12 @@ def run_search(
         following.search(named, budget, processes)
         budget.start()
         outcomes = execute(
-            jobs,
+            SharedJobs(jobs, ledger, jobs.ended),
             ready.dataset.folder,
-            processes,
+            workers if remote else processes,
+            cluster=remote,
+            memory_limit=most_bytes,
+            workers_per_gpu=workers_per_gpu or 1,
             prepare=ready.source.prepare,
             run_timeout=run_timeout,
             watcher=following,
@@ -127,6 +142,7 @@ def run_search(
         with closing(outcomes):
             for outcome in outcomes:
                 ledger.runs.record(outcome.row)
+                ledger.release([outcome.run.key])
                 jobs.ended(outcome)
                 following.ended(outcome)
                 following.front(jobs.front())

@@ -56,6 +56,11 @@ class Form(Model):
         raise NotImplementedError
 
     @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that a search trades accuracy against; empty for other studies."""
+        return ()
+
+    @property
     def figure(self) -> str:
         """The first figure of a report: `triangle`, `plane`, `series` or `points`."""
         return "points"

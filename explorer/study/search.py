@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.quantities import ACCURACY, LATENCY, QUANTITIES, computed, quantity_key
+from explorer.networks.quantities import ACCURACY, LATENCY, computed, quantity_key
 from explorer.pricing.enumeration import Axis, Coded, enumeration
 from explorer.spaces import find_space
 from explorer.spaces.space import label
@@ -114,6 +114,11 @@ class Search(Form):
         return self
 
     @property
+    def costs(self) -> tuple[str, ...]:
+        """The objectives besides accuracy."""
+        return self.search.costs
+
+    @property
     def label_title(self) -> str:
         """The metaparameters."""
         return "design point"
@@ -172,8 +177,3 @@ def _coordinate(axis: Axis) -> Number | Choice:
     whole = numbers.dtype.kind == "i"
     low, high = numbers.min().item(), numbers.max().item()
     return Number(key, low, high, whole)
-
-
-def direction(cost: str) -> int:
-    """Return 1 if less of a cost is better, and -1 if more of it is better."""
-    return -1 if QUANTITIES[cost].more_is_better else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -14,6 +14,8 @@ from explorer.study.model import Study
 from explorer.sweeping.sweeping import Watcher
 from explorer.training.engine import Outcome
 from explorer.training.run import Run
+
+Followed = TypeVar("Followed", bound=Watcher)
 
 
 class Bar(Watcher):
@@ -24,7 +26,7 @@ class Bar(Watcher):
 
     @classmethod
     @contextmanager
-    def following(cls, watcher: Watcher | None, progress: bool | None) -> Iterator[Watcher | None]:
+    def following(cls, watcher: Followed | None, progress: bool | None) -> Iterator[Followed | Self | None]:
         """Yield the watcher if given, or a bar if `progress` is set. By default, terminals and notebooks get one."""
         if watcher is not None or not (is_seen() if progress is None else progress):
             yield watcher

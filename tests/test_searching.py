@@ -80,18 +80,21 @@ def test_published_networks_come_first_then_designs_spread_over_the_costs():
     one = policy()
     first = [step.point for step in played(one, 8)]
     assert first[0].metaparameters["squeeze_ratio"] == 0.125  # of SqueezeNet v1.0
+    played(one, 30)
+    params = [at.point.cost.params for at in one.points]
     pool = one.designs.pool.amounts["params"]
-    assert min(p.cost.params for p in first) < 2 * pool.min()
-    assert max(p.cost.params for p in played(one, 8) and [at.point for at in one.points]) > 0.5 * pool.max()
+    assert min(params) < 2 * pool.min()
+    assert max(params) > 0.5 * pool.max()
 
 
 def test_under_a_limit_that_few_meet_nothing_outside_is_trained_and_the_sampler_moves():
     one = policy("tpe", where="params < 6k")
     taken = played(one, 30)
     assert all(step.point.cost.params < 6_000 for step in taken)
-    assert one.declined["outside the limits"] > 30
-    asked = [at.point.metaparameters for at in one.points if at.attributes]
-    assert len({tuple(values.values()) for values in asked}) > 5  # the sampler's own proposals are trained as well
+    assert one.declined["outside the limits"] > 10
+    assert len(one.finalists()) > 1
+    excess = [trial.excess for trial in one.refused]
+    assert np.mean(excess[-10:]) < np.mean(excess[:10])  # the sampler learns where the limits are
 
 
 def test_a_small_space_is_searched_to_the_end():
@@ -129,7 +132,7 @@ def test_rungs_double_the_epochs_and_the_last_is_the_budget():
     [
         ({"objectives": ["params"]}, "must include accuracy"),
         ({"objectives": ["accuracy", "parms"]}, "did you mean params|params"),
-        ({"objectives": ["accuracy", "latency"]}, "measured, not computed"),
+        ({"objectives": ["accuracy", "latency"]}, "measured and not computed"),
         ({"sampler": "tpee"}, "tpe"),
         ({"where": "params"}, "limits compare"),
         ({"where": "params < 200k or macs < 1M"}, "limits compare"),

@@ -29,6 +29,9 @@ def test_built_in_studies_have_a_header():
         assert lines[0].startswith("# ")
         for field in ("Source:", "Cost:", "Expected:", "Command:"):
             assert any(line.startswith(f"# {field}") for line in lines), (name, field)
+        if study.form.grows:
+            assert f"# Command:  python -m explorer search {name} --time 30min" in lines
+            continue
         assert f"# Command:  python -m explorer sweep {name}" in lines
         points, runs = study.size, study.size * study.seeds
         assert any(f"{points} points, {runs} runs" in line for line in lines), name

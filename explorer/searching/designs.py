@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError
 from explorer.networks.quantities import QUANTITIES, computed
-from explorer.pricing.enumeration import BLOCK, Block, Coded, Column, Enumeration, values_at
+from explorer.pricing.enumeration import BLOCK, Axis, Block, Coded, Column, Enumeration, Values, values_at
 from explorer.pricing.prices import Priced, join, price_chunks
 from explorer.spaces.space import amount
-from explorer.study.coordinates import Choice
 from explorer.study.model import Study
 from explorer.study.plan import Point, planned_point
 from explorer.study.search import Search
@@ -35,6 +34,9 @@ class Designs(Protocol):
 
     def point(self, number: int, values: Mapping[str, Any]) -> Point:
         """Expand and price a proposal; its state tells whether it may be trained."""
+
+    def excess(self, point: Point) -> float:
+        """Return by how many doublings a design is outside the limits."""
 
     def others(self, count: int) -> list[dict[str, Any]]:
         """Return random designs within the limits; `size` of them in a row are all there are."""
@@ -77,6 +79,16 @@ class SpaceDesigns:
         """Expand and price a proposal."""
         return planned_point(self.study, self.classes, number, self.form.design_point(values))
 
+    def excess(self, point: Point) -> float:
+        """Return by how many doublings a design is outside the limits, summed over them."""
+        assert point.network is not None
+        known = {key: float(compute(point.network)) for key, compute in computed().items()} | point.derived
+        off = 0.0
+        for key, limits in self.study.constraints.items():
+            value = max(known[key], 1e-9)
+            off += abs(np.log2(value / max(limits.nearest(value), 1e-9)))
+        return float(off)
+
     def others(self, count: int) -> list[dict[str, Any]]:
         """Return the next designs of the pool, which is in random order."""
         places = (self.next + np.arange(min(count, self.size))) % self.size
@@ -98,16 +110,11 @@ class SpaceDesigns:
         return np.array([EDGE + float(scaled(self.pool.amounts[cost], cost).max()) for cost in costs])
 
     def _published(self) -> Iterator[dict[str, Any]]:
-        space, axes = self.study.design_space, {axis.name: axis for axis in self.form.axes}
-        for preset in space.presets:
-            published, values = space.point(preset), {}
-            for key, axis in axes.items():
-                value = getattr(published, key)
-                if isinstance(axis, Choice):
-                    values[key] = axis.values[0] if axis.outside(value) else value
-                else:
-                    values[key] = type(value)(np.clip(value, axis.low, axis.high))
-            yield values
+        for preset in self.study.design_space.presets:
+            point = self.study.design_space.point(preset)
+            given = {key: getattr(point, key) for key in type(point).model_fields} | point.effective()
+            if all(given[axis.keys[0]] is not None for axis in self.form.search_axes):
+                yield {axis.keys[0]: _moved(axis, given[axis.keys[0]]) for axis in self.form.search_axes}
 
     def _drawn(self) -> Priced:
         study, search = self.study, self.form.search
@@ -149,6 +156,17 @@ class SpaceDesigns:
     def _encoded(self, columns: Block) -> NDArray[np.float64]:
         encoded: NDArray[np.float64] = np.hstack([axis.encode(columns[axis.name]) for axis in self.form.axes])
         return encoded
+
+
+def _moved(axis: Axis, value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
+    """Return the value that is searched nearest to a published one, or the first one if values have no order."""
+    column = axis.extremes[axis.keys[0]]
+    if isinstance(column, Coded):
+        return value if value in column.choices else column.choices[0]
+    numbers = np.asarray(column)
+    if isinstance(axis, Values):
+        return numbers[np.abs(numbers - value).argmin()].item()
+    return type(numbers[0].item())(np.clip(value, numbers.min(), numbers.max()))
 
 
 def scaled_costs(point: Point, costs: Sequence[str]) -> NDArray[np.float64]:

@@ -26,8 +26,9 @@ from explorer.searching.samplers import Sampler, Trial
 from explorer.study.plan import Point
 from explorer.study.search import SearchTable
 
-EXPLORING = 0.75
-"""Share of the budget after which the front is settled."""
+EXPLORING = 0.7
+"""Share of the budget after which the front is settled: first by promotions, and after `PROMOTING` by seeds."""
+PROMOTING = 0.85
 SETTLING = 2
 """How many steps of `OPTIMISM` count while it is."""
 
@@ -135,7 +136,8 @@ class Policy:
         if spent < EXPLORING and not self.exhausted:
             step = self._train(left) or self._seed()
         else:
-            step = self._train(left, settling=True) or self._seed() or self._train(left)
+            step = self._train(left, settling=True) if spent < PROMOTING else None
+            step = step or self._seed() or self._train(left)
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:
@@ -218,7 +220,7 @@ class Policy:
         """
         taken = [self.images[0] - self._to_top(at) for at in self.points]
         at_top = sum(images for at, images in zip(self.points, taken, strict=True) if at.seeds)
-        return sum(taken) - at_top > LAG * (at_top + self.images[0])
+        return bool(sum(taken) - at_top > LAG * (at_top + self.images[0]))
 
     def _begun(self, proposal: Proposal) -> Step:
         self.add(*proposal)
@@ -301,7 +303,8 @@ class Policy:
         elif point.state != "planned":
             self.declined["outside the limits"] += 1
             costs = scaled_costs(point, self.table.costs)
-            self.refused.append(Trial(point.metaparameters, (self.guess, *costs.tolist()), 1.0, attributes))
+            excess = self.designs.excess(point)
+            self.refused.append(Trial(point.metaparameters, (self.guess, *costs.tolist()), excess, attributes))
         elif point.network.digest in self.known:
             self.declined["the same network as an earlier one"] += 1
         else:

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from explorer.pricing.enumeration import Axis, Coded, Steps
+from explorer.pricing.enumeration import Axis, Coded, Steps, Values
 from explorer.spaces.space import label
 from explorer.study.coordinates import is_logarithmic
 
@@ -24,6 +24,7 @@ MOST_TRIALS = 256
 Direction: TypeAlias = Literal["minimize", "maximize"]
 
 LIMITS = "limits"  # name of the constraint
+SLOW = {"gp"}  # takes seconds per proposal
 NEVER_LEARN = {"qmc", "random"}
 
 
@@ -58,11 +59,11 @@ class Sampler:
         self._lasting = self._study([]) if name in NEVER_LEARN else None
 
     def ask(self, trials: Sequence[Trial], count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Return the metaparameters of `count` proposals, and what the sampler notes about each."""
+        """Return the metaparameters of up to `count` proposals, and what the sampler notes about each."""
         study = self._lasting or self._study(_selected(trials, self.directions))
         self.asked += 1
         found = []
-        for asked in [study.ask(self.distributions) for _ in range(count)]:
+        for asked in [study.ask(self.distributions) for _ in range(1 if self.name in SLOW else count)]:
             values = {key: self._read(key, value) for key, value in asked.params.items()}
             found.append((values, dict(study.get_trials(deepcopy=False)[asked.number].system_attrs)))
         return found
@@ -111,9 +112,11 @@ class Sampler:
 
 
 def _choices(axis: Axis) -> dict[str, Any]:
-    """Return the values without an order by their labels; empty for numbers."""
+    """Return the listed values by their labels; empty for a range."""
+    if not isinstance(axis, Values):
+        return {}
     column = axis.extremes[axis.keys[0]]
-    return {label(value): value for value in column.choices} if isinstance(column, Coded) else {}
+    return {label(value): value for value in (column.choices if isinstance(column, Coded) else column.tolist())}
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

@@ -26,7 +26,8 @@ from explorer.study.search import Search
 from explorer.sweeping.preparation import PreparedStudy, prepare_study
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.sharing import SharedJobs
-from explorer.sweeping.sweeping import Watcher, check_timeout, worker_count
+from explorer.sweeping.sweeping import Watcher, check_timeout, read_memory, worker_count
+from explorer.training.cluster import Cluster
 from explorer.training.engine import Job, Jobs, Outcome, execute, perform
 from explorer.training.estimate import estimate_seconds
 from explorer.training.recipe import Budget

@@ -55,6 +55,9 @@ class Form(Model):
         """Return the form with at most `most` own points. They cover the same range if possible."""
         raise NotImplementedError
 
+    grows: ClassVar[bool] = False
+    """Whether points are found while the study runs, as in a search."""
+
     @property
     def costs(self) -> tuple[str, ...]:
         """The costs that a search trades accuracy against; empty for other studies."""

@@ -84,6 +84,7 @@ class Search(Form):
 
     table = "search"
     adds_seeds = True
+    grows = True
     search: SearchTable
     proposed: Annotated[list[dict[str, Value]], Field(exclude=True)] = Field(default_factory=list)
 

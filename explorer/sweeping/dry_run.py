@@ -13,7 +13,7 @@ from explorer.data.class_counts import ClassCounts
 from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import points_frame
-from explorer.sweeping.preparation import prepare_study
+from explorer.sweeping.preparation import prepare_study, reject_search
 from explorer.sweeping.sweeping import runs_of, worker_count
 from explorer.training.cluster import Cluster
 from explorer.training.estimate import estimate_seconds
@@ -76,6 +76,7 @@ def dry_run(
     """
     chosen = study if isinstance(study, Study) else load_study(study)
     processes = worker_count(workers, workers_per_gpu, Cluster.read(cluster))
+    reject_search(chosen)
     ready = prepare_study(chosen, data_dir)
     chosen, points = ready.study, ready.points
     *shorter, longest = factors

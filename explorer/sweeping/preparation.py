@@ -7,6 +7,7 @@ from pathlib import Path
 
 from explorer.data import Dataset, Source, find_source
 from explorer.data.class_counts import ClassCounts
+from explorer.errors import ExplorerError
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
 
@@ -49,6 +50,12 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
     counts = ClassCounts.of(dataset, fitted.budget.images, fitted.budget.validation)
     notes = (*dataset.notes, *counts.warnings, *filter(None, [_budget_note(study, fitted)]))
     return PreparedStudy(fitted, points, source, dataset, images, counts, notes)
+
+
+def reject_search(study: Study) -> None:
+    """Raise `ExplorerError` for a search, which finds its points while it runs."""
+    if study.form.grows:
+        raise ExplorerError(f"{study.name}: is a search; use `explorer search {study.name}`")
 
 
 def _budget_note(asked: Study, fitted: Study) -> str:

@@ -19,7 +19,7 @@ from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
-from explorer.sweeping.preparation import prepare_study
+from explorer.sweeping.preparation import prepare_study, reject_search
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.rounds import Rounds, jobs_in_order
 from explorer.sweeping.sharing import SharedJobs
@@ -114,6 +114,7 @@ def run_studies(
         KeyboardInterrupt: The watcher asked to stop before all runs had ended.
     """
     check_timeout(run_timeout)
+    reject_search(studies[0])
     most_bytes, remote = read_memory(memory_limit), Cluster.read(cluster)
     following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)

@@ -114,7 +114,7 @@ def search_study(
                 "constraints": {key: {"min": low, "max": high} for key, (low, high) in limits.items()},
                 "search": SearchTable.model_validate(table),
                 "budget": top,
-                "seeds": 1 if quick else seeds or 3,
+                "seeds": 1 if quick else 3 if seeds is None else seeds,
             }
         )
     except ValidationError as error:

@@ -29,6 +29,7 @@ class SearchBudget:
     used_runs: int = 0
     used_images: int = 0
     images_now: int = 0
+    began: float | None = None
 
     def __post_init__(self) -> None:
         """Raise `ExplorerError` for a limit that is not above 0."""
@@ -41,13 +42,15 @@ class SearchBudget:
 
     def start(self) -> None:
         """Start the clock."""
-        self.started, self.images_now = time.monotonic(), 0
+        self.started, self.images_now, self.began = time.monotonic(), 0, None
 
     def take(self, images: int, *, earlier: bool = False) -> None:
         """Count a run that has begun, or that an earlier call has made."""
         self.used_runs += 1
         self.used_images += images
-        self.images_now += 0 if earlier else images
+        if not earlier:
+            self.images_now += images
+            self.began = self.began or time.monotonic()
 
     @property
     def text(self) -> str:
@@ -81,6 +84,7 @@ class SearchBudget:
     def images_left(self, workers: int) -> float:
         """Return the images that one worker can still train, as far as they are known or can be estimated."""
         left = math.inf if self.images is None else self.images - self.used_images
-        if self.seconds is not None and self.elapsed > 0.05 * self.seconds and self.images_now:
-            left = min(left, self.images_now / self.elapsed / workers * max(0.0, self.seconds - self.elapsed))
+        training = 0.0 if self.began is None else time.monotonic() - self.began  # without the start of the workers
+        if self.seconds is not None and training > 0.05 * self.seconds:
+            left = min(left, self.images_now / training / workers * max(0.0, self.seconds - self.elapsed))
         return left

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ SEED_VARIANCE = 0.005**2
 MISJUDGED = (0.025, 0.015, 0.01)
 """How far the accuracies of rungs are off the top, one standard deviation, until points at the top tell it.
 
-Counted from the first of four rungs. From two seeds of SqueezeNets on CIFAR-10.
+Counted from the first of four rungs. From two seeds of fire networks on CIFAR-10.
 """
 
 
@@ -134,10 +134,10 @@ class Policy:
             left: Training images that are left; no point is begun or promoted that they cannot take to the top rung.
         """
         if spent < EXPLORING and not self.exhausted:
-            step = self._train(left) or self._seed()
+            step = self._train(left) or self._seed(left)
         else:
             step = self._train(left, settling=True) if spent < PROMOTING else None
-            step = step or self._seed() or self._train(left)
+            step = step or self._seed(left) or self._train(left)
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:
@@ -166,6 +166,15 @@ class Policy:
         self.points.append(progress)
         self.known[point.network.digest] = progress
         return progress
+
+    def skip(self, proposed: Sequence[Mapping[str, Any]]) -> None:
+        """Go on behind proposals of an earlier call, instead of making the same ones again."""
+        made = [place for place, values in enumerate(self.first) if values in proposed]
+        for _ in range(made[-1] + 1 if made else 0):
+            self.first.popleft()
+        if proposed:
+            self.sampler.skip(len(proposed))
+            self.designs.others(OTHERS * len(proposed))
 
     def finalists(self) -> list[Progress]:
         """Return the points that have reached the top rung."""
@@ -236,10 +245,11 @@ class Policy:
         coordinates = np.array([self.designs.place(at.point.metaparameters) for at in points])
         return np.hstack([coordinates.reshape(len(points), -1), self._costs(points)])
 
-    def _seed(self) -> Step | None:
+    def _seed(self, left: float) -> Step | None:
         """Return a further seed for the point whose place on the front is least decided."""
         top = self.finalists()
-        if self.seeds < 2 or len(top) < 2:  # noqa: PLR2004 (with one there is nothing to decide)
+        # A seed takes at most as many images as a point on all its rungs.
+        if self.seeds < 2 or len(top) < 2 or self.images[0] > left:  # noqa: PLR2004 (one alone is decided)
             return None
         probability = self._probability(top)
         open_ = undecided(probability, repeated_confidence(looks(self.seeds)))

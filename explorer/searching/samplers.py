@@ -58,6 +58,12 @@ class Sampler:
         self.distributions = {axis.keys[0]: _distribution(axis) for axis in axes}
         self._lasting = self._study([]) if name in NEVER_LEARN else None
 
+    def skip(self, count: int) -> None:
+        """Go on with other random numbers, as after this many proposals."""
+        self.asked += count
+        if self._lasting is not None:
+            self._lasting = self._study([])
+
     def ask(self, trials: Sequence[Trial], count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return the metaparameters of up to `count` proposals, and what the sampler notes about each."""
         study = self._lasting or self._study(_selected(trials, self.directions))

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import moocore
@@ -14,6 +13,7 @@ import numpy as np
 
 from explorer.data import find_source
 from explorer.errors import ExplorerError
+from explorer.networks.quantities import counted
 from explorer.searching.budget import SearchBudget
 from explorer.searching.designs import SpaceDesigns
 from explorer.searching.policy import Policy, Step
@@ -28,14 +28,15 @@ from explorer.sweeping.provenance import provenance
 from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.sweeping import Watcher, check_timeout, read_memory, worker_count
 from explorer.training.cluster import Cluster
-from explorer.training.engine import Job, Jobs, Outcome, execute, perform
+from explorer.training.engine import Job, Jobs, Outcome, execute, perform_with_trunks
 from explorer.training.estimate import estimate_seconds
 from explorer.training.recipe import Budget
 from explorer.training.run import Numerics, Run
-from explorer.training.trunks import Trunks
 
 BRIEF = 600.0
 """Times below this are checked against an estimate of one point's training."""
+HOPELESS = 10
+"""Runs of a call to fail, if none is done, before the search gives up."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ def run_search(
         if named.name != study.name:
             following.note(f"another study named {study.name} is stored; this one is {named.name}")
         jobs = _SearchJobs(named, ready, budget, ledger, processes)
+        if jobs.outdated:
+            following.note(
+                f"{named.name}: {counted(jobs.outdated, 'stored run')} had other versions of torch or the training "
+                "code; results are not mixed, so their points are trained again"
+            )
+        budget.start()
         if budget.spent >= 1:
             following.note(f"{named.name}: its budget is spent: {jobs.used}; give a larger one to go on")
             return ledger.studies.load(named.name)
@@ -138,7 +145,7 @@ def run_search(
             prepare=ready.source.prepare,
             run_timeout=run_timeout,
             watcher=following,
-            call=partial(perform, trunks=Trunks.in_cache()),
+            call=perform_with_trunks,
         )
         with closing(outcomes):
             for outcome in outcomes:
@@ -151,6 +158,8 @@ def run_search(
         following.finished()
         if following.stopping():
             raise KeyboardInterrupt
+        if budget.spent < 1:
+            following.note(f"{named.name}: {jobs.rest}; used: {jobs.used}")
         return ledger.studies.load(named.name)
 
 
@@ -184,6 +193,7 @@ class _SearchJobs(Jobs):
         self.flying: dict[str, Step] = {}
         self.again: deque[Step] = deque()
         self.dry = False
+        self.done = self.lost = self.outdated = 0
         self._resume()
 
     @property
@@ -196,25 +206,28 @@ class _SearchJobs(Jobs):
         """Whether the budget is spent, or there is nothing left to train."""
         return self.budget.spent >= 1 or (self.dry and not self.flying)
 
+    @property
+    def rest(self) -> str:
+        """Why the search ends although some of its budget is left."""
+        if self.policy.exhausted:
+            return "all designs within its ranges and limits have been tried"
+        if self.budget.images_left(self.workers) < sum(self.takes):
+            return "what is left of its budget is too little for another point"
+        return "no other design can be expected on the front"
+
     def take(self) -> Job | None:
         """Return the run to train next; stored runs of other studies are taken over without training."""
         while self.budget.spent < 1 and not self.dry:
-            if self.again:
-                step = self.policy.begin(self.again.popleft())
-            else:
-                known = len(self.policy.points)
-                found = self.policy.next(self.budget.spent, self.budget.images_left(self.workers))
-                for at in self.policy.points[known:]:
-                    self.ledger.searches.propose(self.study, at.point, self.image_size)
-                if found is None:
-                    self.dry = True
-                    return None
-                step = found
+            step = self._next()
+            if step is None:
+                self.dry = True
+                return None
             run = self._run(step)
             place = RungRun(step.point.number, step.seed, run.budget.epochs, run.key)
             self.ledger.searches.enlist(self.study, place)
             stored = self.ledger.runs.results([run.key]).get(run.key)
-            self.budget.take(self._cost(step))
+            trained = stored is not None and stored.final
+            self.budget.take(self._cost(step), earlier=trained)
             if stored is None or not stored.final:
                 self.flying[run.key] = step
                 return (run,)
@@ -222,9 +235,22 @@ class _SearchJobs(Jobs):
         return None
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of a run's result."""
+        """Take note of a run's result.
+
+        Raises:
+            ExplorerError: None of this call's runs is done, and so many have failed that the cause is not the points.
+        """
         self.dry = False
         self.policy.record(self.flying.pop(outcome.run.key), outcome.row.get("accuracy"))
+        if outcome.state == "done":
+            self.done += 1
+        else:
+            self.lost += 1
+        if self.lost >= HOPELESS and not self.done:
+            raise ExplorerError(
+                f"{self.study.name}: the first {self.lost} runs failed, the last one with: {outcome.row['reason']}; "
+                f"`explorer status {self.study.name}` shows all"
+            )
 
     def front(self) -> FrontSoFar:
         """Return the state of the search."""
@@ -250,6 +276,20 @@ class _SearchJobs(Jobs):
         assert point.network is not None
         return self._run(Step(point, self.policy.top))
 
+    def _next(self) -> Step | None:
+        """Return a step that an earlier call has begun, or one of the policy; None if nothing fits into the budget."""
+        left = self.budget.images_left(self.workers)
+        for step in self.again:
+            if self._cost(step) <= left:
+                self.again.remove(step)
+                return self.policy.begin(step)
+        known = len(self.policy.points)
+        found = self.policy.next(self.budget.spent, left)
+        for at in self.policy.points[known:]:
+            self.ledger.searches.propose(self.study, at.point, self.image_size)
+        self.ledger.searches.decline(self.study, self.policy.declined)
+        return found
+
     def _run(self, step: Step) -> Run:
         assert step.point.network is not None
         budget = self.rungs[step.rung]
@@ -263,13 +303,19 @@ class _SearchJobs(Jobs):
         rungs = {one.epochs: rung for rung, one in enumerate(self.rungs)}
         searches, policy = self.ledger.searches, self.policy
         policy.declined.update(searches.declined(self.study))
-        for number, values in enumerate(searches.proposed(self.study)):
+        proposed = searches.proposed(self.study)
+        for number, values in enumerate(proposed):
             policy.add(policy.designs.point(number, values), {})
+        policy.skip(proposed)
         earlier = searches.runs(self.study)
         results = self.ledger.runs.results([run.key for run in earlier])
         started = set()
         for run in earlier:
             step = Step(policy.points[run.point].point, rungs[run.epochs], run.seed)
+            if run.key != self._run(step).key:
+                searches.withdraw(self.study, run)
+                self.outdated += 1
+                continue
             started.add(run.point)
             result = results.get(run.key)
             if result is None or not result.final:
@@ -297,6 +343,6 @@ def _check_budget(jobs: _SearchJobs, budget: SearchBudget) -> None:
         seconds = estimate_seconds([run], 1) * images / run.budget.seen
         if seconds > budget.seconds:
             raise ExplorerError(
-                f"time = {budget.seconds:.0f} s: one point takes about {math.ceil(seconds)} s to reach the top rung "
+                f"time = {budget.seconds:g} s: one point takes about {math.ceil(seconds)} s to reach the top rung "
                 f"({jobs.study.budget.short}); give more time, or a smaller --budget"
             )

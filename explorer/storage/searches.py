@@ -56,9 +56,19 @@ class Searches:
         else:
             self.database.replace(rungs, [row | {"epochs": run.epochs}])
 
+    def withdraw(self, study: Study, run: RungRun) -> None:
+        """Remove a run from a search. The result stays stored."""
+        table = members if run.epochs == study.budget.epochs else rungs
+        same = (table.c.study == study.name, table.c.point == run.point, table.c.key == run.key)
+        self.database.perform(lambda connection: connection.execute(table.delete().where(*same)))
+
     def decline(self, study: Study, counts: Mapping[str, int]) -> None:
         """Store how many proposals were not trained, by reason."""
-        row = studies.update().where(studies.c.name == study.name).values(declined=dict(counts))
+        row = (
+            studies.update()
+            .where(studies.c.name == study.name)
+            .values(declined={reason: count for reason, count in counts.items() if count})
+        )
         self.database.perform(lambda connection: connection.execute(row))
 
     def declined(self, study: Study) -> dict[str, int]:

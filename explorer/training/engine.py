@@ -432,6 +432,13 @@ def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Row
     return rows
 
 
+def perform_with_trunks(job: Job, dataset_folder: Path) -> Rows:
+    """Perform a job with the trunks in the cache of the worker's machine."""
+    from explorer.training.trunks import Trunks
+
+    return perform(job, dataset_folder, Trunks.in_cache())
+
+
 @lru_cache(maxsize=1)
 def _opened(dataset_folder: Path) -> Dataset:
     """Open the data set once per worker. This keeps the files open even if they are deleted."""

@@ -13,7 +13,7 @@ from explorer.searching.designs import SpaceDesigns
 from explorer.searching.policy import Policy
 from explorer.searching.promotion import gained, next_point
 from explorer.searching.samplers import Sampler
-from explorer.searching.searching import rung_budgets, rung_images
+from explorer.study.rungs import rung_budgets, rung_images
 from explorer.study.search import SAMPLERS
 
 RANGES = {"base_e": "8..64", "incr_e": "0..32", "squeeze_ratio": "0.1..1.0"}

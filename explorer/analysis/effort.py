@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from explorer.training.recipe import Budget
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -27,8 +25,8 @@ class Effort:
     last: pd.Timestamp
 
 
-def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort | None:
-    """Add up the runs of `runs_table`; return None if no run has finished."""
+def effort(runs: pd.DataFrame, points: pd.DataFrame) -> Effort | None:
+    """Add up runs, each with the training `images` that it took; return None if no run has finished."""
     ended = runs[runs["seconds"].notna()]
     if ended.empty:
         return None
@@ -39,7 +37,7 @@ def effort(runs: pd.DataFrame, points: pd.DataFrame, budget: Budget) -> Effort |
         runs=len(ended),
         core_seconds=float(ended["seconds"].sum()),
         busy_seconds=_covered(starts, ends),
-        macs=float(3 * macs.sum() * budget.seen),
+        macs=float(3 * (macs * ended["images"]).sum()),
         peak_memory_bytes=int(ended["peak_memory_bytes"].max()),
         first=starts.min(),
         last=ends.max(),

@@ -25,6 +25,8 @@ from explorer.analysis.guessing import learnt, tells_nothing
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
+from explorer.analysis.search_front import with_joint_front
+from explorer.analysis.search_history import front_growth, search_runs
 from explorer.analysis.surrogate import Surrogate
 from explorer.analysis.verified import VerifiedNetworks, verified_networks
 from explorer.networks.quantities import LATENCY, QUANTITIES
@@ -59,7 +61,8 @@ class Findings:
     def points(self) -> pd.DataFrame:
         """`ranked`, with front membership and front probability (NaN if unknown) for each of `costs`.
 
-        Merged points and points without measurements are not on any front.
+        Merged points and points without measurements are not on any front. The points of a search also have the
+        columns of `with_joint_front`.
         """
         frame = ranked(self.record, self.accuracies)
         if self.latency:
@@ -74,6 +77,8 @@ class Findings:
                 drawn = self.draws[known[own].to_numpy()]
                 found[known] = front_probability(amounts, drawn, maximise=more_is_better(cost))
             frame[probability_column(cost)] = found
+        if self.record.study.form.grows:
+            frame = with_joint_front(frame, self.record.study.form.costs, own, self.draws)
         return frame
 
     @property
@@ -134,6 +139,16 @@ class Findings:
         return runs_table(self.record)
 
     @cached_property
+    def ended(self) -> pd.DataFrame:
+        """The ended runs of a search at all rungs (`search_runs`)."""
+        return search_runs(self.record)
+
+    @cached_property
+    def growth(self) -> pd.DataFrame:
+        """How the front of a search grew (`front_growth`)."""
+        return front_growth(self.record)
+
+    @cached_property
     def draws(self) -> NDArray[np.float32] | None:
         """Joint draws of the accuracies of the measured points, (points, draws)."""
         return self.accuracies.draws(DRAWS)
@@ -141,7 +156,9 @@ class Findings:
     @cached_property
     def effort(self) -> Effort | None:
         """Time and computation spent on the runs."""
-        return effort(self.runs, self.record.points, self.record.study.budget)
+        study = self.record.study
+        runs = self.ended if study.form.grows else self.runs.assign(images=study.budget.seen)
+        return effort(runs, self.record.points)
 
     @cached_property
     def surrogate(self) -> Surrogate | None:

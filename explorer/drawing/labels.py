@@ -20,6 +20,7 @@ from explorer.study.coordinates import is_logarithmic
 _, ACCURACY = quantities.ACCURACY.axis()
 
 _MANY_ENDS = 8
+_LONG = 500.0  # ratio of the ends of a logarithmic axis from which it has fewer ticks
 _BEHIND, _FAR_BEHIND = 1.02, 1.09  # x of line labels in axes coordinates, for a few lines and for many
 _FAR = 90.0  # maximum distance from the end of a line to its label, in points
 _LINE = 11.0  # distance between successive line labels, in points
@@ -32,9 +33,13 @@ def tidy(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
-def ticks(*, logarithmic: bool) -> Locator:
-    """Return the tick locator for an axis. Logarithmic axes have ticks at 1, 2, 5 and 10."""
-    return LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+def ticks(low: float, high: float, *, logarithmic: bool) -> Locator:
+    """Return the tick locator for an axis. Logarithmic axes have ticks at 1, 2, 5 and 10, long ones at 1 and 10."""
+    return (
+        LogLocator(subs=(1.0, 2.0, 5.0) if high < _LONG * low else (1.0,))
+        if logarithmic
+        else MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    )
 
 
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
@@ -46,7 +51,7 @@ def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArra
     logarithmic = is_logarithmic(float(scaled.min()), float(scaled.max()))
     if logarithmic:
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(ticks(logarithmic=True))
+        ax.xaxis.set_major_locator(ticks(float(scaled.min()), float(scaled.max()), logarithmic=True))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     return scaled, logarithmic

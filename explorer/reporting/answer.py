@@ -14,6 +14,7 @@ from explorer import analysis
 from explorer.analysis import Findings
 from explorer.analysis.guessing import near_guessing
 from explorer.networks.quantities import QUANTITIES, counted
+from explorer.reporting.search import search_answer, search_counts
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
 from explorer.spaces.simplex import SHARE
 from explorer.study.claims import MARGIN
@@ -31,15 +32,18 @@ def answer(findings: Findings) -> list[str]:
 
     The second sentence names a cheaper point that is shown to lose next to nothing, or the points not separated from
     the best, or it compares series at equal cost or the corners of a triangle. There is no best point in a trial run,
-    or if no network has learnt anything.
+    or if no network has learnt anything. The answer of a search is its front.
     """
     measured, study = findings.measured, findings.record.study
-    if measured.empty:
+    if measured.empty and not (study.form.grows and len(findings.record.rungs)):
         return ["No runs have finished yet."]
     if study.is_trial:
         passes = "one epoch" if study.budget.epochs == 1 else f"{study.budget.epochs} epochs"
         seeds = "one seed" if study.seeds == 1 else f"{study.seeds} seeds"
-        return [f"Trial run: {seeds} and {passes} of {study.budget.images:,} images; its accuracies mean nothing."]
+        said = f"Trial run: {seeds} and {passes} of {study.budget.images:,} images; its accuracies mean nothing."
+        return [said, f"{search_counts(findings)}."] if study.form.grows else [said]
+    if study.form.grows and (findings.learnt or measured.empty):
+        return search_answer(findings)
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)
@@ -95,7 +99,10 @@ def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
 
 
 def _longer(study: Study) -> str:
-    return "drop `--quick`" if study.is_quick else f"`--epochs {longer_epochs(study)}`"
+    if study.is_quick:
+        return "drop `--quick`"
+    epochs = longer_epochs(study)
+    return f"`--budget {study.budget.images}x{epochs}`" if study.form.grows else f"`--epochs {epochs}`"
 
 
 def longer_epochs(study: Study) -> int:

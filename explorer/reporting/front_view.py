@@ -55,7 +55,7 @@ class PlotAxis:
         logarithmic = key != "accuracy" and is_logarithmic(low, high)
         room = _ROOM * (math.log(high / low) if logarithmic else (high - low) or 1.0)
         ends = (low / math.exp(room), high * math.exp(room)) if logarithmic else (low - room, high + room)
-        places = ticks(logarithmic=logarithmic).tick_values(low, high)
+        places = ticks(low, high, logarithmic=logarithmic).tick_values(low, high)
         amounts = [float(tick) for tick in places if ends[0] <= tick <= ends[1]]
         axis = cls(title, *ends, logarithmic, [], np.array([]))
         texts = [(float(axis.place(np.array(tick))), f"{tick:,.6g}") for tick in amounts]
@@ -179,7 +179,9 @@ class FrontView:
         named = front[:_MOST_LABELS]
         others = np.setdiff1d(np.flatnonzero(np.isfinite(places).all(axis=1)), named)
         marks = places[[*named, *others]]
-        texts = [str(text) for text in self.points["label"].iloc[named]]
+        # The labels of a search are its points' metaparameters, which are too long.
+        column = "point" if self.findings.record.study.form.grows else "label"
+        texts = [str(text) for text in self.points[column].iloc[named]]
         found = place(
             marks,
             np.full(len(marks), _RADIUS),

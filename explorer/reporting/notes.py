@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pandas as pd
 
-from explorer.analysis import Findings, Interval
+from explorer.analysis import CONFIDENCE, Findings, Interval
 from explorer.analysis.claims import Judged, judge
 from explorer.analysis.effort import Effort
 from explorer.networks.quantities import QUANTITIES, counted
@@ -19,10 +20,11 @@ MOST_NAMES = 8  # per sentence
 
 def progress(record: StudyRecord) -> tuple[bool, str]:
     """Return whether all runs are done, and a sentence with their number."""
-    counts = record.needed["state"].value_counts()
-    done, total = int(counts.get("done", 0)), len(record.needed)
+    states = [*record.needed["state"], *record.rungs.get("state", ())]
+    counts, total = Counter(states), len(states)
+    done = counts["done"]
     if done == total:
-        needed = "runs" if total == len(record.runs) else "runs that were needed"
+        needed = "runs" if len(record.needed) == len(record.runs) else "runs that were needed"
         return True, f"All {total:,} {needed} are done."
     others = ", ".join(f"{counts[state]} {state}" for state in ("failed", "crashed", "missing") if counts.get(state))
     return False, f"This is a partial result: {done:,} of {total:,} runs are done ({others})."
@@ -64,7 +66,7 @@ def interval_note(findings: Findings) -> str:
 
 
 def _looks_note(findings: Findings) -> str:
-    if not findings.record.study.adds_seeds:
+    if findings.accuracies.confidence <= CONFIDENCE:
         return ""
     return (
         " Points got further seeds depending on results, so each interval is computed at "

@@ -24,9 +24,9 @@ def setting(findings: Findings) -> list[str]:
 
 
 def _seeds(findings: Findings) -> str:
-    """Return the number of seeds of each point; where it depends on the claims, those that points have so far."""
+    """Return the number of seeds of each point; where it depends on results, those that points have so far."""
     study, found = findings.record.study, findings.accuracies.seeds
-    if not study.until_decided or not len(found):
+    if not study.adds_seeds or not len(found):
         return counted(study.seeds, "seed")
     least, most = int(found.min()), int(found.max())
     return counted(least, "seed") if least == most else f"{least} to {most} seeds"

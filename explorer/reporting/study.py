@@ -38,10 +38,22 @@ from explorer.reporting.notes import (
 )
 from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.prose import papers
+from explorer.reporting.search import SearchCourse, search_course
 from explorer.reporting.setting import data_name, last_day, setting
 from explorer.reporting.study_figures import main_figure, paper_figure
 from explorer.reporting.tables import how_measured, measured_points, trained_runs
 from explorer.reporting.trust import not_certified, plainly, settled_by, trust
+
+SECTIONS = {
+    "costs": "Accuracy and cost",
+    "points": "Points",
+    "search": "The search",
+    "trust": "How far to trust it",
+    "statistics": "Statistics",
+    "runs": "Runs",
+    "measured": "How it was measured",
+    "files": "Files and sources",
+}
 
 
 def write_report(
@@ -73,8 +85,11 @@ def report_files(
     study = findings.record.study
     panels = [panel for panel in (main_figure(findings), paper_figure(findings)) if panel]
     judged = [] if study.is_trial else judge(findings)
+    course = None if study.is_trial else search_course(findings)
     tables = {"points": findings.table, "runs": findings.runs}
-    files = data_files(tables, panels, formats)
+    if study.form.grows:
+        tables["rungs"] = findings.ended
+    files = data_files(tables, [*panels, *(course.panels if course else [])], formats)
     for name, table in tables.items():
         table.to_parquet(buffer := io.BytesIO(), index=False, engine="pyarrow")
         files[f"{name}.parquet"] = buffer.getvalue()
@@ -87,7 +102,7 @@ def report_files(
         figure=f"{FOLDER}/{panels[0].name}.svg",
         verdicts=tuple(verdict(one, findings) for one in judged),
     )
-    page = _page(findings, judged, panels, list(files), certificate, tests)
+    page = _page(findings, judged, panels, course, list(files), certificate, tests)
     return files | {SUMMARY: summary.as_bytes(), "report.html": page}
 
 
@@ -95,6 +110,7 @@ def _page(
     findings: Findings,
     judged: Sequence[Judged],
     panels: Sequence[Panel],
+    course: SearchCourse | None,
     files: Sequence[str],
     certificate: Certificate | None,
     tests: pd.DataFrame | None,
@@ -109,7 +125,7 @@ def _page(
         "progress": progress(record),
         "notes": list(filter(None, notes)),
         "cost": cost_note(findings.effort),
-        "runs": trained_runs(findings.runs),
+        "runs": trained_runs(findings.runs, search=study.form.grows),
         "measured_facts": how_measured(findings),
         "command_text": record.command,
         "versions": record.versions,
@@ -128,6 +144,8 @@ def _page(
     factor = certificate.factor_of(record) if certificate else None
     view = None if findings.measured.empty or findings.tells_nothing else FrontView(findings)
     shown = view if view and view.first else None
+    points = measured_points(findings)
+    missing = {name for name, part in {"costs": shown, "points": points.rows, "search": course}.items() if not part}
     return render(
         "report.html.j2",
         scripts=["report.js"] if shown else [],
@@ -137,11 +155,13 @@ def _page(
         front_data=front_data(shown) if shown else "",
         more=more(findings),
         panels=panels,
+        course=course,
+        sections={name: title for name, title in SECTIONS.items() if name not in missing},
         details=details(findings),
         volumes=volume_notes(findings),
         tested=tested_note(findings, tests),
         intervals=interval_note(findings),
-        points=measured_points(findings),
+        points=points,
         ranked=plainly(certificate, factor) if certificate and factor else "",
         settled=settled_by(record, certificate),
         trust=trust(certificate, factor) if certificate and factor else [],

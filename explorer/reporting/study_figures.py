@@ -15,11 +15,13 @@ from explorer.analysis import (
     share_columns,
     triangle,
 )
-from explorer.drawing import maps, plots
+from explorer.drawing import maps, plots, search_plots
 from explorer.drawing.figures import TALL_INCHES, Panel, panel
 from explorer.drawing.marks import CROWD, MOST_LABELS
-from explorer.networks.quantities import QUANTITIES
+from explorer.networks.quantities import ACCURACY, QUANTITIES
 from explorer.reporting.choices import choice_name, chosen_points
+from explorer.reporting.search import rungs_figure
+from explorer.reporting.words import listed
 from explorer.study.coordinates import is_ordered
 
 
@@ -89,7 +91,21 @@ def _curve(findings: Findings) -> Panel:
     return panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw)
 
 
-FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve}
+def _front(findings: Findings) -> Panel:
+    study = findings.record.study
+    against = next(iter(study.form.costs), study.plot.against)
+    if findings.measured.empty and not study.is_trial:
+        return rungs_figure(findings)
+    objectives = listed([ACCURACY.noun, *(QUANTITIES[cost].noun for cost in study.form.costs)])
+    caption = (
+        f"The points at the top rung, by number; filled: on the front of {objectives}. Mean over the seeds; bars: "
+        f"95 % intervals{' for some points on the front' if len(findings.measured) > CROWD else ''}."
+    )
+    draw = partial(search_plots.search_front, _points(findings), cost=against, chosen=chosen_points(findings))
+    return panel("front", f"Accuracy against {QUANTITIES[against].noun}", caption, draw)
+
+
+FIGURES = {"triangle": _triangle, "plane": _plane, "series": _series, "points": _curve, "front": _front}
 """The function that draws the main figure of a study, keyed by the `figure` of its form."""
 
 

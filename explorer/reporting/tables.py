@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from explorer.analysis import Findings, front_column, probability_column
+from explorer.analysis.search_front import ON_FRONT, PROBABILITY
 from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
 from explorer.reporting.words import missing, percent
 from explorer.spaces.space import amount, label
 from explorer.storage.record import NOT_NEEDED, StudyRecord
+from explorer.study.model import Study
 from explorer.training.recipe import Recipe
 
 UNKNOWN = "\N{EN DASH}"
@@ -36,8 +38,11 @@ class Table:
 def measured_points(findings: Findings, *, trial: bool = False) -> Table:
     """Return the points with their accuracies and main costs. Row identifiers are `point-NUMBER`.
 
-    The table of a trial run has neither fronts nor standings.
+    The table of a trial run has neither fronts nor standings. That of a search has the points at the top rung, those on
+    the front of its objectives first, from the cheapest.
     """
+    if findings.record.study.form.grows:
+        return _finalists(findings, trial=trial)
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
     costs = _shown_costs(findings)
@@ -73,6 +78,45 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
         rows,
         [f"point-{point}" for point in frame["point"]],
     )
+
+
+def _finalists(findings: Findings, *, trial: bool) -> Table:
+    """Return the points of a search at the top rung."""
+    record, frame = findings.record, findings.table
+    main = [QUANTITIES[cost] for cost in record.study.form.costs]
+    costs = [*main, *(cost for cost in _shown_costs(findings) if cost not in main)]
+    by_cost = [cost.key for cost in main] or ["accuracy"]
+    top = frame[frame["accuracy"].notna()].sort_values([ON_FRONT, *by_cost], ascending=[False, *[True] * len(by_cost)])
+    derived = {name: name.replace("_", " ") for name in record.derived}
+    rows = [
+        [
+            str(row["point"]),
+            *(cell(row[key]) for key in record.metaparameters),
+            *(number(row[key], 0 if pd.api.types.is_integer(row[key]) else 2) for key in derived),
+            number(row["accuracy"], 1, 100) if trial else _plus_minus(row),
+            *amounts(row, costs),
+            *([] if trial else [_on_joint_front(row), str(row["runs"])]),
+        ]
+        for row in top.to_dict(orient="records")
+    ]
+    numbers = (*derived.values(), ACCURACY_PERCENT, *(cost.heading for cost in costs))
+    caption = (
+        "Accuracy: mean over the seeds \N{PLUS-MINUS SIGN} half the width of its 95 % interval. Front: whether the "
+        "point is on the front of all objectives; in brackets the probability of it, which is low for each of many "
+        "nearly equal points."
+    )
+    return Table(
+        "" if trial else caption,
+        ("point", *record.metaparameters, *numbers, *(() if trial else ("front", "seeds"))),
+        frozenset({"point", "seeds", *numbers}),
+        rows,
+        [f"point-{point}" for point in top["point"]],
+    )
+
+
+def _on_joint_front(row: Mapping[Any, Any]) -> str:
+    on, share = "yes" if row[ON_FRONT] else UNKNOWN, row[PROBABILITY]
+    return f"{on} ({100 * share:.0f} %)" if math.isfinite(share) else on
 
 
 def further_amounts(findings: Findings) -> dict[str, list[str]]:
@@ -115,15 +159,18 @@ def _names(record: StudyRecord) -> dict[str, str]:
     return series | labels | {key: key for key in record.metaparameters}
 
 
-def trained_runs(runs: pd.DataFrame) -> Table:
-    """Return the runs of `analysis.runs_table`, or only the unfinished ones if there are more than `MOST_RUNS`."""
+def trained_runs(runs: pd.DataFrame, *, search: bool = False) -> Table:
+    """Return the runs of `analysis.runs_table`, or only the unfinished ones if there are more than `MOST_RUNS`.
+
+    Those of a search have the numbers of their points.
+    """
     numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     shown = runs if len(runs) <= MOST_RUNS else runs[~runs["state"].isin(["done", NOT_NEEDED])]
     rows = [
         [
             *([cell(row["series"])] if "series" in names else []),
-            str(row["label"]),
+            str(row["point"] if search else row["label"]),
             str(row["seed"]),
             number(row["accuracy"], 2, 100),
             number(row["seconds"], 1),
@@ -136,6 +183,8 @@ def trained_runs(runs: pd.DataFrame) -> Table:
     ]
     left_out = len(runs) - len(shown)
     caption = f"{left_out:,} finished runs are only in runs.csv." if left_out else ""
+    if search:
+        caption = f"Runs at the top rung; rungs.csv has those at all rungs. {caption}".strip()
     return Table(caption, (*names, *numbers, "run", "state"), frozenset(numbers), rows)
 
 
@@ -160,11 +209,17 @@ def how_measured(findings: Findings) -> dict[str, str]:
         + ("" if counts else ", if all classes are the same size"),
         "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
-        "Seeds": f"2 to {study.seeds}, as claims needed" if study.until_decided else str(study.seeds),
+        "Seeds": _seeds(study),
         "Recipe": recipe_text(study.recipe),
         "Accuracy": "share of validation images classified correctly after the last epoch (not the best epoch)",
         "Latency": f"median time of {found.conditions}" if found else "not measured; `explorer latency` measures it",
     }
+
+
+def _seeds(study: Study) -> str:
+    if study.form.grows and study.seeds > 1:
+        return f"1 to {study.seeds}, as the front needed"
+    return f"2 to {study.seeds}, as claims needed" if study.until_decided else str(study.seeds)
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -96,7 +96,12 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
     missing = not_certified(record, certificate)
     if not missing:
         return []
-    longer = f"`{shlex.join(_longer(record))}` shows what longer runs find."
+    top = f"`--budget {record.study.budget.images}x{longer_epochs(record.study)}`"
+    longer = (
+        f"A search with a larger top rung ({top}) shows what longer runs find."
+        if record.study.form.grows
+        else f"`{shlex.join(_longer(record))}` shows what longer runs find."
+    )
     said = [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do. {longer}"]
     study = record.study
     # The command always uses the default recipe and the default number of validation images.

@@ -22,6 +22,7 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.searches import RungRun
 from explorer.study.model import Study
+from explorer.study.rungs import rung_budgets, rung_images
 from explorer.study.search import Search
 from explorer.sweeping.preparation import PreparedStudy, prepare_study
 from explorer.sweeping.provenance import provenance
@@ -30,7 +31,6 @@ from explorer.sweeping.sweeping import Watcher, check_timeout, read_memory, work
 from explorer.training.cluster import Cluster
 from explorer.training.engine import Job, Jobs, Outcome, execute, perform_with_trunks
 from explorer.training.estimate import estimate_seconds
-from explorer.training.recipe import Budget
 from explorer.training.run import Numerics, Run
 
 BRIEF = 600.0
@@ -68,20 +68,6 @@ class SearchWatcher(Watcher):
 
     def front(self, found: FrontSoFar) -> None:
         """Note the front after a run has ended."""
-
-
-def rung_budgets(study: Study) -> list[Budget]:
-    """Return the budgets of a search's rungs, each with about twice the epochs of the one below."""
-    assert isinstance(study.form, Search)
-    rungs, top = study.form.search.rungs, study.budget.epochs
-    epochs = sorted({max(1, round(top / 2**below)) for below in range(rungs)})
-    return [study.budget.model_copy(update={"epochs": one}) for one in epochs]
-
-
-def rung_images(study: Study) -> list[int]:
-    """Return the training images of each rung, going on from the one below."""
-    rungs = rung_budgets(study)
-    return [study.recipe.images_trained([one], below) for below, one in zip([None, *rungs], rungs, strict=False)]
 
 
 def run_search(

@@ -31,7 +31,7 @@ class StudyRecord:
             epoch), `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,
             `peak_memory_bytes`, `finished` (UTC, ISO 8601), `host`. Unknown values are None or NaN.
         rungs: The runs of a search at budgets below the study's: `point`, `seed`, `epochs`, `key`, `state`, `reason`,
-            `accuracy`, `validation_images`, `seconds` and `finished`.
+            `accuracy`, `validation_images`, `seconds`, `peak_memory_bytes` and `finished`.
         declined: Number of proposals that a search did not train, by reason.
     """
 

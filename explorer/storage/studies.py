@@ -25,7 +25,10 @@ from explorer.study.plan import Point, points_frame
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
 # Predicted classes take up a lot of space, and only image sheets need them. `explorer status` shows tracebacks.
 OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted", "traceback"}]
-RUNG_OUTCOMES = [runs.c[name] for name in ("state", "reason", "accuracy", "validation_images", "seconds", "finished")]
+RUNG_OUTCOMES = [
+    runs.c[name]
+    for name in ("state", "reason", "accuracy", "validation_images", "seconds", "peak_memory_bytes", "finished")
+]
 RUNG_COLUMNS = ["point", "seed", "epochs", "key", *(column.name for column in RUNG_OUTCOMES)]
 RUN_COLUMNS = [column.name for column in OUTCOMES if column.name != "validation_images"]
 

@@ -65,7 +65,7 @@ class Form(Model):
 
     @property
     def figure(self) -> str:
-        """The first figure of a report: `triangle`, `plane`, `series` or `points`."""
+        """The first figure of a report: `triangle`, `plane`, `series`, `front` or `points`."""
         return "points"
 
     @property

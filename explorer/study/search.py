@@ -120,6 +120,11 @@ class Search(Form):
         return self.search.costs
 
     @property
+    def figure(self) -> str:
+        """The front."""
+        return "front"
+
+    @property
     def label_title(self) -> str:
         """The metaparameters."""
         return "design point"

@@ -1,0 +1,98 @@
+"""The course of a search: its runs at all rungs in the order in which they ended, and how its front grew with them."""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from explorer.analysis.fronts import more_is_better
+from explorer.storage.record import StudyRecord
+from explorer.study.rungs import rung_budgets, rung_images
+
+BEYOND = 0.1
+"""Doublings between the largest cost of any point and the reference of hypervolumes, so that this point counts too."""
+MOST_STEPS = 400  # hypervolumes along a search
+ENDED = {"done", "failed", "crashed"}
+
+_COLUMNS = ["point", "seed", "epochs", "state", "reason", "accuracy", "seconds", "peak_memory_bytes", "finished"]
+
+
+def search_runs(record: StudyRecord) -> pd.DataFrame:
+    """Return the runs of a search that have ended, at all rungs, in the order in which they ended.
+
+    Columns are `point`, `seed`, `epochs`, `state`, `reason`, `accuracy`, `seconds`, `peak_memory_bytes`, `finished`,
+    and `images`: the training images that the run took, going on from the rung below. `seconds` are an estimate of the
+    time that these images took, because stored times cover the whole run.
+    """
+    study, budgets = record.study, rung_budgets(record.study)
+    takes = dict(zip((budget.epochs for budget in budgets), rung_images(study), strict=True))
+    whole = {budget.epochs: study.recipe.images_trained([budget]) for budget in budgets}
+    top = record.runs.assign(epochs=study.budget.epochs)
+    rows = [
+        {key: row[key] for key in _COLUMNS}
+        | {"images": (whole if row["seed"] else takes)[row["epochs"]], "whole": whole[row["epochs"]]}
+        for frame in (record.rungs, top)
+        for row in frame.to_dict(orient="records")
+        if row["state"] in ENDED
+    ]
+    frame = pd.DataFrame(rows, columns=[*_COLUMNS, "images", "whole"])
+    frame["seconds"] = pd.to_numeric(frame["seconds"]).astype(float) * frame["images"] / frame["whole"]
+    frame["peak_memory_bytes"] = pd.to_numeric(frame["peak_memory_bytes"]).astype("Int64")
+    ordered = frame.drop(columns="whole").sort_values(["finished", "point", "epochs", "seed"], kind="stable")
+    return ordered.reset_index(drop=True)
+
+
+def front_growth(record: StudyRecord) -> pd.DataFrame:
+    """Return how the front of the top rung grew: `images` trained so far, `finalists` and the hypervolume as `volume`.
+
+    The hypervolume is in accuracy times doublings of each cost. Its reference is the accuracy of guessing and the
+    largest costs of any point. There is a row for each run that ended at the top, or `MOST_STEPS` of them, after one
+    for the start, and one for the last run of all.
+    """
+    ended = search_runs(record)
+    images = ended["images"].cumsum().tolist()
+    at_top = (ended["epochs"] == record.study.budget.epochs) & (ended["state"] == "done")
+    places = np.flatnonzero(at_top)
+    steps = np.unique(np.linspace(0, max(0, len(places) - 1), MOST_STEPS).round().astype(int))
+    kept = set(places[steps[: len(places)]].tolist())
+    costs, corner = _scaled_costs(record)
+    seeds: dict[int, list[float]] = {}
+    rows: list[tuple[int, int, float]] = [(0, 0, 0.0)]
+    for place in places.tolist():
+        point = int(ended["point"].iloc[place])
+        seeds.setdefault(point, []).append(float(ended["accuracy"].iloc[place]))
+        if place in kept:
+            volume = _volume(seeds, costs, np.append(-record.guess, corner))
+            rows.append((images[place], len(seeds), volume))
+    if images:
+        rows.append((images[-1], *rows[-1][1:]))
+    return pd.DataFrame(rows, columns=["images", "finalists", "volume"])
+
+
+def _volume(seeds: dict[int, list[float]], costs: dict[int, NDArray[np.float64]], corner: NDArray[np.float64]) -> float:
+    points = np.array([[-float(np.mean(own)), *costs[point]] for point, own in seeds.items()])
+    inside = points[(points < corner).all(axis=1)]
+    return float(moocore.hypervolume(inside, ref=corner)) if len(inside) else 0.0
+
+
+def _scaled_costs(record: StudyRecord) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the costs of each point in doublings, less being better, and those of the reference."""
+    names = list(record.study.form.costs)
+    known = record.points.dropna(subset=names)
+    scaled = np.log2(np.maximum(known[names].to_numpy(dtype=float), 1.0)).reshape(len(known), len(names))
+    scaled *= np.where(list(map(more_is_better, names)), -1.0, 1.0)
+    numbers = known["point"].astype(int)
+    return dict(zip(numbers, scaled, strict=True)), scaled.max(axis=0, initial=-np.inf) + BEYOND
+
+
+def rung_accuracies(record: StudyRecord) -> pd.DataFrame:
+    """Return the accuracy of the first seed of each point at each rung: `point`, `epochs`, `accuracy`.
+
+    `top` is the epochs of the top rung.
+    """
+    ended = search_runs(record)
+    done = ended[(ended["state"] == "done") & (ended["seed"] == 0)]
+    chosen = done[["point", "epochs", "accuracy"]].sort_values(["point", "epochs"])
+    return chosen.astype({"accuracy": float}).assign(top=record.study.budget.epochs).reset_index(drop=True)

@@ -32,7 +32,7 @@ from explorer.commands.settings import (
     TlsKey,
     Workers,
     WorkersPerGpu,
-    complete_spaces,
+    complete_searches,
     read_cluster,
     read_ranges,
     read_seconds,
@@ -47,7 +47,7 @@ SEARCHED = "key=low..high and key=a,b are searched, key=value is fixed; by defau
 def search(
     context: Context,
     space: Annotated[
-        str, Argument(help="A design space, or a study with a table [search].", autocompletion=complete_spaces)
+        str, Argument(help="A design space, or a study with a table [search].", autocompletion=complete_searches)
     ],
     settings: Annotated[list[str] | None, Argument(metavar="[KEY=RANGE]...", help=SEARCHED)] = None,
     preset: Annotated[str | None, Option(help="The preset for everything else; cifar by default.")] = None,

@@ -19,10 +19,20 @@ VARY = "Also vary a metaparameter: bypass=none,simple,complex or squeeze_ratio=0
 
 
 def complete_studies(incomplete: str) -> list[str]:
-    """Complete the name of a built-in study."""
+    """Complete the name of a built-in study that is not a search."""
     from explorer import list_studies
 
-    return [name for name in list_studies()["name"] if name.startswith(incomplete)]
+    studies = list_studies()
+    return [name for name in studies["name"][studies["points"].notna()] if name.startswith(incomplete)]
+
+
+def complete_searches(incomplete: str) -> list[str]:
+    """Complete the name of a design space or of a built-in search."""
+    from explorer import list_studies
+
+    studies = list_studies()
+    names = [*complete_spaces(""), *studies["name"][studies["points"].isna()]]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_spaces(incomplete: str) -> list[str]:

@@ -322,7 +322,9 @@ def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quie
 
     screen, builtin, stored = Screen(quiet, as_json), list_studies(), stored_studies(storage)
     header = ("built-in study", "question", "space", "points", "runs")
-    screen.table(header, list(builtin.itertuples(index=False)), right=2)
+    numbers = {"points": builtin["points"].astype(object).fillna("search"), "runs": builtin["runs"].astype(object)}
+    shown = builtin.assign(**numbers).fillna({"runs": ""})
+    screen.table(header, list(shown.itertuples(index=False)), right=2)
     if len(stored):
         rows = [(row["name"], f"{row['done']} of {row['runs']}") for row in stored.to_dict(orient="records")]
         screen.table((f"stored in {stored['storage'].iloc[0]}", "runs done"), rows, right=1)

@@ -10,15 +10,24 @@ from explorer.files import user_path
 from explorer.storage.database import storage_url
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.study.files import builtin_studies, load_study
+from explorer.study.model import Study
 
 
 def list_studies() -> pd.DataFrame:
-    """Return the built-in studies: `name`, `title`, `space`, and the maximum number of `points` and `runs`."""
+    """Return the built-in studies: `name`, `title`, `space`, and the maximum number of `points` and `runs`.
+
+    The numbers are NA for searches, which go on as long as one likes.
+    """
     rows = [
-        (study.name, study.title, study.space, study.size, study.size * study.seeds)
+        (study.name, study.title, study.space, *((pd.NA, pd.NA) if study.form.grows else (study.size, _runs(study))))
         for study in map(load_study, builtin_studies())
     ]
-    return pd.DataFrame(rows, columns=["name", "title", "space", "points", "runs"])
+    columns = ["name", "title", "space", "points", "runs"]
+    return pd.DataFrame(rows, columns=columns).astype({"points": "Int64", "runs": "Int64"})
+
+
+def _runs(study: Study) -> int:
+    return study.size * study.seeds
 
 
 def stored_studies(storage: str | Path = DEFAULT_STORAGE) -> pd.DataFrame:

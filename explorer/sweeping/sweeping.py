@@ -193,7 +193,7 @@ def read_memory(limit: int | str | None) -> int | None:
     number, prefix, binary = float(found[1]), (found[2] or "").upper(), found[3]
     size = int(number * (1024 if binary else 1000) ** " KMGT".index(prefix or " "))
     if size < SMALLEST_WORKER_BYTES:
-        raise ExplorerError(f"memory limit {limit}: a worker needs at least {SMALLEST_WORKER_BYTES // 2**20} MiB")
+        raise ExplorerError(f"memory limit {limit}: a worker needs at least {SMALLEST_WORKER_BYTES / GIB:.2f} GiB")
     return size
 
 

@@ -105,3 +105,10 @@ def _row(run, correct, finished):
         "finished": finished.isoformat(timespec="milliseconds"),
         "host": {"name": "here"},
     } | pack(correct, np.full(len(correct), 0.5, dtype=np.float32))
+
+
+def points_of(path, study):
+    """The points that a stored search has proposed."""
+    designs = SpaceDesigns(study, 10)
+    proposed = Ledger(path).searches.proposed(study)
+    return [designs.point(number, values) for number, values in enumerate(proposed)]

@@ -7,17 +7,21 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 
+import optuna
 import psutil
 import pytest
+from searches import points_of, store_search
 
 from explorer.reporting.view_note import annotate_view
 from explorer.storage.ledger import Ledger
 from explorer.storage.optuna_view import View
 from explorer.storage.runs import Result
+from explorer.storage.search_view import SearchView
 from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan, points_frame
@@ -45,6 +49,107 @@ def storage(tmp_path):
 def ask(address, path):
     with urllib.request.urlopen(f"{address}{path}") as answer:  # noqa: S310 (our own server)
         return json.load(answer)
+
+
+@contextmanager
+def dashboard(storage):
+    """The address of a dashboard."""
+    arguments = [sys.executable, "-u", "-m", "explorer", "dashboard", "--storage", str(storage), "--port", "0"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline()).group()
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def trials_of(address, name):
+    (summary,) = (one for one in ask(address, "/api/studies")["study_summaries"] if one["study_name"] == name)
+    detail = ask(address, f"/api/studies/{summary['study_id']}?after=0")
+    trials = {}
+    for trial in detail["trials"]:
+        attributes = {one["key"]: json.loads(one["value"]) for one in trial["user_attrs"] if one["key"] == "point"}
+        trials[attributes["point"]] = trial
+    return detail, trials
+
+
+def test_a_search_is_live_with_a_value_per_rung_and_its_limits(tmp_path):
+    path = tmp_path / "explorer.db"
+    study = store_search(path, 30, seeds=1, where="params < 100k", broken={3})
+    record, ledger, points = Ledger(path).studies.load(study.name), Ledger(path), points_of(path, study)
+    rungs = record.rungs[record.rungs["state"] == "done"]
+    measured = {
+        point: {row["epochs"]: row["accuracy"] for row in rows.to_dict(orient="records")}
+        for point, rows in rungs.groupby("point")
+    }
+    top = dict(record.runs[["point", "accuracy"]].itertuples(index=False))
+    for point, accuracy in top.items():
+        measured[point][8] = accuracy
+    (failed,) = record.rungs.loc[record.rungs["state"] == "failed", "point"]
+    with dashboard(path) as address:
+        with ledger.writing(), closing(SearchView(ledger, study)) as view:
+            view.begin(points[:2])
+            view.update(points)
+            _, trials = trials_of(address, study.name)
+            states = {point: trial["state"] for point, trial in trials.items()}
+            assert states == {
+                at.number: "Complete" if at.number in top else "Fail" if at.number == failed else "Running"
+                for at in points
+            }
+            for point, values in measured.items():
+                shown = trials[point]["intermediate_values"]
+                assert {one["step"]: one["value"] for one in shown} == pytest.approx(values)
+            view.end(points)
+        stopped = {at.number for at in points if at.number not in top and at.number != failed}
+        deadline = time.monotonic() + 20  # the dashboard asks the storage every two seconds
+        pruned = set()
+        while pruned != stopped and time.monotonic() < deadline:
+            time.sleep(0.2)
+            detail, trials = trials_of(address, study.name)
+            pruned = {point for point, trial in trials.items() if trial["state"] == "Pruned"}
+        assert pruned == stopped
+        for point, values in measured.items():
+            assert trials[point]["values"] == pytest.approx([values[max(values)]])
+            cost = points[point].network.cost.params
+            assert trials[point]["constraints"] == [cost - study.constraints["params"].max]
+        space = {one["name"]: one["distribution"] for one in detail["union_search_space"]}
+        assert {key: (space["base_e"][key]) for key in ("low", "high")} == {"low": 8, "high": 64}
+        assert [one["value"] for one in space["bypass"]["choices"]] == ["none", "simple"]
+        _, on_front = trials_of(address, f"{study.name}: front")
+        assert {point: trial["values"] for point, trial in on_front.items()} == {
+            point: pytest.approx([accuracy, points[point].network.cost.params, points[point].network.cost.macs])
+            for point, accuracy in top.items()
+        }
+    (stored,) = (
+        trial
+        for trial in optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}").trials
+        if trial.user_attrs["point"] == min(top)
+    )
+    assert max(stored.constraints.values()) <= 0
+    assert any("params at most" in name for name in stored.constraints)
+
+
+def test_the_view_of_a_search_that_goes_on_follows_the_ledger(tmp_path):
+    """Pruned points run again, seeds change accuracies, and a view that a killed search left behind is mended."""
+    path = tmp_path / "explorer.db"
+    study = store_search(path, 16, seeds=2, stop=2)
+    ledger, points = Ledger(path), points_of(path, study)
+    with ledger.writing(), closing(SearchView(ledger, study)) as view:
+        view.begin(points)  # and killed
+    for states in (["RUNNING"], ["PRUNED"], ["RUNNING"]):
+        with ledger.writing(), closing(SearchView(ledger, study)) as view:
+            (view.begin if states == ["RUNNING"] else view.end)(points)
+            found = optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}").trials
+            assert [trial.user_attrs["point"] for trial in found] == [at.number for at in points]
+            assert {trial.state.name for trial in found} == set(states)
+    store_search(path, 40, seeds=2)  # the same search, now with points at the top
+    with ledger.writing(), closing(SearchView(ledger, study)) as view:
+        view.end(points_of(path, study))
+    record = ledger.studies.load(study.name)
+    means = record.runs.groupby("point")["accuracy"].mean()
+    found = optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}").trials
+    complete = {trial.user_attrs["point"]: trial.value for trial in found if trial.state.name == "COMPLETE"}
+    assert complete == pytest.approx(means.to_dict())
 
 
 def test_the_dashboard_serves_only_this_machine(storage):

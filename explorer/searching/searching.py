@@ -16,6 +16,7 @@ from explorer.errors import ExplorerError
 from explorer.networks.quantities import counted
 from explorer.searching.budget import SearchBudget
 from explorer.searching.designs import SpaceDesigns
+from explorer.searching.live_view import LiveView
 from explorer.searching.policy import Policy, Step
 from explorer.searching.samplers import Sampler
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -133,11 +134,12 @@ def run_search(
             watcher=following,
             call=perform_with_trunks,
         )
-        with closing(outcomes):
+        with LiveView.open(ledger, named, jobs.policy.points) as view, closing(outcomes):
             for outcome in outcomes:
                 ledger.runs.record(outcome.row)
                 ledger.release([outcome.run.key])
                 jobs.ended(outcome)
+                view.update()
                 following.ended(outcome)
                 following.front(jobs.front())
         ledger.searches.decline(named, jobs.policy.declined)

@@ -18,6 +18,7 @@ ATTRIBUTES = models.TrialUserAttributeModel.__table__
 PARAMS = models.TrialParamModel.__table__
 VALUES = models.TrialValueModel.__table__
 EPOCHS = models.TrialIntermediateValueModel.__table__
+SYSTEM = models.TrialSystemAttributeModel.__table__
 CHUNK = 500  # values in one `IN (...)`, whose number databases limit
 
 
@@ -81,6 +82,12 @@ def add_trials(connection: sa.Connection, study_id: int, trials: Sequence[Frozen
         for name, value in trial.params.items()
     ]
     _insert(connection, PARAMS, params)
+    system = [
+        _attribute(trial_id, *item)
+        for trial_id, trial in zip(ids, trials, strict=True)
+        for item in trial.system_attrs.items()
+    ]
+    _insert(connection, SYSTEM, system)
     _add_results(connection, dict(zip(ids, trials, strict=True)))
     return ids
 
@@ -93,7 +100,15 @@ def end_trials(connection: sa.Connection, trials: Mapping[int, FrozenTrial]) -> 
     keys = sorted({key for trial in trials.values() for key in trial.user_attrs})
     for ids in _chunks(trials):
         connection.execute(ATTRIBUTES.delete().where(ATTRIBUTES.c.trial_id.in_(ids), ATTRIBUTES.c.key.in_(keys)))
+        connection.execute(EPOCHS.delete().where(EPOCHS.c.trial_id.in_(ids)))
     _add_results(connection, trials)
+
+
+def set_epochs(connection: sa.Connection, epochs: Mapping[int, Mapping[int, float]]) -> None:
+    """Set the values by epoch of unfinished trials, by ID."""
+    for ids in _chunks(epochs):
+        connection.execute(EPOCHS.delete().where(EPOCHS.c.trial_id.in_(ids)))
+    _insert(connection, EPOCHS, [row for trial_id, values in epochs.items() for row in _epoch_rows(trial_id, values)])
 
 
 def set_running(connection: sa.Connection, ids: Iterable[int]) -> None:
@@ -126,14 +141,15 @@ def _add_results(connection: sa.Connection, trials: Mapping[int, FrozenTrial]) -
         for objective, value in enumerate(trial.values or ())
         for stored, kind in [models.TrialValueModel.value_to_stored_repr(value)]
     ]
-    epochs = [
-        {"trial_id": trial_id, "step": epoch, "intermediate_value": stored, "intermediate_value_type": kind}
-        for trial_id, trial in trials.items()
-        for epoch, value in trial.intermediate_values.items()
-        for stored, kind in [models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)]
-    ]
+    epochs = [row for trial_id, trial in trials.items() for row in _epoch_rows(trial_id, trial.intermediate_values)]
     for table, rows in ((ATTRIBUTES, attributes), (VALUES, values), (EPOCHS, epochs)):
         _insert(connection, table, rows)
+
+
+def _epoch_rows(trial_id: int, values: Mapping[int, float]) -> Iterator[dict[str, Any]]:
+    for epoch, value in values.items():
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        yield {"trial_id": trial_id, "step": epoch, "intermediate_value": stored, "intermediate_value_type": kind}
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

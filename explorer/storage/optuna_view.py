@@ -23,7 +23,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from explorer.errors import ExplorerError
-from explorer.networks.quantities import main_amounts, main_costs
+from explorer.networks.quantities import QUANTITIES, computed, main_amounts, main_costs
 from explorer.spaces.space import label
 from explorer.storage.database import Database, log
 from explorer.storage.optuna_tables import MARK, OptunaTables
@@ -35,9 +35,11 @@ from explorer.storage.optuna_trials import (
     pause_trials,
     read_trials,
     set_attribute,
+    set_epochs,
     set_running,
 )
 from explorer.storage.runs import Result
+from explorer.study.coordinates import Choice
 from explorer.study.model import Study
 from explorer.study.plan import Point
 
@@ -61,12 +63,13 @@ class View:
         self.tables = OptunaTables(database)
         self.study = study
         self.points = {point.number: point for point in points}
-        self.distributions = {key: _distribution(values) for key, values in study.varied.items()}
-        costs = dict.fromkeys((cost.key for cost in main_costs()), "minimize")
+        self.distributions = _distributions(study)
+        self.costs = study.form.costs if study.form.grows else [cost.key for cost in main_costs()]
+        directions = {key: "maximize" if QUANTITIES[key].more_is_better else "minimize" for key in self.costs}
         trials, front = view_names(study.name)
         try:
             self.trials = _Trials(self.tables, trials, {"accuracy": "maximize"}, self._is_earlier)
-            self.front = _Trials(self.tables, front, {"accuracy": "maximize"} | costs)
+            self.front = _Trials(self.tables, front, {"accuracy": "maximize"} | directions)
         except BaseException:
             self.tables.close()
             raise
@@ -113,10 +116,12 @@ class View:
 
     def _on_front(self, point: Point, results: Sequence[Result]) -> FrozenTrial | None:
         """Return a point with its costs as additional objectives, or None if it has no accuracy or is merged."""
-        trial = self._finished(point, results)
+        return self._with_costs(self._finished(point, results), point)
+
+    def _with_costs(self, trial: FrozenTrial, point: Point) -> FrozenTrial | None:
         if trial.state != TrialState.COMPLETE or point.network is None or point.same_as is not None:
             return None
-        trial.values = [*trial.values, *(float(amount) for amount in main_amounts(point.network).values())]
+        trial.values = [*trial.values, *(float(computed()[cost](point.network)) for cost in self.costs)]
         trial.intermediate_values = {}
         return trial
 
@@ -242,6 +247,12 @@ class _Trials:
         shown.update({number: (trial_id, wanted[number].state) for number, trial_id in zip(new, ids, strict=True)})
         self.shown = shown
 
+    def report(self, running: Mapping[int, FrozenTrial]) -> None:
+        """Store the values by epoch of points that are shown as running."""
+        shown = self.shown or {}
+        epochs = {shown[number][0]: trial.intermediate_values for number, trial in running.items() if number in shown}
+        self.tables.call(lambda: self.tables.database.perform(lambda connection: set_epochs(connection, epochs)))
+
     def pause(self) -> None:
         """Show running points as waiting."""
         self.tables.call(self._pause)
@@ -280,6 +291,18 @@ def _annotate(tables: OptunaTables, view: str, report: str, note: str, intervals
     trials = {trial.attributes.get("point"): trial for trial in stored}
     late = {trials[point].id: text for point, text in intervals.items() if point in trials}
     tables.database.perform(lambda connection: set_attribute(connection, "interval", late))
+
+
+def _distributions(study: Study) -> dict[str, BaseDistribution]:
+    """Return the distribution of each metaparameter: over its range in a search, else over its values."""
+    if not study.form.grows:
+        return {key: _distribution(values) for key, values in study.varied.items()}
+    return {
+        axis.name: CategoricalDistribution(list(map(label, axis.values)))
+        if isinstance(axis, Choice)
+        else _distribution([int(end) if axis.whole else float(end) for end in (axis.low, axis.high)])
+        for axis in study.form.axes
+    }
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution:

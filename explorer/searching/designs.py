@@ -60,6 +60,7 @@ class SpaceDesigns:
         assert isinstance(study.form, Search)
         self.study = study
         self.form = study.form
+        self.axes = study.form.axes
         self.classes = classes
         self.random = np.random.default_rng([self.form.search.seed, 1])
         self.pool = self._drawn()
@@ -154,7 +155,7 @@ class SpaceDesigns:
         return inside, nearest
 
     def _encoded(self, columns: Block) -> NDArray[np.float64]:
-        encoded: NDArray[np.float64] = np.hstack([axis.encode(columns[axis.name]) for axis in self.form.axes])
+        encoded: NDArray[np.float64] = np.hstack([axis.encode(columns[axis.name]) for axis in self.axes])
         return encoded
 
 

@@ -63,10 +63,14 @@ class Step:
 
 @dataclass
 class Progress:
-    """A point in the search: its accuracy at each rung it has finished (seed 0), and at the top with all seeds."""
+    """A point in the search: its accuracy at each rung it has finished (seed 0), and at the top with all seeds.
+
+    Its place is what forecasts are made from: coordinates and costs.
+    """
 
     point: Point
     costs: NDArray[np.float64]
+    place: NDArray[np.float64]
     attributes: dict[str, Any] = field(default_factory=dict)
     accuracies: list[float] = field(default_factory=list)
     seeds: list[float] = field(default_factory=list)
@@ -162,7 +166,7 @@ class Policy:
     def add(self, point: Point, attributes: dict[str, Any]) -> Progress:
         """Note a point that the search trains."""
         assert point.network is not None
-        progress = Progress(point, scaled_costs(point, self.table.costs), attributes)
+        progress = self._progress(Proposal(point, attributes))
         self.points.append(progress)
         self.known[point.network.digest] = progress
         return progress
@@ -198,10 +202,11 @@ class Policy:
         if (self.first or len(known) < FEWEST) and proposals:
             return self._begun(proposals[0])
         expected, deviations = self._expected(known)
-        forecast = Forecast.fit(self._places(known), expected, deviations)
-        means, spreads = forecast.blended(self._places(known), expected, deviations)
-        fresh = [Progress(found.point, scaled_costs(found.point, self.table.costs)) for found in proposals]
-        ahead, doubt = forecast.at(self._places(fresh)) if fresh else (np.zeros(0), np.zeros(0))
+        places = np.array([at.place for at in known])
+        forecast = Forecast.fit(places, expected, deviations)
+        means, spreads = forecast.blended(places, expected, deviations)
+        fresh = list(map(self._progress, proposals))
+        ahead, doubt = forecast.at(np.array([at.place for at in fresh])) if fresh else (np.zeros(0), np.zeros(0))
         rows = {id(at): row for row, at in enumerate(known)}
         chosen = [rows[id(at)] for at in waiting]
         taken = [row for row, at in enumerate(known) if at.seeds or at.running]
@@ -241,9 +246,10 @@ class Policy:
     def _costs(self, points: Sequence[Progress]) -> NDArray[np.float64]:
         return np.array([at.costs for at in points]).reshape(len(points), len(self.table.costs))
 
-    def _places(self, points: Sequence[Progress]) -> NDArray[np.float64]:
-        coordinates = np.array([self.designs.place(at.point.metaparameters) for at in points])
-        return np.hstack([coordinates.reshape(len(points), -1), self._costs(points)])
+    def _progress(self, proposal: Proposal) -> Progress:
+        point, attributes = proposal
+        costs = scaled_costs(point, self.table.costs)
+        return Progress(point, costs, np.concatenate([self.designs.place(point.metaparameters), costs]), attributes)
 
     def _seed(self, left: float) -> Step | None:
         """Return a further seed for the point whose place on the front is least decided."""

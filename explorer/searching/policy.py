@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.analysis.fronts import rival_probability, undecided
+from explorer.analysis.gaussian_process import one_thread
 from explorer.analysis.looks import looks, repeated_confidence
 from explorer.searching.designs import Designs, scaled_costs
 from explorer.searching.forecast import FEWEST, Forecast
@@ -137,11 +138,12 @@ class Policy:
             spent: Share of the budget that is spent.
             left: Training images that are left; no point is begun or promoted that they cannot take to the top rung.
         """
-        if spent < EXPLORING and not self.exhausted:
-            step = self._train(left) or self._seed(left)
-        else:
-            step = self._train(left, settling=True) if spent < PROMOTING else None
-            step = step or self._seed(left) or self._train(left)
+        with one_thread():  # the cores are for training, and small matrices are faster on one
+            if spent < EXPLORING and not self.exhausted:
+                step = self._train(left) or self._seed(left)
+            else:
+                step = self._train(left, settling=True) if spent < PROMOTING else None
+                step = step or self._seed(left) or self._train(left)
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:

@@ -75,7 +75,7 @@ class Display(Watcher):
             self.bar.add_task(self._line(), total=self.before + len(runs), completed=self.before)
 
     def working(self, workers: int) -> None:
-        """Note how many runs can train at the same time on a cluster."""
+        """Show estimates for the number of runs that a cluster can train at the same time."""
         self.workers = max(1, workers)
         if self.bar is not None:
             self._update()

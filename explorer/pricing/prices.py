@@ -132,7 +132,7 @@ def _columns(family: type[Space], points: Points) -> Block:
     if len(set(lengths.values())) > 1:
         raise ExplorerError(f"{family.name}: columns must have the same length, but the lengths are {lengths}")
     if not lengths or 0 in lengths.values():
-        raise ExplorerError(f"{family.name}: at least one point is needed, but none is given")
+        raise ExplorerError(f"{family.name}: at least one point is required, but none was given")
     return {key: _column(value) for key, value in given.items()}
 
 

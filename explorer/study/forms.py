@@ -1,6 +1,6 @@
 """The forms of a study. Each defines its points, their labels, how to thin them, and the figure that shows them.
 
-A form is a subclass of `Form` that is listed in `FORMS`. Its fields are the tables of a study file that it reads. No
+A form is a subclass of `Form` that is listed in `FORMS`. Each field is a table that it reads from a study file. No
 other file depends on the form of a study.
 """
 
@@ -154,7 +154,7 @@ class OnSimplex(Form):
 
     @property
     def axes(self) -> tuple[Number | Choice, ...]:
-        """The shares instead of the factors."""
+        """The axes, with the factors expressed as shares."""
         others = tuple(axis for axis in super().axes if axis.name not in self._factors.exponents)
         return (*(Number(name, 0.0, 1.0) for name in self._factors.share_names), *others)
 

@@ -69,7 +69,7 @@ def dry_run(
         workers: Number of training processes; by default, one per core.
         workers_per_gpu: Number of training processes that share a GPU; one if not given.
         cluster: A running Dask scheduler whose workers would train.
-        factors: Increasing multiples of the budget's epochs. Each run is trained at all of them with a shared trunk.
+        factors: Increasing multiples of the budget's epochs. Each network trains at every multiple, with one trunk.
 
     Raises:
         ExplorerError: For the same reasons as a sweep before training.

@@ -92,7 +92,7 @@ class EngineWatcher:
         """Report the speed of a run in progress. The first report comes after about a second of training."""
 
     def working(self, workers: int) -> None:
-        """Note how many runs can train at the same time, whenever that changes on a cluster."""
+        """Receive the number of runs that a cluster can train at the same time. Called when that number changes."""
 
     def stopping(self) -> bool:
         """Whether to stop starting runs, and to end once the runs in progress have ended."""

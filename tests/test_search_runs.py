@@ -398,3 +398,60 @@ def test_a_stop_lets_runs_in_progress_end(searches):
     assert len(searches.trained()) == len(searches.done()) == 4
     searches.call(runs=12, reports=None)
     assert len(searches.trained()) == len(set(searches.trained())) == 12
+
+
+def test_a_search_is_renamed_and_deleted(searches, capsys):
+    searches.call(runs=4, reports=None)
+    options = ["--storage", searches.storage]
+    assert main(["rename", "stripes", "others", *options]) == 0
+    assert {row["study"] for row in searches.rows(proposals) + searches.rows(rungs)} == {"others"}
+    assert main(["delete", "others", "--runs", "--yes", *options]) == 0
+    assert not any(searches.rows(table) for table in (proposals, rungs, members, runs))
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("search squeezenett", "unknown space or search 'squeezenett'; did you mean 'squeezenet'"),
+        ("search squeeze_ratio", "squeeze_ratio: has no table [search]; `explorer sweep squeeze_ratio`"),
+        ("search squeezenet cifar", "presets are given as preset=NAME"),
+        ("search squeezenet preset=cifar --preset v1_0", "--preset v1_0: preset=cifar is also given; drop one of them"),
+        ("search squeezenet --preset cifer", "cifar"),
+        ("search squeezenet --objectives accuracy,parms", "unknown objective 'parms'; did you mean 'params'?"),
+        ("search squeezenet --objectives params", "must include accuracy"),
+        ("search squeezenet --sampler tpee", "unknown sampler 'tpee'"),
+        ("search squeezenet classes=2..10", "the data determine the number of classes; remove it"),
+        ("search squeezenet --quick --budget 100x4", "--budget 100x4: --quick has its own budget"),
+        ("search squeezenet_front --where params<200k", "squeezenet_front: where: write it into the study file"),
+        ("search squeezenet_front base_e=8..16", "squeezenet_front: base_e: write it into the study file"),
+        ("search squeezenet --seeds 0", "seeds = 0"),
+        ("search squeezenet --seed -1", "seed = -1"),
+        ("search squeezenet --time 0", "--time 0"),
+        ("search squeezenet --time soon", "--time soon"),
+        ("search squeezenet --runs 0", "runs = 0: the budget of a search must be above 0"),
+        ("search squeezenet --images few", "images = few"),
+        ("search squeezenet --workers 0", "workers"),
+        ("search squeezenet --data nowhere", "unknown data set 'nowhere'"),
+        ("sweep squeezenet_front", "squeezenet_front: is a search; use `explorer search squeezenet_front`"),
+        ("sweep squeezenet_front --dry-run", "squeezenet_front: is a search; use `explorer search squeezenet_front`"),
+    ],
+)
+def test_bad_input_gets_one_line(command, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("explorer.searching.searching.execute", None)  # nothing is trained
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "explorer.db").exists() or not Ledger(tmp_path / "explorer.db").studies.names()
+
+
+def test_where_that_nothing_meets(tmp_path, image_folder, monkeypatch, capsys):
+    monkeypatch.setattr("explorer.searching.designs.MOST_DRAWN", 10_000)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["search", "squeezenet", "--data", str(image_folder), "--where", "params < 100", "--budget", "192x2"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "random designs is within the limits; the closest has params = " in error
+    assert error.count("\n") == 1

@@ -37,6 +37,7 @@ from explorer.commands.settings import (
     read_ranges,
     read_seconds,
 )
+from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,8 @@ def search(
     """
     screen = Screen(quiet, as_json)
     named, varied = read_ranges(settings)
+    if preset and named and preset != named:
+        raise ExplorerError(f"--preset {preset}: preset={named} is also given; drop one of them")
     seconds = None if for_time is None else read_seconds(for_time, "--time")
     timeout = read_seconds(run_timeout)
     screen.say(f"searching {space}")  # before imports, which take a while

@@ -46,7 +46,8 @@ def asked_search(
         raise ExplorerError(f"{study.name}: has no table [search]; `explorer sweep {study.name}` trains its points")
     changed = [key for key, value in {"preset": preset, **settings, **options}.items() if value is not None]
     if changed or seed:
-        raise ExplorerError(f"{study.name}: {', '.join(changed or ['seed'])}: write these into the study file")
+        them = "them" if len(changed) > 1 else "it"
+        raise ExplorerError(f"{study.name}: {', '.join(changed or ['seed'])}: write {them} into the study file")
     study = study.override(data=data, seeds=1 if quick else seeds)
     return study.model_copy(update={"budget": QUICK_BUDGET}).renamed(["quick"]) if quick else study
 

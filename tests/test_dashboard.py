@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import optuna
 import psutil
 import pytest
+from optuna_dashboard import get_note, save_note
 from searches import points_of, store_search
 
 from explorer.reporting.view_note import annotate_view
@@ -136,6 +137,7 @@ def test_the_view_of_a_search_that_goes_on_follows_the_ledger(tmp_path):
     ledger, points = Ledger(path), points_of(path, study)
     with ledger.writing(), closing(SearchView(ledger, study)) as view:
         view.begin(points)  # and killed
+    save_note(optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}"), "my own note")
     for states in (["RUNNING"], ["PRUNED"], ["RUNNING"]):
         with ledger.writing(), closing(SearchView(ledger, study)) as view:
             (view.begin if states == ["RUNNING"] else view.end)(points)
@@ -147,7 +149,9 @@ def test_the_view_of_a_search_that_goes_on_follows_the_ledger(tmp_path):
         view.end(points_of(path, study))
     record = ledger.studies.load(study.name)
     means = record.runs.groupby("point")["accuracy"].mean()
-    found = optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}").trials
+    shown = optuna.load_study(study_name=study.name, storage=f"sqlite:///{path}")
+    assert get_note(shown) == "my own note"
+    found = shown.trials
     complete = {trial.user_attrs["point"]: trial.value for trial in found if trial.state.name == "COMPLETE"}
     assert complete == pytest.approx(means.to_dict())
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from searches import IMAGES, store_search
 
+from explorer.__main__ import main
 from explorer.analysis import Findings
 from explorer.analysis.search_history import front_growth, rung_accuracies, search_runs
 from explorer.reporting.answer import answer
@@ -183,9 +184,15 @@ def test_the_page_says_how_the_search_works_and_counts_all_runs(page):
     assert "explorer sweep" not in text
 
 
-def test_the_report_of_a_stored_search_has_its_rungs_as_a_table(tmp_path):
+def test_the_report_of_a_stored_search_has_its_rungs_as_a_table(tmp_path, monkeypatch, capsys):
     study = store_search(tmp_path / "explorer.db", 20)
     found = report(study.name, storage=tmp_path / "explorer.db", reports=tmp_path / "reports")
     rungs = pd.read_csv(found.page.parent / "rungs.csv")
     assert len(rungs) == 20
     assert (found.page.parent / "figures" / "rungs.svg").exists()
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", study.name]) == 0
+    printed = capsys.readouterr().out
+    assert found.answer in printed.replace("\n", " ")
+    rows = [int(line.split()[0]) for line in printed.splitlines() if re.match(r" +\d+ +base_e", line)]
+    assert rows == found.points.attrs["front"]

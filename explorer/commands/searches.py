@@ -137,10 +137,11 @@ def search(
         figures=figures.split(","),
         command=command_line(context),
     )
-    return _print_front(screen, watched(find, SearchDisplay(quiet=not screen.full)), storage)
+    return print_front(screen, watched(find, SearchDisplay(quiet=not screen.full)), storage)
 
 
-def _print_front(screen: Screen, points: pd.DataFrame, storage: str) -> int:
+def print_front(screen: Screen, points: pd.DataFrame, storage: str) -> int:
+    """Print the answer of a search, the points on its front, and the command that exports the most accurate one."""
     about = points.attrs
     front = points.set_index("point").loc[about["front"]].reset_index()
     rows = [

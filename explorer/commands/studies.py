@@ -22,6 +22,7 @@ from explorer.commands.console import (
     heading,
     say,
 )
+from explorer.commands.searches import print_front
 from explorer.commands.settings import (
     DATA,
     VARY,
@@ -187,7 +188,10 @@ def report(
     from explorer import report
 
     made = report(name, storage=storage, reports=reports, figures=figures.split(","))
-    _print_report(Screen(quiet, as_json), made.points)
+    screen = Screen(quiet, as_json)
+    if "front" in made.points.attrs:
+        return print_front(screen, made.points, storage)
+    _print_report(screen, made.points)
     return 0
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from explorer.analysis import Findings
 from explorer.analysis.comparison import Comparison
+from explorer.analysis.search_front import joint_front, most_accurate
 from explorer.certification.coverage import find_certificate
 from explorer.certification.model import Certificate
 from explorer.certification.statistics import rankers
@@ -48,7 +49,7 @@ class StudyReport:
     """The report of a study: the HTML page, the rows of `points.csv`, the number of unfinished runs and the answer.
 
     `points` also has the columns for fronts. `points.attrs` repeats the other fields, with the page as `report`, and
-    adds the `units` of the columns.
+    adds the `units` of the columns. Those of a search have the `front` and the `best` point, by number.
     """
 
     study: str
@@ -107,6 +108,9 @@ def report(
     points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": record.unfinished}
     points.attrs["trial"] = record.study.is_trial
     points.attrs["seeds_added"] = rounds_note(findings)
+    if record.study.form.grows:
+        points.attrs["front"] = joint_front(points, record.study.form.costs)["point"].tolist()
+        points.attrs["best"] = most_accurate(points)
     points.attrs["units"] = units(map(str, points.columns))
     return StudyReport(study, page, points, record.unfinished, said)
 

@@ -49,6 +49,9 @@ LATE = {"interval"}
 NOTE = "explorer:note"
 """System attribute with the last note that the explorer wrote, to detect whether a user has edited it."""
 
+DASHBOARD_NOTE = "dashboard:note"
+"""Start of the system attributes in which the dashboard stores a note on a study."""
+
 
 def view_names(study: str) -> tuple[str, str]:
     """Return the names of the two views of a study."""
@@ -214,11 +217,21 @@ class _Trials:
         shown: dict[Any, StoredTrial] = {trial.attributes.get("point"): trial for trial in trials}
         twice = len(shown) < len(trials)
         if twice or any(not _agree(trial, wanted.get(number)) for number, trial in shown.items()):
-            self.tables.delete(self.view)
-            self.study, shown = self.open(), {}
+            self._replace()
+            shown = {}
         self.shown = {number: (trial.id, trial.state) for number, trial in shown.items()}
         self._show({}, wanted)
         self._pause()
+
+    def _replace(self) -> None:
+        """Start the Optuna study anew, and keep what has been noted about it."""
+        storage = self.tables.storage
+        noted = storage.get_study_system_attrs(self.study._study_id)
+        self.tables.delete(self.view)
+        self.study = self.open()
+        for key, value in noted.items():
+            if key == NOTE or key.startswith(DASHBOARD_NOTE):
+                storage.set_study_system_attr(self.study._study_id, key, value)
 
     def show(self, running: Mapping[int, FrozenTrial], finished: Mapping[int, FrozenTrial]) -> None:
         """Show points as running or finished, keyed by number; those that already are remain as they are."""

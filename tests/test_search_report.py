@@ -11,6 +11,7 @@ from searches import IMAGES, store_search
 from explorer.__main__ import main
 from explorer.analysis import Findings
 from explorer.analysis.search_history import front_growth, rung_accuracies, search_runs
+from explorer.errors import ExplorerError
 from explorer.reporting.answer import answer
 from explorer.reporting.search import search_course
 from explorer.reporting.stored import report
@@ -196,3 +197,9 @@ def test_the_report_of_a_stored_search_has_its_rungs_as_a_table(tmp_path, monkey
     assert found.answer in printed.replace("\n", " ")
     rows = [int(line.split()[0]) for line in printed.splitlines() if re.match(r" +\d+ +base_e", line)]
     assert rows == found.points.attrs["front"]
+
+
+def test_a_search_that_was_stopped_before_its_first_point_has_no_report(tmp_path):
+    study = store_search(tmp_path / "explorer.db", 0)
+    with pytest.raises(ExplorerError, match="stopped before it proposed a point"):
+        report(study.name, storage=tmp_path / "explorer.db", reports=tmp_path / "reports")

@@ -139,6 +139,7 @@ def test_rungs_double_the_epochs_and_the_last_is_the_budget():
         ({"where": "params < 100 and params > 200"}, "no params"),
         ({"where": "parms < 200k"}, "params"),
         ({"settings": {"base_e": "64..8"}}, "low end"),
+        ({"settings": {"base_e": [16], "squeeze_ratio": [0.25, 0.5]}}, "base_e = .*16.*: is a single value"),
         ({"settings": {"classes": "2..10"}}, "classes"),
         ({"settings": {"basee": "8..64"}}, "base_e"),
         ({"budget": "1000"}, "IMAGESxEPOCHS"),

@@ -100,6 +100,8 @@ def report(
     destination = Destination.checked(reports, figures)
     ledger = Ledger(storage)
     record = ledger.studies.load(study)
+    if record.points.empty:
+        raise ExplorerError(f"{study}: the search was stopped before it proposed a point; run it again to go on")
     findings = Findings(record, ledger.latencies.of(study))
     certificate = find_certificate(record, map(Certificate.model_validate_json, ledger.certificates.all()))
     page = write_report(findings, destination.folder / study, certificate, ledger.tests.of(study), destination.formats)

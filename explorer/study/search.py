@@ -168,7 +168,8 @@ class Search(Form):
         }
         if not varied:
             raise ExplorerError(f"{self.space}: nothing to search; give a range, such as key=8..64")
-        if single := next((key for key in ranges if key not in varied), None):
+        constant = {axis.name for axis in self.axes if not axis.varies}
+        if single := next((key for key in ranges if key not in varied or key in constant), None):
             raise ExplorerError(
                 f"search.ranges.{single} = {label(ranges[single])}: is a single value; put it in [fixed]"
             )

@@ -27,6 +27,7 @@ class SearchView(View):
         """Open or create the view; raise `NoView` if Optuna cannot use the storage."""
         super().__init__(ledger, study, ())
         self.ledger = ledger
+        self.finished: set[int] = set()
         self.reported: dict[int, dict[int, float]] = {}
 
     def begin(self, points: Sequence[Point]) -> None:
@@ -42,6 +43,8 @@ class SearchView(View):
         self._show(points, going_on=False, exactly=True)
 
     def _show(self, points: Sequence[Point], *, going_on: bool, exactly: bool) -> None:
+        if not exactly:
+            points = [point for point in points if point.number not in self.finished]
         results = self._results()
         trials = {
             point.number: self._search_trial(point, results.get(point.number, {}), going_on=going_on)
@@ -49,6 +52,7 @@ class SearchView(View):
         }
         finished = {number: trial for number, trial in trials.items() if trial.state.is_finished()}
         running = {number: trial for number, trial in trials.items() if number not in finished}
+        self.finished |= set(finished)
         if exactly:
             self.trials.sync(finished)
         if going_on:

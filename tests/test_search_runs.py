@@ -7,13 +7,18 @@ key; each training is logged with the images that it takes.
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import sqlalchemy as sa
+from test_cluster import running
+from test_sweep import wait_until
 
 import explorer
 from explorer.__main__ import main
@@ -455,3 +460,63 @@ def test_where_that_nothing_meets(tmp_path, image_folder, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "random designs is within the limits; the closest has params = " in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_killed_searches_lose_nothing_and_train_nothing_twice(searches):
+    random = np.random.default_rng(0)
+    for finished in (1, 4):
+        before, known = len(searches.trained()), searches.done()
+        process = searches.start("--runs", "14", SLEEP="0.3")
+        wait_until(lambda: len(searches.done()) >= finished or process.poll() is not None)  # noqa: B023
+        time.sleep(random.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+        assert set(known) <= set(searches.done())
+        assert not set(known) & set(searches.trained()[before:])
+    before, known = len(searches.trained()), searches.done()
+    begun = sorted(set(searches.enlisted()) - set(known))
+    searches.run("--runs", "14")
+    assert sorted(searches.trained()[before : before + len(begun)]) == begun  # what had begun comes first
+    assert not set(known) & set(searches.trained()[before:])
+    assert len(searches.done()) == len(searches.enlisted()) == 14
+    again, _ = searches.run("--runs", "14")
+    assert "its budget is spent: 14 runs" in again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT] * 2], ids=["Ctrl-C", "twice"])
+def test_stopped_searches_go_on(searches, signals):
+    process = searches.start("--runs", "14", SLEEP="0.5")
+    wait_until(lambda: len(searches.done()) >= 3)
+    family = psutil.Process(process.pid).children(recursive=True)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; " in err
+    assert "Traceback" not in err
+    assert not [one for one in psutil.wait_procs(family, timeout=20)[1] if one.is_running()]
+    if signals == [signal.SIGINT]:
+        assert sorted(searches.trained()) == sorted(searches.done())
+    assert main(["report", "stripes", "--storage", searches.storage, "--reports", str(searches.folder)]) == 0
+    known, before = searches.done(), len(searches.trained())
+    searches.run("--runs", "14")
+    assert not set(known) & set(searches.trained()[before:])
+    assert len(searches.done()) == 14
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster(tmp_path, image_folder):
+    """With real training: runs on a scheduler's workers equal those on this machine, promotions included."""
+    with searching(tmp_path / "work", image_folder, tmp_path / "explorer.db") as made, running(tmp_path) as cluster:
+        cluster.worker("--nthreads", "1")
+        (made.folder / "sitecustomize.py").unlink()
+        made.call(runs=5, reports=None, workers=None, cluster=cluster.address)
+        assert len(made.done()) == 5
+        there = {row["key"]: row["accuracies"] for row in made.rows(runs)}
+    with searching(tmp_path / "here", image_folder, tmp_path / "here.db") as made:
+        (made.folder / "sitecustomize.py").unlink()
+        made.call(runs=5, reports=None)
+        assert {row["key"]: row["accuracies"] for row in made.rows(runs)} == there

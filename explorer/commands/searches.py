@@ -148,7 +148,8 @@ def print_front(screen: Screen, points: pd.DataFrame, storage: str) -> int:
         (row["point"], row["label"], *cost_cells(row), *accuracy_cells(row)) for row in front.to_dict(orient="records")
     ]
     screen.answer(about["answer"])
-    screen.table(("", "point on the front", *cost_headings(), *ACCURACY_HEADINGS), rows)
+    if rows:
+        screen.table(("", "point on the front", *cost_headings(), *ACCURACY_HEADINGS), rows)
     screen.answer(f"report: {about['report']}")
     if about["best"] is not None:
         elsewhere = "" if storage == "explorer.db" else f" --storage {storage}"

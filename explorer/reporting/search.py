@@ -81,7 +81,10 @@ def search_counts(findings: Findings) -> str:
 
 def _growth(findings: Findings) -> Panel:
     frame = findings.growth
-    caption = "Of the front of the top rung, from the accuracy of guessing and the largest costs of all points."
+    caption = (
+        "Hypervolume of the front of the top rung, measured from the accuracy of guessing and the largest costs of all "
+        "points."
+    )
     images, last = int(frame["images"].iloc[-1]), float(frame["volume"].iloc[-1])
     if last > 0:
         before = frame.loc[frame["images"] <= (1 - RECENT) * images, "volume"].iloc[-1]

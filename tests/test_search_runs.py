@@ -462,25 +462,33 @@ def test_where_that_nothing_meets(tmp_path, image_folder, monkeypatch, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def disturbed(request, tmp_path, image_folder):
+    """Searches in processes of their own, on a file and on a server."""
+    storage = tmp_path / "explorer.db" if request.param == "sqlite" else request.getfixturevalue("server").url
+    with searching(tmp_path / "work", image_folder, storage) as made:
+        yield made
+
+
 @pytest.mark.slow
-def test_killed_searches_lose_nothing_and_train_nothing_twice(searches):
+def test_killed_searches_lose_nothing_and_train_nothing_twice(disturbed):
     random = np.random.default_rng(0)
     for finished in (1, 4):
-        before, known = len(searches.trained()), searches.done()
-        process = searches.start("--runs", "14", SLEEP="0.3")
-        wait_until(lambda: len(searches.done()) >= finished or process.poll() is not None)  # noqa: B023
+        before, known = len(disturbed.trained()), disturbed.done()
+        process = disturbed.start("--runs", "14", SLEEP="0.3")
+        wait_until(lambda: len(disturbed.done()) >= finished or process.poll() is not None)  # noqa: B023
         time.sleep(random.uniform(0, 0.5))
         process.kill()
         process.communicate()
-        assert set(known) <= set(searches.done())
-        assert not set(known) & set(searches.trained()[before:])
-    before, known = len(searches.trained()), searches.done()
-    begun = sorted(set(searches.enlisted()) - set(known))
-    searches.run("--runs", "14")
-    assert sorted(searches.trained()[before : before + len(begun)]) == begun  # what had begun comes first
-    assert not set(known) & set(searches.trained()[before:])
-    assert len(searches.done()) == len(searches.enlisted()) == 14
-    again, _ = searches.run("--runs", "14")
+        assert set(known) <= set(disturbed.done())
+        assert not set(known) & set(disturbed.trained()[before:])
+    before, known = len(disturbed.trained()), disturbed.done()
+    begun = sorted(set(disturbed.enlisted()) - set(known))
+    disturbed.run("--runs", "14")
+    assert sorted(disturbed.trained()[before : before + len(begun)]) == begun  # what had begun comes first
+    assert not set(known) & set(disturbed.trained()[before:])
+    assert len(disturbed.done()) == len(disturbed.enlisted()) == 14
+    again, _ = disturbed.run("--runs", "14")
     assert "its budget is spent: 14 runs" in again
 
 

@@ -69,6 +69,8 @@ TOP = len(FACTORS) - 1
 
 Runs: TypeAlias = Iterator[tuple[int, int]]
 """What a method trains: row of the table, rung."""
+BEYOND = 0.1
+"""Doublings between the largest costs and the reference point that fronts are scored with."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class Table:
 
     @cached_property
     def largest(self) -> NDArray[np.float64]:
-        """The reference point's costs, as a search has them, (costs,)."""
-        return self.costs.max(axis=0) + EDGE
+        """The costs of the reference point that fronts are scored with, (costs,)."""
+        return self.costs.max(axis=0) + BEYOND
 
     @cached_property
     def places(self) -> NDArray[np.float64]:
@@ -185,8 +187,8 @@ class TableDesigns:
         return self.table.encoded(values)[0]
 
     def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:  # noqa: ARG002
-        """Return the reference point's costs, (costs,)."""
-        return self.table.largest
+        """Return the costs of the search's own reference point, (costs,)."""
+        return self.table.costs.max(axis=0) + EDGE
 
     @property
     def size(self) -> int:

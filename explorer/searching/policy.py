@@ -46,6 +46,8 @@ LAG = 2
 DRAWS = 2_000
 SEED_VARIANCE = 0.005**2
 """Variance of accuracy between seeds, from our certificates, until ten further seeds tell it."""
+SLOPE_WEIGHT = 3 * 0.03**2
+"""Weight of a slope of 1 from rung to rung: that of three points with a standard deviation of 3 % of accuracy."""
 MISJUDGED = (0.025, 0.015, 0.01)
 """How far the accuracies of rungs are off the top, one standard deviation, until points at the top tell it.
 
@@ -347,19 +349,37 @@ class Policy:
     def _expected(self, known: Sequence[Progress]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the accuracy to expect at the top rung and its standard deviation, (points,) each.
 
-        A rung's accuracies are raised by what points gained from it to the top, in the median.
+        Accuracies spread out from rung to rung, so a line through the points that have both tells the next rung's from
+        a rung's; the lines in sequence lead to the top.
         """
-        gains, misjudged = [0.0], [math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)]
+        lines = [self._line(rung) for rung in range(self.top)]
+        measured = [
+            float(np.mean(at.seeds)) if at.seeds else _followed(at.accuracies[-1], lines[len(at.accuracies) - 1 :])
+            for at in known
+        ]
+        finished = [at for at in self.points if len(at.accuracies) > self.top]
+        misjudged = [math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)]
         for rung in reversed(range(self.top)):
-            both = np.array([at.accuracies[rung : rung + 2] for at in self.points if len(at.accuracies) > rung + 1])
-            step = float(np.median(both[:, 1] - both[:, 0])) if len(both) else 0.0
-            gains.append(gains[-1] + step)
-            off = [at.accuracies[-1] - at.accuracies[rung] for at in self.points if len(at.accuracies) > self.top]
+            off = np.array([at.accuracies[-1] - _followed(at.accuracies[rung], lines[rung:]) for at in finished])
             prior = MISJUDGED[max(0, len(MISJUDGED) - self.top + rung)]
-            squares = float(np.sum((np.array(off) - np.mean(off)) ** 2)) if off else 0.0
+            squares = float(np.sum((off - off.mean()) ** 2)) if len(off) else 0.0
             misjudged.append(math.sqrt((4 * prior**2 + squares) / (4 + max(0, len(off) - 1))))
-        gains.reverse()
         misjudged.reverse()
         rungs = [len(at.accuracies) - 1 for at in known]
-        measured = [float(np.mean(at.seeds)) if at.seeds else at.accuracies[-1] for at in known]
-        return np.array(measured) + np.array(gains)[rungs], np.array(misjudged)[rungs]
+        return np.array(measured), np.array(misjudged)[rungs]
+
+    def _line(self, rung: int) -> tuple[float, float]:
+        """Return intercept and slope of the next rung's accuracy over a rung's; the slope is 1 without evidence."""
+        both = np.array([at.accuracies[rung : rung + 2] for at in self.points if len(at.accuracies) > rung + 1])
+        if not len(both):
+            return 0.0, 1.0
+        here, later = (both - both.mean(axis=0)).T
+        slope = (float(here @ later) + SLOPE_WEIGHT) / (float(here @ here) + SLOPE_WEIGHT)
+        return float(both[:, 1].mean() - slope * both[:, 0].mean()), slope
+
+
+def _followed(accuracy: float, lines: Sequence[tuple[float, float]]) -> float:
+    """Return the accuracy at the top rung that lines from rung to rung lead to."""
+    for intercept, slope in lines:
+        accuracy = intercept + slope * accuracy
+    return accuracy

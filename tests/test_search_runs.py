@@ -528,3 +528,31 @@ def test_a_search_on_a_cluster(tmp_path, image_folder):
         (made.folder / "sitecustomize.py").unlink()
         made.call(runs=5, reports=None)
         assert {row["key"]: row["accuracies"] for row in made.rows(runs)} == there
+
+
+@pytest.mark.slow
+def test_export_latency_and_compare_of_a_search(tmp_path, image_folder, capsys, monkeypatch):
+    """With real training, because an export trains a run again."""
+    text = STUDY.format(data=image_folder).replace("epochs = 4", "epochs = 2")
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.toml").write_text(text.replace("Stripes", name))
+        assert main(["search", f"{name}.toml", "--runs", "9", "--workers", "2", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "next: explorer export first --point " in shown
+    record = Ledger("explorer.db").studies.load("first")
+    top, lower = (set(frame["point"]) for frame in (record.runs, record.rungs))
+    best = explorer.search("first.toml", runs=9, reports=None, progress=False).attrs["best"]
+    assert main(["export", "first"]) == 0
+    assert main(["export", "first", "--point", str(best), "--out", "again"]) == 0
+    label = record.points.set_index("point")["label"][best]
+    assert main(["export", "first", "--point", label, "--out", "labelled"]) == 0
+    capsys.readouterr()
+    stopped = min(lower - top)
+    assert main(["export", "first", "--point", str(stopped), "--out", "stopped"]) == 2
+    error = capsys.readouterr().err
+    assert "stopped" in error
+    assert error.count("\n") == 1
+    assert main(["latency", "first"]) == 0
+    assert main(["compare", "first", "second"]) == 0
+    assert "Traceback" not in capsys.readouterr().err

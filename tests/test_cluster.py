@@ -315,7 +315,7 @@ def test_a_server_that_never_answers_and_one_without_tls_are_one_line(dask_clust
         (["--cluster", "tcp://127.0.0.1:1"], "cluster tcp://127.0.0.1:1: no Dask scheduler answers there"),
         (["--tls-ca", "ca.pem"], "--tls-ca ca.pem: it is for a cluster; also give --cluster tls://host:port"),
         (["--memory-limit", "much"], "memory limit much: give a size such as 2GiB or 500MB"),
-        (["--memory-limit", "100MB"], "memory limit 100MB: a worker needs at least 256 MiB"),
+        (["--memory-limit", "100MB"], "memory limit 100MB: a worker needs at least 0.25 GiB"),
     ],
 )
 @pytest.mark.parametrize("command", [["sweep", "squeeze_ratio", "--quick"], ["certify", "squeezenet", "--quick"]])

@@ -114,7 +114,7 @@ def test_a_run_that_costs_every_worker_is_a_crash(stripes, tmp_path, monkeypatch
 
 
 def test_a_worker_above_the_memory_limit_costs_its_run_one_attempt(stripes, tmp_path, monkeypatch):
-    canned(monkeypatch, tmp_path, "time.sleep(30 * len(bytearray(700 << 20)) / 700 / 2**20)")
+    canned(monkeypatch, tmp_path, "(lambda held: time.sleep(30))(bytes([1]) * (700 << 20))")
     outcomes = list(execute(jobs(stripes, 1), stripes.folder, workers=1, memory_limit=500 * 2**20))
     assert [outcome.row["reason"] for outcome in outcomes] == [
         f"its worker used more than 0.5 GiB of memory, {ATTEMPTS} times"

@@ -247,7 +247,7 @@ def test_columns_are_validated():
         price("squeezenet", None, {"base_e": [1, 2], "freq": [1, 2, 3]})
     with pytest.raises(ExplorerError, match="freq: is missing from some points"):
         price("squeezenet", None, [{"base_e": 1}, {"base_e": 2, "freq": 1}])
-    with pytest.raises(ExplorerError, match="at least one point is needed"):
+    with pytest.raises(ExplorerError, match="at least one point is required"):
         price("squeezenet", None, [])
     with pytest.raises(ExplorerError, match="freq: is set twice"):
         price("squeezenet", None, [{"freq": 1}], freq=2)

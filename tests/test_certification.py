@@ -39,6 +39,7 @@ from explorer.reporting.study import report_files
 from explorer.reporting.trust import not_certified, plainly, settled_by, trust
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
+from explorer.sweeping import provenance
 from explorer.training.recipe import Budget, Recipe
 
 
@@ -381,6 +382,7 @@ def test_a_population_varies_more_on_request():
 def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeypatch):
     """The whole command on the proxy data set, twice: the second time nothing is trained."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(provenance, "commit", lambda: "abc")  # the code may be edited while the test runs
     assert run(["certify", "squeezenet", "--quick", "--workers", "2"]) == 0
     first = capsys.readouterr().out
     assert "64 runs to train" in first

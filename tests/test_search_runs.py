@@ -280,6 +280,7 @@ def test_a_larger_budget_goes_on(searches):
     assert searches.record().declined == declined  # the first proposals are not repeated
 
 
+@pytest.mark.slow
 def test_runs_of_another_study_are_taken_over(searches):
     searches.call(runs=12, reports=None)
     text = searches.file.read_text().replace('title = "Stripes"', 'title = "Others"')
@@ -359,6 +360,7 @@ def test_runs_that_fail_at_a_rung_end_their_points(searches):
     assert len(searches.trained()) == len(set(searches.trained())) == len(before) + 2
 
 
+@pytest.mark.slow
 def test_runs_that_crash_are_retried_then_and_by_the_next_command(searches):
     searches.changes["CRASH"] = "4"
     searches.call(runs=16, reports=None)
@@ -380,6 +382,7 @@ def test_a_search_whose_runs_all_fail_gives_up(searches):
     assert len(searches.trained()) == 10
 
 
+@pytest.mark.slow
 def test_points_of_other_training_code_are_trained_again(searches):
     searches.call(runs=8, reports=None)
     ledger = Ledger(searches.storage)
@@ -395,6 +398,7 @@ def test_points_of_other_training_code_are_trained_again(searches):
     assert "other" not in searches.enlisted()
 
 
+@pytest.mark.slow
 def test_a_stop_lets_runs_in_progress_end(searches):
     listener = Listener()
     listener.stop = 4

@@ -66,7 +66,9 @@ def test_of_equal_gains_the_one_with_less_left_to_train_goes_first():
     assert next_point(*one, np.array([5e4, 1e4]), np.zeros((0, 2)), np.array([0.1, 3.0])) == 1
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
+)
 def test_each_sampler_proposes_and_points_reach_the_top(sampler):
     one = policy(sampler)
     taken = played(one, 30)

@@ -187,6 +187,7 @@ def test_the_key_of_a_trunk_depends_on_everything_but_epochs(stripes):
         assert len(keys | {trunk_key(base)}) == len(others) + 2
 
 
+@pytest.mark.slow
 def test_a_worker_continues_from_the_trunk_of_a_killed_one(stripes, tmp_path, monkeypatch):
     """The first worker trains one budget, and is killed in the next one, after it stored the longer trunk."""
     (tmp_path / "sitecustomize.py").write_text(

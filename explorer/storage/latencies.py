@@ -10,7 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from explorer.storage.database import Database
-from explorer.storage.studies import stored_study
+from explorer.storage.studies import stored_points
 from explorer.storage.tables import latencies
 
 
@@ -32,7 +32,7 @@ class Latencies:
         quartiles of the time per batch), `repeats`, `load` (load average per core before the measurement; NaN if
         unknown), `finished` (UTC, ISO 8601).
         """
-        points = stored_study(self.database, study)["points"]
+        points = stored_points(self.database, study)
         networks = sorted({point["network"] for point in points if point["network"]})
         chosen = sa.select(latencies).filter_by(**where)
         found = self.database.select_in(chosen, latencies.c.network, networks)

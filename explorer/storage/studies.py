@@ -113,7 +113,7 @@ class Studies:
             .order_by(members.c.point, members.c.seed)
         )
         found = [_run_row(run) for run in self.database.select(statement)]
-        study, points = self._points(Study.model_validate_json(row["study"]), row["points"])
+        study, points = self._points(Study.model_validate_json(row["study"]))
         if study.until_decided and found:
             found = _with_unasked(found, study)
         rungs = self._rungs(name)
@@ -131,11 +131,10 @@ class Studies:
             declined=row["declined"] or {},
         )
 
-    def _points(self, study: Study, rows: list[dict[str, Any]]) -> tuple[Study, pd.DataFrame]:
-        """Return the points as typed rows. A search first gets the points that it has proposed."""
-        if not rows:
-            found = sa.select(proposals.c.row).where(proposals.c.study == study.name).order_by(proposals.c.point)
-            rows = [proposal["row"] for proposal in self.database.select(found)]
+    def _points(self, study: Study) -> tuple[Study, pd.DataFrame]:
+        """Return the points as typed rows; a search first gets those that it has proposed."""
+        rows = stored_points(self.database, study.name)
+        if study.form.grows:
             study = study.extended([{key: row[key] for key in study.varied} for row in rows])
         return study, _points(study, rows)
 
@@ -197,6 +196,15 @@ def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
     if not rows:
         raise unknown(f"study in {database.shown}", name, Studies(database).names())
     return rows[0]
+
+
+def stored_points(database: Database, study: str) -> list[dict[str, Any]]:
+    """Return the stored points of a study, or those that a search has proposed, in order."""
+    rows: list[dict[str, Any]] = stored_study(database, study)["points"]
+    if rows:
+        return rows
+    found = sa.select(proposals.c.row).where(proposals.c.study == study).order_by(proposals.c.point)
+    return [proposal["row"] for proposal in database.select(found)]
 
 
 def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:

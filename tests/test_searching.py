@@ -10,6 +10,7 @@ from explorer.errors import ExplorerError
 from explorer.searching.asking import search_study
 from explorer.searching.budget import SearchBudget
 from explorer.searching.designs import SpaceDesigns
+from explorer.searching.expectation import MISJUDGED, expected_at_top
 from explorer.searching.policy import Policy
 from explorer.searching.promotion import gained, next_point
 from explorer.searching.samplers import Sampler
@@ -159,6 +160,22 @@ def test_limits_that_nothing_meets_name_the_closest_design():
         ExplorerError, match=r"none of .* random designs is within the limits; the closest has params ="
     ):
         SpaceDesigns(study, 10)
+
+
+def test_the_accuracy_at_the_top_is_that_of_a_line_through_the_points_there():
+    low = np.array([0.1, 0.4, 0.8])  # far apart, so that the prior slope of 1 hardly counts
+    there = [[accuracy, 2 * accuracy] for accuracy in low]
+    means, deviations = expected_at_top([*there, [0.3]], 1, noise=0.007)
+    np.testing.assert_allclose(means[:3], 2 * low)
+    assert means[3] == pytest.approx(0.6, abs=0.01)
+    assert list(deviations[:3]) == [0.007] * 3
+    assert 0 < deviations[3] < MISJUDGED[-1]  # all three were right, so it is trusted more than at first
+
+
+def test_without_points_at_the_top_the_last_rung_counts_as_it_is():
+    means, deviations = expected_at_top([[0.3], [0.2, 0.25]], 3, noise=0.007)
+    np.testing.assert_allclose(means, [0.35, 0.25])
+    np.testing.assert_allclose(deviations, MISJUDGED[:2])
 
 
 @pytest.mark.parametrize("limit", [{"seconds": 0}, {"runs": -1}, {"images": 0}])

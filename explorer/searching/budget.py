@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from explorer.errors import ExplorerError
 
@@ -25,7 +25,7 @@ class SearchBudget:
     seconds: float | None = None
     runs: int | None = None
     images: int | None = None
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
     used_runs: int = 0
     used_images: int = 0
     images_now: int = 0
@@ -42,7 +42,7 @@ class SearchBudget:
 
     def start(self) -> None:
         """Start the clock."""
-        self.started, self.images_now, self.began = time.monotonic(), 0, None
+        self.started = time.monotonic()
 
     def take(self, images: int, *, earlier: bool = False) -> None:
         """Count a run that has begun, or that an earlier call has made."""
@@ -68,8 +68,8 @@ class SearchBudget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started
+        """Seconds since the start, 0 before it."""
+        return 0.0 if self.started is None else time.monotonic() - self.started
 
     @property
     def spent(self) -> float:

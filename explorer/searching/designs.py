@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError
 from explorer.networks.quantities import QUANTITIES, computed
-from explorer.pricing.enumeration import BLOCK, Axis, Block, Coded, Column, Enumeration, Values, values_at
+from explorer.pricing.enumeration import BLOCK, Axis, Coded, Enumeration, Values, values_at
 from explorer.pricing.prices import Priced, join, price_chunks
 from explorer.spaces.space import amount
 from explorer.study.model import Study
@@ -107,7 +107,7 @@ class SpaceDesigns:
 
     def place(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
         """Return the coordinates of a design, (coordinates,)."""
-        place: NDArray[np.float64] = self._encoded({key: _column(value) for key, value in values.items()})[0]
+        place: NDArray[np.float64] = self._encoded({key: [value] for key, value in values.items()})[0]
         return place
 
     def largest(self, costs: Sequence[str]) -> NDArray[np.float64]:
@@ -124,10 +124,7 @@ class SpaceDesigns:
     def _drawn(self) -> Priced:
         study, search = self.study, self.form.search
         fixed = study.fixed | {"classes": self.classes}
-        limited = [key for key in study.constraints if key not in computed()]
-        quantities = list(
-            dict.fromkeys([*search.costs, *(key for key in study.constraints if key in computed()), *limited])
-        )
+        quantities = list(dict.fromkeys([*search.costs, *study.constraints]))
         kept: list[Priced] = []
         nearest = ""
         drawn, size = 0, 1 << 15
@@ -158,7 +155,7 @@ class SpaceDesigns:
             inside &= each
         return inside, nearest
 
-    def _encoded(self, columns: Block) -> NDArray[np.float64]:
+    def _encoded(self, columns: Mapping[str, Any]) -> NDArray[np.float64]:
         encoded: NDArray[np.float64] = np.hstack([axis.encode(columns[axis.name]) for axis in self.axes])
         return encoded
 
@@ -185,14 +182,6 @@ def scaled(amounts: NDArray[Any], cost: str) -> NDArray[np.float64]:
     """Return amounts of a cost in doublings, less being better."""
     doublings: NDArray[np.float64] = np.log2(np.maximum(amounts.astype(float), 1.0))
     return -doublings if QUANTITIES[cost].more_is_better else doublings
-
-
-def _column(value: object) -> Column:
-    return np.array([value]) if isinstance(value, int | float) and not isinstance(value, bool) else _coded(value)
-
-
-def _coded(value: object) -> Any:  # noqa: ANN401 (what `Choice.encode` takes)
-    return [value]
 
 
 def _rounded(pool: Priced) -> Priced:

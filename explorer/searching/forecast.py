@@ -17,7 +17,10 @@ FEWEST = 8
 """Points with an accuracy before anything is forecast."""
 
 ROUGHNESS = 0.01
-"""How far networks lie off the quadratic, one standard deviation of accuracy."""
+"""How far networks lie off the quadratic, one standard deviation of accuracy.
+
+Measured on CIFAR-10 for a quadratic in the costs alone: 0.013 and 0.014 (two certificates, 32 points each).
+"""
 
 
 @dataclass(frozen=True)

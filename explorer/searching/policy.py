@@ -1,9 +1,8 @@
 """What a search does next: train a new point, take one to its next rung, or give one a further seed.
 
-Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses between all points below the
-top rung and new proposals. Then the front is settled: points that may well be on it go on to the top, and further seeds
-go to those whose place on it is undecided, until each is decided or has all its seeds. What is left is spent by the
-rule again.
+Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses between all points below the top rung and
+new proposals. Then the front is settled: points that may well be on it go on to the top, and further seeds go to those
+whose place on it is undecided, until each is decided or has all its seeds. What is left is spent by the rule again.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from explorer.analysis.fronts import rival_probability, undecided
 from explorer.analysis.gaussian_process import one_thread
 from explorer.analysis.looks import looks, repeated_confidence
 from explorer.searching.designs import Designs, scaled_costs
+from explorer.searching.expectation import expected_at_top
 from explorer.searching.forecast import FEWEST, Forecast
 from explorer.searching.promotion import OPTIMISM, next_point
 from explorer.searching.samplers import Sampler, Trial
@@ -44,15 +44,8 @@ LAG = 2
 """Training images that points below the top may take, as a multiple of those of points at the top."""
 
 DRAWS = 2_000
-SEED_VARIANCE = 0.005**2
-"""Variance of accuracy between seeds, from our certificates, until ten further seeds tell it."""
-SLOPE_WEIGHT = 3 * 0.03**2
-"""Weight of a slope of 1 from rung to rung: that of three points with a standard deviation of 3 % of accuracy."""
-MISJUDGED = (0.025, 0.015, 0.01)
-"""How far the accuracies of rungs are off the top, one standard deviation, until points at the top tell it.
-
-Counted from the first of four rungs. From two seeds of fire networks on CIFAR-10.
-"""
+SEED_VARIANCE = 0.01**2
+"""Variance of accuracy between seeds until ten further seeds tell it: 0.009 to 0.013 squared in our certificates."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +57,20 @@ class Step:
     seed: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Progress:
-    """A point in the search: its accuracy at each rung it has finished (seed 0), and at the top with all seeds.
+    """A point in the search.
 
-    Its place is what forecasts are made from: coordinates and costs.
+    Attributes:
+        point: The point.
+        costs: Its costs on the scale of the front, (costs,).
+        place: What forecasts are made from: coordinates and costs, (features,).
+        attributes: What the sampler noted when it proposed the point.
+        accuracies: Accuracies of seed 0 at the rungs that it has finished, from the lowest one.
+        seeds: Accuracies of all seeds at the top rung.
+        last_seed: The last seed that was begun.
+        running: Number of its runs in progress.
+        failed: Whether a run of seed 0 failed.
     """
 
     point: Point
@@ -197,22 +199,21 @@ class Policy:
 
         While settling, nothing is proposed, and only what may well be on the front is promoted.
         """
-        known = [at for at in self.points if at.accuracies and not at.failed]
+        known, expected, deviations = self._expected()
         waiting = [at for at in known if at.expects_more and self._to_top(at) <= left]
         open_ = self.images[0] <= left and not settling and not (waiting and self._lags())
-        proposals = self._proposals() if open_ else []
+        proposals = self._proposals(dict(zip(known, expected.tolist(), strict=True))) if open_ else []
         if not proposals and not waiting:
             return None
         if (self.first or len(known) < FEWEST) and proposals:
             return self._begun(proposals[0])
-        expected, deviations = self._expected(known)
         places = np.array([at.place for at in known])
         forecast = Forecast.fit(places, expected, deviations)
         means, spreads = forecast.blended(places, expected, deviations)
         fresh = list(map(self._progress, proposals))
         ahead, doubt = forecast.at(np.array([at.place for at in fresh])) if fresh else (np.zeros(0), np.zeros(0))
-        rows = {id(at): row for row, at in enumerate(known)}
-        chosen = [rows[id(at)] for at in waiting]
+        rows = {at: row for row, at in enumerate(known)}
+        chosen = [rows[at] for at in waiting]
         taken = [row for row, at in enumerate(known) if at.seeds or at.running]
         front = np.column_stack([np.where([bool(at.seeds) for at in known], expected, means), self._costs(known)])
         place = next_point(
@@ -281,11 +282,11 @@ class Policy:
         draws = (means[:, None] + spread[:, None] * noise).astype(np.float32)
         return rival_probability(self._costs(top), draws)
 
-    def _proposals(self) -> list[Proposal]:
-        """Return distinct new points that may be trained."""
+    def _proposals(self, expected: Mapping[Progress, float]) -> list[Proposal]:
+        """Return distinct new points that may be trained, given the accuracies to expect of known ones."""
         if self.exhausted:
             return []
-        found = self._first() or self._asked() or self._last()
+        found = self._first() or self._asked(expected) or self._last()
         self.exhausted = not found
         return found
 
@@ -296,9 +297,9 @@ class Policy:
                 return [proposal]
         return []
 
-    def _asked(self) -> list[Proposal]:
+    def _asked(self, expected: Mapping[Progress, float]) -> list[Proposal]:
         """Return what the sampler proposes, and random designs, as far as they may be trained."""
-        asked = self.sampler.ask([*self.history(), *self.refused], ASKS)
+        asked = self.sampler.ask([*self._history(expected), *self.refused], ASKS)
         asked += [(values, {}) for values in self.designs.others(OTHERS)]
         found: dict[str, Proposal] = {}
         for values, attributes in asked:
@@ -331,55 +332,24 @@ class Policy:
             return Proposal(point, attributes)
         return None
 
-    def history(self) -> list[Trial]:
-        """Return the points as the sampler sees them: with the accuracy expected at the top rung, and the costs."""
-        known = [at for at in self.points if at.accuracies and not at.failed]
-        expected = dict(zip(map(id, known), self._expected(known)[0].tolist(), strict=True))
+    def _history(self, expected: Mapping[Progress, float]) -> list[Trial]:
+        """Return the points as the sampler sees them: with the accuracy to expect at the top rung, and the costs."""
         return [
             Trial(
                 at.point.metaparameters,
-                (expected[id(at)], *at.costs.tolist()) if id(at) in expected else None,
-                0.0,
-                at.attributes,
+                (expected[at], *at.costs.tolist()) if at in expected else None,
+                attributes=at.attributes,
             )
             for at in self.points
             if not at.failed
         ]
 
-    def _expected(self, known: Sequence[Progress]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the accuracy to expect at the top rung and its standard deviation, (points,) each.
-
-        Accuracies spread out from rung to rung, so a line through the points that have both tells the next rung's from
-        a rung's; the lines in sequence lead to the top.
-        """
-        lines = [self._line(rung) for rung in range(self.top)]
-        measured = [
-            float(np.mean(at.seeds)) if at.seeds else _followed(at.accuracies[-1], lines[len(at.accuracies) - 1 :])
-            for at in known
+    def _expected(self) -> tuple[list[Progress], NDArray[np.float64], NDArray[np.float64]]:
+        """Return the points with an accuracy, the accuracies to expect at the top and their deviations, (points,)."""
+        known = [at for at in self.points if at.accuracies and not at.failed]
+        noise = math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)
+        # At the top rung, further seeds count as well.
+        accuracies = [
+            [*at.accuracies[: self.top], float(np.mean(at.seeds))] if at.seeds else at.accuracies for at in known
         ]
-        finished = [at for at in self.points if len(at.accuracies) > self.top]
-        misjudged = [math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)]
-        for rung in reversed(range(self.top)):
-            off = np.array([at.accuracies[-1] - _followed(at.accuracies[rung], lines[rung:]) for at in finished])
-            prior = MISJUDGED[max(0, len(MISJUDGED) - self.top + rung)]
-            squares = float(np.sum((off - off.mean()) ** 2)) if len(off) else 0.0
-            misjudged.append(math.sqrt((4 * prior**2 + squares) / (4 + max(0, len(off) - 1))))
-        misjudged.reverse()
-        rungs = [len(at.accuracies) - 1 for at in known]
-        return np.array(measured), np.array(misjudged)[rungs]
-
-    def _line(self, rung: int) -> tuple[float, float]:
-        """Return intercept and slope of the next rung's accuracy over a rung's; the slope is 1 without evidence."""
-        both = np.array([at.accuracies[rung : rung + 2] for at in self.points if len(at.accuracies) > rung + 1])
-        if not len(both):
-            return 0.0, 1.0
-        here, later = (both - both.mean(axis=0)).T
-        slope = (float(here @ later) + SLOPE_WEIGHT) / (float(here @ here) + SLOPE_WEIGHT)
-        return float(both[:, 1].mean() - slope * both[:, 0].mean()), slope
-
-
-def _followed(accuracy: float, lines: Sequence[tuple[float, float]]) -> float:
-    """Return the accuracy at the top rung that lines from rung to rung lead to."""
-    for intercept, slope in lines:
-        accuracy = intercept + slope * accuracy
-    return accuracy
+        return known, *expected_at_top(accuracies, self.top, noise)

@@ -114,7 +114,6 @@ def run_search(
                 f"{named.name}: {counted(jobs.outdated, 'stored run')} had other versions of torch or the training "
                 "code; results are not mixed, so their points are trained again"
             )
-        budget.start()
         if budget.spent >= 1:
             following.note(f"{named.name}: its budget is spent: {jobs.used}; give a larger one to go on")
             return ledger.studies.load(named.name)

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from explorer.analysis import Findings
-from explorer.analysis.search_front import joint_front, most_accurate
 from explorer.certification.making import QUICK_BUDGET, QUICK_POINTS, certificate_study, make_certificate
 from explorer.certification.model import FACTORS
 from explorer.errors import ExplorerError, ReportFailed
@@ -218,10 +217,7 @@ def search(
             command=command,
             watcher=follower,
         )
-    points = _reported(record, storage, reports, figures)
-    points.attrs["front"] = joint_front(points, record.study.form.costs)["point"].tolist()
-    points.attrs["best"] = most_accurate(points)
-    return points
+    return _reported(record, storage, reports, figures)
 
 
 def retry(

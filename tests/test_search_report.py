@@ -10,7 +10,7 @@ from searches import IMAGES, store_search
 
 from explorer.__main__ import main
 from explorer.analysis import Findings
-from explorer.analysis.search_history import front_growth, rung_accuracies, search_runs
+from explorer.analysis.search_history import rung_accuracies, search_runs
 from explorer.errors import ExplorerError
 from explorer.reporting.answer import answer
 from explorer.reporting.search import search_course
@@ -124,7 +124,7 @@ def volume(points, corner):
 
 
 def test_the_front_over_time_is_the_hypervolume_of_the_points_at_the_top(findings):
-    record, frame = findings.record, front_growth(findings.record)
+    record, frame = findings.record, findings.growth
     costs = record.points.set_index("point")[["params", "macs"]].astype(float)
     corner = np.array([-record.guess, *np.log2(costs.max()) + 0.1])
     runs = search_runs(record)
@@ -141,7 +141,7 @@ def test_the_front_over_time_is_the_hypervolume_of_the_points_at_the_top(finding
 
 def test_rungs_are_not_mixed(findings, page):
     record = findings.record
-    found = rung_accuracies(record)
+    found = rung_accuracies(findings.ended)
     for row in found.to_dict(orient="records"):
         runs = record.runs if row["epochs"] == 8 else record.rungs[record.rungs["epochs"] == row["epochs"]]
         own = runs[(runs["point"] == row["point"]) & (runs["seed"] == 0)]

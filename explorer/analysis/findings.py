@@ -12,6 +12,8 @@ from explorer.analysis.accuracies import Accuracies
 from explorer.analysis.choices import percentiles, published_choices
 from explorer.analysis.effort import Effort, effort
 from explorer.analysis.fronts import (
+    ON_FRONT,
+    PROBABILITY,
     Hypervolume,
     front_column,
     front_probability,
@@ -25,7 +27,6 @@ from explorer.analysis.guessing import learnt, tells_nothing
 from explorer.analysis.importance import importance
 from explorer.analysis.latencies import StudyLatencies
 from explorer.analysis.points import measured, points_table, ranked, runs_table
-from explorer.analysis.search_front import with_joint_front
 from explorer.analysis.search_history import front_growth, search_runs
 from explorer.analysis.surrogate import Surrogate
 from explorer.analysis.verified import VerifiedNetworks, verified_networks
@@ -61,24 +62,30 @@ class Findings:
     def points(self) -> pd.DataFrame:
         """`ranked`, with front membership and front probability (NaN if unknown) for each of `costs`.
 
-        Merged points and points without measurements are not on any front. The points of a search also have the
-        columns of `with_joint_front`.
+        Merged points and points without measurements are not on any front. A search also has `ON_FRONT` and
+        `PROBABILITY`, the same for all its objectives together, and `attrs`: the numbers of the points on its `front`,
+        cheapest first, and of the `best` point, the most accurate one.
         """
         frame = ranked(self.record, self.accuracies)
         if self.latency:
             frame[LATENCY.key] = frame["network"].map(self.latency.seconds).astype(float)
         own = frame["accuracy"].notna() & frame["same_as"].isna()
-        for cost in self.costs:
-            frame[front_column(cost)] = pareto_front(frame[own], cost).reindex(frame.index, fill_value=False)
+        form = self.record.study.form
+        fronts = [([cost], front_column(cost), probability_column(cost)) for cost in self.costs]
+        fronts += [([*form.costs], ON_FRONT, PROBABILITY)] if form.grows else []
+        for costs, front, probability in fronts:
+            frame[front] = pareto_front(frame[own], *costs).reindex(frame.index, fill_value=False)
             found = pd.Series(np.nan, index=frame.index)
-            known = own & frame[cost].notna()
-            if self.draws is not None and known.any():
-                amounts = frame.loc[known, cost].to_numpy(dtype=float)
+            known = own & frame[costs].notna().all(axis=1)
+            if self.draws is not None and known.any() and costs:
+                amounts = frame.loc[known, costs].to_numpy(dtype=float)
                 drawn = self.draws[known[own].to_numpy()]
-                found[known] = front_probability(amounts, drawn, maximise=more_is_better(cost))
-            frame[probability_column(cost)] = found
-        if self.record.study.form.grows:
-            frame = with_joint_front(frame, self.record.study.form.costs, own, self.draws)
+                found[known] = front_probability(amounts, drawn, maximise=[*map(more_is_better, costs)])
+            frame[probability] = found
+        if form.grows:
+            on_front = frame[frame[ON_FRONT]].sort_values([*form.costs, "accuracy"], kind="stable")
+            frame.attrs["front"] = on_front["point"].tolist()
+            frame.attrs["best"] = int(frame["point"].iloc[int(np.nanargmax(frame["accuracy"]))]) if own.any() else None
         return frame
 
     @property
@@ -146,7 +153,7 @@ class Findings:
     @cached_property
     def growth(self) -> pd.DataFrame:
         """How the front of a search grew (`front_growth`)."""
-        return front_growth(self.record)
+        return front_growth(self.record, self.ended)
 
     @cached_property
     def draws(self) -> NDArray[np.float32] | None:

@@ -28,6 +28,10 @@ _NEAR = 1.15  # costs up to this multiple of the smallest cost in a group are ne
 _EVEN = 0.5
 
 
+ON_FRONT, PROBABILITY = "on_front", "front_probability"
+"""Columns of a search: whether a point is on the front of all objectives, and the probability that it is."""
+
+
 def front_column(cost: str) -> str:
     """Return the name of the column that marks points on the front of a cost."""
     return f"on_{cost}_front"
@@ -43,17 +47,19 @@ def more_is_better(cost: str) -> bool:
     return cost in QUANTITIES and QUANTITIES[cost].more_is_better
 
 
-def pareto_front(frame: pd.DataFrame, cost: str) -> pd.Series[bool]:
-    """Return a mask of the rows on the Pareto front: no other row is as good in cost and accuracy and better in one.
+def pareto_front(frame: pd.DataFrame, *costs: str) -> pd.Series[bool]:
+    """Return a mask of the rows on the Pareto front of accuracy and one or several costs.
 
-    Equal rows are either all on the front or all off it. Rows with an unknown cost or accuracy are never on it.
+    No other row is as good in all of them and better in one. Equal rows are either all on the front or all off it. Rows
+    with an unknown cost or accuracy are never on it.
     """
-    numbers = frame[[cost, "accuracy"]].to_numpy(dtype=float, na_value=math.nan)
+    numbers = frame[["accuracy", *costs]].to_numpy(dtype=float, na_value=math.nan)
     known = np.isfinite(numbers).all(axis=1)
     front = np.zeros(len(frame), dtype=bool)
     # By default, moocore treats NaN as non-dominated and keeps only the first of several equal rows.
     if known.any():
-        front[known] = moocore.is_nondominated(numbers[known], maximise=[more_is_better(cost), True], keep_weakly=True)
+        maximise = [True, *map(more_is_better, costs)]
+        front[known] = moocore.is_nondominated(numbers[known], maximise=maximise, keep_weakly=True)
     return pd.Series(front, index=frame.index, dtype=bool)
 
 

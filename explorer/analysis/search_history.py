@@ -31,10 +31,9 @@ def search_runs(record: StudyRecord) -> pd.DataFrame:
     whole = {budget.epochs: study.recipe.images_trained([budget]) for budget in budgets}
     top = record.runs.assign(epochs=study.budget.epochs)
     rows = [
-        {key: row[key] for key in _COLUMNS}
-        | {"images": (whole if row["seed"] else takes)[row["epochs"]], "whole": whole[row["epochs"]]}
+        row | {"images": (whole if row["seed"] else takes)[row["epochs"]], "whole": whole[row["epochs"]]}
         for frame in (record.rungs, top)
-        for row in frame.to_dict(orient="records")
+        for row in frame[_COLUMNS].to_dict(orient="records")
         if row["state"] in ENDED
     ]
     frame = pd.DataFrame(rows, columns=[*_COLUMNS, "images", "whole"])
@@ -44,37 +43,35 @@ def search_runs(record: StudyRecord) -> pd.DataFrame:
     return ordered.reset_index(drop=True)
 
 
-def front_growth(record: StudyRecord) -> pd.DataFrame:
+def front_growth(record: StudyRecord, ended: pd.DataFrame) -> pd.DataFrame:
     """Return how the front of the top rung grew: `images` trained so far, `finalists` and the hypervolume as `volume`.
 
     The hypervolume is in accuracy times doublings of each cost. Its reference is the accuracy of guessing and the
     largest costs of any point. There is a row for each run that ended at the top, or `MOST_STEPS` of them, after one
     for the start, and one for the last run of all.
+
+    Args:
+        record: The search.
+        ended: Its runs, from `search_runs`.
     """
-    ended = search_runs(record)
     images = ended["images"].cumsum().tolist()
     at_top = (ended["epochs"] == record.study.budget.epochs) & (ended["state"] == "done")
     places = np.flatnonzero(at_top)
     steps = np.unique(np.linspace(0, max(0, len(places) - 1), MOST_STEPS).round().astype(int))
     kept = set(places[steps[: len(places)]].tolist())
-    costs, corner = _scaled_costs(record)
+    costs, largest = _scaled_costs(record)
+    corner = [-record.guess, *largest]
     seeds: dict[int, list[float]] = {}
     rows: list[tuple[int, int, float]] = [(0, 0, 0.0)]
     for place in places.tolist():
         point = int(ended["point"].iloc[place])
         seeds.setdefault(point, []).append(float(ended["accuracy"].iloc[place]))
         if place in kept:
-            volume = _volume(seeds, costs, np.append(-record.guess, corner))
-            rows.append((images[place], len(seeds), volume))
+            points = [[-float(np.mean(own)), *costs[point]] for point, own in seeds.items()]
+            rows.append((images[place], len(seeds), float(moocore.hypervolume(points, ref=corner))))
     if images:
         rows.append((images[-1], *rows[-1][1:]))
     return pd.DataFrame(rows, columns=["images", "finalists", "volume"])
-
-
-def _volume(seeds: dict[int, list[float]], costs: dict[int, NDArray[np.float64]], corner: NDArray[np.float64]) -> float:
-    points = np.array([[-float(np.mean(own)), *costs[point]] for point, own in seeds.items()])
-    inside = points[(points < corner).all(axis=1)]
-    return float(moocore.hypervolume(inside, ref=corner)) if len(inside) else 0.0
 
 
 def _scaled_costs(record: StudyRecord) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.float64]]:
@@ -87,12 +84,11 @@ def _scaled_costs(record: StudyRecord) -> tuple[dict[int, NDArray[np.float64]], 
     return dict(zip(numbers, scaled, strict=True)), scaled.max(axis=0, initial=-np.inf) + BEYOND
 
 
-def rung_accuracies(record: StudyRecord) -> pd.DataFrame:
+def rung_accuracies(ended: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of the first seed of each point at each rung: `point`, `epochs`, `accuracy`.
 
-    `top` is the epochs of the top rung.
+    `ended` are the runs of `search_runs`.
     """
-    ended = search_runs(record)
     done = ended[(ended["state"] == "done") & (ended["seed"] == 0)]
     chosen = done[["point", "epochs", "accuracy"]].sort_values(["point", "epochs"])
-    return chosen.astype({"accuracy": float}).assign(top=record.study.budget.epochs).reset_index(drop=True)
+    return chosen.astype({"accuracy": float}).reset_index(drop=True)

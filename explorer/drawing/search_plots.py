@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
-from explorer.analysis.search_front import ON_FRONT
+from explorer.analysis.fronts import ON_FRONT
 from explorer.drawing.colours import BLUE, GREY
 from explorer.drawing.labels import ACCURACY, say_no_runs, tidy
 from explorer.drawing.marks import CROWD, MOST_MARKS, Marks
@@ -52,14 +52,14 @@ def growth(frame: pd.DataFrame, ax: Axes) -> None:
     ax.set_ylabel("Hypervolume (% of the last)")
 
 
-def rungs(frame: pd.DataFrame, ax: Axes) -> None:
-    """Draw the accuracy of each point at each rung, joined by a line, from `rung_accuracies`."""
+def rungs(frame: pd.DataFrame, ax: Axes, last: int) -> None:
+    """Draw the accuracy of each point at each rung, joined by a line, from `rung_accuracies`. `last` is the top."""
     tidy(ax)
     if frame.empty:
         return say_no_runs(ax)
     epochs = sorted(set(frame["epochs"]))
     places = {one: place for place, one in enumerate(epochs)}
-    top = set(frame.loc[frame["epochs"] == frame["top"], "point"])
+    top = set(frame.loc[frame["epochs"] == last, "point"])
     few = frame["point"].nunique() <= CROWD
     for point, own in frame.groupby("point"):
         ax.plot(

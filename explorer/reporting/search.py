@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from explorer.analysis import Findings
-from explorer.analysis.search_front import ON_FRONT
+from explorer.analysis.fronts import ON_FRONT
 from explorer.analysis.search_history import rung_accuracies
 from explorer.drawing import search_plots
 from explorer.drawing.figures import Panel, panel
@@ -100,7 +100,8 @@ def rungs_figure(findings: Findings) -> Panel:
         f"Accuracy of the first seed after each rung's epochs of {study.budget.images:,} images; a line is a point. "
         "Blue: reached the top. Grey: stopped. Only compare accuracies within a rung."
     )
-    return panel("rungs", "Rungs", caption, partial(search_plots.rungs, rung_accuracies(findings.record)))
+    draw = partial(search_plots.rungs, rung_accuracies(findings.ended), last=study.budget.epochs)
+    return panel("rungs", "Rungs", caption, draw)
 
 
 def _method(findings: Findings) -> list[str]:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from explorer.analysis import Findings
 from explorer.analysis.comparison import Comparison
-from explorer.analysis.search_front import joint_front, most_accurate
 from explorer.certification.coverage import find_certificate
 from explorer.certification.model import Certificate
 from explorer.certification.statistics import rankers
@@ -110,9 +109,6 @@ def report(
     points.attrs |= {"study": study, "report": str(page), "answer": said, "unfinished": record.unfinished}
     points.attrs["trial"] = record.study.is_trial
     points.attrs["seeds_added"] = rounds_note(findings)
-    if record.study.form.grows:
-        points.attrs["front"] = joint_front(points, record.study.form.costs)["point"].tolist()
-        points.attrs["best"] = most_accurate(points)
     points.attrs["units"] = units(map(str, points.columns))
     return StudyReport(study, page, points, record.unfinished, said)
 

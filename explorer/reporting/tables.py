@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from explorer.analysis import Findings, front_column, probability_column
-from explorer.analysis.search_front import ON_FRONT, PROBABILITY
+from explorer.analysis.fronts import ON_FRONT, PROBABILITY
 from explorer.networks.quantities import ACCURACY, QUANTITIES, Quantity
 from explorer.reporting.words import missing, percent
 from explorer.spaces.space import amount, label

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import moocore
 import numpy as np
@@ -45,6 +46,12 @@ def probability_column(cost: str) -> str:
 def more_is_better(cost: str) -> bool:
     """Return whether larger amounts of a cost are better."""
     return cost in QUANTITIES and QUANTITIES[cost].more_is_better
+
+
+def scaled(amounts: NDArray[Any], cost: str) -> NDArray[np.float64]:
+    """Return amounts of a cost in doublings, less being better, as hypervolumes of searches count them."""
+    doublings: NDArray[np.float64] = np.log2(np.maximum(amounts.astype(float), 1.0))
+    return -doublings if more_is_better(cost) else doublings
 
 
 def pareto_front(frame: pd.DataFrame, *costs: str) -> pd.Series[bool]:

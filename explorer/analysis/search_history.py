@@ -5,9 +5,8 @@ from __future__ import annotations
 import moocore
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from explorer.analysis.fronts import more_is_better
+from explorer.analysis.fronts import scaled
 from explorer.storage.record import StudyRecord
 from explorer.study.rungs import rung_budgets, rung_images
 
@@ -59,29 +58,23 @@ def front_growth(record: StudyRecord, ended: pd.DataFrame) -> pd.DataFrame:
     places = np.flatnonzero(at_top)
     steps = np.unique(np.linspace(0, max(0, len(places) - 1), MOST_STEPS).round().astype(int))
     kept = set(places[steps[: len(places)]].tolist())
-    costs, largest = _scaled_costs(record)
-    corner = [-record.guess, *largest]
+    costs = record.study.form.costs
+    points = record.points.dropna(subset=[*costs])
+    row_of = {point: row for row, point in enumerate(points["point"])}
+    columns = [scaled(points[cost].to_numpy(dtype=float), cost) for cost in costs]
+    front = np.column_stack([np.zeros(len(points)), *columns])  # minus the accuracy, 0 below the top
+    corner = [-record.guess, *(column.max() + BEYOND for column in columns)]
     seeds: dict[int, list[float]] = {}
     rows: list[tuple[int, int, float]] = [(0, 0, 0.0)]
     for place in places.tolist():
         point = int(ended["point"].iloc[place])
         seeds.setdefault(point, []).append(float(ended["accuracy"].iloc[place]))
+        front[row_of[point], 0] = -np.mean(seeds[point])
         if place in kept:
-            points = [[-float(np.mean(own)), *costs[point]] for point, own in seeds.items()]
-            rows.append((images[place], len(seeds), float(moocore.hypervolume(points, ref=corner))))
+            rows.append((images[place], len(seeds), float(moocore.hypervolume(front, ref=corner))))
     if images:
         rows.append((images[-1], *rows[-1][1:]))
     return pd.DataFrame(rows, columns=["images", "finalists", "volume"])
-
-
-def _scaled_costs(record: StudyRecord) -> tuple[dict[int, NDArray[np.float64]], NDArray[np.float64]]:
-    """Return the costs of each point in doublings, less being better, and those of the reference."""
-    names = list(record.study.form.costs)
-    known = record.points.dropna(subset=names)
-    scaled = np.log2(np.maximum(known[names].to_numpy(dtype=float), 1.0)).reshape(len(known), len(names))
-    scaled *= np.where(list(map(more_is_better, names)), -1.0, 1.0)
-    numbers = known["point"].astype(int)
-    return dict(zip(numbers, scaled, strict=True)), scaled.max(axis=0, initial=-np.inf) + BEYOND
 
 
 def rung_accuracies(ended: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.analysis.fronts import scaled
 from explorer.errors import ExplorerError
-from explorer.networks.quantities import QUANTITIES, computed
+from explorer.networks.quantities import computed
 from explorer.pricing.enumeration import BLOCK, Axis, Coded, Enumeration, Values, values_at
 from explorer.pricing.prices import Priced, join, price_chunks
 from explorer.spaces.space import amount
@@ -176,12 +177,6 @@ def scaled_costs(point: Point, costs: Sequence[str]) -> NDArray[np.float64]:
     network = point.network
     assert network is not None
     return np.array([scaled(np.array(computed()[cost](network)), cost) for cost in costs], dtype=float)
-
-
-def scaled(amounts: NDArray[Any], cost: str) -> NDArray[np.float64]:
-    """Return amounts of a cost in doublings, less being better."""
-    doublings: NDArray[np.float64] = np.log2(np.maximum(amounts.astype(float), 1.0))
-    return -doublings if QUANTITIES[cost].more_is_better else doublings
 
 
 def _rounded(pool: Priced) -> Priced:

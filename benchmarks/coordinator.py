@@ -41,6 +41,7 @@ from explorer.storage.tables import runs as table
 from explorer.study.model import Study
 from explorer.study.plan import plan
 from explorer.sweeping import sweeping
+from explorer.sweeping.resources import Resources
 from explorer.sweeping.sweeping import Watcher, run_studies, runs_of
 from explorer.training import crew as crews
 from explorer.training import engine
@@ -190,7 +191,7 @@ def simulated(seconds: float, deaths_a_second: float = 0.0, died: list[int] | No
         # A worker of a cluster replaces its own process after some networks; the coordinator takes no part in it.
         patch.object(engine, "MOST_NETWORKS", sys.maxsize),
         patch.object(sweeping, "execute", partial(execute, call=partial(canned, seconds=seconds))),
-        patch.object(sweeping, "worker_count", lambda asked, *_: asked),
+        patch.object(Resources, "count", lambda given: given.workers),
     ):
         yield
 
@@ -236,8 +237,8 @@ def prefill(study: Study, finished: int, storage: str) -> None:
         return
         yield
 
-    with patch.object(sweeping, "execute", stored), patch.object(sweeping, "worker_count", lambda asked, *_: asked):
-        run_studies([study], storage=storage, workers=1)
+    with patch.object(sweeping, "execute", stored), patch.object(Resources, "count", lambda given: given.workers):
+        run_studies([study], storage=storage, resources=Resources(workers=1))
     ledger = Ledger(storage)
     with ledger.writing(), ledger.engine.begin() as connection:
         connection.execute(table.insert(), rows)
@@ -249,15 +250,15 @@ def settle(kind: str, storage: str) -> None:
     prefill(study, POINTS - SETTLED[kind], storage)
     times = Times()
     with simulated(SHORT):
-        run_studies([study], storage=storage, workers=WORKERS, watcher=times)
+        run_studies([study], storage=storage, resources=Resources(workers=WORKERS), watcher=times)
     wall, cpu = times.rates()
     print(f"{kind}: {wall:.0f} runs settled a second, {cpu:.0f} a second of the coordinator's CPU time")
     found = Ledger(storage).studies.load(study.name).runs
     assert len(found) == POINTS
     assert found["state"].eq("done").all()
     times = Times()
-    with patch.object(sweeping, "worker_count", lambda asked, *_: asked):
-        run_studies([study], storage=storage, workers=WORKERS, watcher=times)
+    with patch.object(Resources, "count", lambda given: given.workers):
+        run_studies([study], storage=storage, resources=Resources(workers=WORKERS), watcher=times)
     wall, cpu = times.passed()
     print(f"{kind}: {POINTS:,} finished runs resumed in {wall:.1f} s, {cpu:.1f} s of CPU time")
     # Kilobytes on Linux, bytes on macOS.
@@ -270,7 +271,7 @@ def deaths(storage: str, points: int) -> None:
     study, times = study_of(points), Times()
     died: list[int] = []
     with simulated(LONG, WORKERS * DEATHS_A_MINUTE / 60, died):
-        run_studies([study], storage=storage, workers=WORKERS, watcher=times)
+        run_studies([study], storage=storage, resources=Resources(workers=WORKERS), watcher=times)
     states = Counter(Ledger(storage).studies.load(study.name).runs["state"])
     assert states == {"done": points}
     assert len(times.ends) == points

@@ -22,7 +22,8 @@ from explorer.certification.statistics import Scores, crossed_pairs, tau_differe
 from explorer.data import Dataset, find_source
 from explorer.storage.ledger import Ledger
 from explorer.study.plan import plan
-from explorer.sweeping.sweeping import runs_of, worker_count
+from explorer.sweeping.resources import Resources
+from explorer.sweeping.sweeping import runs_of
 from explorer.training.engine import execute
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
@@ -46,7 +47,7 @@ def measured(runs: Mapping[tuple[int, int], Run], ledger: Ledger, dataset: Datas
     known = ledger.runs.results([run.key for run in runs.values()])
     missing = [(run,) for run in runs.values() if run.key not in known]
     with ledger.writing():
-        for outcome in execute(missing, dataset.folder, worker_count(None)):
+        for outcome in execute(missing, dataset.folder, Resources().count()):
             ledger.runs.record(outcome.row)
     results = ledger.runs.results([run.key for run in runs.values()])
     seeds = sorted({seed for _, seed in runs})

@@ -16,7 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explorer.api import certify, dry_run, plan_certificate, retry, search, sweep
+    from explorer.api.certificates import certify, plan_certificate
+    from explorer.api.searches import search
+    from explorer.api.sweeps import dry_run, retry, sweep
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -71,12 +73,12 @@ _HOMES = {
     "Cluster": "explorer.training.cluster",
     "ExplorerError": "explorer.errors",
     "Infeasible": "explorer.errors",
-    "certify": "explorer.api",
+    "certify": "explorer.api.certificates",
     "compare": "explorer.reporting.stored",
     "dashboard_server": "explorer.storage.dashboard",
     "delete_study": "explorer.storage.editing",
     "describe": "explorer.pricing.prices",
-    "dry_run": "explorer.api",
+    "dry_run": "explorer.api.sweeps",
     "export": "explorer.exporting.export",
     "fit": "explorer.pricing.fitting",
     "images": "explorer.exporting.image_sheet",
@@ -85,16 +87,16 @@ _HOMES = {
     "list_spaces": "explorer.spaces",
     "list_studies": "explorer.storage.listing",
     "load_study": "explorer.study.files",
-    "plan_certificate": "explorer.api",
+    "plan_certificate": "explorer.api.certificates",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
     "rename_study": "explorer.storage.editing",
     "report": "explorer.reporting.stored",
-    "retry": "explorer.api",
-    "search": "explorer.api",
+    "retry": "explorer.api.sweeps",
+    "search": "explorer.api.searches",
     "status": "explorer.storage.status",
     "stored_studies": "explorer.storage.listing",
-    "sweep": "explorer.api",
+    "sweep": "explorer.api.sweeps",
 }
 
 

@@ -230,7 +230,7 @@ def test_latency_gives_the_times_that_it_stores(monkeypatch):
 def test_certify_writes_the_report_of_its_certificate(tmp_path, monkeypatch):
     shipped = shipped_certificates()[0]
     asked = []
-    monkeypatch.setattr("explorer.api.make_certificate", lambda study, **_: asked.append(study) or shipped)
+    monkeypatch.setattr("explorer.api.certificates.make_certificate", lambda study, **_: asked.append(study) or shipped)
     made = explorer.certify("squeezenet", budget="500x3", points=8, reports=tmp_path)
     assert (asked[0].budget.images, asked[0].budget.epochs, asked[0].size) == (500, 3, 8)
     assert made.page == tmp_path / shipped.name / "report.html"

@@ -20,7 +20,7 @@ from test_engine import jobs, run, states
 from explorer.__main__ import main
 from explorer.errors import ExplorerError
 from explorer.machine import torch_threads
-from explorer.sweeping.sweeping import read_memory
+from explorer.sweeping.resources import read_memory
 from explorer.training.cluster import Cluster
 from explorer.training.crew import ENVIRONMENT
 from explorer.training.engine import ATTEMPTS, EngineWatcher, execute

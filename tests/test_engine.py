@@ -19,7 +19,7 @@ from explorer.data import open_dataset
 from explorer.errors import ExplorerError
 from explorer.machine import torch_threads
 from explorer.spaces.squeezenet import SqueezeNet
-from explorer.sweeping.sweeping import worker_count
+from explorer.sweeping.resources import Resources
 from explorer.training.crew import START_ATTEMPTS, crew, worker_environment
 from explorer.training.engine import ATTEMPTS, EngineWatcher, execute
 from explorer.training.limits import LEAST_SECONDS, Clock, Speeds
@@ -136,7 +136,7 @@ def test_a_worker_sees_its_own_gpu(monkeypatch, visible, gpu, expected):
 def test_workers_share_a_gpu(stripes):
     if not gpus():
         pytest.skip("torch finds no GPU here")
-    assert worker_count(None, 2) == 2 * gpus()
+    assert Resources(workers_per_gpu=2).count() == 2 * gpus()
     outcomes = list(execute(jobs(stripes, 4), stripes.folder, workers=2 * gpus()))
     assert states(outcomes) == ["done"] * 4
 

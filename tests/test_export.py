@@ -31,6 +31,7 @@ from explorer.networks.network import Network, chain
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
 from explorer.study.model import Study
+from explorer.sweeping.resources import Resources
 from explorer.sweeping.sweeping import run_studies
 from explorer.training import trainer
 from explorer.training.batches import Batches
@@ -182,7 +183,7 @@ def make_study(folder):
 def swept(tmp_path_factory, image_folder):
     """A storage with a small study, trained by a worker process."""
     path = tmp_path_factory.mktemp("swept") / "runs.db"
-    (record,) = run_studies([make_study(image_folder)], storage=path, workers=1)
+    (record,) = run_studies([make_study(image_folder)], storage=path, resources=Resources(workers=1))
     assert record.points["state"].tolist() == ["planned", "planned", "merged", "over budget"]
     assert (record.runs["state"] == "done").all()
     return path

@@ -6,7 +6,8 @@ import pytest
 
 from explorer import cgroups, machine
 from explorer.errors import ExplorerError
-from explorer.sweeping import sweeping
+from explorer.sweeping import resources
+from explorer.sweeping.resources import Resources
 
 
 @pytest.fixture
@@ -77,9 +78,9 @@ def test_without_control_groups(group):
 @pytest.mark.parametrize(("gib", "workers"), [(None, 8), (64, 8), (4.6, 4), (2, 1), (1, 1)])
 def test_as_many_workers_as_memory_holds(group, monkeypatch, gib, workers):
     group("0::/\n", cpu_dot_max="max 100000")
-    monkeypatch.setattr(sweeping, "memory", lambda: None if gib is None else int(gib * 2**30))
+    monkeypatch.setattr(resources, "memory", lambda: None if gib is None else int(gib * 2**30))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert sweeping.worker_count(None) == workers
+    assert Resources().count() == workers
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,14 @@ def test_as_many_workers_as_memory_holds(group, monkeypatch, gib, workers):
 )
 def test_workers_of_two_gpus(group, monkeypatch, asked, per_gpu, workers):
     group("0::/\n", cpu_dot_max="max 100000")
-    monkeypatch.setattr(sweeping, "gpus", lambda: 2)
-    assert sweeping.worker_count(asked, per_gpu) == workers
+    monkeypatch.setattr(resources, "gpus", lambda: 2)
+    assert Resources(asked, per_gpu).count() == workers
 
 
 def test_workers_per_gpu_need_a_gpu(monkeypatch):
-    monkeypatch.setattr(sweeping, "gpus", lambda: 0)
+    monkeypatch.setattr(resources, "gpus", lambda: 0)
     with pytest.raises(ExplorerError, match="workers per GPU = 2: torch finds no GPU on this machine; give --workers"):
-        sweeping.worker_count(None, 2)
+        Resources(None, 2).count()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,6 @@ def test_workers_per_gpu_need_a_gpu(monkeypatch):
 )
 def test_too_little_memory_is_one_line(group, monkeypatch, gib, asked, message):
     group("0::/\n", cpu_dot_max="max 100000")
-    monkeypatch.setattr(sweeping, "memory", lambda: int(gib * 2**30))
+    monkeypatch.setattr(resources, "memory", lambda: int(gib * 2**30))
     with pytest.raises(ExplorerError, match=message):
-        sweeping.worker_count(asked)
+        Resources(asked).count()

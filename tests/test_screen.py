@@ -425,12 +425,12 @@ def test_compared_budgets_are_whole_numbers(monkeypatch, capsys):
 
 
 def test_sweep_takes_the_settings_of_the_command(monkeypatch):
-    from explorer import api
+    from explorer.api import sweeps
 
     def stop(studies, **_):
         raise KeyboardInterrupt(studies[0])
 
-    monkeypatch.setattr(api, "run_studies", stop)
+    monkeypatch.setattr(sweeps, "run_studies", stop)
     settings = {"seeds": 5, "epochs": 3, "images": "2k", "data": "proxy"}
     wanted = explorer.load_study("bypass", **settings)
     for study in ("bypass", explorer.load_study("bypass")):

@@ -265,7 +265,7 @@ def test_a_report_that_fails_after_training_is_a_step_of_its_own(study, monkeypa
         raise error
 
     monkeypatch.chdir(study)
-    monkeypatch.setattr("explorer.api.report", fail)
+    monkeypatch.setattr("explorer.api.reports.report", fail)
     assert main(["sweep", "stripes.toml", "--quick", "--reports", "here"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
@@ -298,7 +298,7 @@ def test_time_limits_are_read(text, seconds):
 
 def test_a_time_limit_from_python_is_checked_before_anything_is_made(study):
     with pytest.raises(ExplorerError, match="run_timeout = -1: a run's time limit must be a number of seconds above 0"):
-        sweeping.run_studies([load_study(study / "stripes.toml")], storage=study / "none.db", run_timeout=-1)
+        explorer.sweep(study / "stripes.toml", storage=study / "none.db", run_timeout=-1)
     assert not (study / "none.db").exists()
 
 

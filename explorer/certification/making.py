@@ -15,8 +15,8 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.study.forms import Listed
 from explorer.study.model import Study
+from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.sweeping import Watcher, run_studies
-from explorer.training.cluster import Cluster
 from explorer.training.recipe import Budget
 
 QUICK_POINTS = 8
@@ -58,11 +58,7 @@ def make_certificate(
     *,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
-    workers: int | None = None,
-    workers_per_gpu: int | None = None,
-    memory_limit: int | str | None = None,
-    run_timeout: float | None = None,
-    cluster: Cluster | str | None = None,
+    resources: Resources = HERE,
     command: str = "",
     watcher: Watcher | None = None,
 ) -> Certificate:
@@ -79,11 +75,7 @@ def make_certificate(
         [study, *longer],
         storage=storage,
         data_dir=data_dir,
-        workers=workers,
-        workers_per_gpu=workers_per_gpu,
-        memory_limit=memory_limit,
-        run_timeout=run_timeout,
-        cluster=cluster,
+        resources=resources,
         command=command,
         watcher=watcher,
     )

@@ -27,9 +27,9 @@ from explorer.study.rungs import rung_budgets, rung_images
 from explorer.study.search import Search
 from explorer.sweeping.preparation import PreparedStudy, prepare_study
 from explorer.sweeping.provenance import provenance
+from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.sharing import SharedJobs
-from explorer.sweeping.sweeping import Watcher, check_timeout, read_memory, worker_count
-from explorer.training.cluster import Cluster
+from explorer.sweeping.sweeping import Watcher
 from explorer.training.engine import Job, Jobs, Outcome, execute, perform_with_trunks
 from explorer.training.estimate import estimate_seconds
 from explorer.training.run import Numerics, Run
@@ -77,11 +77,7 @@ def run_search(
     *,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
-    workers: int | None = None,
-    workers_per_gpu: int | None = None,
-    memory_limit: int | str | None = None,
-    run_timeout: float | None = None,
-    cluster: Cluster | str | None = None,
+    resources: Resources = HERE,
     command: str = "",
     watcher: SearchWatcher | None = None,
 ) -> StudyRecord:
@@ -94,14 +90,12 @@ def run_search(
             point to reach the top rung.
         KeyboardInterrupt: The watcher asked to stop.
     """
-    check_timeout(run_timeout)
-    most_bytes, remote = read_memory(memory_limit), Cluster.read(cluster)
     following = SearchWatcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
     find_source(study.data, data_dir)  # reject unknown data before any message
     following.doing(f"preparing {study.data} data")
     ready = prepare_study(study, data_dir)
-    processes = worker_count(workers, workers_per_gpu, remote)
+    processes = resources.count()
     for note in ready.notes:
         following.note(note)
     with ledger.writing():
@@ -124,12 +118,8 @@ def run_search(
         outcomes = execute(
             SharedJobs(jobs, ledger, jobs.ended),
             ready.dataset.folder,
-            workers if remote else processes,
-            cluster=remote,
-            memory_limit=most_bytes,
-            workers_per_gpu=workers_per_gpu or 1,
+            **resources.options(processes),
             prepare=ready.source.prepare,
-            run_timeout=run_timeout,
             watcher=following,
             call=perform_with_trunks,
         )

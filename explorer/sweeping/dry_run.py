@@ -14,8 +14,8 @@ from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import points_frame
 from explorer.sweeping.preparation import prepare_study, reject_search
-from explorer.sweeping.sweeping import runs_of, worker_count
-from explorer.training.cluster import Cluster
+from explorer.sweeping.resources import HERE, Resources
+from explorer.sweeping.sweeping import runs_of
 from explorer.training.estimate import estimate_seconds
 
 
@@ -56,9 +56,7 @@ def dry_run(
     study: Study | str | Path,
     *,
     data_dir: str | Path | None = None,
-    workers: int | None = None,
-    workers_per_gpu: int | None = None,
-    cluster: Cluster | str | None = None,
+    resources: Resources = HERE,
     factors: Sequence[int] = (1,),
 ) -> DryRun:
     """Plan a study without training it: prepare its data like a sweep, and time some of its networks.
@@ -66,16 +64,14 @@ def dry_run(
     Args:
         study: A study, the name of a built-in study, or a study file.
         data_dir: Folder with the CIFAR-10 files.
-        workers: Number of training processes; by default, one per core.
-        workers_per_gpu: Number of training processes that share a GPU; one if not given.
-        cluster: A running Dask scheduler whose workers would train.
+        resources: What would train.
         factors: Increasing multiples of the budget's epochs. Each network trains at every multiple, with one trunk.
 
     Raises:
         ExplorerError: For the same reasons as a sweep before training.
     """
     chosen = study if isinstance(study, Study) else load_study(study)
-    processes = worker_count(workers, workers_per_gpu, Cluster.read(cluster))
+    processes = resources.count()
     reject_search(chosen)
     ready = prepare_study(chosen, data_dir)
     chosen, points = ready.study, ready.points

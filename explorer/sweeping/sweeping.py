@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,8 +9,6 @@ from pathlib import Path
 from explorer.analysis.looks import FIRST_LOOK
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
-from explorer.machine import cores, memory
-from explorer.networks.quantities import counted
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
@@ -21,14 +16,12 @@ from explorer.study.model import Study
 from explorer.study.plan import Point
 from explorer.sweeping.preparation import prepare_study, reject_search
 from explorer.sweeping.provenance import provenance
+from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.rounds import Rounds, jobs_in_order
 from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.views import Views
-from explorer.training.cluster import Cluster
-from explorer.training.crew import WORKER_BYTES
 from explorer.training.engine import EngineWatcher, Job, Jobs, Outcome, execute
 from explorer.training.run import Run
-from explorer.training.software import gpus
 
 
 class Watcher(EngineWatcher):
@@ -50,51 +43,12 @@ class Watcher(EngineWatcher):
         """Note that training has ended."""
 
 
-GIB = 2**30
-COORDINATOR_BYTES = GIB // 2
-SMALLEST_WORKER_BYTES = GIB // 4
-"""Memory that torch alone needs in a worker."""
-
-
-def worker_count(asked: int | None, per_gpu: int | None = None, cluster: Cluster | None = None) -> int:
-    """Return the number of workers: as requested, or one per core if memory allows, or `per_gpu` (one) for each GPU.
-
-    With a cluster, it is the number of its threads, at least one; its workers decide how many of them train.
-
-    Raises:
-        ExplorerError: They do not fit in memory, there is no GPU to share, or the cluster does not answer.
-    """
-    if per_gpu is not None and per_gpu < 1:
-        raise ExplorerError(f"workers_per_gpu = {per_gpu}: at least one worker must use a GPU")
-    if cluster is not None:
-        return max(1, min(cluster.threads(), asked or sys.maxsize))
-    graphics = gpus()
-    if per_gpu is not None and not graphics:
-        raise ExplorerError(f"workers per GPU = {per_gpu}: torch finds no GPU on this machine; give --workers instead")
-    limit = memory()
-    room = math.inf if limit is None else limit - COORDINATOR_BYTES
-    fitting = max(1, int(min(cores(), room / WORKER_BYTES)))
-    workers = asked or (per_gpu or 1) * graphics or fitting
-    if limit is not None and workers * SMALLEST_WORKER_BYTES > room:
-        need = (COORDINATOR_BYTES + workers * WORKER_BYTES) / GIB
-        hint = f"; give --workers {fitting}" if workers > fitting and room >= SMALLEST_WORKER_BYTES else ""
-        raise ExplorerError(
-            f"memory limit {limit / GIB:.2f} GiB: training with {counted(workers, 'worker')} needs about "
-            f"{need:.1f} GiB{hint}"
-        )
-    return workers
-
-
 def run_studies(
     studies: Sequence[Study],
     *,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
-    workers: int | None = None,
-    workers_per_gpu: int | None = None,
-    memory_limit: int | str | None = None,
-    run_timeout: float | None = None,
-    cluster: Cluster | str | None = None,
+    resources: Resources = HERE,
     command: str = "",
     again: Collection[str] = (),
     watcher: Watcher | None = None,
@@ -103,24 +57,19 @@ def run_studies(
 
     The studies have the same points and growing budgets. A worker trains a point and seed at all budgets in one job.
     Stored runs of any study are reused. Failed runs are final, but crashed runs are retried. An interruption loses only
-    the runs in progress. `run_timeout` limits the seconds per run; see `execute`. `again` has the keys of stored runs
-    to delete and train again.
-    `memory_limit` limits the memory of a worker (bytes, or text such as `2GiB`). With a `cluster`, the workers of that
-    Dask scheduler train.
+    the runs in progress. `again` has the keys of stored runs to delete and train again.
 
     Raises:
         ExplorerError: The data set is unknown or cannot be read, another process is writing to the storage, or no
             worker can be started.
         KeyboardInterrupt: The watcher asked to stop before all runs had ended.
     """
-    check_timeout(run_timeout)
     reject_search(studies[0])
-    most_bytes, remote = read_memory(memory_limit), Cluster.read(cluster)
     following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
     find_source(studies[0].data, data_dir)  # reject unknown data before any message
     following.doing(f"preparing {studies[0].data} data")
-    processes = worker_count(workers, workers_per_gpu, remote)
+    processes = resources.count()
     ready = prepare_study(studies[0], data_dir)
     points, dataset = ready.points, ready.dataset
     fitted = [_like(ready.study, study, studies[0]) for study in studies]
@@ -156,12 +105,8 @@ def run_studies(
         outcomes = execute(
             SharedJobs(rounds or Jobs(jobs), ledger, ended),
             dataset.folder,
-            (processes if rounds else min(processes, len(jobs))) if remote is None else workers,
-            cluster=remote,
-            memory_limit=most_bytes,
-            workers_per_gpu=workers_per_gpu or 1,
+            **resources.options(processes if rounds else min(processes, len(jobs))),
             prepare=ready.source.prepare,
-            run_timeout=run_timeout,
             started=views.started,
             watcher=following,
         )
@@ -175,26 +120,6 @@ def run_studies(
         if left and following.stopping():
             raise KeyboardInterrupt
         return [ledger.studies.load(study.name) for study, _ in enlisted]
-
-
-def check_timeout(run_timeout: float | None) -> None:
-    """Raise `ExplorerError` if a time limit is not a number of seconds above 0."""
-    if run_timeout is not None and not 0 < run_timeout < math.inf:
-        raise ExplorerError(f"run_timeout = {run_timeout}: a run's time limit must be a number of seconds above 0")
-
-
-def read_memory(limit: int | str | None) -> int | None:
-    """Return a memory limit in bytes, given as a number or such as `2GiB` or `500MB`."""
-    if limit is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?))?B?", str(limit).strip(), re.IGNORECASE)
-    if not found:
-        raise ExplorerError(f"memory limit {limit}: give a size such as 2GiB or 500MB")
-    number, prefix, binary = float(found[1]), (found[2] or "").upper(), found[3]
-    size = int(number * (1024 if binary else 1000) ** " KMGT".index(prefix or " "))
-    if size < SMALLEST_WORKER_BYTES:
-        raise ExplorerError(f"memory limit {limit}: a worker needs at least {SMALLEST_WORKER_BYTES / GIB:.2f} GiB")
-    return size
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:

@@ -1,0 +1,1 @@
+"""The public functions that train: sweeps, searches and certificates, each with its report."""

@@ -36,7 +36,7 @@ try:
                 if what == "runs":
                     ledger.runs.record(run_row(f"{number:04}", reason="x" * 10_000))
                 else:
-                    view.add(points[number % len(points)], [Result("done", "", 0.5, 1.0, [0.5] * 200)])
+                    view.show([], {number: (points[number % len(points)], [Result("done", "", 0.5, 1.0, [0.5] * 200)])})
                 stored += 1
 except ExplorerError as error:
     print(stored, error, sep="|")

@@ -135,9 +135,9 @@ def test_writing_goes_on_after_the_server_was_restarted(server, written, caplog)
     for number in (1, 2):
         server.restart()
         ledger.runs.record(run_row(f"k{number}"))
-        view.start(points[number])
+        view.show([points[number]], {})
         server.restart()
-        view.add(points[number], [Result("done", "", 0.6)])
+        view.show([], {number: (points[number], [Result("done", "", 0.6)])})
     assert Ledger(server.url).runs.keys() == ["k1", "k2"]
     trials = view.trials.study.get_trials()
     assert [(trial.user_attrs["point"], trial.value) for trial in trials] == [(0, 0.5), (1, 0.6), (2, 0.6)]
@@ -162,7 +162,7 @@ def test_a_writer_that_was_cut_off_stops_if_another_took_over(server, written):
     ledger, view, points = written
     server.restart()
     with Ledger(server.url).writing("squeeze_ratio"):
-        for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
+        for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.show([], {1: (points[1], [])})):
             with pytest.raises(ExplorerError, match="another explorer command took over while"):
                 write()
     assert Ledger(server.url).runs.keys() == []
@@ -247,7 +247,7 @@ def test_a_server_that_does_not_come_back_is_one_line(server, written, monkeypat
     ledger, view, points = written
     monkeypatch.setattr("explorer.storage.database.PATIENCE", 3)
     server.stop()
-    for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.add(points[1], [])):
+    for write in (lambda: ledger.runs.record(run_row("k1")), lambda: view.show([], {1: (points[1], [])})):
         with pytest.raises(ExplorerError, match=r"no connection for .*; stored runs are kept") as error:
             write()
         assert "\n" not in str(error.value)

@@ -49,7 +49,7 @@ def test_settled_points_are_trials_with_cost_and_spread_as_columns(ledger):
     points = plan(chosen, 10)
     view = View(ledger, chosen, points)
     view.sync({0: (points[0], done(0.4, 0.5))})
-    view.add(points[1], done(0.6, 0.6))
+    view.show([], {1: (points[1], done(0.6, 0.6))})
     view.close()
     first, second = shown(ledger)
     assert first.params == {"squeeze_ratio": 0.25}
@@ -98,7 +98,7 @@ def test_a_view_that_was_left_behind_is_completed(ledger):
     chosen = study({"squeeze_ratio": [0.25, 0.5]})
     points = plan(chosen, 10)
     killed = View(ledger, chosen, points)
-    killed.start(points[1])
+    killed.show([points[1]], {})
     (before,) = shown(ledger)
     killed.tables.close()
     view = View(ledger, chosen, points)
@@ -197,7 +197,7 @@ def test_a_study_of_the_user_is_never_touched(ledger, caplog, directions, trials
     for accuracy in (0.4, 0.4, 0.7):
         with closing(View(ledger, chosen, points)) as view:
             view.sync({0: (points[0], done(accuracy))})
-            view.add(points[1], done(0.5))
+            view.show([], {1: (points[1], done(0.5))})
         annotate(ledger, chosen.name, "report.html", "a note", {0: "0.3 to 0.5"})
     after = everything(ledger)
     assert {name: after.pop(name) for name in before} == before
@@ -291,12 +291,12 @@ def test_a_point_runs_then_finishes_with_values_per_epoch_and_real_times(ledger)
     ]
     with closing(View(ledger, chosen, points)) as view:
         view.sync({0: (points[0], runs)})
-        view.start(points[1])
-        view.start(points[1])
+        view.show([points[1]], {})
+        view.show([points[1]], {})
         assert [one.state for one in shown(ledger)] == [TrialState.COMPLETE, TrialState.RUNNING]
-        view.add(points[1], runs)
-        view.add(points[1], runs)
-        view.start(points[1])
+        view.show([], {1: (points[1], runs)})
+        view.show([], {1: (points[1], runs)})
+        view.show([points[1]], {})
     first, second = shown(ledger)
     for one in (first, second):
         assert one.state == TrialState.COMPLETE
@@ -329,13 +329,13 @@ def test_points_that_were_running_when_a_sweep_ended_wait(ledger):
     points = plan(chosen, 10)
     with closing(View(ledger, chosen, points)) as view:
         view.sync({})
-        view.start(points[0])
+        view.show([points[0]], {})
     assert [one.state for one in shown(ledger)] == [TrialState.WAITING]
     with closing(View(ledger, chosen, points)) as view:
         view.sync({1: (points[1], done(0.5))})
-        view.start(points[0])
+        view.show([points[0]], {})
         assert [one.state for one in shown(ledger)] == [TrialState.RUNNING, TrialState.COMPLETE]
-        view.add(points[0], done(0.4))
+        view.show([], {0: (points[0], done(0.4))})
     assert [one.value for one in shown(ledger)] == [0.4, 0.5]
 
 

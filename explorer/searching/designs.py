@@ -87,11 +87,9 @@ class SpaceDesigns:
 
     def excess(self, point: Point) -> float:
         """Return by how many doublings a design is outside the limits, summed over them."""
-        assert point.network is not None
-        known = {key: float(compute(point.network)) for key, compute in computed().items()} | point.derived
         off = 0.0
         for key, limits in self.study.constraints.items():
-            value = max(known[key], 1e-9)
+            value = max(point.quantity(key), 1e-9)
             off += abs(np.log2(value / max(limits.nearest(value), 1e-9)))
         return float(off)
 

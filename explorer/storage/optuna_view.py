@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
+from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
 from statistics import mean, stdev
@@ -23,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from explorer.errors import ExplorerError
-from explorer.networks.quantities import QUANTITIES, computed, main_amounts, main_costs
+from explorer.networks.quantities import QUANTITIES, main_amounts, main_costs
 from explorer.spaces.space import label
 from explorer.storage.database import Database, log
 from explorer.storage.optuna_tables import MARK, OptunaTables
@@ -31,12 +32,11 @@ from explorer.storage.optuna_trials import (
     StoredTrial,
     add_trials,
     end_trials,
-    lock_study,
     pause_trials,
     read_trials,
     set_attribute,
     set_epochs,
-    set_running,
+    start_trials,
 )
 from explorer.storage.runs import Result
 from explorer.study.coordinates import Choice
@@ -79,34 +79,28 @@ class View:
 
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
         """Show exactly these points as finished, with the results of their runs. They are keyed by number."""
-        self.trials.sync({number: self._finished(*shown) for number, shown in settled.items()})
-        fronts = {number: self._on_front(*shown) for number, shown in settled.items()}
-        self.front.sync({number: trial for number, trial in fronts.items() if trial is not None})
+        self._show([(point, self._finished(point, results)) for point, results in settled.values()], exactly=True)
 
     def show(self, started: Iterable[Point], finished: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
         """Show points as running, once their first run has started, and points by number as finished."""
-        running = {
-            point.number: self._trial(TrialState.RUNNING, point, [])
-            for point in started
-            if point.number not in finished
-        }
-        self.trials.show(running, {number: self._finished(*shown) for number, shown in finished.items()})
-        fronts = {number: self._on_front(*shown) for number, shown in finished.items()}
-        self.front.show({}, {number: trial for number, trial in fronts.items() if trial is not None})
-
-    def start(self, point: Point) -> None:
-        """Show a point as running."""
-        self.show([point], {})
-
-    def add(self, point: Point, results: Sequence[Result]) -> None:
-        """Show a point as finished."""
-        self.show([], {point.number: (point, results)})
+        running = [(point, self._trial(TrialState.RUNNING, point, [])) for point in started]
+        self._show([*running, *((point, self._finished(point, results)) for point, results in finished.values())])
 
     def close(self) -> None:
         """Show running points as waiting, and close the connection."""
         with suppress(ExplorerError):
             self.trials.pause()
         self.tables.close()
+
+    def _show(self, trials: Sequence[tuple[Point, FrozenTrial]], *, exactly: bool = False) -> None:
+        """Show points as running or finished; with `exactly`, show no others as running or finished."""
+        self.trials.show({point.number: trial for point, trial in trials}, exactly=exactly)
+        fronts = {
+            point.number: self._on_front(point, trial)
+            for point, trial in trials
+            if trial.state == TrialState.COMPLETE and point.network is not None and point.same_as is None
+        }
+        self.front.show(fronts, exactly=exactly)
 
     def _finished(self, point: Point, results: Sequence[Result]) -> FrozenTrial:
         done = [result for result in results if result.accuracy is not None]
@@ -117,14 +111,10 @@ class View:
             trial.intermediate_values = {epoch: mean(values) for epoch, values in enumerate(epochs, start=1)}
         return trial
 
-    def _on_front(self, point: Point, results: Sequence[Result]) -> FrozenTrial | None:
-        """Return a point with its costs as additional objectives, or None if it has no accuracy or is merged."""
-        return self._with_costs(self._finished(point, results), point)
-
-    def _with_costs(self, trial: FrozenTrial, point: Point) -> FrozenTrial | None:
-        if trial.state != TrialState.COMPLETE or point.network is None or point.same_as is not None:
-            return None
-        trial.values = [*trial.values, *(float(computed()[cost](point.network)) for cost in self.costs)]
+    def _on_front(self, point: Point, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial with the costs of its point as additional objectives."""
+        trial = copy(trial)
+        trial.values = [*trial.values, *(float(point.quantity(cost)) for cost in self.costs)]
         trial.intermediate_values = {}
         return trial
 
@@ -153,7 +143,7 @@ class View:
         )
         trial.state = state
         if state.is_finished():
-            trial.datetime_start, trial.datetime_complete = _span(results)
+            trial.datetime_start, trial.datetime_complete = span(results)
         return trial
 
     def _params(self, point: Point) -> dict[str, Any]:
@@ -194,7 +184,7 @@ class _Trials:
         self.tables = tables
         self.view = view
         self.open = partial(tables.open, view, objectives, is_earlier)
-        self.shown: dict[Any, tuple[int, TrialState]] | None = None  # ID and state of each point's trial, once read
+        self.shown: dict[Any, StoredTrial] | None = None  # by point, once read
         self.study = tables.call(self._opened)
 
     def _opened(self) -> optuna.Study:
@@ -208,20 +198,46 @@ class _Trials:
             log.warning(message, self.tables.database.shown, self.view, opened.study_name)
         return opened
 
-    def sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
-        """Show exactly these trials, keyed by point, alongside the trials of unfinished points."""
-        self.tables.call(lambda: self._sync(wanted))
+    def show(self, wanted: Mapping[int, FrozenTrial], *, exactly: bool) -> None:
+        """Show points as running or finished, keyed by number. Those that are already finished remain as they are.
 
-    def _sync(self, wanted: Mapping[int, FrozenTrial]) -> None:
-        trials = self._read(self.study)
-        shown: dict[Any, StoredTrial] = {trial.attributes.get("point"): trial for trial in trials}
-        twice = len(shown) < len(trials)
-        if twice or any(not _agree(trial, wanted.get(number)) for number, trial in shown.items()):
-            self._replace()
-            shown = {}
-        self.shown = {number: (trial.id, trial.state) for number, trial in shown.items()}
-        self._show({}, wanted)
-        self._pause()
+        With `exactly`, the view is replaced if it shows other points as finished or other results, and other running
+        points wait.
+        """
+        self.tables.call(lambda: self._show(wanted, exactly=exactly))
+
+    def _show(self, wanted: Mapping[int, FrozenTrial], *, exactly: bool) -> None:
+        if exactly:
+            self._pause()
+        shown = self.shown
+        if shown is None:
+            trials = self._read(self.study)
+            shown = {trial.attributes.get("point"): trial for trial in trials}
+            twice = len(shown) < len(trials)
+            if exactly and (twice or not all(_agree(trial, wanted.get(number)) for number, trial in shown.items())):
+                self._replace()
+                shown = {}
+        new = {number: trial for number, trial in wanted.items() if number not in shown}
+        known = [(shown[number], trial) for number, trial in wanted.items() if number in shown]
+        changed = [(before, trial) for before, trial in known if not before.state.is_finished()]
+        ended = {before.id: trial for before, trial in changed if trial.state.is_finished()}
+        running = [(before, trial) for before, trial in changed if not trial.state.is_finished()]
+        waiting = [before.id for before, _ in running if before.state == TrialState.WAITING]
+        reported = {before.id: trial for before, trial in running if before.epochs != trial.intermediate_values}
+
+        def store(connection: sa.Connection) -> list[int]:
+            start_trials(connection, waiting)
+            set_epochs(connection, reported)
+            end_trials(connection, ended)
+            return add_trials(connection, self.study._study_id, list(new.values()))
+
+        self.shown = None  # unknown if the connection is lost now
+        ids = self.tables.database.perform(store) if new or ended or waiting or reported else []
+        for before, trial in changed:
+            before.state, before.epochs = trial.state, trial.intermediate_values
+        for id_, (number, trial) in zip(ids, new.items(), strict=True):
+            shown[number] = StoredTrial(id_, trial.state, epochs=trial.intermediate_values)
+        self.shown = shown
 
     def _replace(self) -> None:
         """Start the Optuna study anew, and keep what has been noted about it."""
@@ -232,39 +248,6 @@ class _Trials:
         for key, value in noted.items():
             if key == NOTE or key.startswith(DASHBOARD_NOTE):
                 storage.set_study_system_attr(self.study._study_id, key, value)
-
-    def show(self, running: Mapping[int, FrozenTrial], finished: Mapping[int, FrozenTrial]) -> None:
-        """Show points as running or finished, keyed by number; those that already are remain as they are."""
-        self.tables.call(lambda: self._show(running, finished))
-
-    def _show(self, running: Mapping[int, FrozenTrial], finished: Mapping[int, FrozenTrial]) -> None:
-        if self.shown is None:
-            self.shown = {trial.attributes.get("point"): (trial.id, trial.state) for trial in self._read(self.study)}
-        shown, study_id = self.shown, self.study._study_id
-        wanted = {**running, **finished}
-        new = {number: trial for number, trial in wanted.items() if number not in shown}
-        waiting = [number for number in running if number in shown and shown[number][1] == TrialState.WAITING]
-        unfinished = [number for number in finished if number in shown and not shown[number][1].is_finished()]
-        if not (new or waiting or unfinished):
-            return
-
-        def store(connection: sa.Connection) -> list[int]:
-            lock_study(connection, study_id)
-            set_running(connection, [shown[number][0] for number in waiting])
-            end_trials(connection, {shown[number][0]: finished[number] for number in unfinished})
-            return add_trials(connection, study_id, list(new.values()))
-
-        self.shown = None  # unknown if the connection is lost now
-        ids = self.tables.database.perform(store)
-        shown.update({number: (shown[number][0], wanted[number].state) for number in (*waiting, *unfinished)})
-        shown.update({number: (trial_id, wanted[number].state) for number, trial_id in zip(new, ids, strict=True)})
-        self.shown = shown
-
-    def report(self, running: Mapping[int, FrozenTrial]) -> None:
-        """Store the values by epoch of points that are shown as running."""
-        shown = self.shown or {}
-        epochs = {shown[number][0]: trial.intermediate_values for number, trial in running.items() if number in shown}
-        self.tables.call(lambda: self.tables.database.perform(lambda connection: set_epochs(connection, epochs)))
 
     def pause(self) -> None:
         """Show running points as waiting."""
@@ -327,7 +310,7 @@ def _distribution(values: Sequence[Any]) -> BaseDistribution:
     return FloatDistribution(min(numbers), max(numbers))
 
 
-def _span(results: Sequence[Result]) -> tuple[datetime, datetime]:
+def span(results: Sequence[Result]) -> tuple[datetime, datetime]:
     """Return the start of the first run and the end of the last one, in local time like all times in Optuna."""
     ends = [(datetime.fromisoformat(result.finished), result.seconds) for result in results if result.finished]
     if not ends:

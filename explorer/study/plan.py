@@ -46,6 +46,14 @@ class Point:
             raise ValueError(f"point {self.number} is infeasible and has no cost")
         return self.network.cost
 
+    def quantity(self, key: str) -> float:
+        """Return a computed or derived quantity of the network."""
+        if key in self.derived:
+            derived: float = self.derived[key]
+            return derived
+        assert self.network is not None
+        return computed()[key](self.network)
+
 
 def plan(study: Study, classes: int) -> list[Point]:
     """Return the points of a study in order, for data with this number of classes.
@@ -119,16 +127,8 @@ def _point(study: Study, space: type[Space], settings: dict[str, Any], point: Po
     return replace(point, state="over budget", reason=excess) if excess else point
 
 
-def _amount(point: Point, key: str) -> float:
-    if key in point.derived:
-        derived: float = point.derived[key]
-        return derived
-    assert point.network is not None
-    return computed()[key](point.network)
-
-
 def _excess(point: Point, key: str, limits: Range) -> str:
-    value = _amount(point, key)
+    value = point.quantity(key)
     limit = limits.nearest(value)
     bound = "most" if value > limit else "least"
     return "" if value == limit else f"{key} = {amount(value)}: at {bound} {amount(limit)}"
@@ -139,6 +139,6 @@ def _nearest(study: Study, points: list[Point]) -> str:
     feasible = [point for point in points if point.network]
     for key, limits in study.constraints.items():
         if feasible and all(_excess(point, key, limits) for point in feasible):
-            best = min(feasible, key=lambda point: abs(_amount(point, key) - limits.nearest(_amount(point, key))))
+            best = min(feasible, key=lambda point: abs(point.quantity(key) - limits.nearest(point.quantity(key))))
             return f"the closest to the limits of {key} is {best.label}: {best.reason}"
     return f"{points[0].label} is {points[0].state}: {points[0].reason}"

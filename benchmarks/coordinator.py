@@ -46,7 +46,8 @@ from explorer.sweeping.sweeping import Watcher, run_studies, runs_of
 from explorer.training import crew as crews
 from explorer.training import engine
 from explorer.training.bits import pack, pack_classes
-from explorer.training.engine import Job, Jobs, Outcome, Rows, execute
+from explorer.training.engine import Jobs, Outcome, execute
+from explorer.training.performing import Job, Rows
 from explorer.training.run import Run
 
 VALIDATION = 5_000

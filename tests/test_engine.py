@@ -223,7 +223,7 @@ def test_a_scheduler_that_is_gone_is_an_error_of_one_line(stripes, tmp_path, mon
 
 def test_workers_keep_the_data_and_prepare_them_again_for_new_ones(stripes, tmp_path, monkeypatch):
     monkeypatch.setattr("explorer.training.engine.MOST_NETWORKS", 2)
-    canned(monkeypatch, tmp_path, "engine._opened(folder)")
+    canned(monkeypatch, tmp_path, "performing._opened(folder)")
     folder, prepared = tmp_path / "data", []
 
     def prepare():
@@ -245,21 +245,21 @@ def test_workers_keep_the_data_and_prepare_them_again_for_new_ones(stripes, tmp_
 
 
 def test_images_that_changed_meanwhile_end_the_sweep(stripes, tmp_path, monkeypatch):
-    canned(monkeypatch, tmp_path, "engine._opened(folder)")
+    canned(monkeypatch, tmp_path, "performing._opened(folder)")
     changed = replace(stripes, fingerprint="another")
     with pytest.raises(ExplorerError, match="must not change during a sweep"):
         list(execute(jobs(stripes, 1), tmp_path / "missing", workers=1, prepare=lambda: changed))
 
 
 def test_data_that_cannot_be_opened_are_a_crash(stripes, tmp_path, monkeypatch):
-    canned(monkeypatch, tmp_path, "engine._opened(folder)")
+    canned(monkeypatch, tmp_path, "performing._opened(folder)")
     (outcome,) = execute(jobs(stripes, 1), tmp_path / "missing", workers=1)
     assert outcome.state == "crashed"
     assert "a stored data set needs valid images.npy" in outcome.row["reason"]
 
 
 def test_a_watcher_hears_speeds_and_stops_the_engine(stripes, tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text("import explorer.training.engine as e\ne.REPORT_SECONDS = 0.0\n")
+    (tmp_path / "sitecustomize.py").write_text("import explorer.training.performing as p\np.REPORT_SECONDS = 0.0\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     class Watcher(EngineWatcher):
@@ -361,10 +361,10 @@ def canned(monkeypatch, folder, action, at_start="None"):
         "    return True\n"
         "if 'explorer.training.worker' in sys.orig_argv:\n"
         f"    {at_start}\n"
-        "    import explorer.training.engine as engine\n"
+        "    import explorer.training.performing as performing\n"
         "    def perform(job, folder):\n"
         f"        {action}\n"
         "        return [{'state': 'done', 'reason': '', 'images_per_second': 1e6, 'host': {}}] * len(job)\n"
-        "    engine.perform = perform\n"
+        "    performing.perform = perform\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))

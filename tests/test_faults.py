@@ -30,7 +30,7 @@ TRAINING = """
 import os, sys, time
 if "explorer.training.worker" in sys.orig_argv:
     import numpy as np
-    import explorer.training.engine as engine
+    import explorer.training.performing as performing
     from explorer.training.bits import pack, pack_classes
     def train(run):
         random = np.random.default_rng(int(run.key[:8], 16))
@@ -49,7 +49,7 @@ if "explorer.training.worker" in sys.orig_argv:
         with open(os.environ["TRAININGS"], "a") as log:
             log.writelines(f"{run.key}\\n" for run in job)
         return [train(run) for run in job]
-    engine.perform = perform
+    performing.perform = perform
 """
 RUNS = 12
 

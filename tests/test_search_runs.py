@@ -59,7 +59,7 @@ TRAINING = """
 import os, sys, time
 if "explorer.training.worker" in sys.orig_argv or "explorer.training.child" in sys.orig_argv:
     import numpy as np
-    import explorer.training.engine as engine
+    import explorer.training.performing as performing
     from explorer.networks.quantities import computed
     from explorer.training.bits import pack, pack_classes
     def train(run):
@@ -85,7 +85,7 @@ if "explorer.training.worker" in sys.orig_argv or "explorer.training.child" in s
         if str(run.budget.epochs) in crash.split(","):
             raise ZeroDivisionError("canned")
         return [train(run)]
-    engine.perform = perform
+    performing.perform = perform
 """
 
 

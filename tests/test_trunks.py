@@ -17,7 +17,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from explorer.machine import environment, torch_threads
 from explorer.spaces import find_space
 from explorer.training.bits import pack
-from explorer.training.engine import execute, perform
+from explorer.training.engine import execute
+from explorer.training.performing import perform
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
 from explorer.training.trainer import RunFailed, measure, measure_rungs, numerics

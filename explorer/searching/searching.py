@@ -30,8 +30,9 @@ from explorer.sweeping.provenance import provenance
 from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.sweeping import Watcher
-from explorer.training.engine import Job, Jobs, Outcome, execute, perform_with_trunks
+from explorer.training.engine import Jobs, Outcome, execute
 from explorer.training.estimate import estimate_seconds
+from explorer.training.performing import Job, perform_with_trunks
 from explorer.training.run import Numerics, Run
 
 BRIEF = 600.0

@@ -10,7 +10,8 @@ from explorer.analysis.claims import undecided_points
 from explorer.analysis.looks import FIRST_LOOK
 from explorer.storage.ledger import Ledger
 from explorer.study.model import Study
-from explorer.training.engine import Job, Jobs
+from explorer.training.engine import Jobs
+from explorer.training.performing import Job
 from explorer.training.run import Run
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from explorer.storage.ledger import Ledger
-from explorer.training.engine import Job, Jobs, Outcome
+from explorer.training.engine import Jobs, Outcome
+from explorer.training.performing import Job
 
 POLL_SECONDS = 2.0
 """Seconds between checks of the runs that other commands are training."""

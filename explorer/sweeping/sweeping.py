@@ -20,7 +20,8 @@ from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.rounds import Rounds, jobs_in_order
 from explorer.sweeping.sharing import SharedJobs
 from explorer.sweeping.views import Views
-from explorer.training.engine import EngineWatcher, Job, Jobs, Outcome, execute
+from explorer.training.engine import EngineWatcher, Jobs, Outcome, execute
+from explorer.training.performing import Job
 from explorer.training.run import Run
 
 

@@ -15,7 +15,8 @@ from explorer.storage.runs import Result
 from explorer.study.model import Study
 from explorer.study.plan import Point
 from explorer.sweeping.settled import SettledPoints
-from explorer.training.engine import Job, Outcome
+from explorer.training.engine import Outcome
+from explorer.training.performing import Job
 from explorer.training.run import Run
 
 SHARE = 0.1

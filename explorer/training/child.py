@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import cloudpickle
 
-from explorer.training.engine import SEND_SPEED
+from explorer.training.performing import SEND_SPEED
 from explorer.training.software import Software, gpus
 from explorer.training.worker import end_with_parent
 

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from explorer.data import Dataset, open_dataset
 from explorer.errors import ExplorerError
-from explorer.machine import isa, isa_switches
-from explorer.training.bits import pack, pack_classes
 from explorer.training.cluster import Cluster
 from explorer.training.crew import Crew, Member, crew, silent_scheduler
-from explorer.training.dask_import import CancelledError, Future, KilledWorker, get_worker, wait
+from explorer.training.dask_import import CancelledError, Future, KilledWorker, wait
 from explorer.training.hosting import ChildLost
 from explorer.training.limits import LEAST_SECONDS, Clock, Speeds, duration
+from explorer.training.performing import SPEEDS, DataUnreadable, Job, Rows, host, perform
 from explorer.training.remote import RemoteCrew, Slot, remote_crew
 from explorer.training.run import Run
-
-if TYPE_CHECKING:
-    from explorer.training.trainer import Measurement
-    from explorer.training.trunks import Trunks
 
 ATTEMPTS = 3
 """Number of attempts before a job is recorded as crashed because its workers keep dying or timing out."""
@@ -42,22 +34,6 @@ MOST_NETWORKS = 12
 
 WAIT_SECONDS = 0.5  # time between checks of the workers while waiting for a result
 GATHER_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
-REPORT_SECONDS = 1.0  # time between reports of a run's speed
-SPEEDS = "explorer-speeds"  # topic of these reports
-
-
-def _log_speed(key: str, images_per_second: float) -> None:
-    get_worker().log_event(SPEEDS, (key, images_per_second))
-
-
-SEND_SPEED: ContextVar[Callable[[str, float], None]] = ContextVar("send_speed", default=_log_speed)
-"""How a worker reports the speed of a run in progress."""
-
-Job: TypeAlias = tuple[Run, ...]
-"""Runs that one worker performs together. Their budgets only differ in increasing epochs, and share a trunk."""
-
-Rows: TypeAlias = list[dict[str, Any]]
-"""The ledger columns that a worker measured, for each run of a job."""
 
 
 class Jobs:
@@ -110,10 +86,6 @@ class Outcome:
     def state(self) -> str:
         """`done`, `failed` or `crashed`."""
         return str(self.row["state"])
-
-
-class DataUnreadable(Exception):  # noqa: N818 (the coordinator prepares the data again)
-    """A worker could not open the data set."""
 
 
 def execute(
@@ -373,7 +345,8 @@ class _Execution:
             self.retries.append(job)
         else:
             reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
-            yield from _outcomes(job, [_crash(reason) | {"traceback": trace}] * len(job))
+            row = {"state": "crashed", "reason": reason, "host": host(), "traceback": trace}
+            yield from _outcomes(job, [row] * len(job))
 
     def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
         self.watcher.doing("preparing the data again, because a worker could not read it")
@@ -399,99 +372,6 @@ class _Execution:
                 run = flights[key].job[0]
                 self.speeds.note(run, images_per_second)
                 self.watcher.speed(run, images_per_second)
-
-
-def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Rows:
-    """Verify the network's cost, train it and measure it in a worker. Return the ledger columns of each run.
-
-    With `trunks`, training continues from the stored trunk of a smaller budget and stores the new one. This does not
-    change any column: `seconds` and `images_per_second` cover the whole run, including the stored part.
-    """
-    import torch
-
-    from explorer.networks.verification import CostMismatch, verify
-    from explorer.training.trainer import RunFailed, measure_rungs
-    from explorer.training.trunks import trunk_key
-
-    torch.set_num_threads(1)
-    rows: Rows = []
-    first, budgets = job[0], [run.budget for run in job]
-    try:
-        verify(first.network)
-        dataset = _opened(dataset_folder)
-        with _reporting_speed(first):
-            settings = first.network, dataset, first.recipe, budgets, first.seed, first.numerics
-            if trunks is None:
-                rungs = measure_rungs(*settings)
-            else:
-                key = trunk_key(first)
-                rungs = measure_rungs(*settings, start=trunks.load(key), keep=partial(trunks.save, key))
-            rows.extend(_failed(rung) if isinstance(rung, RunFailed) else _done(rung) for rung in rungs)
-    except CostMismatch as error:
-        rows = [_failed(error)] * len(job)
-    return rows
-
-
-def perform_with_trunks(job: Job, dataset_folder: Path) -> Rows:
-    """Perform a job with the trunks in the cache of the worker's machine."""
-    from explorer.training.trunks import Trunks
-
-    return perform(job, dataset_folder, Trunks.in_cache())
-
-
-@lru_cache(maxsize=1)
-def _opened(dataset_folder: Path) -> Dataset:
-    """Open the data set once per worker. This keeps the files open even if they are deleted."""
-    try:
-        return open_dataset(dataset_folder)
-    except ExplorerError as error:
-        raise DataUnreadable(str(error)) from None
-
-
-@contextmanager
-def _reporting_speed(run: Run) -> Iterator[None]:
-    """Report the speed of a run about once per second, without its first step, which is slower."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
-
-    send = SEND_SPEED.get()
-    batch = min(run.recipe.batch_size, run.budget.images)
-    steps, started, reported = 0, 0.0, 0.0
-
-    def step(*_: object) -> None:
-        nonlocal steps, started, reported
-        now = time.perf_counter()
-        if steps == 0:
-            started = reported = now
-        elif now - reported > REPORT_SECONDS:
-            reported = now
-            send(run.key, steps * batch / (now - started))
-        steps += 1
-
-    hook = register_optimizer_step_post_hook(step)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def _failed(error: Exception) -> dict[str, Any]:
-    return {"state": "failed", "reason": str(error), "host": _host()}
-
-
-def _done(measured: Measurement) -> dict[str, Any]:
-    return {
-        "state": "done",
-        "reason": "",
-        "accuracy": measured.accuracy,
-        "accuracies": list(measured.accuracies),
-        "train_losses": list(measured.train_losses),
-        "seconds": measured.seconds,
-        "images_per_second": measured.images_per_second,
-        "peak_memory_bytes": measured.peak_memory_bytes,
-        "host": _host() | isa(),
-        **pack(measured.correct, measured.top_probability),
-        "predicted": pack_classes(measured.predicted),
-    }
 
 
 def _error_of(future: Future[Any]) -> BaseException | None:
@@ -537,10 +417,6 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _crash(reason: str) -> dict[str, Any]:
-    return {"state": "crashed", "reason": reason, "host": _host()}
-
-
 def _outcomes(job: Job, rows: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
     return (_outcome(run, row) for run, row in zip(job, rows, strict=True))
 
@@ -556,8 +432,3 @@ def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:
         **measured,
     }
     return Outcome(run, row)
-
-
-def _host() -> dict[str, str]:
-    """Return the host and the settings that are not in the key but can change the last bits of a result."""
-    return {"name": platform.node(), **isa_switches()}

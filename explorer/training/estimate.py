@@ -10,7 +10,8 @@ import numpy as np
 
 from explorer.data import Dataset
 from explorer.data.dataset import SIZE
-from explorer.training.engine import Job, Rows, execute
+from explorer.training.engine import execute
+from explorer.training.performing import Job, Rows
 from explorer.training.run import Run
 
 TIMED_NETWORKS = 4

@@ -8,8 +8,6 @@ import os
 import sys
 import threading
 
-from explorer.training.dask_import import Worker
-
 
 def end_with_parent() -> None:
     """Have this process exit when its parent's end of standard input closes, however the parent ended."""
@@ -22,6 +20,8 @@ def end_with_parent() -> None:
 
 
 async def _serve(scheduler: str, folder: str) -> None:
+    from explorer.training.dask_import import Worker
+
     worker = Worker(
         scheduler,
         nthreads=1,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from matplotlib.figure import Figure
 
+from explorer import sweep
 from explorer.analysis import summarise
 from explorer.commands.settings import read_seconds
 from explorer.commands.watching import Display
@@ -298,7 +299,7 @@ def test_time_limits_are_read(text, seconds):
 
 def test_a_time_limit_from_python_is_checked_before_anything_is_made(study):
     with pytest.raises(ExplorerError, match="run_timeout = -1: a run's time limit must be a number of seconds above 0"):
-        explorer.sweep(study / "stripes.toml", storage=study / "none.db", run_timeout=-1)
+        sweep(study / "stripes.toml", storage=study / "none.db", run_timeout=-1)
     assert not (study / "none.db").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 import warnings
@@ -78,7 +77,7 @@ class Cluster:
 
     def threads(self) -> int:
         """Return the number of threads of all workers now; raises `ExplorerError` if no scheduler answers."""
-        from explorer.training.dask_import import rpc
+        from explorer.training.dask_import import dask_defaults, rpc
 
         async def ask() -> dict[str, Any]:
             arguments = self._security.get_connection_args("client")
@@ -88,7 +87,7 @@ class Cluster:
                 return answer
 
         # In its own thread, because a notebook has a running loop.
-        with self._settings(), ThreadPoolExecutor(1) as thread:
+        with dask_defaults({}), ThreadPoolExecutor(1) as thread:
             try:
                 parts = urlsplit(self.address)
                 # Dask would try again where nothing listens.
@@ -103,10 +102,10 @@ class Cluster:
     @contextmanager
     def connect(self) -> Iterator[Client]:
         """Connect to the scheduler; raises `ExplorerError` if it does not answer within seconds."""
-        from explorer.training.dask_import import Client
+        from explorer.training.dask_import import Client, dask_defaults
 
         self.threads()
-        with self._settings():
+        with dask_defaults({}):
             try:
                 with warnings.catch_warnings(action="ignore"):  # about package versions
                     client = Client(self.address, security=self._security, timeout=CONNECT_SECONDS)
@@ -125,20 +124,6 @@ class Cluster:
         files = {"tls_ca_file": self.ca, "tls_client_cert": self.cert, "tls_client_key": self.key}
         given = {name: str(file) for name, file in files.items() if file is not None}
         return Security(require_encryption=bool(given), **given)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        """Temporarily use Dask's defaults, not the user's settings, and silence its messages about connections."""
-        from explorer.training.dask_import import dask
-
-        logger = logging.getLogger("distributed")
-        before = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            with dask.config.set(dask.config.merge(*dask.config.defaults)):
-                yield
-        finally:
-            logger.setLevel(before)
 
     def _unreachable(self, error: Exception) -> ExplorerError:
         cause: BaseException | None = error

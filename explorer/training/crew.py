@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any
 import psutil
 
 from explorer.errors import ExplorerError
-from explorer.training.dask_import import MEMORY_LIMIT, Client, Future, LocalCluster, dask
+from explorer.training.dask_import import MEMORY_LIMIT, Client, Future, LocalCluster, dask_defaults
 from explorer.training.software import gpus
 
 WORKER_BYTES = 2**30
@@ -245,11 +244,8 @@ def crew(count: int, memory_limit: float | None = None) -> Iterator[Crew]:
 
     A worker may use `memory_limit` bytes; by default an equal share of the memory.
     """
-    # Dask's defaults, ignoring the user's configuration files.
-    defaults = dask.config.merge(*dask.config.defaults)
     with (
-        dask.config.set(defaults),
-        dask.config.set(SETTINGS),
+        dask_defaults(SETTINGS),
         _folder() as folder,
         LocalCluster(
             n_workers=0,
@@ -258,7 +254,7 @@ def crew(count: int, memory_limit: float | None = None) -> Iterator[Crew]:
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
+            silence_logs=False,  # it would end before the last messages
         ) as cluster,
         Client(cluster) as client,
     ):

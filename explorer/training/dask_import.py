@@ -1,12 +1,16 @@
 """Import Dask without the user's settings, because some settings make the import fail.
 
 Dask reads its settings on import, from YAML files and environment variables. If the user has imported Dask before,
-their settings stay in effect, and `crew` overrides them.
+their settings stay in effect, and `dask_defaults` overrides them.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from explorer.machine import environment
 
@@ -19,7 +23,7 @@ __all__ = [
     "LocalCluster",
     "Security",
     "Worker",
-    "dask",
+    "dask_defaults",
     "get_worker",
     "rpc",
     "wait",
@@ -40,3 +44,16 @@ with environment(_SETTINGS):
     from distributed.core import rpc
     from distributed.scheduler import KilledWorker
     from distributed.system import MEMORY_LIMIT
+
+
+@contextmanager
+def dask_defaults(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Temporarily use Dask's defaults with these settings, not the user's, and silence its messages."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with dask.config.set(dask.config.merge(*dask.config.defaults)), dask.config.set(settings):
+            yield
+    finally:
+        logger.setLevel(before)

@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import Any
 
@@ -73,7 +73,10 @@ class ServerLock:
         self.resumed = time.monotonic()
 
     def close(self) -> None:
-        """End the session, which releases all locks."""
+        """Release all locks and end the session."""
+        # The server also releases them when it notices the end of the session, but that may be after the next command.
+        with suppress(sa.exc.SQLAlchemyError), self.session.begin():
+            self.session.execute(sa.select(sa.func.pg_advisory_unlock_all()))
         self.session.close()
 
     def hold(self, study: str) -> None:

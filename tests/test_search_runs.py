@@ -111,9 +111,9 @@ class Searches:
                 patch.setenv(key, value)
             return explorer.search(self.file, **settings | options)
 
-    def start(self, *options, workers=2, **changes):
+    def start(self, *options, workers=2, study="stripes", **changes):
         """Search in another process."""
-        command = ["search", "stripes.toml", "--workers", str(workers), "--storage", self.storage, *options]
+        command = ["search", f"{study}.toml", "--workers", str(workers), "--storage", self.storage, *options]
         self.started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "explorer", *command],
@@ -497,7 +497,11 @@ def test_killed_searches_lose_nothing_and_train_nothing_twice(disturbed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT] * 2], ids=["Ctrl-C", "twice"])
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGTERM], [signal.SIGHUP]],
+    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
+)
 def test_stopped_searches_go_on(searches, signals):
     process = searches.start("--runs", "14", SLEEP="0.5")
     wait_until(lambda: len(searches.done()) >= 3)
@@ -517,6 +521,31 @@ def test_stopped_searches_go_on(searches, signals):
     searches.run("--runs", "14")
     assert not set(known) & set(searches.trained()[before:])
     assert len(searches.done()) == 14
+
+
+@pytest.mark.slow
+def test_two_searches_on_a_server_share_runs(tmp_path, image_folder, server):
+    """They have the same space and proposals, so what one trains the other takes over."""
+    with searching(tmp_path / "work", image_folder, server.url) as made:
+        other = made.folder / "others.toml"
+        other.write_text(made.file.read_text())
+        first = made.start("--runs", "14", SLEEP="0.3")
+        second = made.start("--runs", "14", SLEEP="0.3", study="others")
+        for process in (first, second):
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, out + err
+        trained = made.trained()
+        assert len(trained) == len(set(trained))
+        studies = Ledger(server.url).studies
+        keys = {}
+        for name in ("stripes", "others"):
+            record = studies.load(name)
+            frames = (record.runs, record.rungs)
+            assert sum(len(frame) for frame in frames) == 14
+            assert all(frame["state"].eq("done").all() for frame in frames)
+            keys[name] = {key for frame in frames for key in frame["key"]}
+        assert set(trained) == keys["stripes"] | keys["others"]
+        assert keys["stripes"] & keys["others"]
 
 
 @pytest.mark.slow

@@ -340,7 +340,7 @@ def images_needed(table: Table, seen: int, runs: Runs, target: float) -> tuple[f
     return np.inf, np.inf
 
 
-def compare(table: Table, methods: Sequence[str], repetitions: int) -> None:
+def compare(table: Table, methods: Sequence[str], repetitions: int, seeds: Sequence[int]) -> None:
     """Print the training images that each method needs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     half = len(table.points) // 2
@@ -351,7 +351,7 @@ def compare(table: Table, methods: Sequence[str], repetitions: int) -> None:
                 chosen[name] = stack.enter_context(Package(MOASHA[name])).runs
             except subprocess.CalledProcessError:
                 print(f"{name} is left out: pip could not install it")
-        for seen in (0, 1):
+        for seen in seeds:
             orders = [[row for row, _ in random_search(table, seen, seed)] for seed in range(repetitions)]
             target = float(np.median([table.volume(order[:half], seen) for order in orders]))
             print(f"seed {seen} seen: hypervolume {target:.4f}; training images with trunks, and without:")
@@ -407,9 +407,10 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument("--methods", nargs="+", choices=[*METHODS, *MOASHA], default=[*METHODS, *MOASHA])
+    parser.add_argument("--seen", type=int, nargs="+", choices=[0, 1], default=[0, 1], help="seeds to search with")
     arguments = parser.parse_args()
     if arguments.command == "compare":
-        compare(Table.read(arguments.table), arguments.methods, arguments.repetitions)
+        compare(Table.read(arguments.table), arguments.methods, arguments.repetitions, arguments.seen)
         return
     if arguments.storage is None:
         parser.error("table: needs --storage")

@@ -1,4 +1,4 @@
-"""The designs that a search may train: those within its limits, with exact costs, drawn and priced in advance."""
+"""The designs that a search may train: those within its limits, drawn and priced in advance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from explorer.study.plan import Point, planned_point
 from explorer.study.search import Search
 
 POOL = 4_096
-"""Designs within the limits to draw: for the first proposals, and beside those of the sampler."""
+"""Number of designs to draw within the limits, for the first proposals and as random candidates."""
 EDGE = 2.0
 """Doublings between the largest designs and the reference point of hypervolumes.
 
-With fewer, a gain at large costs would hardly count, although the most accurate network within the limits is what most
-people look for.
+With fewer, gains at large costs would hardly count, although most users want the most accurate network within their
+limits.
 """
 MOST_DRAWN = 4_000_000
 SPREAD = 12
@@ -32,19 +32,19 @@ SPREAD = 12
 
 
 class Designs(Protocol):
-    """Where a search finds its points."""
+    """Source of a search's points."""
 
     def first(self) -> Iterator[dict[str, Any]]:
         """Yield the first proposals: published networks, then designs spread over the costs."""
 
     def point(self, number: int, values: Mapping[str, Any]) -> Point:
-        """Expand and price a proposal; its state tells whether it may be trained."""
+        """Expand and price a proposal. Its state says whether it may be trained."""
 
     def excess(self, point: Point) -> float:
-        """Return by how many doublings a design is outside the limits."""
+        """Return how many doublings a design is outside the limits."""
 
     def others(self, count: int) -> list[dict[str, Any]]:
-        """Return random designs within the limits; `size` of them in a row are all there are."""
+        """Return random designs within the limits. The first `size` of them are all there are."""
 
     @property
     def size(self) -> int:
@@ -77,7 +77,7 @@ class SpaceDesigns:
         for cost in self.form.search.costs:
             amounts = np.log2(self.pool.amounts[cost].astype(float).clip(1))
             for wanted in np.linspace(amounts.min(), amounts.max(), SPREAD // len(self.form.search.costs)):
-                # Any of the nearest few will do, and they differ in everything else.
+                # Choose at random among the nearest few, which differ in everything else.
                 near = np.argsort(np.abs(amounts - wanted), kind="stable")[: max(1, len(amounts) // 50)]
                 yield values_at(self.pool.columns, int(self.random.choice(near)))
 
@@ -86,7 +86,7 @@ class SpaceDesigns:
         return planned_point(self.study, self.classes, number, self.form.design_point(values))
 
     def excess(self, point: Point) -> float:
-        """Return by how many doublings a design is outside the limits, summed over them."""
+        """Return how many doublings a design is outside the limits, summed over the limits."""
         off = 0.0
         for key, limits in self.study.constraints.items():
             value = max(point.quantity(key), 1e-9)
@@ -94,7 +94,7 @@ class SpaceDesigns:
         return float(off)
 
     def others(self, count: int) -> list[dict[str, Any]]:
-        """Return the next designs of the pool, which is in random order."""
+        """Return the next designs of the pool, which is shuffled."""
         places = (self.next + np.arange(min(count, self.size))) % self.size
         self.next = int(places[-1]) + 1
         return [values_at(self.pool.columns, int(place)) for place in places]
@@ -160,7 +160,7 @@ class SpaceDesigns:
 
 
 def _moved(axis: Axis, value: Any) -> Any:  # noqa: ANN401 (of any metaparameter)
-    """Return the value that is searched nearest to a published one, or the first one if values have no order."""
+    """Return the searched value nearest to a published one, or the first value if values have no order."""
     column = axis.extremes[axis.keys[0]]
     if isinstance(column, Coded):
         return value if value in column.choices else column.choices[0]
@@ -171,7 +171,7 @@ def _moved(axis: Axis, value: Any) -> Any:  # noqa: ANN401 (of any metaparameter
 
 
 def scaled_costs(point: Point, costs: Sequence[str]) -> NDArray[np.float64]:
-    """Return the costs of a point as the search compares them: doublings, less being better, (costs,)."""
+    """Return the costs of a point on the scale of the front: doublings, where less is better, (costs,)."""
     network = point.network
     assert network is not None
     return np.array([scaled(np.array(computed()[cost](network)), cost) for cost in costs], dtype=float)

@@ -1,7 +1,7 @@
-"""The accuracy to expect of a point at the top rung, from its accuracy at the highest rung that it has finished.
+"""The expected accuracy of a point at the top rung, given its accuracy at the highest rung that it has finished.
 
-Accuracies rise and spread out from rung to rung. A line through the points that have finished two neighbouring rungs
-leads from the lower to the higher one, and the lines in sequence lead to the top.
+Accuracies rise and spread out from rung to rung. A line is fitted from each rung to the next, over the points that have
+finished both, and the lines are applied one after the other up to the top.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 MISJUDGED = (0.025, 0.015, 0.01)
-"""How far the three rungs below the top are off it, one standard deviation, until points at the top tell it.
+"""Assumed standard deviation between an extrapolated and the actual top accuracy, for the three rungs below the top.
 
 Measured on CIFAR-10: 0.022, 0.016 and 0.009 (92 points of one space, 5,000 images), and 0.027, 0.021 and 0.012 (the 32
 points of another space's certificate, 10,000 images).
 """
 PRIOR_POINTS = 4
-"""Points at the top that `MISJUDGED` is worth."""
+"""Number of measured points that `MISJUDGED` counts as."""
 SLOPE_WEIGHT = 3 * 0.03**2
-"""Weight of a slope of 1: that of three points with a standard deviation of 3 % of accuracy."""
+"""Weight of the prior slope of 1: that of three points with a standard deviation of 3 % of accuracy."""
 
 
 def expected_at_top(
     accuracies: Sequence[Sequence[float]], top: int, noise: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the accuracies to expect at the top rung and their standard deviations, (points,) each.
+    """Return the expected accuracies at the top rung and their standard deviations, (points,) each.
 
     Args:
-        accuracies: Accuracies of each point at the rungs that it has finished, at least one, from the lowest one.
-        top: Place of the top rung, counted from 0.
+        accuracies: Accuracies of each point at its finished rungs, at least one, lowest first.
+        top: Index of the top rung.
         noise: Standard deviation of an accuracy at the top rung.
     """
     lines = [_line([each[rung : rung + 2] for each in accuracies if len(each) > rung + 1]) for rung in range(top)]
@@ -46,7 +46,7 @@ def expected_at_top(
 
 
 def _line(pairs: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Return intercept and slope of the higher rung's accuracy over the lower one's; without points, 0 and 1."""
+    """Return intercept and slope of the higher rung's accuracy over the lower rung's; 0 and 1 without points."""
     if not pairs:
         return 0.0, 1.0
     low, high = np.array(pairs).T
@@ -62,7 +62,7 @@ def _followed(accuracy: float, lines: Sequence[tuple[float, float]]) -> float:
 
 
 def _deviation(off: Sequence[float], below: int) -> float:
-    """Return the standard deviation of a rung `below` the top, from how far it was off and `MISJUDGED`."""
+    """Return the standard deviation for a rung `below` the top from the measured errors and `MISJUDGED`."""
     prior = MISJUDGED[max(0, len(MISJUDGED) - below)]
     squares = float(np.sum((np.array(off) - np.mean(off)) ** 2)) if off else 0.0
     return math.sqrt((PRIOR_POINTS * prior**2 + squares) / (PRIOR_POINTS + max(0, len(off) - 1)))

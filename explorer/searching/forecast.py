@@ -1,8 +1,8 @@
 """A quick forecast of the accuracy at the top rung, from coordinates, costs and the accuracies of lower rungs.
 
-Accuracy follows the costs closely, and they are exact before training, so a quadratic in the coordinates and in the
-doublings of the costs says much with few points. It is fitted again for each step, in milliseconds; the surrogate of
-reports has better intervals and takes seconds. Source: Tipping, Journal of Machine Learning Research 1, 2001, p. 211.
+Accuracy depends strongly on costs, which are known exactly, so a quadratic in the coordinates and the doublings of the
+costs predicts well from few points. It is fitted again at each step, which takes milliseconds. The surrogate of reports
+has better intervals but takes seconds. Source: Tipping, Journal of Machine Learning Research 1, 2001, p. 211.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST = 8
-"""Points with an accuracy before anything is forecast."""
+"""Minimum number of points with an accuracy for a forecast."""
 
 ROUGHNESS = 0.01
-"""How far networks lie off the quadratic, one standard deviation of accuracy.
+"""Standard deviation of accuracy around the quadratic.
 
 Measured on CIFAR-10 for a quadratic in the costs alone: 0.013 and 0.014 (two certificates, 32 points each).
 """
@@ -51,7 +51,7 @@ class Forecast:
     def blended(
         self, places: NDArray[np.float64], accuracies: NDArray[np.float64], deviations: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return means and standard deviations for trained points: the forecast combined with what was measured."""
+        """Return means and standard deviations for trained points, combining forecast and measurement."""
         measured, smooth = deviations**-2, ROUGHNESS**-2
         means = (accuracies * measured + self.at(places)[0] * smooth) / (measured + smooth)
         return means, (measured + smooth) ** -0.5

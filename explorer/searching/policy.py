@@ -1,8 +1,9 @@
-"""What a search does next: train a new point, take one to its next rung, or give one a further seed.
+"""Decide the next step of a search: train a new point, promote one to its next rung, or add a seed to one.
 
-Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses between all points below the top rung and
-new proposals. Then the front is settled: points that may well be on it go on to the top, and further seeds go to those
-whose place on it is undecided, until each is decided or has all its seeds. What is left is spent by the rule again.
+Until `EXPLORING` of the budget is spent, the rule in `promotion.py` chooses among new proposals and all points below
+the top rung. After that, the search settles the front: it promotes points that are likely to be on it, then adds seeds
+to points whose place on it is undecided, until each is decided or has all its seeds. If any budget is left, the rule
+applies again.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ from explorer.study.plan import Point
 from explorer.study.search import SearchTable
 
 EXPLORING = 0.7
-"""Share of the budget after which the front is settled: first by promotions, and after `PROMOTING` by seeds."""
 PROMOTING = 0.85
+"""Shares of the budget after which the search stops proposing, and then also stops promoting in favour of seeds."""
 SETTLING = 2
-"""How many steps of `OPTIMISM` count while it is."""
+"""Number of levels of `OPTIMISM` that are tried while settling the front."""
 
 ASKS = 8
 OTHERS = 16
-"""Proposals of the sampler, and random designs beside them, to choose from at each step.
+"""Proposals of the sampler and random designs to choose from at each step.
 
-Random designs cost nothing, are always within the limits, and keep the search from narrowing down too early.
+Random designs cost nothing, are always within the limits, and keep the search from narrowing too early.
 """
 
 LAG = 2
-"""Training images that points below the top may take, as a multiple of those of points at the top."""
+"""Training images that points below the top may use, as a multiple of those used by points at the top."""
 
 DRAWS = 2_000
 SEED_VARIANCE = 0.01**2
-"""Variance of accuracy between seeds until ten further seeds tell it: 0.009 to 0.013 squared in our certificates."""
+"""Variance of accuracy between seeds, used until ten are measured. In our certificates: 0.009 to 0.013, squared."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ class Progress:
     Attributes:
         point: The point.
         costs: Its costs on the scale of the front, (costs,).
-        place: What forecasts are made from: coordinates and costs, (features,).
-        attributes: What the sampler noted when it proposed the point.
-        accuracies: Accuracies of seed 0 at the rungs that it has finished, from the lowest one.
+        place: Features for forecasts: coordinates and costs, (features,).
+        attributes: The sampler's own data about its proposal.
+        accuracies: Accuracies of seed 0 at the finished rungs, lowest first.
         seeds: Accuracies of all seeds at the top rung.
-        last_seed: The last seed that was begun.
+        last_seed: The last seed that was started.
         running: Number of its runs in progress.
         failed: Whether a run of seed 0 failed.
     """
@@ -84,29 +85,29 @@ class Progress:
     failed: bool = False
 
     @property
-    def expects_more(self) -> bool:
-        """Whether it could go on to the next rung now."""
+    def can_go_on(self) -> bool:
+        """Whether it can be promoted now."""
         return bool(self.accuracies) and not self.seeds and not self.running and not self.failed
 
 
 class Proposal(NamedTuple):
-    """A point that may be trained, and what the sampler notes about it."""
+    """A point that may be trained, with the sampler's own data about it."""
 
     point: Point
     attributes: dict[str, Any]
 
 
 class Policy:
-    """Decides each step from the results so far. It knows nothing of training, so it can be simulated.
+    """Decides each step from the results so far. It does not depend on training, so it can be simulated.
 
     Args:
         table: The settings of the search.
         designs: Where points come from.
         sampler: What proposes them.
-        images: Training images that each rung takes, going on from the one below, (rungs,).
+        images: Training images of each rung when continued from the one below, (rungs,).
         guess: Accuracy of guessing.
-        seeds: Most seeds of a point at the top rung.
-        validation_images: Images that accuracies are measured on.
+        seeds: Maximum number of seeds of a point at the top rung.
+        validation_images: Number of images that accuracy is measured on.
     """
 
     def __init__(
@@ -136,11 +137,11 @@ class Policy:
         self.exhausted = False
 
     def next(self, spent: float, left: float = np.inf) -> Step | None:
-        """Return the next step, or None if there is none until a run ends.
+        """Return the next step, or None if there is nothing to do until a run ends.
 
         Args:
             spent: Share of the budget that is spent.
-            left: Training images that are left; no point is begun or promoted that they cannot take to the top rung.
+            left: Training images left. Points that would need more to reach the top rung are not started or promoted.
         """
         with one_thread():  # the cores are for training, and small matrices are faster on one
             if spent < EXPLORING and not self.exhausted:
@@ -151,14 +152,14 @@ class Policy:
         return step and self.begin(step)
 
     def begin(self, step: Step) -> Step:
-        """Note that a run has started."""
+        """Count a run as started."""
         at = self.points[step.point.number]
         at.running += 1
         at.last_seed = max(at.last_seed, step.seed)
         return step
 
     def record(self, step: Step, accuracy: float | None) -> None:
-        """Note a run's accuracy; None if it failed."""
+        """Store a run's accuracy, which is None if the run failed."""
         at = self.points[step.point.number]
         at.running -= 1
         if accuracy is None:
@@ -170,7 +171,7 @@ class Policy:
             at.seeds.append(accuracy)
 
     def add(self, point: Point, attributes: dict[str, Any]) -> Progress:
-        """Note a point that the search trains."""
+        """Add a point to the search."""
         assert point.network is not None
         progress = self._progress(Proposal(point, attributes))
         self.points.append(progress)
@@ -178,7 +179,7 @@ class Policy:
         return progress
 
     def skip(self, proposed: Sequence[Mapping[str, Any]]) -> None:
-        """Go on behind proposals of an earlier call, instead of making the same ones again."""
+        """Continue after the proposals of an earlier call instead of repeating them."""
         made = [place for place, values in enumerate(self.first) if values in proposed]
         for _ in range(made[-1] + 1 if made else 0):
             self.first.popleft()
@@ -195,12 +196,12 @@ class Policy:
         return np.concatenate([[self.guess], self.designs.largest(self.table.costs)])
 
     def _train(self, left: float, *, settling: bool = False) -> Step | None:
-        """Return a step of the rule, or the first proposals until enough is known for a forecast.
+        """Return the step that the rule chooses; until there is enough data for a forecast, train the first proposals.
 
-        While settling, nothing is proposed, and only what may well be on the front is promoted.
+        While settling the front, nothing is proposed, and only points that are likely to be on it are promoted.
         """
         known, expected, deviations = self._expected()
-        waiting = [at for at in known if at.expects_more and self._to_top(at) <= left]
+        waiting = [at for at in known if at.can_go_on and self._to_top(at) <= left]
         open_ = self.images[0] <= left and not settling and not (waiting and self._lags())
         proposals = self._proposals(dict(zip(known, expected.tolist(), strict=True))) if open_ else []
         if not proposals and not waiting:
@@ -233,9 +234,9 @@ class Policy:
         return self._begun(proposals[place - len(waiting)])
 
     def _lags(self) -> bool:
-        """Whether points below the top have taken so much that some must go on before others are proposed.
+        """Whether lower rungs have used so many images that some points must go on before new ones are proposed.
 
-        Forecasts are wrong at first, and stay so if nothing is learnt at lower rungs; only the top can tell.
+        Early forecasts are wrong, and only accuracies at the top rung can correct them.
         """
         taken = [self.images[0] - self._to_top(at) for at in self.points]
         at_top = sum(images for at, images in zip(self.points, taken, strict=True) if at.seeds)
@@ -257,9 +258,9 @@ class Policy:
         return Progress(point, costs, np.concatenate([self.designs.place(point.metaparameters), costs]), attributes)
 
     def _seed(self, left: float) -> Step | None:
-        """Return a further seed for the point whose place on the front is least decided."""
+        """Return another seed for the point whose place on the front is least certain."""
         top = self.finalists()
-        # A seed takes at most as many images as a point on all its rungs.
+        # One seed at the top rung never needs more images than all rungs of a point.
         if self.seeds < 2 or len(top) < 2 or self.images[0] > left:  # noqa: PLR2004 (one alone is decided)
             return None
         probability = self._probability(top)
@@ -271,7 +272,7 @@ class Policy:
         return None
 
     def _probability(self, top: Sequence[Progress]) -> NDArray[np.float64]:
-        """Return how likely each point at the top is to be on the front, (points,)."""
+        """Return the probability that each point at the top is on the front, (points,)."""
         means = np.array([np.mean(at.seeds) for at in top])
         counts = np.array([len(at.seeds) for at in top])
         freedom = int((counts - 1).sum())
@@ -283,7 +284,7 @@ class Policy:
         return rival_probability(self._costs(top), draws)
 
     def _proposals(self, expected: Mapping[Progress, float]) -> list[Proposal]:
-        """Return distinct new points that may be trained, given the accuracies to expect of known ones."""
+        """Return distinct new points that may be trained, given the expected accuracies of known ones."""
         if self.exhausted:
             return []
         found = self._first() or self._asked(expected) or self._last()
@@ -298,7 +299,7 @@ class Policy:
         return []
 
     def _asked(self, expected: Mapping[Progress, float]) -> list[Proposal]:
-        """Return what the sampler proposes, and random designs, as far as they may be trained."""
+        """Return those of the sampler's proposals and of some random designs that may be trained."""
         asked = self.sampler.ask([*self._history(expected), *self.refused], ASKS)
         asked += [(values, {}) for values in self.designs.others(OTHERS)]
         found: dict[str, Proposal] = {}
@@ -309,7 +310,7 @@ class Policy:
         return list(found.values())
 
     def _last(self) -> list[Proposal]:
-        """Return a design that has not been trained, if there is one left."""
+        """Return a design that has not been tried yet, if there is one left."""
         for values in self.designs.others(self.designs.size):
             proposal = self._proposal(values, {})
             if proposal is not None:
@@ -317,7 +318,7 @@ class Policy:
         return []
 
     def _proposal(self, values: dict[str, Any], attributes: dict[str, Any]) -> Proposal | None:
-        """Expand a proposal; if it may not be trained, count it, and let the sampler learn what exceeds the limits."""
+        """Expand a proposal. If it must not be trained, count it; the sampler learns from those outside the limits."""
         point = self.designs.point(len(self.points), values)
         if point.network is None:
             self.declined["infeasible"] += 1
@@ -333,7 +334,7 @@ class Policy:
         return None
 
     def _history(self, expected: Mapping[Progress, float]) -> list[Trial]:
-        """Return the points as the sampler sees them: with the accuracy to expect at the top rung, and the costs."""
+        """Return the points for the sampler, with their expected accuracy at the top rung and their costs."""
         return [
             Trial(
                 at.point.metaparameters,
@@ -345,10 +346,10 @@ class Policy:
         ]
 
     def _expected(self) -> tuple[list[Progress], NDArray[np.float64], NDArray[np.float64]]:
-        """Return the points with an accuracy, the accuracies to expect at the top and their deviations, (points,)."""
+        """Return the points with an accuracy, their expected accuracies at the top and the deviations, (points,)."""
         known = [at for at in self.points if at.accuracies and not at.failed]
         noise = math.sqrt(SEED_VARIANCE + 0.25 / self.validation_images)
-        # At the top rung, further seeds count as well.
+        # At the top rung, use the mean over all seeds.
         accuracies = [
             [*at.accuracies[: self.top], float(np.mean(at.seeds))] if at.seeds else at.accuracies for at in known
         ]

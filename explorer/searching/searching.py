@@ -36,17 +36,14 @@ from explorer.training.performing import Job, perform_with_trunks
 from explorer.training.run import Numerics, Run
 
 BRIEF = 600.0
-"""Times below this are checked against an estimate of one point's training."""
+"""Time limits below this are compared with the estimated time of one point."""
 HOPELESS = 10
-"""Runs of a call to fail, if none is done, before the search gives up."""
+"""Number of failed runs after which a search in which no run has finished gives up."""
 
 
 @dataclass(frozen=True)
 class FrontSoFar:
-    """The state of a search, for its display: points on the front and at the top rung, the most accurate, hypervolume.
-
-    The hypervolume is in accuracy times doublings of each cost.
-    """
+    """The state of a search for its progress line. The hypervolume is in accuracy times doublings of each cost."""
 
     proposed: int
     finalists: int
@@ -56,7 +53,7 @@ class FrontSoFar:
 
     @property
     def text(self) -> str:
-        """The front in a few words."""
+        """A short description of the front."""
         if not self.finalists:
             return f"{self.proposed} points, none at the top rung yet"
         return f"{self.front} of {self.finalists} on the front, hypervolume {self.volume:.2f}, best {self.best:.1%}"
@@ -84,7 +81,7 @@ def run_search(
 ) -> StudyRecord:
     """Search until the budget is spent, store each proposal and run, and return the study's record.
 
-    A stored search of the same name and settings goes on. Stored runs of any study are reused.
+    A stored search with the same name and settings is continued. Stored runs of any study are reused.
 
     Raises:
         ExplorerError: As for `run_studies`; also if no design is within the limits, or the budget is too small for one
@@ -176,7 +173,7 @@ class _SearchJobs(Jobs):
 
     @property
     def used(self) -> str:
-        """What is used of the budget."""
+        """The part of the budget that is used."""
         return f"{self.budget.used_runs:,} runs, {self.budget.used_images:,} training images"
 
     @property
@@ -194,7 +191,7 @@ class _SearchJobs(Jobs):
         return "no other design can be expected on the front"
 
     def take(self) -> Job | None:
-        """Return the run to train next; stored runs of other studies are taken over without training."""
+        """Return the next run to train. Stored runs of other studies are reused without training."""
         while self.budget.spent < 1 and not self.dry:
             step = self._next()
             if step is None:
@@ -213,10 +210,10 @@ class _SearchJobs(Jobs):
         return None
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of a run's result.
+        """Record a run's result.
 
         Raises:
-            ExplorerError: None of this call's runs is done, and so many have failed that the cause is not the points.
+            ExplorerError: Many runs of this call have failed and none has finished, so the points are not the cause.
         """
         self.dry = False
         self.policy.record(self.flying.pop(outcome.run.key), outcome.row.get("accuracy"))
@@ -255,7 +252,7 @@ class _SearchJobs(Jobs):
         return self._run(Step(point, self.policy.top))
 
     def _next(self) -> Step | None:
-        """Return a step that an earlier call has begun, or one of the policy; None if nothing fits into the budget."""
+        """Return a step that an earlier call started, or the policy's next step; None if none fits the budget."""
         left = self.budget.images_left(self.workers)
         for step in self.again:
             if self._cost(step) <= left:
@@ -277,7 +274,7 @@ class _SearchJobs(Jobs):
         return self.study.recipe.images_trained(self.rungs[-1:]) if step.seed else self.takes[step.rung]
 
     def _resume(self) -> None:
-        """Take over the points and results of earlier calls; runs that did not end are trained first."""
+        """Load the points and results of earlier calls. Runs that did not end will be trained first."""
         rungs = {one.epochs: rung for rung, one in enumerate(self.rungs)}
         searches, policy = self.ledger.searches, self.policy
         policy.declined.update(searches.declined(self.study))

@@ -213,7 +213,7 @@ def store(
 
 
 def _digest(shape: Sequence[int], classes: Sequence[str], stratified: bool, given_validation: int) -> hashlib._Hash:
-    """Return a SHA-256 hash that is still to be updated with pixels and labels."""
+    """Return a SHA-256 hash object that the caller updates with pixels and labels."""
     header: dict[str, Any] = {"shape": list(shape), "classes": list(classes)}
     if stratified:
         header["split"] = {"stratified": True, "given_validation": given_validation}

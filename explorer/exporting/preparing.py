@@ -75,7 +75,7 @@ class Preparing:
 
     @property
     def text(self) -> str:
-        """The preparation of a photo as a sentence."""
+        """A sentence that says how a photo is prepared."""
         size = self.shape.size
         means = "area means" if size < self.pixels else "bilinear"
         resampled = f" resampled to {size} x {size} ({means})," if size != self.pixels else ""

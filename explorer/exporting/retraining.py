@@ -74,7 +74,7 @@ class Task:
         raise ExplorerError(f"{self.called}: {what}{self._elsewhere()}; nothing was written")
 
     def _elsewhere(self) -> str:
-        """List settings outside the key that can change the last bits and have changed since the run was stored."""
+        """List settings that are not in the key, differ from those of the stored run, and can change the last bits."""
         here = isa()
         there = {key: value for key, value in self.stored.host.items() if key != "name"}
         names = [key for key in {**there, **here} if there.get(key) != here.get(key)]

@@ -22,7 +22,7 @@ Places = NDArray[np.int64]
 
 
 class Splitting:
-    """Yields positions in batches: slices of `CHUNK` positions, then the pieces of batches that had to be split.
+    """Yield positions in batches: slices of `CHUNK` positions, then the pieces of batches that had to be split.
 
     Pieces wait until those from the same splits make up half a chunk.
     """

@@ -14,9 +14,9 @@ to the front per training image that it still needs to reach the top rung, if it
   workers do not all train similar points.
 
 Promotions without waiting are ASHA's (Li et al., arXiv:1810.05934). With several objectives, Schmucker et al. promote
-by non-dominated sorting (arXiv:2106.12639), with no model of accuracy. Optimistic hypervolume per cost is the usual
-choice of multi-fidelity Bayesian optimisation (Irshad et al., arXiv:2112.13901). Here all objectives except accuracy
-are exact, so a simple forecast is enough. docs/measurements.md shows how much it saves.
+by non-dominated sorting (arXiv:2106.12639), with no model of accuracy. Optimistic hypervolume per unit of cost is a
+usual choice in multi-fidelity Bayesian optimisation (Irshad et al., arXiv:2112.13901). Here all objectives except
+accuracy are exact, so a simple forecast is enough. docs/measurements.md shows how much it saves.
 """
 
 from __future__ import annotations

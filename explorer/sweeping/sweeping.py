@@ -29,7 +29,7 @@ class Watcher(EngineWatcher):
     """Follows the progress of a sweep. The base class ignores everything."""
 
     def note(self, text: str) -> None:
-        """Note something about the data or the budget that the user should know."""
+        """Tell the user something important about the data or the budget."""
 
     def begin(self, study: Study, runs: Sequence[Run], stored: Sequence[Result], workers: int) -> None:
         """Note the runs to train, the stored results of the others, and the number of workers."""

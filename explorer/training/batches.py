@@ -15,7 +15,7 @@ from explorer.data import Labelled
 from explorer.training.recipe import Recipe
 
 GROUPS = 16
-"""Number of groups in a batch. The images of a group share a shift along the columns and one large matrix product."""
+"""Number of groups in a batch. The images of a group get the same column shift, in one large matrix product."""
 
 
 class Batches:

@@ -24,7 +24,7 @@ WORKER_BYTES = 2**30
 """Memory of a worker in the built-in studies: 0.7 to 1.5 GiB, part of it shared by all workers of a machine."""
 
 START_SECONDS = 60.0
-"""Time in which a process must start and reach the scheduler. Otherwise, it is replaced."""
+"""Time allowed for a process to start and reach the scheduler before it is replaced."""
 
 START_ATTEMPTS = 20
 """Number of consecutive processes that may end before they reach the scheduler."""

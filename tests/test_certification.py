@@ -248,7 +248,7 @@ def test_a_population_is_spread_over_cost(space):
 def test_a_population_says_what_it_cannot_do():
     with pytest.raises(ExplorerError, match="points = 30: should be a multiple of 8, for 8 cost strata; use 32"):
         population("squeezenet", "cifar", 30)
-    with pytest.raises(ExplorerError, match="seeds = 1: short runs are compared with long runs of other seeds"):
+    with pytest.raises(ExplorerError, match="seeds = 1: short runs are compared with long runs of different seeds"):
         certificate_study("squeezenet", "cifar", "proxy", seeds=1)
 
 

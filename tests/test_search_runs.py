@@ -393,7 +393,7 @@ def test_points_of_other_training_code_are_trained_again(searches):
             ledger.perform(lambda connection, change=change: connection.execute(change))
     listener = Listener()
     searches.call(runs=8, reports=None, watcher=listener)
-    assert any("1 stored run had other versions of torch or the training code" in note for note in listener.notes)
+    assert any("1 stored run had different versions of torch or the training code" in note for note in listener.notes)
     assert searches.trained().count(old) == 2
     assert "other" not in searches.enlisted()
 

@@ -76,7 +76,7 @@ For several photos at once, pass `torch.cat([prepare(path) for path in paths])`.
 |---|---|---|---|---|
 {accuracies}
 
-The intervals (Wilson's) are for this one model and images like those it was measured on. The network picks one of its
+The Wilson intervals apply to this one model and to images like those it was measured on. The network picks one of its
 classes for every photo, even for a photo of something else.
 
 ## Files

@@ -62,7 +62,7 @@ class Axis:
     Attributes:
         keys: The metaparameters.
         size: Number of values.
-        extremes: The values to check instead of all values: at least both ends of a numeric range, otherwise each one.
+        extremes: Values that are checked instead of all values: at least both ends of a numeric range, or each choice.
     """
 
     keys: tuple[str, ...]

@@ -175,7 +175,7 @@ def pareto(groups: NDArray[Any], params: NDArray[np.int64], macs: NDArray[np.int
     _, ranks = np.unique(macs, return_inverse=True)
     _, members = np.unique(groups, return_inverse=True)
     order = np.lexsort((ranks, params, members))
-    # Sorted by params, a point is on its group's front if it has fewer MACs than all earlier points. Each group's
+    # With points sorted by params, one is on its group's front if it has fewer MACs than all before it. Each group's
     # numbers are below those of the previous group, so one running minimum works for all groups.
     heights = ranks[order] - members[order] * (len(ranks) + 1)
     lowest = np.minimum.accumulate(heights)

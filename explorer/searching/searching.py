@@ -103,7 +103,7 @@ def run_search(
         jobs = _SearchJobs(named, ready, budget, ledger, processes)
         if jobs.outdated:
             following.note(
-                f"{named.name}: {counted(jobs.outdated, 'stored run')} had other versions of torch or the training "
+                f"{named.name}: {counted(jobs.outdated, 'stored run')} had different versions of torch or the training "
                 "code; results are not mixed, so their points are trained again"
             )
         if budget.spent >= 1:

@@ -50,7 +50,7 @@ class BatchTime:
 
 
 def this_machine() -> Machine:
-    """Return the processor of this machine and its torch version."""
+    """Return the name of this machine's processor and the torch version."""
     import torch
 
     return Machine(processor(), torch.__version__.partition("+")[0])

@@ -37,7 +37,7 @@ GATHER_SECONDS = 30  # time limit for fetching a finished result of a few kiloby
 
 
 class Jobs:
-    """Decides what to perform next whenever a worker is free. This class is a queue; subclasses can decide later.
+    """Chooses the next job whenever a worker is free. This class is a plain queue; subclasses can choose otherwise.
 
     `execute` calls it between outcomes, so a subclass can base its decision on the outcomes so far.
     """
@@ -300,7 +300,7 @@ class _Execution:
         yield from _outcomes(flight.job, rows)
 
     def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
-        """End the attempt at a job if its worker has ended or it takes too long."""
+        """Abort an attempt at a job if its worker has exited or the attempt takes too long."""
         limit = self.speeds.limit(flight.job, self.run_timeout)
         if flight.member.alive and not flight.begun and flight.seconds > LEAST_SECONDS:
             self._withdraw(future, flight)

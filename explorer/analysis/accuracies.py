@@ -179,8 +179,8 @@ class Accuracies:
         """Return how much more accurate each point is than the point `other`, with 95 % intervals.
 
         Images are paired, so their term is the variance of the difference over images. Seeds are not paired, because
-        the same seed affects two networks in different ways, so their variances are added. The result is NaN if bits are not
-        stored or no point has two seeds. Raises `KeyError` if `other` has no finished run.
+        the same seed affects two networks in different ways, so their variances are added. The result is NaN if bits
+        are not stored or no point has two seeds. Raises `KeyError` if `other` has no finished run.
         """
         return self._differences(np.arange(len(self.points)), self.place(other))
 

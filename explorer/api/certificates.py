@@ -56,8 +56,8 @@ def certify(
         budget: The budget to certify, which may be text such as `10000x2`; the default budget if not given.
         points: Number of design points. Studies only use certificates with 32 points or more.
         seeds: Number of runs per point and budget.
-        vary: Metaparameters to vary in addition to the space's ranges, or with different ranges. Each has a list of values
-            or a range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
+        vary: Metaparameters to vary in addition to the space's ranges, or with different ranges. Each has a list of
+            values or a range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.
         quick: Whether to do a trial run of a minute or two, which does not certify anything.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.

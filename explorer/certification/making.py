@@ -39,7 +39,9 @@ def certificate_study(
         ExplorerError: The space or preset is unknown, there are fewer than two seeds, or the points cannot be drawn.
     """
     if seeds < 2:  # noqa: PLR2004 (one to rank by and one to compare with)
-        raise ExplorerError(f"seeds = {seeds}: short runs are compared with long runs of different seeds; give 2 or more")
+        raise ExplorerError(
+            f"seeds = {seeds}: short runs are compared with long runs of different seeds; give 2 or more"
+        )
     study = Study(
         name=f"certify_{space}" if preset == "cifar" else f"certify_{space}_{preset}",
         title=f"How far short runs of {space} can be trusted",

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -51,6 +52,7 @@ from explorer.storage.ledger import Ledger
 from explorer.study.form import DesignPoint
 from explorer.study.model import Study
 from explorer.study.plan import Point, planned_point
+from explorer.study.rungs import FACTOR
 from explorer.study.search import SearchTable
 from explorer.training.recipe import Budget, Recipe
 
@@ -202,9 +204,10 @@ class TableDesigns:
 
 def explorer_search(table: Table, seen: int, seed: int, sampler: str) -> Runs:
     """Search by the policy of `explorer search`."""
-    search = SearchTable(objectives=("accuracy", *COSTS), sampler=sampler, seed=seed, rungs=len(FACTORS))
+    search = SearchTable(objectives=("accuracy", *COSTS), sampler=sampler, seed=seed)
     asked = Sampler(sampler, table.study.form.search_axes, len(COSTS), seed)
-    takes = [table.takes(rung, rung - 1) for rung in range(len(FACTORS))]
+    rungs = [rung for rung in range(TOP + 1) if FACTORS[TOP] // FACTORS[rung] in {FACTOR**i for i in range(search.rungs)}]
+    takes = [table.takes(rung, below) for below, rung in pairwise([-1, *rungs])]
     policy = Policy(
         search,
         TableDesigns(table, seed),
@@ -217,9 +220,9 @@ def explorer_search(table: Table, seen: int, seed: int, sampler: str) -> Runs:
     images, most = 0, table.takes(TOP) * len(table.points)
     while (step := policy.next(images / most)) is not None:
         row = int(step.point.label)
-        yield row, step.rung
+        yield row, rungs[step.rung]
         images += takes[step.rung]
-        policy.record(step, float(table.accuracies[row, seen, step.rung]))
+        policy.record(step, float(table.accuracies[row, seen, rungs[step.rung]]))
 
 
 def random_search(table: Table, seen: int, seed: int) -> Runs:  # noqa: ARG001

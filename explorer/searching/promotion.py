@@ -1,6 +1,6 @@
 """The rule of the search: which point to train next, either a new one or one that is promoted to its next rung.
 
-A rung is a budget with twice the epochs of the rung below. Every point, whether proposed or partly trained, has an
+A rung is a budget with four times the epochs of the rung below. Every point, whether proposed or partly trained, has an
 exact cost and a forecast of its accuracy at the top rung. The next point is the one that would add the most hypervolume
 to the front per training image that it still needs to reach the top rung, if its accuracy there were optimistic.
 

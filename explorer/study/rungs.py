@@ -6,12 +6,15 @@ from explorer.study.model import Study
 from explorer.study.search import Search
 from explorer.training.recipe import Budget
 
+FACTOR = 4
+"""Epochs of a rung, divided by those of the rung below. With 2, lower rungs tell less than they cost."""
+
 
 def rung_budgets(study: Study) -> list[Budget]:
-    """Return the budgets of a search's rungs, each with about twice the epochs of the one below."""
+    """Return the budgets of a search's rungs, each with about `FACTOR` times the epochs of the one below."""
     assert isinstance(study.form, Search)
     rungs, top = study.form.search.rungs, study.budget.epochs
-    epochs = sorted({max(1, round(top / 2**below)) for below in range(rungs)})
+    epochs = sorted({max(1, round(top / FACTOR**below)) for below in range(rungs)})
     return [study.budget.model_copy(update={"epochs": one}) for one in epochs]
 
 

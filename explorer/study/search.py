@@ -19,7 +19,7 @@ from explorer.study.form import DesignPoint, Form
 from explorer.study.values import Model, Value
 
 SAMPLERS = ("tpe", "gp", "nsga2", "nsga3", "qmc", "random")
-MOST_RUNGS = 6
+MOST_RUNGS = 4
 
 
 def _objective(name: str) -> str:
@@ -59,7 +59,7 @@ class SearchTable(Model):
         sampler: The Optuna sampler that proposes points.
         ranges: Where to search: for each metaparameter, a range as text such as `"8..64"`, or a list of values. By
             default, these are the space's ranges around the preset.
-        rungs: Number of budgets. Each has twice the epochs of the one below, and the last is the study's budget.
+        rungs: Number of budgets. Each has four times the epochs of the one below, and the last is the study's budget.
         seed: Seed of the proposals.
     """
 
@@ -70,7 +70,7 @@ class SearchTable(Model):
     )
     sampler: Annotated[str, AfterValidator(_sampler)] = "tpe"
     ranges: dict[str, Value] = Field(default_factory=dict)
-    rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = 4
+    rungs: Annotated[int, Field(ge=1, le=MOST_RUNGS)] = 2
     seed: Annotated[int, Field(ge=0)] = 0
 
     @property

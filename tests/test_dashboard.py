@@ -133,7 +133,7 @@ def test_a_search_is_live_with_a_value_per_rung_and_its_limits(tmp_path):
 def test_the_view_of_a_search_that_goes_on_follows_the_ledger(tmp_path):
     """Pruned points run again, seeds change accuracies, and a view that a killed search left behind is mended."""
     path = tmp_path / "explorer.db"
-    study = store_search(path, 16, seeds=2, stop=2)
+    study = store_search(path, 16, seeds=2, stop=1)
     ledger, points = Ledger(path), points_of(path, study)
     with ledger.writing(), closing(SearchView(ledger, study)) as view:
         view.begin(points)  # and killed

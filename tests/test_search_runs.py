@@ -52,8 +52,8 @@ validation = 60
 batch_size = 32
 warmup_images = 64
 """
-IMAGES = {1: 192, 4: 624}
-"""Images of each rung, going on from the one below: steps of 32 images, of which the last quarter is annealed."""
+IMAGES = {1: 192, 4: 608}
+"""Images of each rung when continued from the one below: steps of 32 images, of which the last quarter is annealed."""
 
 TRAINING = """
 import os, sys, time
@@ -301,8 +301,8 @@ def test_images_are_never_exceeded(searches):
     searches.call(images="5k", reports=None, watcher=listener)
     epochs = [int(line.split()[1]) for line in searches.log.read_text().splitlines()]
     top = [row for row in searches.rows(members) if row["seed"]]
-    used = sum(IMAGES[each] for each in epochs) + len(top) * (4 * 192 - 624)
-    assert 5_000 - 816 < used <= 5_000
+    used = sum(IMAGES[each] for each in epochs) + len(top) * (4 * 192 - 608)
+    assert 5_000 - 800 < used <= 5_000
     assert any("what is left of its budget is too little for another point; used:" in note for note in listener.notes)
 
 
@@ -318,7 +318,7 @@ def test_a_time_limit_ends_the_search(searches, monkeypatch):
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"images": 815}, "images = 815: one point needs 816 to reach the top rung"),
+        ({"images": 799}, "images = 799: one point needs 800 to reach the top rung"),
         ({"runs": 1}, "runs = 1: one point needs 2 runs, one at each rung"),
         ({"time": 0.5}, "time = 0.5 s: one point takes about"),
     ],
@@ -350,10 +350,10 @@ def test_runs_that_fail_at_a_rung_end_their_points(searches):
     points = searches.call(runs=12)
     failed = points[points["state"] == "failed"]
     assert len(failed)
-    assert set(failed["reason"]) == {"the loss is not finite"}
+    assert failed["reason"].str.endswith("the loss is not finite").all()
     assert points["accuracy"].isna().all()
     assert len({row["point"] for row in searches.rows(rungs) if row["epochs"] == 1}) == len(points)
-    assert not searches.rows(members)
+    assert len(searches.rows(members)) == len(failed)
     # Failed runs are final: the same command with a larger budget leaves them alone.
     before = searches.trained()
     searches.call(runs=14, reports=None)
@@ -371,7 +371,7 @@ def test_runs_that_crash_are_retried_then_and_by_the_next_command(searches):
     before = len(searches.trained())
     searches.changes["CRASH"] = ""
     searches.call(runs=16 + len(crashed), reports=None)
-    assert searches.trained()[before : before + len(crashed)] == crashed
+    assert sorted(searches.trained()[before : before + len(crashed)]) == sorted(crashed)
     assert not [row for row in searches.rows(runs) if row["state"] != "done"]
 
 
@@ -386,7 +386,8 @@ def test_a_search_whose_runs_all_fail_gives_up(searches):
 def test_points_of_other_training_code_are_trained_again(searches):
     searches.call(runs=8, reports=None)
     ledger = Ledger(searches.storage)
-    old = searches.enlisted()[0]
+    top = {row["point"] for row in searches.rows(members)}
+    old = next(row["key"] for row in searches.rows(rungs) if row["point"] not in top)
     with ledger.writing():
         for table in (members, rungs, runs):
             change = table.update().where(table.c.key == old).values(key="other")

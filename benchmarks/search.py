@@ -13,7 +13,7 @@ multiply-adds. The target is what random search has when it has trained half the
     python benchmarks/search.py compare
 
 - Training images are counted in the same way for all: rungs continue the trunk of the one below, and whatever has been
-  trained is free. Rungs without trunks are printed beside, since NePS and syne-tune leave checkpoints to their users.
+  trained is free. explorer has its default rungs, a quarter of the epochs and all of them. Rungs without trunks are printed beside, since NePS and syne-tune leave checkpoints to their users.
 - Samplers that learn (explorer's and Optuna's) propose metaparameters, which are moved to the nearest network of the
   table: for Optuna's, the nearest that is not trained yet; for explorer's, one that is trained counts as a repetition.
 - Methods that draw at random (random search, NePS' `moasha` and syne-tune's `MOASHA`) go through the table in random
@@ -206,7 +206,7 @@ def explorer_search(table: Table, seen: int, seed: int, sampler: str) -> Runs:
     """Search by the policy of `explorer search`."""
     search = SearchTable(objectives=("accuracy", *COSTS), sampler=sampler, seed=seed)
     asked = Sampler(sampler, table.study.form.search_axes, len(COSTS), seed)
-    rungs = [rung for rung in range(TOP + 1) if FACTORS[TOP] // FACTORS[rung] in {FACTOR**i for i in range(search.rungs)}]
+    rungs = [FACTORS.index(FACTORS[TOP] // FACTOR**below) for below in reversed(range(search.rungs))]
     takes = [table.takes(rung, below) for below, rung in pairwise([-1, *rungs])]
     policy = Policy(
         search,

@@ -13,13 +13,14 @@ multiply-adds. The target is what random search has when it has trained half the
     python benchmarks/search.py compare
 
 - Training images are counted in the same way for all: rungs continue the trunk of the one below, and whatever has been
-  trained is free. explorer has its default rungs, a quarter of the epochs and all of them. Rungs without trunks are printed beside, since NePS and syne-tune leave checkpoints to their users.
+  trained is free. Rungs without trunks are printed beside, since NePS and syne-tune leave checkpoints to their users.
+- explorer has its default rungs, a quarter of the epochs and all of them. NePS and syne-tune have 1, 2, 4 and 8 epochs.
 - Samplers that learn (explorer's and Optuna's) propose metaparameters, which are moved to the nearest network of the
   table: for Optuna's, the nearest that is not trained yet; for explorer's, one that is trained counts as a repetition.
 - Methods that draw at random (random search, NePS' `moasha` and syne-tune's `MOASHA`) go through the table in random
   order. After the last network they start again, until they have gone through the table and trained nothing new.
 - NePS and syne-tune get costs in doublings, and all three objectives divided by their range, which raw ones are not.
-  They halve from rung to rung. Each runs in an environment of its own, made on the first call with pip.
+  They halve the number of networks from rung to rung. Each runs in an environment of its own, made on the first call with pip.
 - Optuna's samplers have their defaults. Published networks, which explorer would start from, are not in the table.
 """
 

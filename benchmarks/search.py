@@ -20,7 +20,7 @@ multiply-adds. The target is what random search has when it has trained half the
 - Methods that draw at random (random search, NePS' `moasha` and syne-tune's `MOASHA`) go through the table in random
   order. After the last network they start again, until they have gone through the table and trained nothing new.
 - NePS and syne-tune get costs in doublings, and all three objectives divided by their range, which raw ones are not.
-  They halve the number of networks from rung to rung. Each runs in an environment of its own, made on the first call with pip.
+  They halve the number of networks from rung to rung. Each runs in its own environment, made by pip on the first call.
 - Optuna's samplers have their defaults. Published networks, which explorer would start from, are not in the table.
 """
 

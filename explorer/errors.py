@@ -25,7 +25,7 @@ def unknown(kind: str, name: str, choices: Iterable[str], more: str = "") -> Exp
     """
     choices = sorted(choice for choice in choices if choice != name)
     near = _nearest(name, choices)
-    others = f"choose one of: {', '.join(choices)}" if choices else "there are no choices"
+    others = f"choose one of: {', '.join(choices)}" if choices else "there are none yet"
     hint = others if near is None else f"did you mean {near!r}?"
     if more:
         hint += f" {more[:1].upper()}{more[1:]}" if hint.endswith("?") else f"; {more}"

@@ -1,8 +1,4 @@
-"""Time pricing: points a second in arrays, on one core and on all, and with fvcore; and ten million points to a file.
-
-Arrays against fvcore are compared in CPU time, so other load matters little. One core against all is a ratio of wall
-times, for which the machine must be idle.
-"""
+"""Time pricing: points a second in arrays and with fvcore, in CPU time; and ten million points to a file."""
 
 import resource
 import statistics
@@ -12,12 +8,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 
 from explorer.networks.verification import fvcore_count
-from explorer.pricing import prices
 from explorer.pricing.enumeration import Block, enumeration
 from explorer.pricing.prices import COUNTS, price_chunks
 from explorer.spaces import find_space
@@ -45,13 +39,6 @@ def spread(values: list[float], unit: str, form: str = ",.0f") -> str:
     return f"{middle} {unit} ({low} to {high}, n = {len(values)})"
 
 
-def wall(work: Callable[[], object]) -> float:
-    """Return the wall time."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def price_blocks(space: str, blocks: list[Block]) -> None:
     """Price blocks that are already in memory."""
     for _ in price_chunks(find_space(space), None, blocks, COUNTS):
@@ -69,20 +56,14 @@ def compare(space: str) -> None:
     """Time both ways alternately, so that drifts of the machine's speed affect both."""
     family, ranges = find_space(space), RANGES[space]
     blocks = list(enumeration(family, None, ranges, sample=POINTS).blocks())
-    fast, slow, one_core, all_cores = [], [], [], []
+    fast, slow = [], []
     for repeat in range(REPEATS):
         drawn = next(enumeration(family, None, ranges, sample=BUILT, seed=repeat + 1).blocks())
         points = [{key: column[place].item() for key, column in drawn.items()} for place in range(BUILT)]
-        with patch.object(prices, "threads", lambda: 1):
-            fast.append(POINTS / seconds(lambda: price_blocks(space, blocks)))
-            one_core.append(POINTS / wall(lambda: price_blocks(space, blocks)))
-        all_cores.append(POINTS / wall(lambda: price_blocks(space, blocks)))
+        fast.append(POINTS / seconds(lambda: price_blocks(space, blocks)))
         slow.append(BUILT / seconds(lambda points=points: build(space, points)))
     ratios = [one / other for one, other in zip(fast, slow, strict=True)]
     print(f"{space:13} priced in arrays      {spread(fast, 'points a second')}")
-    print(f"{space:13} on {prices.threads()} cores            {spread(all_cores, 'points a second')}")
-    times = [more / one for one, more in zip(one_core, all_cores, strict=True)]
-    print(f"{space:13} against one core      {spread(times, 'times', '.2f')}")
     print(f"{space:13} built, with fvcore    {spread(slow, 'points a second', '.1f')}")
     print(f"{space:13} ratio                 {spread(ratios, 'times')}")
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import threading
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,7 @@ from test_spaces import choices, some_metaparameters
 
 from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.quantities import computed, read_size
-from explorer.pricing import prices
-from explorer.pricing.enumeration import BLOCK, Coded, Continuum, SimplexAxis, Steps, column, enumeration
+from explorer.pricing.enumeration import Coded, Continuum, SimplexAxis, Steps, column, enumeration
 from explorer.pricing.fitting import fit
 from explorer.pricing.prices import TASK, join, price, price_chunks
 from explorer.pricing.selection import Where, front, ordered, pareto
@@ -76,41 +74,10 @@ def test_splits_over_several_chunks_are_put_back_in_place():
         assert frame["macs"][place] == point.expand().cost.macs
 
 
-@pytest.mark.parametrize("values", [{}, {"pools": [[1, 4], [1, 3]], "bypass": ["none", "simple"]}])
-def test_any_number_of_threads_gives_the_same_rows(monkeypatch, values):
-    ranges = {"base_e": "1..64", "pct3x3": "0.0..1.0", "fires": "2..5", "input_size": "4..32", **values}
-    search = enumeration(SQUEEZENET, "cifar", ranges, sample=3 * BLOCK // 2)
-    found = []
-    for count in (1, 2, 3):
-        monkeypatch.setattr(prices, "threads", lambda count=count: count)
-        names = set()
-        blocks = []
-        for part in price_chunks(SQUEEZENET, "cifar", search.blocks(), ("params", "macs"), search.fixed):
-            blocks.append(part)
-            names |= {thread.name.partition("_")[0] for thread in threading.enumerate()}
-        assert ("pricing" in names) == (count > 1)
-        found.append(blocks)
-    assert not any(thread.name.startswith("pricing") for thread in threading.enumerate())
-    assert [len(block) for block in found[0]] == [BLOCK, BLOCK // 2]
-    for others in found[1:]:
-        for one, other in zip(found[0], others, strict=True):
-            assert list(one.reasons) == list(other.reasons)
-            assert len(one.reasons) > 1
-            assert (one.codes == other.codes).all()
-            assert all((one.amounts[name] == other.amounts[name]).all() for name in one.amounts)
-
-
-def test_a_few_points_start_no_threads(monkeypatch):
-    monkeypatch.setattr(prices, "ThreadPoolExecutor", None)
-    assert len(price("squeezenet", "cifar", base_e="1..100", freq="1..8", pools=[[1, 4], [1, 3]])) == 1600
-
-
-def test_an_error_in_a_thread_is_the_users_error(monkeypatch):
-    monkeypatch.setattr(prices, "threads", lambda: 2)
+def test_an_error_in_a_later_task_is_the_users_error():
     columns = {"base_e": np.append(np.full(2 * TASK, 8), 0)}
     with pytest.raises(ExplorerError, match=r"squeezenet: base_e = 0: should be greater than or equal to 1"):
         price("squeezenet", "cifar", columns)
-    assert not any(thread.name.startswith("pricing") for thread in threading.enumerate())
 
 
 def test_splitting_ends_and_gives_every_place_once():

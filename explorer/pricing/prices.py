@@ -1,17 +1,10 @@
-"""Price design points: compute the cost of a space's networks, for one point or for arrays of metaparameters.
-
-Arrays are priced in chunks. Tasks of several chunks run on all cores. NumPy releases Python's lock during each of its
-operations, so threads are enough, and arrays need not be copied between processes.
-"""
+"""Price design points: compute the cost of a space's networks, for one point or for arrays of metaparameters."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields, replace
-from itertools import chain, starmap
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError, Infeasible, unknown
-from explorer.machine import cores
 from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
@@ -31,8 +23,7 @@ from explorer.spaces.space import Space, cell
 
 COUNTS = tuple(field.name for field in fields(Cost))
 PRICED = (*COUNTS, "model_bytes")
-TASK = 4 * CHUNK  # number of points in a task of a thread
-MOST_THREADS = 8  # more would only wait for Python's lock
+TASK = 4 * CHUNK  # number of points that are split in the same way
 Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Listed design points: a frame, a mapping of columns by name, or one mapping per point."""
 
@@ -217,29 +208,12 @@ def price_chunks(
     # faulting it in again for the next arrays. This halves the time to price deep networks.
     np.empty(2**21)
     reasons = {"": 0}
-    with ExitStack() as stack:
-        pool: ThreadPoolExecutor | None = None
-        started: deque[_Pricing] = deque()
-        for block in blocks:
-            pricing = _Pricing(family, preset, alike or {}, block, dtypes)
-            if pool is None and len(pricing.codes) > TASK and threads() > 1:
-                pool = ThreadPoolExecutor(threads(), "pricing")
-                stack.callback(pool.shutdown, cancel_futures=True)
-            pricing.start(pool)
-            started.append(pricing)
-            if len(started) > 1:  # threads price the next block while the caller uses this one
-                yield started.popleft().result(reasons)
-        while started:
-            yield started.popleft().result(reasons)
-
-
-def threads() -> int:
-    """Return the number of threads for pricing."""
-    return min(cores(), MOST_THREADS)
+    for block in blocks:
+        yield _Pricing(family, preset, alike or {}, block, dtypes).result(reasons)
 
 
 class _Pricing:
-    """The pricing of one block, in tasks that write to different places of the same arrays."""
+    """The pricing of one block."""
 
     def __init__(
         self,
@@ -255,23 +229,14 @@ class _Pricing:
         self.numbers = {key: column for key, column in self.columns.items() if not isinstance(column, Coded)}
         self.amounts: dict[str, NDArray[Any]] = {name: np.zeros(count, dtype=dtype) for name, dtype in dtypes.items()}
         self.codes = np.zeros(count, dtype=np.int32)
-        self.tasks = [
-            (part, choices)
-            for places, choices in grouped_by_choice(self.columns, count)
-            for part in slices(places, TASK)
-        ]
-        self.running: list[Future[list[tuple[Part, str]]]] = []
-
-    def start(self, pool: ThreadPoolExecutor | None) -> None:
-        """Start all tasks in the pool. Without a pool, `result` performs them."""
-        if pool is not None:
-            self.running = [pool.submit(self._price, *task) for task in self.tasks]
+        self.groups = grouped_by_choice(self.columns, count)
 
     def result(self, reasons: dict[str, int]) -> Priced:
-        """Wait for the tasks and return the priced block. New reasons are added in the order of the points."""
-        done = map(Future.result, self.running) if self.running else starmap(self._price, self.tasks)
-        for part, reason in chain.from_iterable(done):
-            self.codes[part] = reasons.setdefault(reason, len(reasons))
+        """Return the priced block. New reasons are added in the order of the points."""
+        for places, choices in self.groups:
+            for task in slices(places, TASK):
+                for part, reason in self._price(task, choices):
+                    self.codes[part] = reasons.setdefault(reason, len(reasons))
         return Priced(self.columns, self.amounts, self.codes, reasons)
 
     def _price(self, places: Part, choices: Mapping[str, Any]) -> list[tuple[Part, str]]:

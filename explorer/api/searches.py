@@ -71,8 +71,8 @@ def search(
         seeds: Most seeds of a point; only points whose place on the front is undecided get more than one.
         seed: Seed of the proposals.
         time: Seconds to search for; 30 minutes if no limit is given.
-        runs: Runs to make, including those of earlier calls.
-        images: Training images to use, including those of earlier calls, such as `2M`.
+        runs: Maximum number of runs, including earlier calls.
+        images: Maximum number of training images, including earlier calls, such as `2M`.
         quick: Whether to do a trial run of about a minute, whose accuracies mean nothing.
         storage: SQLite file or database URL.
         data_dir: Folder with the CIFAR-10 files.

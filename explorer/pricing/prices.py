@@ -229,11 +229,10 @@ class _Pricing:
         self.numbers = {key: column for key, column in self.columns.items() if not isinstance(column, Coded)}
         self.amounts: dict[str, NDArray[Any]] = {name: np.zeros(count, dtype=dtype) for name, dtype in dtypes.items()}
         self.codes = np.zeros(count, dtype=np.int32)
-        self.groups = grouped_by_choice(self.columns, count)
 
     def result(self, reasons: dict[str, int]) -> Priced:
         """Return the priced block. New reasons are added in the order of the points."""
-        for places, choices in self.groups:
+        for places, choices in grouped_by_choice(self.columns, len(self.codes)):
             for task in slices(places, TASK):
                 for part, reason in self._price(task, choices):
                     self.codes[part] = reasons.setdefault(reason, len(reasons))

@@ -21,7 +21,7 @@ and 0.021 (the 32 points of another space's certificate, 10,000 images). At an e
 PRIOR_POINTS = 4
 """Number of measured points that `MISJUDGED` counts as."""
 SLOPE_WEIGHT = 3 * 0.03**2
-"""Weight of the prior slope of 1: that of three points with a standard deviation of 3 % of accuracy."""
+"""Weight of the prior slope of 1. It equals three points with a standard deviation of 3 % of accuracy."""
 
 
 def expected_at_top(

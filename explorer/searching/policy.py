@@ -234,7 +234,7 @@ class Policy:
         return self._begun(proposals[place - len(waiting)])
 
     def _lags(self) -> bool:
-        """Whether lower rungs have used so many images that some points must go on before new ones are proposed.
+        """Whether points must be promoted before new ones are proposed, because lower rungs have used too many images.
 
         Early forecasts are wrong, and only accuracies at the top rung can correct them.
         """
@@ -299,7 +299,7 @@ class Policy:
         return []
 
     def _asked(self, expected: Mapping[Progress, float]) -> list[Proposal]:
-        """Return those of the sampler's proposals and of some random designs that may be trained."""
+        """Return proposals of the sampler and random designs, without those that must not be trained."""
         asked = self.sampler.ask([*self._history(expected), *self.refused], ASKS)
         asked += [(values, {}) for values in self.designs.others(OTHERS)]
         found: dict[str, Proposal] = {}

@@ -7,7 +7,7 @@ from explorer.study.search import Search
 from explorer.training.recipe import Budget
 
 FACTOR = 4
-"""Epochs of a rung, divided by those of the rung below. With 2, lower rungs tell less than they cost."""
+"""Ratio of epochs between neighbouring rungs. With 2, the additional rungs cost more than they tell."""
 
 
 def rung_budgets(study: Study) -> list[Budget]:

@@ -65,7 +65,7 @@ class Resources:
         For a cluster, it is the number of its threads, at least one; its workers decide how many of them train.
 
         Raises:
-            ExplorerError: They do not fit in memory, there is no GPU to share, or the cluster does not answer.
+            ExplorerError: The workers do not fit in memory, there is no GPU to share, or the cluster does not answer.
         """
         if self.cluster is not None:
             return max(1, min(self.cluster.threads(), self.workers or sys.maxsize))

@@ -203,3 +203,18 @@ def test_a_search_that_was_stopped_before_its_first_point_has_no_report(tmp_path
     study = store_search(tmp_path / "explorer.db", 0)
     with pytest.raises(ExplorerError, match="stopped before it proposed a point"):
         report(study.name, storage=tmp_path / "explorer.db", reports=tmp_path / "reports")
+
+
+def test_a_stored_search_with_other_rungs_is_still_reported(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("explorer.study.rungs.FACTOR", 2)
+        study = store_search(tmp_path / "explorer.db", 30)
+    found = Findings(Ledger(tmp_path / "explorer.db").studies.load(study.name))
+    assert set(found.ended["epochs"]) == {4, 8}
+    recipe, budgets = study.recipe, [study.budget.model_copy(update={"epochs": epochs}) for epochs in (4, 8)]
+    first = found.ended[found.ended["seed"] == 0].groupby("epochs")["images"].first()
+    assert first.to_dict() == {
+        4: recipe.images_trained(budgets[:1]),
+        8: recipe.images_trained(budgets[1:], after=budgets[0]),
+    }
+    assert report_files(found)["report.html"]

@@ -8,7 +8,6 @@ import pandas as pd
 
 from explorer.analysis.fronts import scaled
 from explorer.storage.record import StudyRecord
-from explorer.study.rungs import rung_budgets, rung_images
 
 BEYOND = 0.1
 """Doublings between the largest cost of any point and the reference of hypervolumes, so that this point counts too."""
@@ -25,15 +24,25 @@ def search_runs(record: StudyRecord) -> pd.DataFrame:
     and `images`: the training images that the run took, going on from the rung below. `seconds` are an estimate of the
     time that these images took, because stored times cover the whole run.
     """
-    study, budgets = record.study, rung_budgets(record.study)
-    takes = dict(zip((budget.epochs for budget in budgets), rung_images(study), strict=True))
-    whole = {budget.epochs: study.recipe.images_trained([budget]) for budget in budgets}
+    study = record.study
     top = record.runs.assign(epochs=study.budget.epochs)
-    rows = [
-        row | {"images": (whole if row["seed"] else takes)[row["epochs"]], "whole": whole[row["epochs"]]}
+    ended = [
+        row
         for frame in (record.rungs, top)
         for row in frame[_COLUMNS].to_dict(orient="records")
         if row["state"] in ENDED
+    ]
+    # Rungs are read from the runs, because a stored search may have other rungs than today's default.
+    epochs = sorted({row["epochs"] for row in ended})
+    budgets = [study.budget.model_copy(update={"epochs": each}) for each in epochs]
+    whole = {budget.epochs: study.recipe.images_trained([budget]) for budget in budgets}
+    takes = {
+        budget.epochs: study.recipe.images_trained([budget], below)
+        for below, budget in zip([None, *budgets], budgets, strict=False)
+    }
+    rows = [
+        row | {"images": (whole if row["seed"] else takes)[row["epochs"]], "whole": whole[row["epochs"]]}
+        for row in ended
     ]
     frame = pd.DataFrame(rows, columns=[*_COLUMNS, "images", "whole"])
     frame["seconds"] = pd.to_numeric(frame["seconds"]).astype(float) * frame["images"] / frame["whole"]

@@ -286,8 +286,8 @@ class _SearchJobs(Jobs):
         results = self.ledger.runs.results([run.key for run in earlier])
         started = set()
         for run in earlier:
-            step = Step(policy.points[run.point].point, rungs[run.epochs], run.seed)
-            if run.key != self._run(step).key:
+            step = Step(policy.points[run.point].point, rungs.get(run.epochs, 0), run.seed)
+            if run.epochs not in rungs or run.key != self._run(step).key:
                 searches.withdraw(self.study, run)
                 self.outdated += 1
                 continue

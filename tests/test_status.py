@@ -102,11 +102,13 @@ def test_while_a_command_writes(ledger, monkeypatch, capsys):
     monkeypatch.setattr(FileWriter, "__init__", earlier)
     with ledger.writing("squeeze_ratio"):
         assert ledger.claim(["1-0", "2-0", "3-2"])
+        ledger.keep()
         found = explorer.status()
         assert counts(found, "squeeze_ratio") == [24, 3, 2, 0, 3, 16]
         assert found.studies["seconds_left"].isna().all()
         ledger.runs.record(run_row("1-0", finished=datetime.now(UTC).isoformat(timespec="seconds")))
         ledger.release(["1-0"])
+        ledger.keep()
         found = explorer.status()
         (writer,) = found.writers.to_dict(orient="records")
         assert (writer["host"], writer["pid"], writer["studies"]) == (platform.node(), os.getpid(), ["squeeze_ratio"])

@@ -368,8 +368,10 @@ def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_ru
         while job := jobs.take():
             assert [run.budget for run in job] == [short.budget, long.budget]
             assert len({(run.network.digest, run.seed) for run in job}) == 1
-            for run in job:
-                yield engine._outcome(run, {"state": "failed", "reason": "no", "host": {"name": "here"}})
+            outcomes = [engine._outcome(run, {"state": "failed", "reason": "no", "host": {}}) for run in job]
+            jobs.store(outcomes)
+            for outcome in outcomes:
+                yield outcome
                 shown.append([len(trials(study, named.name)) for named in (short, long)])
 
     monkeypatch.setattr(sweeping, "execute", execute)

@@ -123,8 +123,6 @@ def run_search(
         )
         with LiveView.open(ledger, named, jobs.policy.points) as view, closing(outcomes):
             for outcome in outcomes:
-                ledger.runs.record(outcome.row)
-                ledger.release([outcome.run.key])
                 jobs.ended(outcome)
                 view.update()
                 following.ended(outcome)

@@ -294,8 +294,13 @@ class Database:
         self.call(lambda: self._held.release(keys))
 
     def keep(self) -> None:
-        """Keep the locks on a server. Call this regularly while waiting, in order to notice a lost session."""
-        if self._lock is not None and self._lock.is_due:
+        """Keep the locks, and the note on who holds them. Call this regularly while waiting.
+
+        A lost session on a server is noticed here.
+        """
+        if isinstance(self._writer, FileWriter):
+            self._writer.keep()
+        elif self._lock is not None and self._lock.is_due:
             self.call(lambda: None)
 
     def writers(self, studies: Sequence[str]) -> tuple[list[Holder], Callable[[str], bool]]:

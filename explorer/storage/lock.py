@@ -69,27 +69,33 @@ class FileWriter:
         self.since = datetime.now(UTC)
         self.studies: list[str] = []
         self.runs: set[str] = set()
-        self._note()
+        self.changed = True  # since the note was written
+        self.keep()
 
     def hold(self, study: str) -> None:
         """Note a study that is being written."""
         if study not in self.studies:
             self.studies.append(study)
-            self._note()
+            self.changed = True
+            self.keep()
 
     def claim(self, keys: Sequence[str]) -> bool:
-        """Note runs that are being trained. Nobody else can train them, so this returns True."""
+        """Add runs that are being trained. Nobody else can train them, so this returns True."""
         self.runs.update(keys)
-        self._note()
+        self.changed = True
         return True
 
     def release(self, keys: Sequence[str]) -> None:
-        """Note that runs have ended."""
+        """Remove runs that have ended."""
         self.runs.difference_update(keys)
-        self._note()
+        self.changed = True
 
-    def _note(self) -> None:
-        """Write the note in place, because a new file with this name would be a different lock."""
+    def keep(self) -> None:
+        """Bring the note up to date."""
+        if not self.changed:
+            return
+        self.changed = False
+        # In place, because a new file with this name would be a different lock.
         note = {"host": platform.node(), "pid": os.getpid(), "since": self.since.isoformat(timespec="seconds")}
         line = json.dumps(note | {"studies": self.studies, "runs": sorted(self.runs)}).encode() + b"\n"
         with suppress(OSError), self.path.open("r+b", buffering=0) as file:  # without a note, the lock still holds

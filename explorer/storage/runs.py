@@ -58,9 +58,9 @@ class Runs:
 
     database: Database
 
-    def record(self, row: Mapping[str, Any]) -> None:
-        """Store a run, and replace any earlier crash of the same run."""
-        self.database.replace(runs, [row])
+    def record(self, *rows: Mapping[str, Any]) -> None:
+        """Store runs together, and replace earlier crashes of the same runs."""
+        self.database.replace(runs, rows)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete runs, so that they are trained again."""

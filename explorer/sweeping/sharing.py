@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from explorer.storage.ledger import Ledger
@@ -52,6 +52,11 @@ class SharedJobs(Jobs):
         """Keep the claims."""
         self.ledger.keep()
         self.jobs.tend()
+
+    def store(self, outcomes: Sequence[Outcome]) -> None:
+        """Store runs and give up the claims on them."""
+        self.ledger.runs.record(*(outcome.row for outcome in outcomes))
+        self.ledger.release([outcome.run.key for outcome in outcomes])
 
     def _claim(self, job: Job) -> Job:
         """Claim the runs of a job. Return the runs left to train, or none if another command trains any of them."""

@@ -112,8 +112,6 @@ def run_studies(
             watcher=following,
         )
         for outcome in opened.enter_context(closing(outcomes)):
-            ledger.runs.record(outcome.row)
-            ledger.release([outcome.run.key])
             ended(outcome)
         if rounds and rounds.finished:
             views.keep({run.key for run in rounds.asked.values()})

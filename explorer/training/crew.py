@@ -182,7 +182,7 @@ class Crew:
             return
         try:
             known = self.client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, KeyError) as error:  # it knows no workers while it reconnects
             raise silent_scheduler() from error
         for address, worker in known.items():
             if worker["name"] in starting:

@@ -6,6 +6,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import Future as Pending
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +21,8 @@ from explorer.data import Dataset, open_dataset
 from explorer.errors import ExplorerError
 from explorer.training.cluster import Cluster
 from explorer.training.crew import Crew, Member, crew, silent_scheduler
-from explorer.training.dask_import import CancelledError, Future, KilledWorker, wait
+from explorer.training.dask_import import CancelledError, Future, KilledWorker
+from explorer.training.fetching import result_of
 from explorer.training.hosting import ChildLost
 from explorer.training.limits import LEAST_SECONDS, Clock, Speeds, duration
 from explorer.training.performing import SPEEDS, DataUnreadable, Job, Rows, host, perform
@@ -33,13 +36,13 @@ MOST_NETWORKS = 12
 """Number of networks that a worker trains before it is replaced. Torch retains 15 to 30 MB for each of them."""
 
 WAIT_SECONDS = 0.5  # time between checks of the workers while waiting for a result
-GATHER_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
+FETCH_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
 
 
 class Jobs:
     """Chooses the next job whenever a worker is free. This class is a plain queue; subclasses can choose otherwise.
 
-    `execute` calls it between outcomes, so a subclass can base its decision on the outcomes so far.
+    `execute` calls `take` between outcomes, so a subclass can base its decision on the outcomes so far.
     """
 
     def __init__(self, jobs: Sequence[Job] = ()) -> None:
@@ -56,6 +59,9 @@ class Jobs:
 
     def tend(self) -> None:
         """Do what is needed from time to time; called about twice a second, even while all workers are busy."""
+
+    def store(self, outcomes: Sequence[Outcome]) -> None:
+        """Store outcomes that became known at the same time; called before `execute` yields them one by one."""
 
 
 class EngineWatcher:
@@ -172,12 +178,20 @@ def _crew(
 
 @dataclass(eq=False)
 class _Flight:
-    """A job on a worker, which has begun it or will when it has time."""
+    """A job on a worker, which has begun it or will when it has time.
+
+    Attributes:
+        task: Its task in Dask.
+        seconds: Seconds since it began, or since it was submitted if it has not begun.
+        fetching: Seconds since its task ended.
+    """
 
     job: Job
     member: Member | Slot
+    task: Future[Any]
     begun: bool
     seconds: float = 0.0
+    fetching: float = 0.0
 
 
 class _Execution:
@@ -203,7 +217,7 @@ class _Execution:
         self.run_timeout = run_timeout
         self.started = started
         self.watcher = watcher
-        self.flights: dict[Future[Any], _Flight] = {}
+        self.flights: dict[Pending[Rows], _Flight] = {}  # by their results
         self.troubles: dict[str, list[str]] = {}  # why attempts at a job failed, by its first run's key
         self.failed_at: dict[str, set[str | None]] = {}  # on which workers of a cluster, by the same key
         self.submissions = count()
@@ -214,18 +228,23 @@ class _Execution:
     def outcomes(self) -> Iterator[Outcome]:
         """Perform all jobs. Each pass takes a fraction of a second, and every wait for a worker has a time limit."""
         clock = Clock()
-        while self.flights or (self._more and not self.watcher.stopping()):
-            seconds = clock.passed()
-            self.members.tend(seconds)
-            self.jobs.tend()
-            self._launch()
-            finished = self._finished()
-            self._hear_speeds()
-            for future in finished:
-                yield from self._land(future)
-            for future, flight in list(self.flights.items()):
-                flight.seconds += seconds
-                yield from self._check(future, flight)
+        try:
+            while self.flights or (self._more and not self.watcher.stopping()):
+                seconds = clock.passed()
+                self.members.tend(seconds)
+                self.jobs.tend()
+                self._launch()
+                finished = self._finished()
+                self._hear_speeds()
+                found = [outcome for result in finished for outcome in self._land(result)]
+                for result, flight in list(self.flights.items()):
+                    found += self._check(result, flight, seconds)
+                if found:
+                    self.jobs.store(found)
+                yield from found
+        finally:
+            for result in self.flights:
+                result.cancel()
 
     @property
     def _more(self) -> bool:
@@ -243,8 +262,9 @@ class _Execution:
                     more = False
                     continue
                 key = f"{job[0].key}-{next(self.submissions)}"
-                future = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
-                self.flights[future] = _Flight(job, member, begun=not self.members.shared)
+                task = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
+                result = result_of(self.members.client, task)
+                self.flights[result] = _Flight(job, member, task, begun=not self.members.shared)
                 if self.started is not None:
                     self.started(job)
 
@@ -257,77 +277,71 @@ class _Execution:
                 return job
         return None
 
-    def _finished(self) -> list[Future[Any]]:
+    def _finished(self) -> list[Pending[Rows]]:
         seconds = WAIT_SECONDS if self.members.complete else WAIT_SECONDS / 10
         if not self.flights:
             time.sleep(WAIT_SECONDS / 10)
             return []
-        try:
-            wait(list(self.flights), timeout=seconds, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return []
-        except CancelledError as error:  # of all futures, when the connection to the scheduler is lost
-            raise silent_scheduler() from error
-        return [future for future in self.flights if future.done()]
+        finished = wait(self.flights, timeout=seconds, return_when=FIRST_COMPLETED).done
+        return [result for result in self.flights if result in finished]
 
-    def _land(self, future: Future[Any]) -> Iterator[Outcome]:
-        """Fetch the rows of a finished job before anything happens to its worker."""
-        flight = self.flights[future]
-        error = _error_of(future)
+    def _land(self, result: Pending[Rows]) -> Sequence[Outcome]:
+        """Return the outcomes of a job whose result has been fetched, unless it has to be tried again."""
+        flight = self.flights.pop(result)
+        error = result.exception()
+        if isinstance(error, CancelledError) and self.members.client.status != "running":
+            raise silent_scheduler()
         if isinstance(error, DataUnreadable):
-            del self.flights[future]
-            yield from self._again(flight, str(error), prepare=True)
-            return
+            return self._again(flight, str(error), prepare=True)
         if isinstance(error, ChildLost):
-            del self.flights[future]
-            yield from self._again(flight, str(error))
-            return
-        if error is not None and not isinstance(error, KilledWorker):
-            trace = _traceback_of(future, error)
-            yield from self._lost(future, flight, _first_line(error), trace)
-            return
-        rows = None if error is not None else _rows_of(future, flight.member)
-        if rows is None:
-            yield from self._lost(future, flight, flight.member.trouble)
-            return
-        del self.flights[future]
-        future.release()  # otherwise, Dask would compute it again when its worker ends
+            return self._again(flight, str(error))
+        if isinstance(error, KilledWorker | CancelledError):
+            return self._lost(flight, flight.member.trouble)
+        if error is not None:
+            return self._lost(flight, _first_line(error), _traceback_of(flight.task, error))
+        flight.task.release()  # otherwise, Dask would compute it again when its worker ends
         flight.member.networks.add(flight.job[0].network.digest)
         if len(flight.member.networks) >= MOST_NETWORKS and self._more:
             flight.member.end()
+        rows = result.result()
         for run, row in zip(flight.job, rows, strict=True):
             self.speeds.note(run, row.get("images_per_second") or 0.0)
-        yield from _outcomes(flight.job, rows)
+        return _outcomes(flight.job, rows)
 
-    def _check(self, future: Future[Any], flight: _Flight) -> Iterator[Outcome]:
-        """Abort an attempt at a job if its worker has exited or the attempt takes too long."""
-        limit = self.speeds.limit(flight.job, self.run_timeout)
+    def _check(self, result: Pending[Rows], flight: _Flight, seconds: float) -> Sequence[Outcome]:
+        """Abort an attempt at a job if its worker has exited, or if it takes too long; `seconds` more have passed."""
+        flight.seconds += seconds
+        if result.done():
+            return ()
+        if flight.task.done():
+            flight.fetching += seconds
         if flight.member.alive and not flight.begun and flight.seconds > LEAST_SECONDS:
-            self._withdraw(future, flight)
-            return
-        if flight.member.alive and flight.begun and flight.seconds > limit:
+            self._withdraw(result, flight)
+            return ()
+        if flight.member.alive and flight.fetching < FETCH_SECONDS:
+            if not flight.begun or not self.speeds.exceeded(flight.seconds, flight.job, self.run_timeout):
+                return ()
+            limit = self.speeds.limit(flight.job, self.run_timeout)
             flight.member.trouble = f"no result after {duration(limit)}"
-        elif flight.member.alive or future.done():
-            return
-        yield from self._lost(future, flight, flight.member.trouble)
+        del self.flights[result]
+        return self._lost(flight, flight.member.trouble)
 
-    def _withdraw(self, future: Future[Any], flight: _Flight) -> None:
+    def _withdraw(self, result: Pending[Rows], flight: _Flight) -> None:
         """Queue a job again whose worker is busy with the work of others. This is not one of its attempts."""
         self.watcher.doing(f"worker {flight.member.where} is busy with other work; trying its run elsewhere")
-        future.cancel()
-        del self.flights[future]
+        flight.task.cancel()
+        del self.flights[result]
         self.retries.append(flight.job)
 
-    def _lost(self, future: Future[Any], flight: _Flight, trouble: str, trace: str | None = None) -> Iterator[Outcome]:
+    def _lost(self, flight: _Flight, trouble: str, trace: str | None = None) -> Sequence[Outcome]:
         """Replace the worker of a job that brought no result, and try again on another one."""
         flight.member.end()
-        future.cancel()
-        del self.flights[future]
-        yield from self._again(flight, trouble, trace)
+        flight.task.cancel()
+        return self._again(flight, trouble, trace)
 
     def _again(
         self, flight: _Flight, trouble: str, trace: str | None = None, *, prepare: bool = False
-    ) -> Iterator[Outcome]:
+    ) -> Sequence[Outcome]:
         """Retry a job next, or record it as crashed after the last attempt, with the traceback of that attempt."""
         job = flight.job
         if flight.member.where is not None:
@@ -343,10 +357,10 @@ class _Execution:
             self.members.recheck(flight.member, self.dataset_folder)
         if len(troubles) < ATTEMPTS:
             self.retries.append(job)
-        else:
-            reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
-            row = {"state": "crashed", "reason": reason, "host": host(), "traceback": trace}
-            yield from _outcomes(job, [row] * len(job))
+            return ()
+        reason = "; ".join(f"{reason}, {_times(times)}" for reason, times in Counter(troubles).items())
+        row = {"state": "crashed", "reason": reason, "host": host(), "traceback": trace}
+        return _outcomes(job, [row] * len(job))
 
     def _prepare(self, fingerprint: str, prepare: Callable[[], Dataset]) -> None:
         self.watcher.doing("preparing the data again, because a worker could not read it")
@@ -374,39 +388,13 @@ class _Execution:
                 self.watcher.speed(run, images_per_second)
 
 
-def _error_of(future: Future[Any]) -> BaseException | None:
-    """Return the error that a finished task ended with, or None."""
-    if future.status != "error":
-        return None
-    try:
-        error: BaseException | None = future.exception(timeout=GATHER_SECONDS)
-    except Exception as unreadable:  # noqa: BLE001 (an error that cannot be sent is also an error)
-        return unreadable
-    return error
-
-
-def _traceback_of(future: Future[Any], error: BaseException) -> str:
+def _traceback_of(task: Future[Any], error: BaseException) -> str:
     """Return the traceback of the error that a task ended with, as text."""
     try:
-        trace = future.traceback(timeout=GATHER_SECONDS)
+        trace = task.traceback(timeout=FETCH_SECONDS)
     except Exception:  # noqa: BLE001 (one that cannot be fetched is left out)
         trace = None
     return "".join(format_exception(type(error), error, trace))
-
-
-def _rows_of(future: Future[Any], member: Member | Slot) -> Rows | None:
-    """Return the result of a finished task, or None if its worker dies or freezes before it is fetched."""
-    for _ in range(GATHER_SECONDS):
-        if not member.alive:
-            break
-        try:
-            rows: Rows = future.result(timeout=1)
-        except TimeoutError:
-            continue
-        except (Exception, CancelledError):  # noqa: BLE001 (Dask raises various errors when it loses a worker)
-            break
-        return rows
-    return None
 
 
 def _times(number: int) -> str:
@@ -417,8 +405,8 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _outcomes(job: Job, rows: Sequence[dict[str, Any]]) -> Iterator[Outcome]:
-    return (_outcome(run, row) for run, row in zip(job, rows, strict=True))
+def _outcomes(job: Job, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
+    return [_outcome(run, row) for run, row in zip(job, rows, strict=True)]
 
 
 def _outcome(run: Run, measured: dict[str, Any]) -> Outcome:

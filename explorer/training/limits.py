@@ -35,6 +35,11 @@ class Speeds:
             return math.nan
         return sum(run.effort for run in runs) / median(self.efforts.values())
 
+    def exceeded(self, seconds: float, runs: Sequence[Run], run_timeout: float | None) -> bool:
+        """Whether one worker has taken more time for the runs than it may."""
+        # The comparison with the minimum comes first, because the estimate takes longer and is rarely needed.
+        return seconds > (run_timeout or LEAST_SECONDS) and seconds > self.limit(runs, run_timeout)
+
     def limit(self, runs: Sequence[Run], run_timeout: float | None) -> float:
         """Return the seconds that one worker may take for the runs.
 

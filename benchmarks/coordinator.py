@@ -95,10 +95,21 @@ def measurement(run: Run) -> dict[str, Any]:
     }
 
 
+# Each worker watches itself up to a hundred times a second, which is too much for a process of hundreds.
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "60s",
+}
+
+
 async def serve(scheduler: str) -> None:
     """Be a process of many workers: `start N` and `kill N` come from standard input."""
+    import dask
+
     from explorer.training.dask_import import Worker
 
+    dask.config.set(UNWATCHED)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     workers: dict[int, Worker] = {}
     reader = asyncio.StreamReader()

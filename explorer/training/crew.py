@@ -26,6 +26,8 @@ WORKER_BYTES = 2**30
 START_SECONDS = 60.0
 """Time allowed for a process to start and reach the scheduler before it is replaced."""
 
+MEMORY_SECONDS = 0.5  # between looks at the memory of all processes
+
 START_ATTEMPTS = 20
 """Number of consecutive processes that may end before they reach the scheduler."""
 
@@ -125,6 +127,7 @@ class Crew:
         self.gpus = gpus
         self.members: list[Member] = []
         self.failed_starts = 0
+        self.measured = 0.0  # seconds since the memory was looked at
 
     @property
     def ready(self) -> list[Member]:
@@ -143,9 +146,13 @@ class Crew:
             ExplorerError: Workers repeatedly end or hang when they are started.
         """
         self._register()
+        self.measured += seconds
+        measure = self.measured >= MEMORY_SECONDS
+        if measure:
+            self.measured = 0.0
         for member in list(self.members):
             member.age += seconds
-            if private_memory(member.process.pid) > self.memory_limit:
+            if measure and private_memory(member.process.pid) > self.memory_limit:
                 member.trouble = too_much_memory(self.memory_limit)
             elif member.alive and (member.address is not None or member.age < START_SECONDS):
                 continue

@@ -131,7 +131,7 @@ def test_the_examples_of_the_architecture_page_work(tmp_path, monkeypatch):
     verify(network)
     assert all(len(field.examples) > 1 for field in space.model_fields.values())
     assert network.cost.params == space.anchors[0].params
-    rates = re.findall(r'"rate":([0-9.]+)', network.canonical)
+    rates = re.findall(r'"rate":([0-9.]+)', "".join(network.canonical()))
     assert rates == ["0.001", "0.002", "0.003"]
     monkeypatch.setattr(quantities, "register", lambda made: monkeypatch.setitem(quantities.QUANTITIES, made.key, made))
     exec(compile(quantity, "quantities.py", "exec", dont_inherit=True), dict(vars(quantities)))  # noqa: S102

@@ -1,7 +1,9 @@
 """Prices of many points: arrays against single points, ranges, conditions, fronts and budgets against brute force."""
 
 import itertools
+import json
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from test_spaces import choices, some_metaparameters
 
 from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.quantities import computed, read_size
+from explorer.pricing.designs import priced_designs
 from explorer.pricing.enumeration import Coded, Continuum, SimplexAxis, Steps, column, enumeration
 from explorer.pricing.fitting import fit
 from explorer.pricing.prices import TASK, join, price, price_chunks
@@ -107,6 +110,46 @@ def test_all_quantities_match_single_points(space):
         own = {name: compute(network) for name, compute in computed().items()} | point.derive(network.cost)
         for name in names:
             assert row[name] == pytest.approx(own[name], rel=1e-12), name
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(3_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("space", SPACES)
+def test_networks_priced_together_equal_single_ones(space, count):
+    """Digests are the identity of stored runs, so they and the derived quantities are equal to the last bit."""
+
+    def facts(network, derived):
+        costs = {name: compute(network) for name, compute in computed().items()}
+        return json.dumps([network.digest, network.input.channels, network.input.size, costs, derived])
+
+    designs = [point for _, point in drawn_points(space, count, np.random.default_rng(4))]
+    for point, found in zip(designs, priced_designs(designs), strict=True):
+        try:
+            single = point.expand()
+            expected = facts(single, point.derive(single.cost))
+        except Infeasible as reason:
+            assert str(found) == str(reason)  # noqa: PT017 (most points are feasible)
+            continue
+        assert facts(found.network, found.derived) == expected
+        assert (found.network.input, found.network.body) == (single.input, single.body)
+
+
+def test_values_of_different_types_are_priced_apart():
+    """An integer that no rule has checked, such as a default, must not become a real number."""
+    points = [SQUEEZENET.point("cifar", dropout=0.25).model_copy(update={"dropout": rate}) for rate in (1, 0.5, 1.0)]
+    digests = [found.network.digest for found in priced_designs(points)]
+    assert digests == [point.expand().digest for point in points]
+    assert len(set(digests)) == 3
+
+
+def test_priced_networks_are_sent_as_plain_descriptions():
+    (found,) = priced_designs([SQUEEZENET.point("cifar")])
+    single = SQUEEZENET.point("cifar").expand()
+    for network in (found.network, single):
+        assert network.trace.parts
+        copy = pickle.loads(pickle.dumps(network))  # noqa: S301 (ours)
+        assert copy == single
+        assert vars(copy).keys() == {"input", "body"}
+        assert copy.digest == network.digest
 
 
 def test_columns_of_every_kind():

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, ceil_div, largest, plus, times, uniform
@@ -113,6 +113,11 @@ class Layer:
     def at(self, place: int) -> Layer:
         """Return the version of this layer that is `place` blocks after the first one in a repeat."""
         return self
+
+    def canonical(self) -> list[Any]:
+        """Return the layer without names: equal if and only if two layers compute the same function."""
+        kind: Any = type(self)
+        return [self.kind, {name: getattr(self, name) for name in _field_names(kind)}]
 
     def source(self, shape: Shape) -> Call:
         """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
@@ -357,6 +362,11 @@ class DropConnect(Layer):
 
     def source(self, shape: Shape) -> Call:
         return call("Dropped", rate=self.rate)
+
+
+@cache
+def _field_names(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:

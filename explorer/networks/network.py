@@ -7,17 +7,17 @@ are all derived from that tree.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property, reduce
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from explorer.errors import Infeasible
-from explorer.networks.arrays import Int, equal, largest, maximum, uniform, where
+from explorer.networks.arrays import Int, equal, largest, maximum, same, uniform, where
 from explorer.networks.calls import Call, call
+from explorer.networks.canonical import texts
 from explorer.networks.layers import BYTES, MOST_MACS, Cost, Layer, Shape
 
 if TYPE_CHECKING:
@@ -82,13 +82,6 @@ class Node:
             return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
         return self.layer.source(self.input)
 
-    def canonical(self) -> list[Any]:
-        """Return the layers without names: equal if and only if two descriptions compute the same function."""
-        if isinstance(self.layer, Combinator):
-            return self.layer.canonical_form([part.canonical() for part in self.parts])
-        kind: Any = type(self.layer)
-        return [self.layer.kind, {name: getattr(self.layer, name) for name in _field_names(kind)}]
-
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
         """Yield the dotted path and node of each layer, down to `depth` levels."""
         for part in self.parts:
@@ -119,6 +112,9 @@ class Combinator(Layer):
     def joining(self, node: Node) -> Int:
         """Return the elements read and written to join the outputs of the parts."""
         return 0
+
+    def canonical(self) -> list[Any]:
+        return self.canonical_form([part.canonical() for _, part in self.parts()])
 
     def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
         """Return the canonical form, given the parts' canonical forms."""
@@ -310,16 +306,22 @@ class Repeat(Combinator):
         once = where(node.times > 0, first, node.input.elements)
         return where(node.times > 1, maximum(first, later), once)
 
-    def canonical_form(self, parts: list[list[Any]]) -> list[Any]:
-        return _chained(parts)
+    def canonical(self) -> list[Any]:
+        return _chained([self.block.at(self.before + place).canonical() for place in range(same(self.times))])
 
 
 @dataclass(frozen=True)
 class Network:
-    """A description: the input shape and the layers."""
+    """A description: the input shape and the layers.
+
+    Copies for other processes consist of the description only, without the tree and other properties computed from it.
+    """
 
     input: Shape
     body: Combinator
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"input": self.input, "body": self.body}
 
     @cached_property
     def trace(self) -> Node:
@@ -334,12 +336,12 @@ class Network:
             raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
         return cost
 
-    @property
+    @cached_property
     def memory_access_bytes(self) -> Int:
         """Bytes read and written for one image in float32, layer by layer: ShuffleNet V2's memory access cost."""
         return BYTES * self.trace.accessed
 
-    @property
+    @cached_property
     def peak_activation_bytes(self) -> Int:
         """Peak bytes of float32 feature maps in memory for one image, when the layers run one by one.
 
@@ -356,16 +358,19 @@ class Network:
         """Return the call that creates the network from plain torch modules."""
         return call("chain", body=self.trace.source(), flatten=call("nn.Flatten"))
 
-    @cached_property
-    def canonical(self) -> str:
-        """The layers as JSON. Equal networks have the same text."""
-        realised = {"input": [self.input.channels, self.input.size], "layers": self.trace.canonical()}
-        return json.dumps(realised, sort_keys=True, separators=(",", ":"))
+    def canonical(self) -> Iterator[str]:
+        """Yield the layers as JSON: one text, or one for each point of a chunk. Equal networks have the same text."""
+        return texts({"input": [self.input.channels, self.input.size], "layers": self.body.canonical()})
+
+    def digests(self) -> list[str]:
+        """Return the digests of all networks of a chunk, or only one if they are the same network."""
+        return [hashlib.sha256(text.encode()).hexdigest() for text in self.canonical()]
 
     @cached_property
     def digest(self) -> str:
         """The network's identity: the SHA-256 of the canonical form, in hexadecimal."""
-        return hashlib.sha256(self.canonical.encode()).hexdigest()
+        (digest,) = self.digests()
+        return digest
 
     def rows(self, depth: int = 1) -> list[tuple[str, Node]]:
         """Return the layer table: the dotted path and the node of each layer, `depth` levels down."""
@@ -400,11 +405,6 @@ def _live_in_order(node: Node, *, keep: bool) -> Int:
         most = maximum(most, part.live(keep=keep and part is parts[0]) + waiting)
         waiting = node.input.elements if keep else 0
     return most
-
-
-@cache
-def _field_names(kind: type[Any]) -> list[str]:
-    return [field.name for field in fields(kind)]
 
 
 def _chained(parts: list[list[Any]]) -> list[Any]:

@@ -228,7 +228,8 @@ class EfficientNet(Space):
             "depth_scale": depth,
             "width_scale": width,
             "pixels": self.pixels(),
-            "nominal_ratio": depth * width**2 * resolution**2,
+            # Products of numbers and of arrays are the same to the last bit, but squares by ** are not.
+            "nominal_ratio": depth * (width * width) * (resolution * resolution),
             "actual_ratio": cost.macs / base.expand().cost.macs,
         }
 

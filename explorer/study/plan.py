@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed
-from explorer.spaces.space import Space, amount
+from explorer.pricing.designs import priced_designs
+from explorer.spaces.space import amount
 from explorer.study.form import DesignPoint
 from explorer.study.model import TRIAL_IMAGES, Range, Study
 from explorer.training.recipe import Budget
@@ -63,16 +65,17 @@ def plan(study: Study, classes: int) -> list[Point]:
     if study.fixed.get("classes", classes) != classes:
         fixed = study.fixed["classes"]
         raise ExplorerError(f"{study.name}: fixed.classes = {fixed}: {study.data} has {classes} classes")
-    space, settings = study.design_space, study.fixed | {"classes": classes}
     first: dict[str, int] = {}
     points: list[Point] = []
-    for number, asked in enumerate(study.design_points()):
-        point = _point(study, space, settings, Point(number, *asked, "planned"))
+    for point in _points(study, classes, list(enumerate(study.design_points()))):
+        twin = point.number
         if point.state == "planned" and point.network is not None:
-            twin = first.setdefault(point.network.digest, number)
-            if twin != number:
-                point = replace(point, state="merged", reason=f"the same network as {points[twin].label}", same_as=twin)
-        points.append(point)
+            twin = first.setdefault(point.network.digest, point.number)
+        if twin == point.number:
+            points.append(point)
+        else:
+            reason = f"the same network as {points[twin].label}"
+            points.append(replace(point, state="merged", reason=reason, same_as=twin))
     if points and not first:
         raise ExplorerError(f"{study.name}: none of its {len(points)} points can be trained; {_nearest(study, points)}")
     return points
@@ -113,18 +116,21 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
 
 def planned_point(study: Study, classes: int, number: int, asked: DesignPoint) -> Point:
     """Expand and price one point, and check it against the limits of the study."""
-    return _point(study, study.design_space, study.fixed | {"classes": classes}, Point(number, *asked, "planned"))
+    (point,) = _points(study, classes, [(number, asked)])
+    return point
 
 
-def _point(study: Study, space: type[Space], settings: dict[str, Any], point: Point) -> Point:
-    try:
-        design = space.point(study.preset, **settings | point.metaparameters)
-        network = design.expand()
-        point = replace(point, network=network, derived=design.derive(network.cost))
-    except Infeasible as error:
-        return replace(point, state="infeasible", reason=str(error))
-    excess = next(filter(None, (_excess(point, key, limits) for key, limits in study.constraints.items())), "")
-    return replace(point, state="over budget", reason=excess) if excess else point
+def _points(study: Study, classes: int, asked: Sequence[tuple[int, DesignPoint]]) -> Iterator[Point]:
+    space, settings = study.design_space, study.fixed | {"classes": classes}
+    designs = [space.point(study.preset, **settings | point.metaparameters) for _, point in asked]
+    for (number, own), found in zip(asked, priced_designs(designs), strict=True):
+        point = Point(number, *own, "planned")
+        if isinstance(found, Infeasible):
+            yield replace(point, state="infeasible", reason=str(found))
+        else:
+            point = replace(point, network=found.network, derived=found.derived)
+            excess = next(filter(None, (_excess(point, key, limits) for key, limits in study.constraints.items())), "")
+            yield replace(point, state="over budget", reason=excess) if excess else point
 
 
 def _excess(point: Point, key: str, limits: Range) -> str:

@@ -1,0 +1,102 @@
+"""The networks of many design points, with their digests and costs, which are computed as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import Infeasible
+from explorer.networks.arrays import Disagreement
+from explorer.networks.layers import Cost, Shape
+from explorer.networks.network import Combinator, Network
+from explorer.pricing.enumeration import Column, column
+from explorer.pricing.splitting import Splitting, grouped_by_choice
+from explorer.spaces.space import Space
+
+
+class PricedNetwork(Network):
+    """The network of a design point whose digest and costs are known. Its layers are expanded when they are needed.
+
+    Thousands of networks with all their layers would take up hundreds of megabytes.
+    """
+
+    def __init__(self, design: Space, shape: Shape, digest: str, cost: Cost, accessed: int, peak: int) -> None:
+        vars(self).update(design=design, input=shape, digest=digest, cost=cost)
+        vars(self).update(memory_access_bytes=accessed, peak_activation_bytes=peak)
+
+    @property
+    def body(self) -> Combinator:
+        """The layers."""
+        design: Space = vars(self)["design"]
+        return design.expand().body
+
+    def __reduce__(self) -> tuple[type[Network], tuple[Shape, Combinator]]:
+        return Network, (self.input, self.body)
+
+
+@dataclass(frozen=True)
+class Priced:
+    """The network of a design point, and the quantities that its space derives."""
+
+    network: Network
+    derived: dict[str, Any]
+
+
+def priced_designs(designs: Sequence[Space]) -> list[Priced | Infeasible]:
+    """Return the networks of design points of one space, or the error of each infeasible point.
+
+    Points with the same structure are priced together, as arrays. The results equal those of single points to the last
+    bit.
+    """
+    if not designs:
+        return []
+    found: dict[int, Priced | Infeasible] = {}
+    columns = {key: _column([getattr(design, key) for design in designs]) for key in type(designs[0]).model_fields}
+    numbers = {key: values for key, values in columns.items() if isinstance(values, np.ndarray)}
+    everywhere = np.arange(len(designs))
+    for places, _ in grouped_by_choice(columns, len(designs)):
+        parts = Splitting(places)
+        for part in parts:
+            members = everywhere[part].tolist()
+            chunk = [designs[place] for place in members]
+            try:
+                results = list(_priced(chunk, {key: values[part] for key, values in numbers.items()}))
+            except Infeasible as error:
+                found |= dict.fromkeys(members, error)
+            except Disagreement as disagreement:
+                parts.split(part, disagreement.groups)
+            else:
+                found |= zip(members, results, strict=True)
+    return [found[place] for place in range(len(designs))]
+
+
+def _column(values: Sequence[Any]) -> Column:
+    # An integer among real numbers would become one, and the digest would differ from that of the single point.
+    return column(values if len(set(map(type, values))) == 1 else list(map(repr, values)))
+
+
+def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]]) -> Iterator[Priced]:
+    """Price design points that differ only in numbers."""
+    together = designs[0].model_copy(update={key: values for key, values in numbers.items() if np.ptp(values)})
+    network = together.expand()
+    cost, shape, count = network.cost, network.input, len(designs)
+    derived = together.derive(cost)
+    digests = network.digests()
+    facts = (
+        digests * (count // len(digests)),
+        *(_each(amount, count) for amount in (shape.channels, shape.size, *astuple(cost))),
+        _each(network.memory_access_bytes, count),
+        _each(network.peak_activation_bytes, count),
+    )
+    columns = {key: _each(amount, count) for key, amount in derived.items()}
+    for place, (digest, channels, size, *costs, accessed, peak) in enumerate(zip(*facts, strict=True)):
+        own = PricedNetwork(designs[place], Shape(channels, size), digest, Cost(*costs), accessed, peak)
+        yield Priced(own, {key: column[place] for key, column in columns.items()})
+
+
+def _each(amount: Any, count: int) -> list[Any]:  # noqa: ANN401 (a number or an array)
+    return amount.tolist() if isinstance(amount, np.ndarray) else [amount] * count

@@ -1,7 +1,8 @@
-"""Facts about the machine (processor, cores, load, instruction set), environment variables and torch's threads."""
+"""Facts about the machine (processor, cores, load, instruction set), and settings of this process for a while."""
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import platform
@@ -88,3 +89,18 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pause Python's cyclic garbage collector while many objects are created that stay.
+
+    It would scan them, and all those of imported packages, again and again.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

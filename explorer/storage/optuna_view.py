@@ -12,25 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from copy import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from statistics import mean, stdev
+from statistics import fmean, stdev
 from typing import Any
 
 import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from explorer.errors import ExplorerError
+from explorer.machine import collection_paused
 from explorer.networks.quantities import QUANTITIES, main_amounts, main_costs
 from explorer.spaces.space import label
 from explorer.storage.database import Database, log
 from explorer.storage.optuna_tables import MARK, OptunaTables
 from explorer.storage.optuna_trials import (
+    NewTrial,
     StoredTrial,
     add_trials,
+    all_have,
     end_trials,
     pause_trials,
     read_trials,
@@ -77,6 +80,7 @@ class View:
             self.tables.close()
             raise
 
+    @collection_paused()
     def sync(self, settled: Mapping[int, tuple[Point, Sequence[Result]]]) -> None:
         """Show exactly these points as finished, with the results of their runs. They are keyed by number."""
         self._show([(point, self._finished(point, results)) for point, results in settled.values()], exactly=True)
@@ -92,7 +96,7 @@ class View:
             self.trials.pause()
         self.tables.close()
 
-    def _show(self, trials: Sequence[tuple[Point, FrozenTrial]], *, exactly: bool = False) -> None:
+    def _show(self, trials: Sequence[tuple[Point, NewTrial]], *, exactly: bool = False) -> None:
         """Show points as running or finished; with `exactly`, show no others as running or finished."""
         self.trials.show({point.number: trial for point, trial in trials}, exactly=exactly)
         fronts = {
@@ -102,23 +106,21 @@ class View:
         }
         self.front.show(fronts, exactly=exactly)
 
-    def _finished(self, point: Point, results: Sequence[Result]) -> FrozenTrial:
+    def _finished(self, point: Point, results: Sequence[Result]) -> NewTrial:
         done = [result for result in results if result.accuracy is not None]
         trial = self._trial(TrialState.COMPLETE if done else TrialState.FAIL, point, results)
         if done:
-            trial.values = [mean(result.accuracy for result in done if result.accuracy is not None)]
+            trial.values = [trial.user_attrs["accuracy"]]
             epochs = zip(*(result.accuracies or () for result in done), strict=False)
-            trial.intermediate_values = {epoch: mean(values) for epoch, values in enumerate(epochs, start=1)}
+            trial.intermediate_values = {epoch: fmean(values) for epoch, values in enumerate(epochs, start=1)}
         return trial
 
-    def _on_front(self, point: Point, trial: FrozenTrial) -> FrozenTrial:
+    def _on_front(self, point: Point, trial: NewTrial) -> NewTrial:
         """Return a trial with the costs of its point as additional objectives."""
-        trial = copy(trial)
-        trial.values = [*trial.values, *(float(point.quantity(cost)) for cost in self.costs)]
-        trial.intermediate_values = {}
-        return trial
+        costs = [float(point.quantity(cost)) for cost in self.costs]
+        return replace(trial, values=[*trial.values, *costs], intermediate_values={})
 
-    def _trial(self, state: TrialState, point: Point, results: Sequence[Result]) -> FrozenTrial:
+    def _trial(self, state: TrialState, point: Point, results: Sequence[Result]) -> NewTrial:
         accuracies = [result.accuracy for result in results if result.accuracy is not None]
         reason = next((result.reason for result in results if result.reason), point.reason)
         attributes: dict[str, Any] = {"point": point.number, "label": point.label, "state": point.state}
@@ -127,7 +129,7 @@ class View:
         if point.network is not None:
             attributes |= main_amounts(point.network) | {"network": point.network.digest[:12]} | point.derived
         if accuracies:
-            attributes |= {"accuracy": mean(accuracies), "seeds": len(accuracies)}
+            attributes |= {"accuracy": fmean(accuracies), "seeds": len(accuracies)}
         if len(accuracies) > 1:
             attributes["spread"] = stdev(accuracies)
         if reason:
@@ -135,16 +137,10 @@ class View:
         seconds = [result.seconds for result in results if result.seconds is not None]
         if seconds:
             attributes["training_seconds"] = round(sum(seconds), 1)
-        trial = create_trial(
-            state=TrialState.RUNNING,
-            params=self._params(point),
-            distributions=self.distributions,
-            user_attrs=attributes,
+        started, ended = span(results) if state.is_finished() else (datetime.now(), None)  # noqa: DTZ005 (as in `span`)
+        return NewTrial(
+            state, self._params(point), self.distributions, attributes, datetime_start=started, datetime_complete=ended
         )
-        trial.state = state
-        if state.is_finished():
-            trial.datetime_start, trial.datetime_complete = span(results)
-        return trial
 
     def _params(self, point: Point) -> dict[str, Any]:
         return {
@@ -189,7 +185,8 @@ class _Trials:
 
     def _opened(self) -> optuna.Study:
         opened = self.open()
-        if any("point" not in trial.attributes for trial in self._read(opened)):
+        study_id = opened._study_id
+        if not self.tables.database.perform(lambda connection: all_have(connection, study_id, "point")):
             # A user has added trials, so the study is now theirs.
             opened.set_user_attr(MARK, "")
             opened = self.open()
@@ -198,7 +195,7 @@ class _Trials:
             log.warning(message, self.tables.database.shown, self.view, opened.study_name)
         return opened
 
-    def show(self, wanted: Mapping[int, FrozenTrial], *, exactly: bool) -> None:
+    def show(self, wanted: Mapping[int, NewTrial], *, exactly: bool) -> None:
         """Show points as running or finished, keyed by number. Those that are already finished remain as they are.
 
         With `exactly`, the view is replaced if it shows other points as finished or other results, and other running
@@ -206,7 +203,7 @@ class _Trials:
         """
         self.tables.call(lambda: self._show(wanted, exactly=exactly))
 
-    def _show(self, wanted: Mapping[int, FrozenTrial], *, exactly: bool) -> None:
+    def _show(self, wanted: Mapping[int, NewTrial], *, exactly: bool) -> None:
         if exactly:
             self._pause()
         shown = self.shown
@@ -320,10 +317,10 @@ def span(results: Sequence[Result]) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _agree(shown: StoredTrial, wanted: FrozenTrial | None) -> bool:
+def _agree(shown: StoredTrial, wanted: NewTrial | None) -> bool:
     """Whether a trial matches `wanted`; an unfinished one can still become so."""
     if wanted is None or not shown.state.is_finished():
         return not shown.state.is_finished()
     attributes = {key: value for key, value in shown.attributes.items() if key not in LATE}
     found = (shown.state, shown.values, attributes, shown.epochs)
-    return found == (wanted.state, wanted.values or [], wanted.user_attrs, wanted.intermediate_values)
+    return found == (wanted.state, wanted.values, wanted.user_attrs, wanted.intermediate_values)

@@ -7,12 +7,13 @@ they are pruned. Only points at the top rung are in `NAME: front`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from explorer.storage.ledger import Ledger
+from explorer.storage.optuna_trials import NewTrial
 from explorer.storage.optuna_view import View, span
 from explorer.storage.runs import Result
 from explorer.study.model import Study
@@ -40,7 +41,7 @@ class SearchView(View):
         """Show exactly the stored state of a search that has stopped."""
         self._show(self._trials(points, going_on=False), exactly=True)
 
-    def _trials(self, points: Sequence[Point], *, going_on: bool) -> list[tuple[Point, FrozenTrial]]:
+    def _trials(self, points: Sequence[Point], *, going_on: bool) -> list[tuple[Point, NewTrial]]:
         """Return the points with their trials: running, or finished and not to be shown again by `update`."""
         numbers = {point.number for point in points}
         runs = [run for run in self.ledger.searches.runs(self.study) if run.point in numbers]
@@ -54,9 +55,9 @@ class SearchView(View):
         self.finished |= finished
         return [(point, trial) for point, trial in trials if going_on or point.number in finished]
 
-    def _search_trial(self, point: Point, rungs: dict[int, list[Result]], *, going_on: bool) -> FrozenTrial:
+    def _search_trial(self, point: Point, rungs: dict[int, list[Result]], *, going_on: bool) -> NewTrial:
         values = {
-            epochs: mean(known)
+            epochs: fmean(known)
             for epochs, results in sorted(rungs.items())
             if (known := [result.accuracy for result in results if result.accuracy is not None])
         }

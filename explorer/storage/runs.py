@@ -10,6 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from explorer.machine import collection_paused
 from explorer.storage.database import CHUNK, Database
 from explorer.storage.tables import runs
 from explorer.training.bits import unpack, unpack_classes
@@ -71,6 +72,7 @@ class Runs:
 
         self.database.perform(remove)
 
+    @collection_paused()
     def results(self, keys: Sequence[str]) -> dict[str, Result]:
         """Return the results of those runs that are stored, by key."""
         chosen = sa.select(runs.c.key, *(runs.c[field.name] for field in fields(Result)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from explorer.data import Dataset, Source, find_source
 from explorer.data.class_counts import ClassCounts
 from explorer.errors import ExplorerError
+from explorer.machine import collection_paused
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
 
@@ -35,6 +36,7 @@ class PreparedStudy:
     notes: tuple[str, ...]
 
 
+@collection_paused()
 def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedStudy:
     """Prepare the data of a study, and fit the budget and recipe to it.
 

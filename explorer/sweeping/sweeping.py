@@ -9,6 +9,7 @@ from pathlib import Path
 from explorer.analysis.looks import FIRST_LOOK
 from explorer.data import Dataset, find_source
 from explorer.errors import ExplorerError
+from explorer.machine import collection_paused
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
@@ -87,8 +88,8 @@ def run_studies(
             enlisted = [(enlisted[0][0], rounds.asked)]
         asked = [rounds.asked] if rounds else [runs for _, runs in enlisted]
         results = ledger.runs.results([run.key for _, runs in enlisted for run in runs.values()])
-        stored = ledger.runs.results([run.key for runs in asked for run in runs.values()])
-        final = {key: result for key, result in stored.items() if result.final}
+        wanted = {run.key for runs in asked for run in runs.values()}
+        final = {key: result for key, result in results.items() if key in wanted and result.final}
         jobs = list(rounds.waiting) if rounds else _jobs(asked, final.keys())
         following.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
@@ -118,7 +119,8 @@ def run_studies(
         following.finished()
         if left and following.stopping():
             raise KeyboardInterrupt
-        return [ledger.studies.load(study.name) for study, _ in enlisted]
+        with collection_paused():
+            return [ledger.studies.load(study.name) for study, _ in enlisted]
 
 
 def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
@@ -140,6 +142,7 @@ def _like(fitted: Study, study: Study, first: Study) -> Study:
     return study.model_copy(update={"recipe": fitted.recipe, "budget": fitted.budget.times(factor)})
 
 
+@collection_paused()
 def _enlist(
     study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str, again: Collection[str]
 ) -> tuple[Study, dict[tuple[int, int], Run]]:

@@ -11,6 +11,7 @@ from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Conv, Cost, Shape
 from explorer.networks.network import Network, chain
 from explorer.networks.verification import CostMismatch, fvcore_count, verify
+from explorer.pricing.designs import priced_designs
 from explorer.pricing.prices import price
 from explorer.spaces import all_spaces, find_space
 
@@ -157,6 +158,16 @@ def test_arrays_cost_the_same_as_single_points(space, seed):
             continue
         assert (row["params"], row["macs"], row["activations"]) == (cost.params, cost.macs, cost.activations)
         assert row["model_bytes"] == 4 * cost.params
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_arrays_have_the_digests_and_derived_quantities_of_single_points(space):
+    """Digests are the identity of stored runs, and plans compute them as arrays."""
+    drawn = random_points(space, 100, seed=5)
+    found = priced_designs([space.point(**values) for values, _ in drawn])
+    for (values, network), priced in zip(drawn, found, strict=True):
+        assert priced.network.digest == network.digest, values
+        assert priced.derived == space.point(**values).derive(network.cost), values
 
 
 def test_infeasible_points_of_arrays_have_their_reason():

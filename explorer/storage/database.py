@@ -230,7 +230,7 @@ class Database:
 
     def select(self, statement: sa.Select[*tuple[Any, ...]]) -> list[sa.RowMapping]:
         """Return the rows that a statement selects."""
-        return self.perform(lambda connection: list(connection.execute(statement).mappings()))
+        return self.perform(lambda connection: [*connection.execute(statement).mappings().all()])
 
     def select_in(
         self, statement: sa.Select[*tuple[Any, ...]], column: sa.Column[str], values: Sequence[str]

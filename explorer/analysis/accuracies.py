@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from explorer.analysis.gaussian_process import one_thread
 from explorer.analysis.looks import CONFIDENCE, looks, repeated_confidence
 from explorer.storage.record import StudyRecord
 from explorer.study.model import Study
@@ -110,24 +111,25 @@ class Accuracies:
     def of(cls, record: StudyRecord) -> Accuracies:
         """Return the accuracies of the stored runs of a study."""
         done = record.runs[record.runs["state"] == "done"]
+        points, places, seeds = np.unique(
+            done["point"].to_numpy(dtype=np.int64), return_inverse=True, return_counts=True
+        )
         # The dtype is object if some runs have no accuracy.
-        groups = [
-            (int(str(point)), rows["accuracy"].to_numpy(dtype=float), list(rows["correct"]))
-            for point, rows in done.groupby("point")
-        ]
+        accuracies = done["accuracy"].to_numpy(dtype=float)
+        means = np.bincount(places, accuracies) / seeds
+        squares = np.bincount(places, (accuracies - means[places]) ** 2)
+        spreads = np.sqrt(squares / np.where(seeds > 1, seeds - 1, math.nan))
         images = validation_images(record)
-        counts = np.zeros((len(groups), images), dtype=np.uint16)
-        known = np.zeros(len(groups), dtype=bool)
-        for place, (_, _, bits) in enumerate(groups):
-            known[place] = images > 0 and all(is_stored(entry) and len(entry) == images for entry in bits)
+        counts = np.zeros((len(points), images), dtype=np.uint16)
+        unknown = np.array([not is_stored(bits) or len(bits) != images for bits in done["correct"]], dtype=bool)
+        known = (np.bincount(places, unknown) == 0) & (images > 0)
+        for place, bits in zip(places, done["correct"], strict=True):
             if known[place]:
-                counts[place] = np.stack(bits).sum(axis=0)
-        spreads = np.array([values.std(ddof=1) if len(values) > 1 else math.nan for _, values, _ in groups])
-        seeds = np.array([len(values) for _, values, _ in groups], dtype=np.int64)
+                counts[place] += bits
         return cls(
-            points=np.array([point for point, _, _ in groups], dtype=np.int64),
+            points=points,
             seeds=seeds,
-            means=np.array([values.mean() for _, values, _ in groups]),
+            means=means,
             spreads=spreads,
             counts=counts,
             known=known,
@@ -182,7 +184,7 @@ class Accuracies:
         the same seed affects two networks in different ways, so their variances are added. The result is NaN if bits
         are not stored or no point has two seeds. Raises `KeyError` if `other` has no finished run.
         """
-        return self._differences(np.arange(len(self.points)), self.place(other))
+        return self._differences(slice(None), self.place(other))
 
     def difference(self, point: int, other: int) -> Interval:
         """Return how much more accurate a point is than another (see `differences`); NaN without a finished run."""
@@ -210,13 +212,15 @@ class Accuracies:
         scale = np.sqrt(self.pooled.freedom / random.chisquare(self.pooled.freedom, count))
         own = np.sqrt(self._own)
         drawn = np.empty((len(self.points), count), dtype=np.float32)
-        for start in range(0, len(self.points), _ROWS):
-            rows = slice(start, start + _ROWS)
-            shares = self._centred(rows)
-            drawn[rows] = shares @ moves
-            drawn[rows] += random.standard_normal((len(shares), count)) * (own[rows, None] * scale)
+        with one_thread():
+            for start in range(0, len(self.points), _ROWS):
+                rows = slice(start, start + _ROWS)
+                shares = self._centred(rows)
+                drawn[rows] = shares @ moves
+                drawn[rows] += random.standard_normal((len(shares), count)) * (own[rows, None] * scale)
         drawn[~self.known] = 0
-        return drawn + self.means[:, None].astype(np.float32)
+        drawn += self.means[:, None].astype(np.float32)
+        return drawn
 
     def noise(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
         """Return the variance of each mean around the shared shift, (points,), and the variance of that shift.
@@ -252,10 +256,11 @@ class Accuracies:
 
     def _centred(self, places: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the share of seeds that classify each image correctly, minus the point's mean, (points, images)."""
-        shares = (self.counts[places] / self.seeds[places, None]).astype(np.float32)
-        if not self.images:
-            return shares
-        return np.asarray(shares - shares.mean(axis=1, keepdims=True))
+        shares = self.counts[places].astype(np.float32)
+        shares /= self.seeds[places, None].astype(np.float32)
+        if self.images:
+            shares -= shares.mean(axis=1, keepdims=True)
+        return shares
 
     @cached_property
     def _totals(self) -> NDArray[np.float64]:
@@ -291,7 +296,7 @@ class Accuracies:
         share = np.maximum(1 - between_seeds / ((m + 2) * variance), np.maximum(least, _LEAST_SHARE))
         return m / np.minimum(share, 1)
 
-    def _differences(self, places: NDArray[np.int64], other: int) -> Intervals:
+    def _differences(self, places: slice | NDArray[np.int64], other: int) -> Intervals:
         known = self.known[places] & self.known[other] & (self.pooled.freedom > 0)
         n, n_of_other, m = self.seeds[places], self.seeds[other], self.images
         products = _products(self.counts[places], self.counts[other]) / (n * n_of_other)
@@ -340,4 +345,4 @@ def validation_images(record: StudyRecord) -> int:
 
 def is_stored(entries: object) -> TypeGuard[Sequence[float]]:
     """Return whether entries are stored. Unknown ones are None or NaN."""
-    return np.ndim(entries) == 1  # type: ignore[arg-type]
+    return not (entries is None or isinstance(entries, float))

@@ -27,6 +27,7 @@ from explorer.networks.quantities import QUANTITIES
 
 _NEAR = 1.15  # costs up to this multiple of the smallest cost in a group are near it
 _EVEN = 0.5
+_BLOCK = 200  # draws compared at a time, which keeps copies of many points small
 
 
 ON_FRONT, PROBABILITY = "on_front", "front_probability"
@@ -82,10 +83,13 @@ def front_probability(
     """
     distinct, groups = np.unique(_columns(costs, maximise), axis=0, return_inverse=True)
     order = np.argsort(groups, kind="stable")
-    best = np.maximum.reduceat(draws[order], np.searchsorted(groups[order], np.arange(len(distinct))), axis=0)
-    # The most accurate point of each cost is on the front if it beats all cheaper ones.
-    on_front = (draws >= best[groups]) & (draws > _best_of_cheaper(distinct, best)[groups])
-    shares: NDArray[np.float64] = on_front.mean(axis=1)
+    starts, wins = np.searchsorted(groups[order], np.arange(len(distinct))), np.zeros(len(costs), dtype=np.int64)
+    for start in range(0, draws.shape[1], _BLOCK):
+        some = draws[:, start : start + _BLOCK]
+        best = np.maximum.reduceat(some[order], starts, axis=0)
+        # The most accurate point of each cost is on the front if it beats all cheaper ones.
+        wins += ((some >= best[groups]) & (some > _best_of_cheaper(distinct, best)[groups])).sum(axis=1)
+    shares: NDArray[np.float64] = wins / draws.shape[1]
     return shares
 
 

@@ -55,9 +55,10 @@ def summarise(record: StudyRecord, accuracies: Accuracies | None = None) -> pd.D
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep the points of `summarise` with an accuracy. Each network has one row, with the labels of all its points."""
     known = frame[frame["accuracy"].notna()]
-    names = known.groupby(_sources(known), sort=False)["label"].agg(list)
+    shared = known[_sources(known).duplicated(keep=False)]
+    names = shared.groupby(_sources(shared), sort=False)["label"].agg(list).map(_joined).to_dict()
     own = known[known["same_as"].isna()].copy()
-    own["label"] = [_joined(names[point]) for point in own["point"]]
+    own["label"] = [names.get(point, label) for point, label in zip(own["point"], own["label"], strict=True)]
     return own
 
 
@@ -100,7 +101,7 @@ def points_table(frame: pd.DataFrame, record: StudyRecord) -> pd.DataFrame:
 
 def runs_table(record: StudyRecord) -> pd.DataFrame:
     """Prepare runs for saving: drop per-image results, and add the label and series of the point."""
-    table = record.runs.drop(columns=["correct", "top_probability"]).reset_index(drop=True)
+    table = record.runs.drop(columns="correct").reset_index(drop=True)
     points = record.points.set_index("point")
     for place, column in enumerate(("label", "series"), start=1):
         table.insert(place, column, table["point"].map(points[column]))
@@ -125,15 +126,16 @@ def _plain(column: pd.Series[Any], values: Sequence[Value]) -> pd.Series[Any]:
 
 def _states(runs: pd.DataFrame) -> dict[int, tuple[str, str]]:
     """Return the state of each point that has runs, and the reason if not all of them are done."""
-    states = {}
-    for point, rows in runs.groupby("point")[["state", "reason"]]:
+    states = dict.fromkeys(runs["point"].tolist(), ("done", ""))
+    unfinished = runs.loc[runs["state"] != "done", "point"]
+    for point, rows in runs[runs["point"].isin(unfinished)].groupby("point")[["state", "reason"]]:
         found, count = list(rows["state"]), len(rows)
         done = found.count("done")
         broken = [str(why) for state, why in zip(found, rows["reason"], strict=True) if state in {"failed", "crashed"}]
         reason = f"{len(broken)} of {count} runs failed: {'; '.join(dict.fromkeys(broken))}" if broken else ""
-        if 0 < done < count:
+        if done:
             reason = reason or f"{count - done} of {count} runs are missing"
-        state = "done" if done == count else "partly done" if done else "failed" if broken else "planned"
+        state = "partly done" if done else "failed" if broken else "planned"
         states[int(str(point))] = (state, reason)
     return states
 

@@ -123,7 +123,7 @@ def broken(
     runs = record.runs.copy()
     rows = (runs["point"] == point) & runs["seed"].isin(seeds)
     unknown = [
-        *("accuracy", "accuracies", "train_losses", "correct", "top_probability"),
+        *("accuracy", "accuracies", "train_losses", "correct"),
         *("seconds", "images_per_second"),
     ]
     for column in (*unknown, "peak_memory_bytes", "finished", "host"):
@@ -147,7 +147,6 @@ def _run(study, point, seed, bits, generator):
         "accuracies": [*(final * rise[:-1]).tolist(), final],
         "train_losses": (2.3 * 0.8 ** np.arange(1, epochs + 1)).tolist(),
         "correct": bits,
-        "top_probability": generator.uniform(0.1, 1, len(bits)).astype(np.float16),
         "seconds": float(generator.uniform(8, 12)),
         "images_per_second": float(generator.uniform(3000, 4000)),
         "peak_memory_bytes": int(generator.integers(300, 400)) * 2**20,

@@ -70,7 +70,7 @@ def test_what_is_stored_comes_back(ledger):
     done = runs.loc[(2, 1)]
     assert done["accuracies"] == [0.4, 0.5]
     assert done["correct"].tolist() == [True, False, True] * 5
-    assert np.allclose(done["top_probability"], np.linspace(0, 1, 15), atol=1e-3)
+    assert np.allclose(ledger.runs.find("2-1").top_probability, np.linspace(0, 1, 15), atol=1e-3)
     assert done["peak_memory_bytes"] == 1 << 33
     assert runs.loc[(2, 2), "reason"] == "the loss"
 

@@ -28,8 +28,8 @@ class StudyRecord:
             (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
             `crashed`, `missing` or `not needed`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per
-            epoch), `correct` and `top_probability` (one entry per validation image), `seconds`, `images_per_second`,
-            `peak_memory_bytes`, `finished` (UTC, ISO 8601), `host`. Unknown values are None or NaN.
+            epoch), `correct` (one entry per validation image), `seconds`, `images_per_second`, `peak_memory_bytes`,
+            `finished` (UTC, ISO 8601), `host`. Unknown values are None or NaN.
         rungs: The runs of a search at budgets below the study's: `point`, `seed`, `epochs`, `key`, `state`, `reason`,
             `accuracy`, `validation_images`, `seconds`, `peak_memory_bytes` and `finished`.
         declined: Number of proposals that a search did not train, by reason.

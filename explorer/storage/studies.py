@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
@@ -16,15 +17,15 @@ from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
 from explorer.storage.database import Database
 from explorer.storage.record import NOT_NEEDED, StudyRecord
-from explorer.storage.runs import unpacked
 from explorer.storage.tables import members, proposals, runs, studies
 from explorer.storage.tables import rungs as lower
 from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
-# Predicted classes take up a lot of space, and only image sheets need them. `explorer status` shows tracebacks.
-OUTCOMES = [column for column in runs.columns if column.name not in {*INPUTS, "predicted", "traceback"}]
+# Probabilities and classes take up a lot of space, and only image sheets need them. `explorer status` shows tracebacks.
+LEFT_OUT = {"top_probability", "predicted", "traceback"}
+OUTCOMES = [column for column in runs.columns if column.name not in INPUTS | LEFT_OUT]
 RUNG_OUTCOMES = [
     runs.c[name]
     for name in ("state", "reason", "accuracy", "validation_images", "seconds", "peak_memory_bytes", "finished")
@@ -113,7 +114,7 @@ class Studies:
             .order_by(members.c.point, members.c.seed)
         )
         found = [_run_row(run) for run in self.database.select(statement)]
-        study, points = self._points(Study.model_validate_json(row["study"]))
+        study, points = self._points(Study.model_validate_json(row["study"]), row["points"])
         if study.until_decided and found:
             found = _with_unasked(found, study)
         rungs = self._rungs(name)
@@ -131,9 +132,9 @@ class Studies:
             declined=row["declined"] or {},
         )
 
-    def _points(self, study: Study) -> tuple[Study, pd.DataFrame]:
+    def _points(self, study: Study, stored: list[dict[str, Any]]) -> tuple[Study, pd.DataFrame]:
         """Return the points as typed rows; a search first gets those that it has proposed."""
-        rows = stored_points(self.database, study.name)
+        rows = stored or _proposed(self.database, study.name)
         if study.form.grows:
             study = study.extended([{key: row[key] for key in study.varied} for row in rows])
         return study, _points(study, rows)
@@ -200,15 +201,19 @@ def stored_study(database: Database, name: str) -> Mapping[Any, Any]:
 
 def stored_points(database: Database, study: str) -> list[dict[str, Any]]:
     """Return the stored points of a study, or those that a search has proposed, in order."""
-    rows: list[dict[str, Any]] = stored_study(database, study)["points"]
-    if rows:
-        return rows
+    return stored_study(database, study)["points"] or _proposed(database, study)
+
+
+def _proposed(database: Database, study: str) -> list[dict[str, Any]]:
     found = sa.select(proposals.c.row).where(proposals.c.study == study).order_by(proposals.c.point)
     return [proposal["row"] for proposal in database.select(found)]
 
 
 def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
-    row = unpacked(stored)
+    row = dict(stored)
+    images = row.pop("validation_images")
+    if images is not None:
+        row["correct"] = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=images).view(bool)
     if row["state"] is None:
         return row | {"state": "missing", "reason": ""}
     return row | {"host": row["host"]["name"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +23,10 @@ from explorer.spaces import find_space
 from explorer.spaces.space import Space, cell
 
 COUNTS = tuple(field.name for field in fields(Cost))
+LAYER_COLUMNS = ("layer", "makes", "output", *COUNTS)
 PRICED = (*COUNTS, "model_bytes")
 TASK = 4 * CHUNK  # number of points that are split in the same way
+_counts = attrgetter(*COUNTS)
 Points: TypeAlias = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Listed design points: a frame, a mapping of columns by name, or one mapping per point."""
 
@@ -46,12 +49,16 @@ def describe(
 
 def layer_table(network: Network, levels: int = 1) -> pd.DataFrame:
     """Return the layer table of a network; see `describe`."""
-    rows: list[tuple[Any, ...]] = [("input", "", str(network.input), *astuple(Cost()))]
-    rows += [(name, node.layer.notation, str(node.output), *astuple(node.cost)) for name, node in network.rows(levels)]
-    rows.append(("total", "", str(network.trace.output), *astuple(network.cost)))
-    frame = pd.DataFrame(rows, columns=["layer", "makes", "output", *COUNTS])
+    frame = pd.DataFrame(layer_rows(network, levels), columns=LAYER_COLUMNS)
     frame.attrs["units"] = units(COUNTS)
     return frame
+
+
+def layer_rows(network: Network, levels: int = 1) -> list[tuple[Any, ...]]:
+    """Return the rows of a network's layer table, with `LAYER_COLUMNS`."""
+    rows: list[tuple[Any, ...]] = [("input", "", str(network.input), *_counts(Cost()))]
+    rows += [(name, node.layer.notation, str(node.output), *_counts(node.cost)) for name, node in network.rows(levels)]
+    return [*rows, ("total", "", str(network.trace.output), *_counts(network.cost))]
 
 
 OF_SPACES = ("where", "sample", "seed", "simplex", "steps", "ratio", "pareto", "sort", "limit", "out")

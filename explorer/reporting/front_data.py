@@ -11,7 +11,7 @@ from markupsafe import Markup
 from explorer.analysis import Findings
 from explorer.analysis.findings import SHOWN
 from explorer.networks.quantities import QUANTITIES
-from explorer.pricing.prices import layer_table
+from explorer.pricing.prices import LAYER_COLUMNS, layer_rows
 from explorer.reporting.front_view import FrontView
 from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
@@ -34,7 +34,8 @@ def front_data(view: FrontView) -> Markup:
 def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
     """Return the runs of each point: seed, state with its reason, accuracy after each epoch, and key."""
     runs: dict[int, list[list[Any]]] = {}
-    for row in findings.runs.to_dict(orient="records"):
+    shown = findings.runs[["point", "seed", "state", "reason", "accuracies", "key"]]
+    for row in shown.to_dict(orient="records"):
         curve = [round(value, 4) for value in row["accuracies"]] if row["accuracies"] is not None else None
         runs.setdefault(row["point"], []).append([row["seed"], outcome(row), curve, str(row["key"])[:KEY_CHARACTERS]])
     return runs
@@ -42,20 +43,18 @@ def _runs(findings: Findings) -> dict[int, list[list[Any]]]:
 
 def _layers(findings: Findings) -> dict[str, Any]:
     """Return the layers of the foremost points: the distinct rows, and their indices for each point."""
-    columns: list[str] = []
     rows: dict[tuple[str, ...], int] = {}
     layers: dict[int, list[int]] = {}
     for point in findings.foremost[:SHOWN]:
         network = findings.verified.networks.get(point)
         if network is None:
             continue
-        table = layer_table(network)
         texts = [
-            tuple(f"{entry:,}" if isinstance(entry, int) else str(entry) for entry in row) for row in table.to_numpy()
+            tuple(f"{entry:,}" if isinstance(entry, int) else entry for entry in row) for row in layer_rows(network)
         ]
         layers[point] = [rows.setdefault(text, len(rows)) for text in texts]
-        columns = [QUANTITIES[name].heading if name in QUANTITIES else name for name in map(str, table.columns)]
-    left_out = changed_note(findings)
+    names = [QUANTITIES[name].heading if name in QUANTITIES else name for name in LAYER_COLUMNS]
+    columns, left_out = names if layers else [], changed_note(findings)
     return {"layers": layers, "layer_rows": list(rows), "layer_columns": columns, "layers_left_out": left_out}
 
 

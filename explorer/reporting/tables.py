@@ -122,12 +122,12 @@ def _on_joint_front(row: Mapping[Any, Any]) -> str:
 def further_amounts(findings: Findings) -> dict[str, list[str]]:
     """Return the values that the table of points omits, by heading: spread, seeds and other costs."""
     shown = {quantity.key for quantity in _shown_costs(findings)}
-    rows = findings.measured.to_dict(orient="records")
-    others = [quantity for quantity in known_costs(findings.measured) if quantity.key not in shown]
+    measured = findings.measured
+    others = [quantity for quantity in known_costs(measured) if quantity.key not in shown]
     return {
-        "spread between seeds, points": [number(row["spread"], 2, 100) for row in rows],
-        "seeds done": [str(row["runs"]) for row in rows],
-        **{quantity.heading: [amounts(row, [quantity])[0] for row in rows] for quantity in others},
+        "spread between seeds, points": [number(spread, 2, 100) for spread in measured["spread"]],
+        "seeds done": [str(runs) for runs in measured["runs"]],
+        **{quantity.heading: [amount_text(quantity, found) for found in measured[quantity.key]] for quantity in others},
     }
 
 
@@ -245,7 +245,12 @@ def _plus_minus(row: Mapping[Any, Any]) -> str:
 
 def amounts(row: Mapping[Any, Any], quantities: Sequence[Quantity]) -> list[str]:
     """Write a point's amounts of the given quantities."""
-    return [UNKNOWN if pd.isna(row[one.key]) else one.text(row[one.key]) for one in quantities]
+    return [amount_text(one, row[one.key]) for one in quantities]
+
+
+def amount_text(quantity: Quantity, value: Any) -> str:  # noqa: ANN401 (a number, NaN or NA of a row)
+    """Write an amount of a quantity."""
+    return UNKNOWN if pd.isna(value) else quantity.text(value)
 
 
 def whole(value: Any) -> str:  # noqa: ANN401 (a whole number or NA of a row)

@@ -75,9 +75,11 @@ class Form(Model):
 
     def design_points(self) -> Iterator[DesignPoint]:
         """Yield all points, in the order of the own points."""
+        labels = [list(map(label, values)) for values in self.vary.values()]
         for own in self.own_points():
-            for values in itertools.product(*self.vary.values()):
-                text = ", ".join([*([own.label] if own.label else []), *map(label, values)])
+            combined = zip(itertools.product(*self.vary.values()), itertools.product(*labels), strict=True)
+            for values, texts in combined:
+                text = ", ".join([own.label, *texts] if own.label else texts)
                 yield DesignPoint(own.metaparameters | dict(zip(self.vary, values, strict=True)), text, own.series)
 
     @property

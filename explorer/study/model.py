@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -176,7 +177,7 @@ class Study(Model):
 
     def named(self, number: int) -> str:
         """Return a design point's name for use in a sentence."""
-        values = list(self.design_points())[number].metaparameters
+        values = next(islice(self.design_points(), number, None)).metaparameters
         return self.form.named(values, self.design_space.point(self.preset, **self.fixed | values))
 
     def thinned(self, most: int) -> Self:

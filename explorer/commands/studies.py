@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
+from explorer.commands.collecting import no_collection
 from explorer.commands.console import (
     ACCURACY_HEADINGS,
     Screen,
@@ -185,9 +186,10 @@ def report(
     quiet: Quiet = False,
 ) -> int:
     """Rewrite the report of a study from its stored runs."""
-    from explorer import report
+    with no_collection():
+        from explorer import report
 
-    made = report(name, storage=storage, reports=reports, figures=figures.split(","))
+        made = report(name, storage=storage, reports=reports, figures=figures.split(","))
     screen = Screen(quiet, as_json)
     if "front" in made.points.attrs:
         return print_front(screen, made.points, storage)

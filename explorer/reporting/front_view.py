@@ -121,13 +121,13 @@ class FrontView:
         first, accuracy = self.first or "params", self.axes["accuracy"]
         shares = self.axes[first].shares if first in self.axes else np.full(len(self.points), math.nan)
         placed = np.isfinite(shares)
-        x, y = np.round(np.where(placed, (self.x(shares), self.y(accuracy.shares)), 0), 1)
+        x, y = np.round(np.where(placed, (self.x(shares), self.y(accuracy.shares)), 0), 1).tolist()
         low, high = (
             self.y(accuracy.place(100 * self.points[end].to_numpy(dtype=float))) - self.y(accuracy.shares)
             for end in ("low", "high")
         )
         barred = np.isfinite(low) & (self.points[front_column(first)].to_numpy(dtype=bool) | (not self.many))
-        sure, on = np.round(self._sure(first), 2), self._on(first)
+        sure, on = np.round(self._sure(first), 2).tolist(), self._on(first)
         numbers, means = self.points["point"].astype(int).tolist(), self.points["accuracy"].tolist()
         return [
             {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from explorer.analysis import Findings, front_column, probability_column
 from explorer.analysis.fronts import ON_FRONT, PROBABILITY
@@ -33,6 +34,13 @@ class Table:
     numbers: frozenset[str]
     rows: list[list[str]]
     ids: list[str] | None = None
+
+    @property
+    def tags(self) -> list[tuple[Markup, Markup]]:
+        """The HTML tags around each cell of a row, the first of which is a header."""
+        first, *others = (Markup(' class="number"') if column in self.numbers else "" for column in self.columns)
+        header = (Markup('<th scope="row"{}>').format(first), Markup("</th>"))
+        return [header, *((Markup("<td{}>").format(kind), Markup("</td>")) for kind in others)]
 
 
 def measured_points(findings: Findings, *, trial: bool = False) -> Table:

@@ -88,7 +88,8 @@ def front_probability(
         some = draws[:, start : start + _BLOCK]
         best = np.maximum.reduceat(some[order], starts, axis=0)
         # The most accurate point of each cost is on the front if it beats all cheaper ones.
-        wins += ((some >= best[groups]) & (some > _best_of_cheaper(distinct, best)[groups])).sum(axis=1)
+        least = np.where(best > _best_of_cheaper(distinct, best), best, np.float32(np.inf))
+        wins += (some >= least[groups]).sum(axis=1)
     shares: NDArray[np.float64] = wins / draws.shape[1]
     return shares
 
@@ -198,7 +199,10 @@ def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], referenc
     """Return the hypervolume for each column of accuracies (points, columns), clipped to the reference: (columns,)."""
     order = np.argsort(costs, kind="stable")
     ends = np.log2(np.append(np.clip(costs[order], reference.smallest, reference.largest), reference.largest))
-    heights = np.clip(np.maximum.accumulate(accuracies[order], axis=0) - reference.accuracy, 0, None)
+    heights = accuracies[order]
+    np.maximum.accumulate(heights, axis=0, out=heights)
+    heights -= reference.accuracy
+    np.clip(heights, 0, None, out=heights)
     found: NDArray[np.float64] = np.diff(ends) @ heights.astype(np.float64)
     return found
 

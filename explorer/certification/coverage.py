@@ -82,7 +82,7 @@ def _values(space: str, preset: str, points: Sequence[Mapping[str, Any]]) -> dic
     The number of classes is skipped too, because it depends on the data.
     """
     family = find_space(space)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[Any, None]] = {}
     for values in points:
         try:
             acting = family.point(preset, **values).effective()
@@ -90,8 +90,8 @@ def _values(space: str, preset: str, points: Sequence[Mapping[str, Any]]) -> dic
             continue
         for key, value in acting.items():
             if key != "classes":
-                found.setdefault(key, {}).setdefault(label(value), value)
-    return {key: _ordered(tuple(values.values())) for key, values in found.items()}
+                found.setdefault(key, {})[value] = None
+    return {key: _ordered(tuple(values)) for key, values in found.items()}
 
 
 def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 from tqdm import tqdm
 
 from explorer.data.dataset import (
@@ -225,6 +224,8 @@ def _locate(folder: Path) -> Files | None:
 
 
 def _fetch(download: Download) -> Files:
+    import pooch
+
     folder = _downloads()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class Accuracies:
     seeds: NDArray[np.int64]
     means: NDArray[np.float64]
     spreads: NDArray[np.float64]
-    counts: NDArray[np.uint16]
+    counts: NDArray[np.unsignedinteger[Any]]
     known: NDArray[np.bool_]
     pooled: SeedVariance
     confidence: float = CONFIDENCE
@@ -120,7 +120,7 @@ class Accuracies:
         squares = np.bincount(places, (accuracies - means[places]) ** 2)
         spreads = np.sqrt(squares / np.where(seeds > 1, seeds - 1, math.nan))
         images = validation_images(record)
-        counts = np.zeros((len(points), images), dtype=np.uint16)
+        counts = np.zeros((len(points), images), dtype=np.min_scalar_type(seeds.max(initial=0)))
         unknown = np.array([not is_stored(bits) or len(bits) != images for bits in done["correct"]], dtype=bool)
         known = (np.bincount(places, unknown) == 0) & (images > 0)
         for place, bits in zip(places, done["correct"], strict=True):
@@ -327,7 +327,7 @@ class Accuracies:
         return half
 
 
-def _products(rows: NDArray[np.uint16], others: NDArray[np.uint16]) -> NDArray[np.float64]:
+def _products(rows: NDArray[np.unsignedinteger[Any]], others: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.float64]:
     """Sum the products of counts over images, (points,), in exact integer arithmetic."""
     sums: NDArray[np.int64] = np.einsum("...i,...i->...", rows, others, dtype=np.int64, casting="unsafe")
     return sums.astype(np.float64)

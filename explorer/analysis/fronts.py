@@ -199,11 +199,11 @@ def areas(costs: NDArray[np.float64], accuracies: NDArray[np.floating], referenc
     """Return the hypervolume for each column of accuracies (points, columns), clipped to the reference: (columns,)."""
     order = np.argsort(costs, kind="stable")
     ends = np.log2(np.append(np.clip(costs[order], reference.smallest, reference.largest), reference.largest))
-    heights = accuracies[order]
-    np.maximum.accumulate(heights, axis=0, out=heights)
-    heights -= reference.accuracy
-    np.clip(heights, 0, None, out=heights)
-    found: NDArray[np.float64] = np.diff(ends) @ heights.astype(np.float64)
+    widths, found = np.diff(ends), np.empty(accuracies.shape[1])
+    for start in range(0, len(found), _BLOCK):
+        columns = slice(start, start + _BLOCK)
+        best = np.maximum.accumulate(accuracies[:, columns][order], axis=0)
+        found[columns] = widths @ np.clip(best - reference.accuracy, 0, None).astype(np.float64)
     return found
 
 

@@ -16,6 +16,7 @@ faster under load.
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, optimize
+from scipy import linalg
 
 LENGTHS = (0.2, 10.0)
 LEVEL = 10.0**2  # variances are in units of the variance of the values
@@ -32,49 +33,6 @@ ROUGHNESS = (1e-6, 1.0)
 _STARTS = 4  # number of additional starts
 _FEW = 100  # with more points, the likelihood has one clear peak and each start takes almost a second
 _ROWS = 10_000  # places predicted at a time
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """The marginal likelihood of `values` (points,) with a mean of 0 and a variance of about 1.
-
-    `squares` (coordinates, points, points) are the squared differences of the places, and `noise` (points,) holds the
-    variances of the noise. The parameters are the logarithms of the surface's variance, of its lengths and of the
-    variance of the roughness.
-    """
-
-    squares: NDArray[np.float64]
-    values: NDArray[np.float64]
-    noise: NDArray[np.float64]
-
-    def best(self, starts: int) -> NDArray[np.float64]:
-        """Return the parameters with the highest likelihood from one default start and `starts` random ones."""
-        low, high = np.log([VARIANCES, *[LENGTHS] * len(self.squares), ROUGHNESS]).T
-        random = np.random.RandomState(0)
-        tried = [np.log([1.0, *np.ones(len(self.squares)), 1e-2])]
-        tried += [random.uniform(low, high) for _ in range(starts)]
-        bounds = optimize.Bounds(low, high)
-        found = [optimize.minimize(self.negative, start, jac=True, method="L-BFGS-B", bounds=bounds) for start in tried]
-        best: NDArray[np.float64] = min(found, key=lambda result: result.fun).x
-        return best
-
-    def negative(self, logs: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the negative logarithm of the likelihood and its gradient (equations 4.17, 5.8 and 5.9)."""
-        variance, roughness, scales = np.exp(logs[0]), np.exp(logs[-1]), np.exp(-2 * logs[1:-1])
-        distances = np.sqrt(5 * np.tensordot(scales, self.squares, 1))
-        decay = variance * np.exp(-distances)
-        surface = decay * (1 + distances + distances**2 / 3)
-        try:
-            root = linalg.cholesky(LEVEL + surface + np.diag(self.noise + roughness), lower=True)
-        except linalg.LinAlgError:
-            return math.inf, np.zeros_like(logs)
-        weights = linalg.cho_solve((root, True), self.values)
-        inverse = linalg.cho_solve((root, True), np.eye(len(root)))
-        pull = np.outer(weights, weights) - inverse
-        slopes = 5 / 3 * scales * np.tensordot(self.squares, pull * decay * (1 + distances), 2)
-        gradient = np.array([(pull * surface).sum(), *slopes, roughness * pull.trace()]) / 2
-        fit, size = self.values @ weights / 2, len(root) / 2 * math.log(2 * math.pi)
-        return float(fit + np.log(root.diagonal()).sum() + size), -gradient
 
 
 @dataclass(frozen=True)
@@ -101,21 +59,28 @@ class GaussianProcess:
         cls, places: NDArray[np.float64], values: NDArray[np.float64], noise: NDArray[np.float64], shared: float = 0.0
     ) -> GaussianProcess:
         """Maximise the marginal likelihood. `noise` (points,) and `shared` are variances."""
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         level = float(values.mean())
         # Include the noise to keep the scale sensible when the values are nearly equal.
         unit = math.sqrt(values.var() + noise.mean()) or 1.0
         shape = Matern(np.ones(places.shape[1]), LENGTHS, nu=2.5)
         surface = ConstantKernel(LEVEL, "fixed") + ConstantKernel(1.0, VARIANCES) * shape
-        likelihood = Likelihood(
-            (places.T[:, :, None] - places.T[:, None]) ** 2, (values - level) / unit, noise / unit**2
+        regressor = GaussianProcessRegressor(
+            surface + WhiteKernel(1e-2, ROUGHNESS),
+            alpha=noise / unit**2,
+            n_restarts_optimizer=_STARTS if len(values) <= _FEW else 1,
+            random_state=0,
         )
-        with one_thread():
-            logs = likelihood.best(_STARTS if len(values) <= _FEW else 1)
-        fitted, rough = surface.clone_with_theta(logs[:-1]), math.exp(logs[-1])
+        with one_thread(), warnings.catch_warnings():
+            # A length at its bound is fine: it means that the coordinate does not matter.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = regressor.fit(places, (values - level) / unit).kernel_
+        rough = fitted.k2.noise_level
         shared_deviation, roughness = math.sqrt(shared), unit * math.sqrt(rough)
-        return cls(places, values, level, unit, fitted, noise / unit**2 + rough, shared_deviation, roughness)
+        return cls(places, values, level, unit, fitted.k1, noise / unit**2 + rough, shared_deviation, roughness)
 
     def predict(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean and standard deviation of level plus surface, (places,) each (equations 2.25 and 2.26)."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
-from explorer.commands.collecting import no_collection
 from explorer.commands.console import (
     ACCURACY_HEADINGS,
     Screen,
@@ -49,6 +48,7 @@ from explorer.commands.settings import (
     read_varied,
 )
 from explorer.errors import ExplorerError
+from explorer.machine import collection_paused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,7 @@ def report(
     quiet: Quiet = False,
 ) -> int:
     """Rewrite the report of a study from its stored runs."""
-    with no_collection():
+    with collection_paused():
         from explorer import report
 
         made = report(name, storage=storage, reports=reports, figures=figures.split(","))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
@@ -21,6 +20,7 @@ from explorer.storage.tables import members, proposals, runs, studies
 from explorer.storage.tables import rungs as lower
 from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
+from explorer.training.bits import unpack_correct
 
 INPUTS = {"key", "network", "data_fingerprint", "settings", "seed"}
 # Probabilities and classes take up a lot of space, and only image sheets need them. `explorer status` shows tracebacks.
@@ -213,7 +213,7 @@ def _run_row(stored: Mapping[Any, Any]) -> dict[str, Any]:
     row = dict(stored)
     images = row.pop("validation_images")
     if images is not None:
-        row["correct"] = np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=images).view(bool)
+        row["correct"] = unpack_correct(row["correct"], images)
     if row["state"] is None:
         return row | {"state": "missing", "reason": ""}
     return row | {"host": row["host"]["name"]}

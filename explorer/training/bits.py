@@ -20,9 +20,14 @@ def pack(correct: NDArray[np.bool_], top_probability: NDArray[np.float32]) -> di
 def unpack(correct: bytes, top_probability: bytes, images: int) -> dict[str, NDArray[Any]]:
     """Return the stored columns as arrays: `correct` (images,) bool and `top_probability` (images,) float16."""
     return {
-        "correct": np.unpackbits(np.frombuffer(correct, np.uint8), count=images).astype(bool),
+        "correct": unpack_correct(correct, images),
         "top_probability": np.frombuffer(top_probability, np.float16),
     }
+
+
+def unpack_correct(correct: bytes, images: int) -> NDArray[np.bool_]:
+    """Return whether each image was classified correctly, as an array (images,)."""
+    return np.unpackbits(np.frombuffer(correct, np.uint8), count=images).view(bool)
 
 
 def pack_classes(predicted: NDArray[np.int64]) -> bytes:

@@ -361,4 +361,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Workers import `canned`. Functions of the main module would be sent as code with each run, unlike the real ones.
+    import coordinator
+
+    coordinator.main()

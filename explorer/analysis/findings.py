@@ -33,10 +33,6 @@ from explorer.analysis.verified import VerifiedNetworks, verified_networks
 from explorer.networks.quantities import LATENCY, QUANTITIES
 from explorer.storage.record import StudyRecord
 
-SHOWN = 300
-"""Maximum number of points to show networks for: points on a front first, then the most accurate ones."""
-COMPARED = 200
-"""Number of other networks to expand to detect code changes. Each takes about a millisecond."""
 DRAWS = 1000
 """Number of joint draws of all accuracies. Probabilities from them have a standard error of at most 1.6 %."""
 
@@ -115,10 +111,8 @@ class Findings:
 
     @cached_property
     def verified(self) -> VerifiedNetworks:
-        """The unchanged networks among the first `SHOWN` of `foremost` and an evenly spaced sample of the others."""
-        first, others = self.foremost[:SHOWN], self.foremost[SHOWN:]
-        sample = others[:: -(-len(others) // COMPARED) or 1]
-        return verified_networks(self.record, first + sample, len(self.foremost))
+        """The networks of the measured points that have not changed."""
+        return verified_networks(self.record, self.foremost)
 
     @cached_property
     def learnt(self) -> frozenset[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from explorer.errors import ExplorerError
 from explorer.networks.network import Network
+from explorer.pricing.designs import Priced, priced_designs
+from explorer.spaces.space import Space
 from explorer.storage.record import StudyRecord
 
 
@@ -15,39 +18,32 @@ class VerifiedNetworks:
     """The networks that the current code builds exactly as they were trained, by point number."""
 
     networks: dict[int, Network]
-    compared: int
-    """Number of networks compared with the stored ones."""
     trained: int
-    """Total number of networks. If there are many, only a sample is compared."""
+    """Number of trained networks, which were all compared."""
 
     @property
     def unchanged(self) -> bool:
-        """Whether all compared networks match the trained ones."""
-        return len(self.networks) == self.compared
+        """Whether all networks match the trained ones."""
+        return len(self.networks) == self.trained
 
     def note(self, left_out: str) -> str:
         """Return the reason why something is left out, or an empty string if nothing is."""
         if self.unchanged:
             return ""
-        changed = f"{self.compared - len(self.networks):,} of {self.compared:,} networks"
-        if self.compared < self.trained:
-            changed += f" (a sample: the study has {self.trained:,})"
+        changed = f"{self.trained - len(self.networks):,} of {self.trained:,} networks"
         return f"The code has changed: {changed} no longer match the trained ones; {left_out}."
 
 
-def verified_networks(record: StudyRecord, points: Iterable[int], trained: int | None = None) -> VerifiedNetworks:
-    """Expand trained points with the current code, and keep the networks that match their stored digest.
-
-    `trained` is the total number of points, if the given ones are only a sample.
-    """
-    study, chosen, networks = record.study, list(points), {}
-    stored, design_points = record.points.set_index("point")["network"], list(study.design_points())
+def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNetworks:
+    """Compute the networks of trained points with the current code, and keep those that match their stored digest."""
+    study, chosen = record.study, list(points)
+    settings, design_points = study.fixed | {"classes": record.classes}, list(study.design_points())
+    stored = dict(zip(record.points["point"], record.points["network"], strict=True))
+    designs: dict[int, Space] = {}
     for number in chosen:
-        settings = study.fixed | {"classes": record.classes} | design_points[number].metaparameters
-        try:
-            network = study.design_space.point(study.preset, **settings).expand()
-        except ExplorerError:
-            continue
-        if network.digest == stored[number]:
-            networks[number] = network
-    return VerifiedNetworks(networks, len(chosen), len(chosen) if trained is None else trained)
+        with suppress(ExplorerError):
+            designs[number] = study.design_space.point(study.preset, **settings | design_points[number].metaparameters)
+    found = zip(designs, priced_designs(list(designs.values())), strict=True)
+    networks = {number: design.network for number, design in found if isinstance(design, Priced)}
+    same = {number: network for number, network in networks.items() if network.digest == stored[number]}
+    return VerifiedNetworks(same, len(chosen))

@@ -48,7 +48,6 @@ from explorer.commands.settings import (
     read_varied,
 )
 from explorer.errors import ExplorerError
-from explorer.machine import collection_paused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,10 +185,9 @@ def report(
     quiet: Quiet = False,
 ) -> int:
     """Rewrite the report of a study from its stored runs."""
-    with collection_paused():
-        from explorer import report
+    from explorer import report
 
-        made = report(name, storage=storage, reports=reports, figures=figures.split(","))
+    made = report(name, storage=storage, reports=reports, figures=figures.split(","))
     screen = Screen(quiet, as_json)
     if "front" in made.points.attrs:
         return print_front(screen, made.points, storage)

@@ -9,7 +9,6 @@ from typing import Any
 from markupsafe import Markup
 
 from explorer.analysis import Findings
-from explorer.analysis.findings import SHOWN
 from explorer.networks.quantities import QUANTITIES
 from explorer.pricing.prices import LAYER_COLUMNS, layer_rows
 from explorer.reporting.front_view import FrontView
@@ -17,6 +16,9 @@ from explorer.reporting.notes import changed_note
 from explorer.reporting.pages import as_json
 from explorer.reporting.tables import ACCURACY_PERCENT, KEY_CHARACTERS, further_amounts, known_costs, outcome
 from explorer.reporting.words import given_options
+
+SHOWN = 300
+"""Maximum number of points to show layers for: points on a front first, then the most accurate ones."""
 
 
 def front_data(view: FrontView) -> Markup:

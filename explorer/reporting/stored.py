@@ -16,6 +16,7 @@ from explorer.certification.statistics import rankers
 from explorer.drawing.formats import check_formats
 from explorer.errors import ExplorerError, unknown
 from explorer.files import check_folder, user_path
+from explorer.machine import collection_paused
 from explorer.networks.quantities import LATENCY, QUANTITIES, quantity_key, units
 from explorer.reporting.answer import answer
 from explorer.reporting.certificate import write_certificate
@@ -78,6 +79,7 @@ class CertificateReport:
     rankers: pd.DataFrame
 
 
+@collection_paused()
 def report(
     study: str,
     *,

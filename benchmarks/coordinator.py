@@ -67,8 +67,8 @@ def canned(job: Job, _: Path, seconds: float) -> Rows:
     return [measurement(run) for run in job]
 
 
-def busy(job: Job, _: Path, steps: int = 10_000_000) -> Rows:
-    """Compute for half a second or so, and return measurements."""
+def busy(job: Job, _: Path, steps: int = 60_000_000) -> Rows:
+    """Compute for two or three seconds, and return measurements."""
     total = 0
     for number in range(steps):
         total += number

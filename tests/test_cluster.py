@@ -15,6 +15,7 @@ from pathlib import Path
 import cluster_calls
 import psutil
 import pytest
+import test_trunks
 from test_engine import jobs, run, states
 
 from explorer.__main__ import main
@@ -24,8 +25,10 @@ from explorer.sweeping.resources import read_memory
 from explorer.training.cluster import Cluster
 from explorer.training.crew import ENVIRONMENT
 from explorer.training.engine import ATTEMPTS, EngineWatcher, execute
+from explorer.training.performing import perform_with_trunks
 from explorer.training.software import Software
 from explorer.training.trainer import measure
+from explorer.training.trunks import trunk_key
 
 HERE = Path(__file__).parent
 DASK = [sys.executable, "-m", "distributed.cli.dask_"]
@@ -83,7 +86,7 @@ class Running:
     def log(self):
         return (self.folder / "log").read_text()
 
-    def start(self, what, *options):
+    def start(self, what, *options, **environment):
         """Start a scheduler or a worker."""
         path = os.pathsep.join(map(str, (HERE, HERE.parent)))
         with (self.folder / "log").open("a") as log:
@@ -91,16 +94,16 @@ class Running:
                 ["dask", what, "--scheduler-file", self.file, "--no-dashboard", *self.tls, *options],
                 executable=shutil.which("dask", path=str(Path(sys.executable).parent)),
                 cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": path} | environment,
                 stdout=log,
                 stderr=log,
             )
         self.processes.append(process)
         return process
 
-    def worker(self, *options):
+    def worker(self, *options, **environment):
         """Start a worker and return at once; the coordinator waits for it."""
-        return self.start("worker", "--local-directory", str(self.folder), *options)
+        return self.start("worker", "--local-directory", str(self.folder), *options, **environment)
 
     def children(self):
         """Processes of these workers that train."""
@@ -355,6 +358,24 @@ def test_workers_that_are_killed_or_frozen_or_join_later(stripes, tmp_path, monk
         )
         cluster.worker("--nthreads", "1")
         assert states(outcomes) == ["done"] * 2
+
+
+@pytest.mark.slow
+def test_a_run_promoted_on_another_machine_is_the_same_run(stripes, tmp_path):
+    """Two workers with caches of their own, as on two machines: the second one does not have the first one's trunk."""
+    one, another = tmp_path / "one", tmp_path / "another"
+    with running(tmp_path) as cluster, torch_threads(1):
+        for home, budget in zip((one, another), test_trunks.BUDGETS, strict=False):
+            worker = cluster.worker("--nthreads", "1", "--no-nanny", XDG_CACHE_HOME=str(home))
+            promoted = test_trunks.run(stripes, budget)
+            (outcome,) = execute([(promoted,)], stripes.folder, None, cluster=cluster.cluster, call=perform_with_trunks)
+            worker.kill()
+            worker.wait()
+            alone = measure(promoted.network, stripes, promoted.recipe, budget, promoted.seed)
+            assert outcome.row["accuracies"] == list(alone.accuracies)
+            assert outcome.row["train_losses"] == list(alone.train_losses)
+    trunks = [{path.name for path in home.rglob("trunks/*")} for home in (one, another)]
+    assert trunks[0] == trunks[1] == {trunk_key(test_trunks.run(stripes))}
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@
   const rows = [...table.tBodies[0].rows];
   const rowOf = new Map(rows.map((row) => [row.id, row]));
   const [left, right, bottom, top] = data.frame;
-  const SHOWN = 200; // rows at a time
+  const SHOWN = 200; // rows at a time, also in front.css
   const REACH = 16; // largest distance from the pointer to a point, in the figure's units
   let places = []; // [x, y] of each point, or null
   let framed = null; // identifiers of the rows inside the drawn frame
@@ -240,6 +240,7 @@
     const named = (row) => !wanted || row.textContent.toLowerCase().includes(wanted);
     const kept = rows.filter((row) => (!framed || framed.has(row.id)) && named(row));
     table.tBodies[0].replaceChildren(...kept.slice(0, most));
+    table.closest("section").classList.add("filled");
     const [some, all] = [kept, rows].map((list) => list.length.toLocaleString("en"));
     filter.querySelector("[role=status]").textContent = `${some} of ${all} points`;
     rest.hidden = kept.length <= most;

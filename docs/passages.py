@@ -108,7 +108,7 @@ def trust() -> None:
     if better:
         print(f"\nOnly for {'; '.join(better)} is a default run shown to rank better than multiply-adds alone.")
     else:
-        print("\nFor neither of them has a default run been shown to rank networks better than multiply-adds alone.")
+        print("\nFor none of them has a default run been shown to rank networks better than multiply-adds alone.")
 
 
 def certificates() -> None:

@@ -409,9 +409,10 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert certificate_of(records) == stored
 
 
-def test_certificates_of_both_spaces_ship():
+def test_certificates_of_both_spaces_and_of_the_embedded_data_ship():
     assert {(found.space, found.data) for found in shipped_certificates()} == {
         ("squeezenet", "cifar10"),
+        ("squeezenet", "proxy"),
         ("efficientnet", "cifar10"),
     }
 

@@ -368,7 +368,8 @@ def test_studies_of_growing_budgets_are_trained_together_and_shown_while_they_ru
         while job := jobs.take():
             assert [run.budget for run in job] == [short.budget, long.budget]
             assert len({(run.network.digest, run.seed) for run in job}) == 1
-            outcomes = [engine._outcome(run, {"state": "failed", "reason": "no", "host": {}}) for run in job]
+            failed = {"state": "failed", "reason": "no", "host": {"name": "here"}}
+            outcomes = [engine._outcome(run, failed) for run in job]
             jobs.store(outcomes)
             for outcome in outcomes:
                 yield outcome

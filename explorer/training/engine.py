@@ -263,7 +263,7 @@ class _Execution:
                     continue
                 key = f"{job[0].key}-{next(self.submissions)}"
                 task = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
-                result = result_of(self.members.client, task)
+                result = result_of(task)
                 self.flights[result] = _Flight(job, member, task, begun=not self.members.shared)
                 if self.started is not None:
                     self.started(job)

@@ -6,19 +6,18 @@ import asyncio
 from concurrent.futures import Future as Pending
 from typing import Any
 
-from explorer.training.dask_import import Client, Future
+from explorer.training.dask_import import Future
 
 
-def result_of(client: Client, task: Future[Any]) -> Pending[Any]:
+def result_of(task: Future[Any]) -> Pending[Any]:
     """Return a future of a task's result, which is fetched from its worker as soon as the task has ended.
 
     It has the task's error if there is one, or Dask's `CancelledError` if the connection to the scheduler is lost.
     """
 
     async def fetched() -> Any:  # noqa: ANN401 (any task)
-        return await client.gather(task, asynchronous=True)
+        return await task
 
     # Dask fetches results that are asked for at the same time together. One after another, each takes a round trip.
-    # Tornado's types allow other loops, but Dask always has this one.
-    loop = client.loop.asyncio_loop  # type: ignore[union-attr]
+    loop = task.client.loop.asyncio_loop
     return asyncio.run_coroutine_threadsafe(fetched(), loop)

@@ -6,8 +6,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures import Future as Pending
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +20,7 @@ from explorer.errors import ExplorerError
 from explorer.training.cluster import Cluster
 from explorer.training.crew import Crew, Member, crew, silent_scheduler
 from explorer.training.dask_import import CancelledError, Future, KilledWorker
-from explorer.training.fetching import result_of
+from explorer.training.fetching import Results
 from explorer.training.hosting import ChildLost
 from explorer.training.limits import LEAST_SECONDS, Clock, Speeds, duration
 from explorer.training.performing import SPEEDS, DataUnreadable, Job, Rows, host, perform
@@ -181,14 +179,12 @@ class _Flight:
     """A job on a worker, which has begun it or will when it has time.
 
     Attributes:
-        task: Its task in Dask.
         seconds: Seconds since it began, or since it was submitted if it has not begun.
         fetching: Seconds since its task ended.
     """
 
     job: Job
     member: Member | Slot
-    task: Future[Any]
     begun: bool
     seconds: float = 0.0
     fetching: float = 0.0
@@ -217,7 +213,8 @@ class _Execution:
         self.run_timeout = run_timeout
         self.started = started
         self.watcher = watcher
-        self.flights: dict[Pending[Rows], _Flight] = {}  # by their results
+        self.flights: dict[Future[Any], _Flight] = {}
+        self.results = Results()
         self.troubles: dict[str, list[str]] = {}  # why attempts at a job failed, by its first run's key
         self.failed_at: dict[str, set[str | None]] = {}  # on which workers of a cluster, by the same key
         self.submissions = count()
@@ -236,15 +233,14 @@ class _Execution:
                 self._launch()
                 finished = self._finished()
                 self._hear_speeds()
-                found = [outcome for result in finished for outcome in self._land(result)]
-                for result, flight in list(self.flights.items()):
-                    found += self._check(result, flight, seconds)
+                found = [outcome for task, result in finished.items() for outcome in self._land(task, result)]
+                for task, flight in list(self.flights.items()):
+                    found += self._check(task, flight, seconds)
                 if found:
                     self.jobs.store(found)
                 yield from found
         finally:
-            for result in self.flights:
-                result.cancel()
+            self.results.close()
 
     @property
     def _more(self) -> bool:
@@ -263,8 +259,8 @@ class _Execution:
                     continue
                 key = f"{job[0].key}-{next(self.submissions)}"
                 task = self.members.submit(member, self.call, job, self.dataset_folder, key=key)
-                result = result_of(task)
-                self.flights[result] = _Flight(job, member, task, begun=not self.members.shared)
+                self.flights[task] = _Flight(job, member, begun=not self.members.shared)
+                self.results.expect(task)
                 if self.started is not None:
                     self.started(job)
 
@@ -277,66 +273,61 @@ class _Execution:
                 return job
         return None
 
-    def _finished(self) -> list[Pending[Rows]]:
+    def _finished(self) -> dict[Future[Any], Any]:
         seconds = WAIT_SECONDS if self.members.complete else WAIT_SECONDS / 10
         if not self.flights:
             time.sleep(WAIT_SECONDS / 10)
-            return []
-        finished = wait(self.flights, timeout=seconds, return_when=FIRST_COMPLETED).done
-        return [result for result in self.flights if result in finished]
+            return {}
+        return {task: result for task, result in self.results.take(seconds).items() if task in self.flights}
 
-    def _land(self, result: Pending[Rows]) -> Sequence[Outcome]:
+    def _land(self, task: Future[Any], result: Rows | Exception) -> Sequence[Outcome]:
         """Return the outcomes of a job whose result has been fetched, unless it has to be tried again."""
-        flight = self.flights.pop(result)
-        error = result.exception()
-        if isinstance(error, CancelledError) and self.members.client.status != "running":
+        flight = self.flights.pop(task)
+        if isinstance(result, CancelledError) and self.members.client.status != "running":
             raise silent_scheduler()
-        if isinstance(error, DataUnreadable):
-            return self._again(flight, str(error), prepare=True)
-        if isinstance(error, ChildLost):
-            return self._again(flight, str(error))
-        if isinstance(error, KilledWorker | CancelledError):
-            return self._lost(flight, flight.member.trouble)
-        if error is not None:
-            return self._lost(flight, _first_line(error), _traceback_of(flight.task, error))
-        flight.task.release()  # otherwise, Dask would compute it again when its worker ends
+        if isinstance(result, DataUnreadable):
+            return self._again(flight, str(result), prepare=True)
+        if isinstance(result, ChildLost):
+            return self._again(flight, str(result))
+        if isinstance(result, KilledWorker | CancelledError):
+            return self._lost(task, flight, flight.member.trouble)
+        if isinstance(result, Exception):
+            return self._lost(task, flight, _first_line(result), _traceback_of(task, result))
+        task.release()  # otherwise, Dask would compute it again when its worker ends
         flight.member.networks.add(flight.job[0].network.digest)
         if len(flight.member.networks) >= MOST_NETWORKS and self._more:
             flight.member.end()
-        rows = result.result()
-        for run, row in zip(flight.job, rows, strict=True):
+        for run, row in zip(flight.job, result, strict=True):
             self.speeds.note(run, row.get("images_per_second") or 0.0)
-        return _outcomes(flight.job, rows)
+        return _outcomes(flight.job, result)
 
-    def _check(self, result: Pending[Rows], flight: _Flight, seconds: float) -> Sequence[Outcome]:
+    def _check(self, task: Future[Any], flight: _Flight, seconds: float) -> Sequence[Outcome]:
         """Abort an attempt at a job if its worker has exited, or if it takes too long; `seconds` more have passed."""
         flight.seconds += seconds
-        if result.done():
-            return ()
-        if flight.task.done():
+        if task.done():
             flight.fetching += seconds
         if flight.member.alive and not flight.begun and flight.seconds > LEAST_SECONDS:
-            self._withdraw(result, flight)
+            self._withdraw(task, flight)
             return ()
         if flight.member.alive and flight.fetching < FETCH_SECONDS:
             if not flight.begun or not self.speeds.exceeded(flight.seconds, flight.job, self.run_timeout):
                 return ()
             limit = self.speeds.limit(flight.job, self.run_timeout)
             flight.member.trouble = f"no result after {duration(limit)}"
-        del self.flights[result]
-        return self._lost(flight, flight.member.trouble)
+        del self.flights[task]
+        return self._lost(task, flight, flight.member.trouble)
 
-    def _withdraw(self, result: Pending[Rows], flight: _Flight) -> None:
+    def _withdraw(self, task: Future[Any], flight: _Flight) -> None:
         """Queue a job again whose worker is busy with the work of others. This is not one of its attempts."""
         self.watcher.doing(f"worker {flight.member.where} is busy with other work; trying its run elsewhere")
-        flight.task.cancel()
-        del self.flights[result]
+        task.cancel()
+        del self.flights[task]
         self.retries.append(flight.job)
 
-    def _lost(self, flight: _Flight, trouble: str, trace: str | None = None) -> Sequence[Outcome]:
+    def _lost(self, task: Future[Any], flight: _Flight, trouble: str, trace: str | None = None) -> Sequence[Outcome]:
         """Replace the worker of a job that brought no result, and try again on another one."""
         flight.member.end()
-        flight.task.cancel()
+        task.cancel()
         return self._again(flight, trouble, trace)
 
     def _again(

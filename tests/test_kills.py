@@ -25,10 +25,11 @@ def test_random_kills_change_nothing(tmp_path, image_folder):
         while time.monotonic() < patience and count_done(tmp_path) == before and process.poll() is None:
             time.sleep(0.1)
         time.sleep(draw.uniform(0, 0.5))
-        if process.poll() is not None:
-            break
+        ended = process.poll() is not None
         process.kill()
         process.communicate()
+        if ended:
+            break
         kills += 1
     assert kills > 1
     last = explorer(tmp_path, "sweep", "stripes.toml")

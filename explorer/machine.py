@@ -95,7 +95,7 @@ def torch_threads(count: int) -> Iterator[None]:
 def collection_paused() -> Iterator[None]:
     """Pause Python's cyclic garbage collector while many objects are created that stay.
 
-    It would scan them, and all those of imported packages, again and again.
+    Otherwise, it keeps rescanning them, along with all objects of the imported packages.
     """
     running = gc.isenabled()
     gc.disable()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from explorer.errors import ExplorerError
 from explorer.networks.network import Network
-from explorer.pricing.designs import Priced, priced_designs
+from explorer.pricing.designs import PricedDesign, priced_designs
 from explorer.spaces.space import Space
 from explorer.storage.record import StudyRecord
 
@@ -44,6 +44,6 @@ def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNet
         with suppress(ExplorerError):
             designs[number] = study.design_space.point(study.preset, **settings | design_points[number].metaparameters)
     found = zip(designs, priced_designs(list(designs.values())), strict=True)
-    networks = {number: design.network for number, design in found if isinstance(design, Priced)}
+    networks = {number: design.network for number, design in found if isinstance(design, PricedDesign)}
     same = {number: network for number, network in networks.items() if network.digest == stored[number]}
     return VerifiedNetworks(same, len(chosen))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import Infeasible
-from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Cost, Shape
 from explorer.networks.network import Combinator, Network
-from explorer.pricing.enumeration import Column, column
-from explorer.pricing.splitting import Splitting, grouped_by_choice
+from explorer.pricing.enumeration import Column, Part, column
+from explorer.pricing.splitting import grouped_by_choice, priced_in_parts
 from explorer.spaces.space import Space
 
 
@@ -39,51 +39,43 @@ class PricedNetwork(Network):
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedDesign:
     """The network of a design point, and the quantities that its space derives."""
 
     network: Network
     derived: dict[str, Any]
 
 
-def priced_designs(designs: Sequence[Space]) -> list[Priced | Infeasible]:
+def priced_designs(designs: Sequence[Space]) -> list[PricedDesign | Infeasible]:
     """Return the networks of design points of one space, or the error of each infeasible point.
 
-    Points with the same structure are priced together, as arrays. The results equal those of single points to the last
-    bit.
+    Points with the same structure are priced together, as arrays. The results are identical to those of single points.
     """
     if not designs:
         return []
-    found: dict[int, Priced | Infeasible] = {}
+    found: dict[int, PricedDesign | Infeasible] = {}
     columns = {key: _column([getattr(design, key) for design in designs]) for key in type(designs[0]).model_fields}
     numbers = {key: values for key, values in columns.items() if isinstance(values, np.ndarray)}
     everywhere = np.arange(len(designs))
     for places, _ in grouped_by_choice(columns, len(designs)):
-        parts = Splitting(places)
-        for part in parts:
+        for part, priced in priced_in_parts(places, partial(_priced, designs, numbers)):
             members = everywhere[part].tolist()
-            chunk = [designs[place] for place in members]
-            try:
-                results = list(_priced(chunk, {key: values[part] for key, values in numbers.items()}))
-            except Infeasible as error:
-                found |= dict.fromkeys(members, error)
-            except Disagreement as disagreement:
-                parts.split(part, disagreement.groups)
-            else:
-                found |= zip(members, results, strict=True)
+            found |= zip(members, [priced] * len(members) if isinstance(priced, Infeasible) else priced, strict=True)
     return [found[place] for place in range(len(designs))]
 
 
 def _column(values: Sequence[Any]) -> Column:
-    # An integer among real numbers would become one, and the digest would differ from that of the single point.
+    # In an array with floats, an integer would become a float, and its network would have a different digest.
     return column(values if len(set(map(type, values))) == 1 else list(map(repr, values)))
 
 
-def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]]) -> Iterator[Priced]:
-    """Price design points that differ only in numbers."""
-    together = designs[0].model_copy(update={key: values for key, values in numbers.items() if np.ptp(values)})
+def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]], part: Part) -> list[PricedDesign]:
+    """Price those of the design points that differ only in numbers."""
+    chosen = np.arange(len(designs))[part].tolist()
+    varied = {key: values[part] for key, values in numbers.items()}
+    together = designs[chosen[0]].model_copy(update={key: values for key, values in varied.items() if np.ptp(values)})
     network = together.expand()
-    cost, shape, count = network.cost, network.input, len(designs)
+    cost, shape, count = network.cost, network.input, len(chosen)
     derived = together.derive(cost)
     digests = network.digests()
     facts = (
@@ -93,9 +85,11 @@ def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]]) -> It
         _each(network.peak_activation_bytes, count),
     )
     columns = {key: _each(amount, count) for key, amount in derived.items()}
+    found = []
     for place, (digest, channels, size, *costs, accessed, peak) in enumerate(zip(*facts, strict=True)):
-        own = PricedNetwork(designs[place], Shape(channels, size), digest, Cost(*costs), accessed, peak)
-        yield Priced(own, {key: column[place] for key, column in columns.items()})
+        own = PricedNetwork(designs[chosen[place]], Shape(channels, size), digest, Cost(*costs), accessed, peak)
+        found.append(PricedDesign(own, {key: column[place] for key, column in columns.items()}))
+    return found
 
 
 def _each(amount: Any, count: int) -> list[Any]:  # noqa: ANN401 (a number or an array)

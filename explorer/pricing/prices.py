@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -13,12 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError, Infeasible, unknown
-from explorer.networks.arrays import Disagreement
 from explorer.networks.layers import Cost
 from explorer.networks.network import Network
 from explorer.networks.quantities import computed, quantity_key, units
 from explorer.pricing.enumeration import Block, Coded, Column, Part, column, enumeration, listed
-from explorer.pricing.splitting import CHUNK, Splitting, grouped_by_choice, slices
+from explorer.pricing.splitting import CHUNK, grouped_by_choice, priced_in_parts, slices
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, cell
 
@@ -241,26 +241,17 @@ class _Pricing:
         """Return the priced block. New reasons are added in the order of the points."""
         for places, choices in grouped_by_choice(self.columns, len(self.codes)):
             for task in slices(places, TASK):
-                for part, reason in self._price(task, choices):
-                    self.codes[part] = reasons.setdefault(reason, len(reasons))
+                for part, found in priced_in_parts(task, partial(self._price, choices)):
+                    if isinstance(found, Infeasible):
+                        self.codes[part] = reasons.setdefault(str(found), len(reasons))
+                        continue
+                    for name, amount in found.items():
+                        self.amounts[name][part] = amount
         return Priced(self.columns, self.amounts, self.codes, reasons)
 
-    def _price(self, places: Part, choices: Mapping[str, Any]) -> list[tuple[Part, str]]:
-        """Price these positions and return the infeasible ones with the reason."""
-        infeasible = []
-        parts = Splitting(places)
-        for part in parts:
-            values = {**self.alike, **choices, **{key: column[part] for key, column in self.numbers.items()}}
-            try:
-                found = _amounts(self.family.points(self.preset, **values), list(self.amounts))
-            except Infeasible as error:
-                infeasible.append((part, str(error)))
-            except Disagreement as disagreement:
-                parts.split(part, disagreement.groups)
-            else:
-                for name, amount in found.items():
-                    self.amounts[name][part] = amount
-        return infeasible
+    def _price(self, choices: Mapping[str, Any], part: Part) -> dict[str, Any]:
+        values = {**self.alike, **choices, **{key: column[part] for key, column in self.numbers.items()}}
+        return _amounts(self.family.points(self.preset, **values), list(self.amounts))
 
 
 def _amounts(point: Space, quantities: Sequence[str]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ same kind, which keeps rare structures from producing many small chunks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.errors import Infeasible
+from explorer.networks.arrays import Disagreement
 from explorer.pricing.enumeration import Block, Coded, Part
 
 CHUNK = 32_768
@@ -19,6 +21,7 @@ CHUNK = 32_768
 DEEP = 40  # nested splits, after which pieces no longer wait
 
 Places = NDArray[np.int64]
+Found = TypeVar("Found")
 
 
 class Splitting:
@@ -52,6 +55,21 @@ class Splitting:
 
     def _release(self, way: tuple[Any, ...]) -> None:
         self._ready.append((way, np.concatenate(self._waiting.pop(way))))
+
+
+def priced_in_parts(places: Part, price: Callable[[Part], Found]) -> Iterator[tuple[Part, Found | Infeasible]]:
+    """Yield positions in batches of the same structure, each with its price or with why it is infeasible."""
+    parts = Splitting(places)
+    for part in parts:
+        found: Found | Infeasible
+        try:
+            found = price(part)
+        except Infeasible as error:
+            found = error
+        except Disagreement as disagreement:
+            parts.split(part, disagreement.groups)
+            continue
+        yield part, found
 
 
 def grouped_by_choice(columns: Block, count: int) -> list[tuple[Part, dict[str, Any]]]:

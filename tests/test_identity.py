@@ -5,10 +5,10 @@ from typing import Annotated
 
 import pytest
 
+from explorer.networks.identity import Later
 from explorer.spaces import find_space
 from explorer.study.files import load_study
 from explorer.study.model import Study
-from explorer.training.identity import Later
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Numerics, Run
 

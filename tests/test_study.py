@@ -1,10 +1,10 @@
 import pytest
 
 from explorer.errors import ExplorerError
+from explorer.networks.identity import identity
 from explorer.study.files import builtin_studies, load_study
 from explorer.study.model import Study
 from explorer.study.plan import quick as cut_down
-from explorer.training.identity import identity
 
 GOOD = """
 title = "A question"

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from explorer.errors import Infeasible
-from explorer.networks.arrays import Float, Int, ceil_div, largest, plus, times, uniform
+from explorer.networks.arrays import Float, Int, ceil_div, equal, largest, plus, times, uniform
 from explorer.networks.calls import Call, call
+from explorer.networks.identity import Later, settings_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,15 @@ class Shape:
         shape = Shape(channels, self.size)
         vars(shape).update(pixels=self.pixels, most_pixels=self.most_pixels)
         return shape
+
+    @property
+    def dimensions(self) -> tuple[Int, ...]:
+        """The dimensions of the tensor for one image."""
+        return self.channels, self.size, self.size
+
+    def equals(self, other: Shape) -> bool:
+        """Return whether two shapes are the same for all points; raise `Disagreement` if the points differ."""
+        return type(self) is type(other) and equal(self.channels, other.channels) and equal(self.size, other.size)
 
     def __str__(self) -> str:
         return f"{self.size}x{self.size}x{self.channels}"
@@ -87,11 +97,13 @@ class Layer:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
         faster: Class in `modules.py` that computes the same as the one in `source`, and replaces it in training.
+        uncounted: Torch operators in the module that fvcore does not count, because they have no multiply-adds.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[bool] = False
     faster: ClassVar[str] = ""
+    uncounted: ClassVar[tuple[str, ...]] = ()
 
     @property
     def notation(self) -> str:
@@ -110,6 +122,10 @@ class Layer:
         """Count the elements read and written: input, params and output (ShuffleNet V2, Ma et al. 2018, section 2)."""
         return shape.elements + out.elements + self.cost(shape, out).params
 
+    def working(self, shape: Shape, out: Shape) -> Int:
+        """Count the elements that are in memory only while the layer runs, besides its input and output."""
+        return 0
+
     def at(self, place: int) -> Layer:
         """Return the version of this layer that is `place` blocks after the first one in a repeat."""
         return self
@@ -117,7 +133,9 @@ class Layer:
     def canonical(self) -> list[Any]:
         """Return the layer without names: equal if and only if two layers compute the same function."""
         kind: Any = type(self)
-        return [self.kind, {name: getattr(self, name) for name in _field_names(kind)}]
+        settings = ((name, getattr(self, name), later) for name, later in settings_of(kind).items())
+        kept = {name: value for name, value, later in settings if later is None or not equal(value, later.neutral)}
+        return [self.kind, kept]
 
     def source(self, shape: Shape) -> Call:
         """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
@@ -131,22 +149,32 @@ class Layer:
 
 @dataclass(frozen=True)
 class Conv(Layer):
-    """A convolution with square filters."""
+    """A convolution with square filters.
+
+    With several groups, input and output channels are divided into that many parts, and each part of the output
+    depends on one part of the input only.
+    """
 
     channels: Int
     kernel: Int
     stride: Int = 1
     padding: Int = 0
     bias: bool = True
+    groups: Annotated[Int, Later(neutral=1)] = 1
     kind = "conv"
     faster = "Convolution"
 
     @property
     def notation(self) -> str:
         stride = "" if self.stride == 1 else f"/{self.stride}"
-        return f"{self.kernel}x{self.kernel}{stride} {self.channels}"
+        groups = "" if equal(self.groups, 1) else f", {self.groups} groups"
+        return f"{self.kernel}x{self.kernel}{stride} {self.channels}{groups}"
 
     def output(self, shape: Shape) -> Shape:
+        if not _is(self.groups, 1) and uniform(
+            (shape.channels % self.groups != 0) | (self.channels % self.groups != 0)
+        ):
+            raise Infeasible("groups must divide the numbers of input and output channels")
         single = all(isinstance(value, int) for value in (self.kernel, self.stride, self.padding))
         if single and self.stride == 1 and 2 * self.padding == self.kernel - 1:
             return shape.of(self.channels)
@@ -155,7 +183,9 @@ class Conv(Layer):
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         # Like fvcore, count the bias in params but not in multiply-adds.
-        return _convolution(times(shape.channels * self.channels, self.kernel**2), out, bias=self.bias)
+        pairs = shape.channels * self.channels
+        pairs = pairs if _is(self.groups, 1) else pairs // self.groups
+        return weighted(times(pairs, self.kernel**2), out, bias=self.bias)
 
     def source(self, shape: Shape) -> Call:
         return call(
@@ -165,6 +195,7 @@ class Conv(Layer):
             kernel_size=self.kernel,
             stride=self.stride,
             padding=self.padding,
+            **({} if self.groups == 1 else {"groups": self.groups}),
             bias=self.bias,
         )
 
@@ -190,7 +221,7 @@ class DepthwiseConv(Layer):
         return shape if self.stride == 1 else Shape(shape.channels, ceil_div(shape.size, self.stride))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
-        return _convolution(shape.channels * self.kernel**2, out, bias=False)
+        return weighted(shape.channels * self.kernel**2, out, bias=False)
 
     def source(self, shape: Shape) -> Call:
         return call(
@@ -226,6 +257,7 @@ class ReLU(Layer):
     kind = "relu"
     faster = "Rectifier"
     in_place = True
+    uncounted = ("relu_",)
 
     def source(self, shape: Shape) -> Call:
         return call("nn.ReLU", inplace=True)
@@ -237,6 +269,7 @@ class SiLU(Layer):
 
     kind = "silu"
     in_place = True
+    uncounted = ("silu",)
 
     def source(self, shape: Shape) -> Call:
         # In place, torch would first copy the input, because it needs it for the gradient.
@@ -249,6 +282,7 @@ class Sigmoid(Layer):
 
     kind = "sigmoid"
     in_place = True
+    uncounted = ("sigmoid",)
 
     def source(self, shape: Shape) -> Call:
         return call("nn.Sigmoid")
@@ -256,11 +290,14 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Max-pooling in which the last window may overlap the edge (Caffe's rule)."""
+    """Max-pooling. The last window may overlap the edge (Caffe's rule), unless `ceil` is off or there is padding."""
 
     kernel: Int = 3
     stride: Int = 2
+    padding: Annotated[Int, Later(neutral=0)] = 0
+    ceil: Annotated[bool, Later(neutral=True)] = True
     kind = "max_pool"
+    uncounted = ("max_pool2d",)
 
     def __post_init__(self) -> None:
         # Windows with gaps between them would follow another rule at the edge.
@@ -272,14 +309,26 @@ class MaxPool(Layer):
         return f"max-pool {self.kernel}x{self.kernel}/{self.stride}"
 
     def output(self, shape: Shape) -> Shape:
-        size = ceil_div(shape.size - self.kernel, self.stride) + 1
+        if self._ceil:
+            return Shape(shape.channels, _at_least_one_pixel(ceil_div(shape.size - self.kernel, self.stride) + 1))
+        size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
         return Shape(shape.channels, _at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         return Cost(activations=out.elements)
 
     def source(self, shape: Shape) -> Call:
-        return call("nn.MaxPool2d", kernel_size=self.kernel, stride=self.stride, ceil_mode=True)
+        return call(
+            "nn.MaxPool2d",
+            kernel_size=self.kernel,
+            stride=self.stride,
+            **({"padding": self.padding} if self.padding else {}),
+            ceil_mode=self._ceil,
+        )
+
+    @property
+    def _ceil(self) -> bool:
+        return self.ceil and uniform(self.padding == 0)
 
 
 @dataclass(frozen=True)
@@ -288,6 +337,7 @@ class GlobalAveragePool(Layer):
 
     kind = "global_average_pool"
     faster = "Averaged"
+    uncounted = ("mean",)
 
     @property
     def notation(self) -> str:
@@ -301,6 +351,27 @@ class GlobalAveragePool(Layer):
 
     def source(self, shape: Shape) -> Call:
         return call("nn.AdaptiveAvgPool2d", output_size=1)
+
+
+@dataclass(frozen=True)
+class FullyConnected(Layer):
+    """A fully connected layer on all elements of all maps. Its output is one pixel per channel."""
+
+    channels: Int
+    kind = "fully_connected"
+
+    @property
+    def notation(self) -> str:
+        return f"fully connected {self.channels}"
+
+    def output(self, shape: Shape) -> Shape:
+        return Shape(self.channels, 1)
+
+    def cost(self, shape: Shape, out: Shape) -> Cost:
+        return weighted(times(self.channels, shape.elements), out, bias=True)
+
+    def source(self, shape: Shape) -> Call:
+        return call("Flattened", in_features=shape.elements, out_features=self.channels)
 
 
 @dataclass(frozen=True)
@@ -334,6 +405,7 @@ class Dropout(Layer):
     rate: Float
     kind = "dropout"
     in_place = True
+    uncounted = ("dropout", "dropout_")
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
         return 0  # does nothing outside training
@@ -364,12 +436,12 @@ class DropConnect(Layer):
         return call("Dropped", rate=self.rate)
 
 
-@cache
-def _field_names(kind: type[Any]) -> list[str]:
-    return [field.name for field in fields(kind)]
+def _is(value: Int, number: int) -> bool:
+    return isinstance(value, int) and value == number
 
 
-def _convolution(weights: Int, out: Shape, *, bias: bool) -> Cost:
+def weighted(weights: Int, out: Shape, *, bias: bool) -> Cost:
+    """Return the cost of applying so many weights at every position of the output."""
     if largest(weights) * out.most_pixels > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
         raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
     return Cost(weights + out.channels if bias else weights, times(weights, out.pixels), out.elements)

@@ -54,6 +54,13 @@ class Sliced(nn.Module):
         return images[:, self.start : self.stop]
 
 
+class Flattened(nn.Linear):
+    """A fully connected layer on all elements of (N, C, H, W). Its output is (N, features, 1, 1)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.flatten(1))[:, :, None, None]
+
+
 class Averaged(nn.AdaptiveAvgPool2d):
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1).
 
@@ -130,7 +137,12 @@ class Convolution(nn.Conv2d):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if not (_autocast(images) and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)):
+        if not (
+            _autocast(images)
+            and self.kernel_size == self.stride == (1, 1)
+            and self.padding == (0, 0)
+            and self.groups == 1
+        ):
             return super().forward(images)
         return functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 

@@ -68,7 +68,7 @@ class Node:
             return self.layer.live(self, keep=keep)
         if self.layer.in_place and not keep:
             return self.output.elements
-        return self.input.elements + self.output.elements
+        return self.input.elements + self.output.elements + self.layer.working(self.input, self.output)
 
     def build(self) -> nn.Module:
         """Return the torch module. Its parameters are named after the nodes."""
@@ -232,6 +232,7 @@ class Residual(Combinator):
     shortcut: Layer | None = None
     kind = "residual"
     module = "Summed"
+    uncounted = ("add", "add_")
 
     @property
     def notation(self) -> str:
@@ -243,7 +244,7 @@ class Residual(Combinator):
     def trace(self, name: str, shape: Shape) -> Node:
         nodes = tuple(trace(part_name, part, shape) for part_name, part in self.parts())
         body, other = nodes[0].output, nodes[1].output if self.shortcut else shape
-        if not (equal(body.channels, other.channels) and equal(body.size, other.size)):
+        if not body.equals(other):
             raise ValueError(f"residual: the body outputs {body}, but the shortcut {other}")
         return Node(name, self, shape, body, nodes)
 
@@ -287,7 +288,7 @@ class Repeat(Combinator):
         if largest(self.times) > MOST_BLOCKS and uniform(self.times > MOST_BLOCKS):
             raise Infeasible(f"times: more than {MOST_BLOCKS:,} blocks")
         block = trace("0", self.block, shape)
-        if not (equal(block.output.channels, shape.channels) and equal(block.output.size, shape.size)):
+        if not block.output.equals(shape):
             raise ValueError(f"repeat: the block must keep the shape, but turns {shape} into {block.output}")
         if isinstance(self.times, np.ndarray):  # one node represents all blocks
             return Node(name, self, shape, shape, (block,), self.times)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,13 +12,8 @@ import pandas as pd
 import torch
 
 from explorer.networks.layers import Shape
-from explorer.networks.network import Network
+from explorer.networks.network import Network, Node
 
-# Operators that fvcore does not count. None of them is a convolution, a linear layer or a matrix product.
-UNCOUNTED = {
-    f"aten::{operator}"
-    for operator in ("max_pool2d", "mean", "add", "add_", "mul", "relu_", "silu", "sigmoid", "dropout", "dropout_")
-}
 COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum")
 
 BATCH_NORM = "fvcore counts batch norm; the papers' FLOPs do not"
@@ -48,11 +43,6 @@ class Count:
     def macs(self) -> int:
         """Multiply-adds of convolution, linear and matrix-product operators."""
         return _macs(self.operators)
-
-    @property
-    def unknown(self) -> list[str]:
-        """Operators that have no count but may perform multiply-adds."""
-        return sorted(set(self.calls) - UNCOUNTED)
 
 
 @dataclass(frozen=True)
@@ -103,17 +93,24 @@ def check_cost(network: Network) -> CostCheck:
     """Build the network and compare its description with the counts of torch and fvcore, operator by operator."""
     module = network.build()
     counted = fvcore_count(module, network.input)
+    unknown = sorted(counted.calls.keys() - _uncounted(network.trace))
     # The module wraps the body and a flattening layer, but layer tables show only the parts of the body.
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
     params = sum(parameter.numel() for parameter in module.parameters())
     return CostCheck(
-        operators=_operators(counted, _ours(network, counted)),
+        operators=_operators(counted, _ours(network, counted), unknown),
         layers=layers,
         params=int(network.cost.params),
         torch_params=params,
-        mismatches=tuple(_mismatches(network, counted, layers, params)),
+        mismatches=(*(f"{name}: {UNKNOWN}" for name in unknown), *_mismatches(network, counted, layers, params)),
     )
+
+
+def _uncounted(node: Node) -> set[str]:
+    """Return the operators of the layers that have no multiply-adds."""
+    own = {f"aten::{name}" for name in node.layer.uncounted}
+    return own.union(*map(_uncounted, node.parts))
 
 
 def _ours(network: Network, counted: Count) -> dict[str, int]:
@@ -127,7 +124,7 @@ def _ours(network: Network, counted: Count) -> dict[str, int]:
     return ours
 
 
-def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
+def _operators(counted: Count, ours: Mapping[str, int], unknown: Collection[str]) -> pd.DataFrame:
     """List the operators with a count in the order of `COUNTED`, then the operators that fvcore does not count."""
     names = {**dict.fromkeys(COUNTED), **counted.operators, **ours}
     rows: list[dict[str, object]] = [
@@ -139,13 +136,13 @@ def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["operator", "calls", "ours", "fvcore"])
     frame = frame.astype(dict.fromkeys(["calls", "ours", "fvcore"], "Int64"))
     frame["difference"] = frame["fvcore"] - frame["ours"]
-    notes = {name.removeprefix("aten::"): UNKNOWN if name in counted.unknown else NOT_COUNTED for name in counted.calls}
+    notes = {name.removeprefix("aten::"): UNKNOWN if name in unknown else NOT_COUNTED for name in counted.calls}
     frame["note"] = frame["operator"].map(notes | {"batch_norm": BATCH_NORM}).fillna("")
     return frame
 
 
 def _mismatches(network: Network, counted: Count, layers: Mapping[str, int], params: int) -> list[str]:
-    found = [f"{name}: {UNKNOWN}" for name in counted.unknown]
+    found = []
     if params != network.cost.params:
         found.append(f"params: the description has {network.cost.params:,}, the module {params:,}")
     if counted.macs != network.cost.macs:

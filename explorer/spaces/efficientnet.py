@@ -80,6 +80,7 @@ class Gate(Combinator):
     gate: Layer
     kind = "gate"
     module = "Gated"
+    uncounted = ("mul",)
 
     @property
     def notation(self) -> str:
@@ -93,7 +94,7 @@ class Gate(Combinator):
     def trace(self, name: str, shape: Shape) -> Node:
         """Trace the gate, which must output one pixel per input channel."""
         gate = trace("gate", self.gate, shape)
-        if not (equal(gate.output.channels, shape.channels) and equal(gate.output.size, 1)):
+        if not gate.output.equals(Shape(shape.channels, 1)):
             raise ValueError(f"gate: {gate.output} for an input of {shape}")
         return Node(name, self, shape, shape, (gate,))
 

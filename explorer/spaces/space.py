@@ -23,6 +23,12 @@ from explorer.spaces.simplex import Simplex
 
 Rate = Annotated[Float, Field(ge=0, lt=1)]
 Classes = Annotated[Int, Field(ge=2, le=1_000_000)]
+Filters = Annotated[Int, Field(ge=1, le=100_000)]
+Kernel = Annotated[Int, Field(ge=1, le=99)]
+Stride = Annotated[Int, Field(ge=1, le=99)]
+Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
+Multiplier = Annotated[Float, Field(gt=0, le=100)]
+Blocks = Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pydantic import (
 
 from explorer.errors import ExplorerError
 from explorer.files import is_text
+from explorer.networks.identity import Later, identity, key_of
 from explorer.networks.quantities import quantity_key, read_size
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label, rule
@@ -27,7 +28,6 @@ from explorer.study.claims import AnyClaim, CostName
 from explorer.study.form import DesignPoint, Form
 from explorer.study.forms import form_of, form_tables
 from explorer.study.values import Model, Value
-from explorer.training.identity import Later, identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 TRIAL_IMAGES = 1_000

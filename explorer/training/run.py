@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from explorer.networks.identity import identity, key_of
 from explorer.networks.network import Network
-from explorer.training.identity import identity, key_of
 from explorer.training.recipe import Budget, Recipe
 
 

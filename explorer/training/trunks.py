@@ -14,7 +14,7 @@ from typing import Any
 
 from explorer.data.dataset import cache_folder
 from explorer.machine import isa
-from explorer.training.identity import key_of
+from explorer.networks.identity import key_of
 from explorer.training.run import Run
 
 MOST_BYTES = 2 * 2**30

@@ -1,4 +1,4 @@
-"""The identity of a run or a study: a hash of its settings. It stays the same when later versions add settings."""
+"""The identity of a layer, run or study: its settings. It stays the same when later versions add settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
     """Turn a setting, including models and dataclasses in it, into plain data without neutral `Later` fields."""
     kind: type[Any] = type(value)
     if issubclass(kind, BaseModel) or is_dataclass(kind):
-        parts = ((name, getattr(value, name), later) for name, later in _fields(kind).items())
+        parts = ((name, getattr(value, name), later) for name, later in settings_of(kind).items())
         return {name: identity(part) for name, part, later in parts if later is None or part != later.neutral}
     if isinstance(value, Mapping):
         return {name: identity(part) for name, part in value.items()}
@@ -34,7 +34,8 @@ def identity(value: Any) -> Any:  # noqa: ANN401 (any setting)
 
 
 @cache
-def _fields(kind: type[Any]) -> dict[str, Later | None]:
+def settings_of(kind: type[Any]) -> dict[str, Later | None]:
+    """Return the fields of a model or a dataclass that belong to its identity, with the marks of later ones."""
     marks: dict[str, Sequence[Any]]
     if issubclass(kind, BaseModel):
         marks = {name: field.metadata for name, field in kind.model_fields.items() if not field.exclude}

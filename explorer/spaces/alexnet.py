@@ -1,0 +1,100 @@
+"""AlexNet (Krizhevsky et al. 2012, "ImageNet Classification with Deep Convolutional Neural Networks").
+
+The preset `one_tower` is the version for one GPU (Krizhevsky 2014, arXiv:1404.5997), torchvision's `alexnet`.
+`two_towers` is the published network, whose second, fourth and fifth convolutions have two groups. Local response
+normalisation is left out, which has neither params nor weights to multiply by.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, Strict
+
+from explorer.networks.arrays import Int, same
+from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
+from explorer.networks.network import Network, chain
+from explorer.spaces.parts import hidden_classifier, scaled
+from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Rate, Space, Stride
+
+GROUPED = (2, 4, 5)  # convolutions whose halves ran on different GPUs
+
+
+class AlexNet(Space):
+    """A design point of the AlexNet family. Convolutions are numbered from 1, as in the paper."""
+
+    width: Multiplier = Field(1.0, description="multiplier of all filters", examples=[0.3, 0.5, 1.0])
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Strict(strict=False)] = Field(
+        (64, 192, 384, 256, 256),
+        description="filters of each convolution before scaling",
+        min_length=1,
+        examples=[(8, 16, 24), (16, 32, 32, 16, 16)],
+    )
+    groups: Annotated[Int, Field(ge=1, le=10_000)] = Field(
+        1, description="groups of convolutions 2, 4 and 5; 2 as published", examples=[1, 2, 4]
+    )
+    pools: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Strict(strict=False)] = Field(
+        (1, 2, 5), description="convolutions followed by a max-pool", examples=[(), (1, 2), (1, 2, 5)]
+    )
+    stem_kernel: Kernel = Field(11, description="kernel size of the first convolution", examples=[3, 5, 11])
+    stem_stride: Stride = Field(4, description="stride of the first convolution", examples=[1, 2, 4])
+    stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(
+        2, description="padding of the first convolution", examples=[0, 1, 2]
+    )
+    hidden: Filters = Field(4096, description="units of each hidden fully connected layer", examples=[16, 40])
+    hidden_layers: Annotated[Int, Field(ge=0, le=100)] = Field(
+        2, description="fully connected layers before the last one", examples=[0, 1, 2]
+    )
+    batch_norm: bool = Field(default=False, description="batch norm after every convolution")
+    dropout: Rate = Field(0.5, description="dropout rate after each hidden layer", examples=[0.0, 0.5])
+    classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
+    input_size: Pixels = Field(224, description="image height and width in pixels", examples=[32, 35, 64])
+
+    name: ClassVar[str] = "alexnet"
+    source: ClassVar[str] = "Krizhevsky et al. 2012, NIPS; Krizhevsky 2014, arXiv:1404.5997"
+    presets: ClassVar = {
+        "one_tower": {},
+        "two_towers": {"channels": (96, 256, 384, 384, 256), "groups": 2, "stem_padding": 0, "input_size": 227},
+        "cifar": {
+            "channels": (16, 32, 48, 32, 32),
+            "stem_kernel": 5,
+            "stem_stride": 1,
+            "hidden": 128,
+            "hidden_layers": 1,
+            "batch_norm": True,
+            "dropout": 0.0,
+            "classes": 10,
+            "input_size": 32,
+        },
+    }
+    anchors: ClassVar = (
+        Anchor("one_tower", 61_100_840, "torchvision's alexnet", macs=714_188_480),
+        Anchor("two_towers", 60_965_224, "the layers of the paper, computed by hand"),
+    )
+
+    @classmethod
+    def published_name(cls, preset: str) -> str:
+        """Write `one_tower` as AlexNet (one tower)."""
+        return f"AlexNet ({preset.replace('_', ' ')})"
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Vary the filters of the convolutions and the hidden layers."""
+        return {"width": (0.25, 2.0), "hidden": (self.hidden // 4 or 1, 2 * self.hidden)}
+
+    def expand(self) -> Network:
+        """Chain the convolutions with pools, and the fully connected layers."""
+        norm: dict[str, Layer] = {"norm": BatchNorm()} if self.batch_norm else {}
+        layers: dict[str, Layer] = {}
+        for number, filters in enumerate(self.channels, start=1):
+            kernel, stride, padding = 3, 1, 1
+            if number == 1:
+                kernel, stride, padding = self.stem_kernel, self.stem_stride, self.stem_padding
+            elif number == 2:  # noqa: PLR2004
+                kernel, padding = 5, 2
+            groups: Int = self.groups if number in GROUPED else 1
+            conv = Conv(scaled(filters, self.width), kernel, stride, padding, groups=groups)
+            layers[f"conv{number}"] = chain(conv=conv, **norm, relu=ReLU())
+            if number in self.pools:
+                layers[f"pool{number}"] = MaxPool(kernel=3, stride=2)
+        layers |= hidden_classifier(self.classes, self.hidden, same(self.hidden_layers), self.dropout)
+        return Network(Shape(3, self.input_size), chain(**layers))

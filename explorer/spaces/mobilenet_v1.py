@@ -1,0 +1,90 @@
+"""MobileNet (Howard et al. 2017, arXiv:1704.04861): a chain of depthwise separable convolutions.
+
+The paper's width multiplier alpha is `width`, and its resolution multiplier rho is `input_size`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, NamedTuple
+
+from pydantic import Field, Strict
+
+from explorer.networks.arrays import Int
+from explorer.networks.layers import Layer, ReLU, Shape
+from explorer.networks.network import Chain, Network, Repeat, chain
+from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
+from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Rate, Space, Stride
+
+
+class Stage(NamedTuple):
+    """Separable convolutions with the same number of filters, of which only the first has the stride."""
+
+    channels: Annotated[int, Field(ge=1, le=100_000)]
+    repeats: Annotated[int, Field(ge=1, le=1000)]
+    stride: Annotated[int, Field(ge=1, le=99)]
+
+
+class MobileNetV1(Space):
+    """A design point of the MobileNet family."""
+
+    width: Multiplier = Field(1.0, description="multiplier of all filters, alpha", examples=[0.25, 0.6, 1.0])
+    depth: Multiplier = Field(1.0, description="multiplier of the convolutions in each stage", examples=[0.4, 1.0, 1.5])
+    stages: Annotated[tuple[Stage, ...], Strict(strict=False), Field(min_length=1, max_length=20)] = Field(
+        (Stage(64, 1, 1), Stage(128, 2, 2), Stage(256, 2, 2), Stage(512, 6, 2), Stage(1024, 2, 2)),
+        description="stages: filters, separable convolutions, stride",
+        examples=[(Stage(16, 1, 1),), (Stage(8, 1, 2), Stage(24, 3, 2))],
+    )
+    stem_width: Filters = Field(32, description="filters in the first convolution", examples=[8, 24])
+    stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
+    divisor: Annotated[Int, Field(ge=1, le=1024)] = Field(
+        8, description="filters are rounded to multiples of this", examples=[1, 4, 8]
+    )
+    dropout: Rate = Field(0.0, description="dropout rate before the classifier", examples=[0.0, 0.2])
+    classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
+    input_size: Pixels = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
+
+    name: ClassVar[str] = "mobilenet_v1"
+    source: ClassVar[str] = "Howard et al. 2017, arXiv:1704.04861"
+    presets: ClassVar = {
+        "x1_0": {},
+        "x0_75": {"width": 0.75},
+        "x0_5": {"width": 0.5},
+        "x0_25": {"width": 0.25},
+        "cifar": {
+            "stages": (Stage(32, 1, 1), Stage(64, 2, 2), Stage(128, 3, 2)),
+            "stem_width": 16,
+            "stem_stride": 2,
+            "divisor": 4,
+            "classes": 10,
+            "input_size": 32,
+        },
+    }
+    anchors: ClassVar = (
+        Anchor("x1_0", 4_231_976, "timm's mobilenetv1_100", macs=568_740_352),
+        Anchor("x1_0", 6_270_840, "timm's mobilenetv1_125", macs=879_516_800, metaparameters={"width": 1.25}),
+    )
+
+    @classmethod
+    def published_name(cls, preset: str) -> str:
+        """Write `x0_75` as MobileNet 0.75."""
+        return preset.replace("x", "MobileNet ", 1).replace("_", ".")
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Vary width, depth and resolution."""
+        size = self.input_size
+        return {"width": (0.25, 2.0), "depth": (0.5, 3.0), "input_size": (max(1, size // 2), 3 * size // 2)}
+
+    def expand(self) -> Network:
+        """Chain the first convolution, the separable convolutions and the classifier."""
+        stem = divisible(self.stem_width * self.width, self.divisor)
+        layers: dict[str, Layer] = {"stem": conv_norm(stem, 3, self.stem_stride, relu=ReLU())}
+        for number, stage in enumerate(self.stages, start=1):
+            filters = divisible(stage.channels * self.width, self.divisor)
+            others = Repeat(_separable(filters), scaled(stage.repeats, self.depth) - 1)
+            layers[f"stage{number}"] = chain(first=_separable(filters, stage.stride), others=others)
+        layers |= averaged_classifier(self.classes, self.dropout)
+        return Network(Shape(3, self.input_size), chain(**layers))
+
+
+def _separable(filters: Int, stride: Int = 1) -> Chain:
+    return chain(depthwise=depthwise_norm(3, stride, relu=ReLU()), pointwise=conv_norm(filters, relu=ReLU()))

@@ -50,7 +50,7 @@ def gaps_by_default(record: StudyRecord) -> list[Gap]:
         ranges = record.study.design_space.point(record.study.preset).ranges()
     except ExplorerError:
         return []
-    return _gaps(record, [{}, *({key: end} for key, ends in ranges.items() for end in ends)])
+    return _gaps(record, [{}, *({key: end} for key, ends in ranges.items() for end in ends[:2])])
 
 
 def _gaps(record: StudyRecord, certified_points: Sequence[Mapping[str, Any]]) -> list[Gap]:

@@ -129,7 +129,7 @@ def _search(
     search = enumeration(family, preset, settings, sample=sample, seed=seed)
     if not search.axes:
         ranges = family.point(preset, **settings).ranges()
-        free = {key: f"{low}..{high}" for key, (low, high) in ranges.items() if key not in settings}
+        free = {key: str(ends) for key, ends in ranges.items() if key not in settings}
         if not free:
             raise ExplorerError(f"{family.name}: nothing varies; give a range, such as key=8..512")
         search = enumeration(family, preset, {**settings, **free}, sample=sample, seed=seed)

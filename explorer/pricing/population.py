@@ -50,7 +50,7 @@ def draw(
     `ExplorerError` if too few fit.
     """
     family = find_space(space)
-    ranges = {key: f"{low}..{high}" for key, (low, high) in family.point(preset).ranges().items()}
+    ranges = {key: str(ends) for key, ends in family.point(preset).ranges().items()}
     points = enumeration(family, preset, ranges | dict(vary or {}), sample=drawn)
     priced = join(list(price_chunks(family, preset, points.blocks(), ["macs"])))
     macs = priced.amounts["macs"]

@@ -15,7 +15,7 @@ from explorer.networks.arrays import Int, same
 from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Network, chain
 from explorer.spaces.parts import hidden_classifier, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space, Stride
 
 GROUPED = (2, 4, 5)  # convolutions whose halves ran on different GPUs
 
@@ -77,9 +77,9 @@ class AlexNet(Space):
         """Write `one_tower` as AlexNet (one tower)."""
         return f"AlexNet ({preset.replace('_', ' ')})"
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary the filters of the convolutions and the hidden layers."""
-        return {"width": (0.25, 2.0), "hidden": (self.hidden // 4 or 1, 2 * self.hidden)}
+        return {"width": Range(0.25, 2.0), "hidden": Range(self.hidden // 4 or 1, 2 * self.hidden)}
 
     def expand(self) -> Network:
         """Chain the convolutions with pools, and the fully connected layers."""

@@ -35,7 +35,7 @@ from explorer.networks.layers import (
 )
 from explorer.networks.network import Chain, Combinator, Network, Node, Repeat, Residual, chain, trace
 from explorer.spaces.simplex import Simplex
-from explorer.spaces.space import Anchor, Classes, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Range, Rate, Space
 
 SCALES = {"alpha": "depth", "beta": "width", "gamma": "resolution"}  # factor: setting that replaces its power of phi
 MOST_SCALE = 100
@@ -203,17 +203,17 @@ class EfficientNet(Space):
         """Return the image height and width."""
         return nearest(self.base_resolution * self.scales()[2]) if self.resolution is None else self.resolution
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary depth and width from 1/4 to 3 times the base network's, and resolution from 1/2 to 3 times.
 
         If phi or one of its factors is given, vary the others instead.
         """
-        powers = {"phi": (0.0, 4.0), "alpha": (1.0, 2.0), "beta": (1.0, 1.5), "gamma": (1.0, 1.5)}
+        powers = {"phi": Range(0.0, 4.0), "alpha": Range(1.0, 2.0), "beta": Range(1.0, 1.5), "gamma": Range(1.0, 1.5)}
         if self.model_fields_set & powers.keys():
             replaced = {factor for factor, scale in SCALES.items() if getattr(self, scale) is not None}
             return {key: ends for key, ends in powers.items() if key not in self.model_fields_set | replaced}
         base = self.base_resolution
-        return {"depth": (0.25, 3.0), "width": (0.25, 3.0), "resolution": (max(1, base // 2), 3 * base)}
+        return {"depth": Range(0.25, 3.0), "width": Range(0.25, 3.0), "resolution": Range(max(1, base // 2), 3 * base)}
 
     def effective(self) -> dict[str, Any]:
         """Return depth, width and resolution instead of phi and the factors."""

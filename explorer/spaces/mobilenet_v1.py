@@ -13,7 +13,7 @@ from explorer.networks.arrays import Int
 from explorer.networks.layers import Layer, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, chain
 from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 
 class Stage(NamedTuple):
@@ -69,10 +69,14 @@ class MobileNetV1(Space):
         """Write `x0_75` as MobileNet 0.75."""
         return preset.replace("x", "MobileNet ", 1).replace("_", ".")
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary width, depth and resolution."""
         size = self.input_size
-        return {"width": (0.25, 2.0), "depth": (0.5, 3.0), "input_size": (max(1, size // 2), 3 * size // 2)}
+        return {
+            "width": Range(0.25, 2.0),
+            "depth": Range(0.5, 3.0),
+            "input_size": Range(max(1, size // 2), 3 * size // 2),
+        }
 
     def expand(self) -> Network:
         """Chain the first convolution, the separable convolutions and the classifier."""

@@ -15,7 +15,7 @@ from explorer.networks.calls import Call, call
 from explorer.networks.layers import Layer, Shape
 from explorer.networks.network import Network, Repeat, Residual, chain
 from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ class MobileNetV2(Space):
         """Write `x1_4` as MobileNetV2 1.4."""
         return preset.replace("x", "MobileNetV2 ", 1).replace("_", ".")
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary width, depth, expansion and resolution."""
         size = self.input_size
         return {
-            "width": (0.35, 2.0),
-            "depth": (0.5, 3.0),
-            "expansion": (1, 8),
-            "input_size": (max(1, size // 2), 3 * size // 2),
+            "width": Range(0.35, 2.0),
+            "depth": Range(0.5, 3.0),
+            "expansion": Range(1, 8),
+            "input_size": Range(max(1, size // 2), 3 * size // 2),
         }
 
     def expand(self) -> Network:

@@ -14,7 +14,7 @@ from explorer.networks.arrays import Int
 from explorer.networks.layers import Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
 from explorer.spaces.parts import averaged_classifier, conv_norm, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space, Stride
 
 EXPANSION = 4  # output filters of a bottleneck per filter of a basic block in the same stage
 
@@ -80,9 +80,9 @@ class ResNet(Space):
         """Write `resnet18` as ResNet-18."""
         return preset.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-")
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary filters and blocks."""
-        return {"width": (max(1, self.width // 4), 2 * self.width), "depth": (0.5, 4.0)}
+        return {"width": Range(max(1, self.width // 4), 2 * self.width), "depth": Range(0.5, 4.0)}
 
     def expand(self) -> Network:
         """Chain the stem, the stages and the classifier."""

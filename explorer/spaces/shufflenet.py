@@ -17,7 +17,7 @@ from explorer.networks.calls import Call, call
 from explorer.networks.layers import Cost, Layer, MaxPool, ReLU, Shape, Slice
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain, concat
 from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 if TYPE_CHECKING:
     from torch import nn
@@ -154,9 +154,9 @@ class ShuffleNetV1(Space):
         """Write `g3` as ShuffleNet 1x (g = 3)."""
         return f"ShuffleNet 1x (g = {preset[1:]})" if preset != "cifar" else preset
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary filters and units."""
-        return {"scale": (0.25, 2.0), "depth": (0.5, 3.0)}
+        return {"scale": Range(0.25, 2.0), "depth": Range(0.5, 3.0)}
 
     def expand(self) -> Network:
         """Chain the stem, the stages and the classifier."""
@@ -255,9 +255,9 @@ class ShuffleNetV2(Space):
         """Write `x1_0` as ShuffleNet V2 1.0x."""
         return f"ShuffleNet V2 {preset[1:].replace('_', '.')}x" if preset != "cifar" else preset
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary channels and units."""
-        return {"channels": (max(2, self.channels // 4), 2 * self.channels), "depth": (0.5, 3.0)}
+        return {"channels": Range(max(2, self.channels // 8 * 2), 2 * self.channels, 2), "depth": Range(0.5, 3.0)}
 
     def expand(self) -> Network:
         """Chain the stem, the stages, the last convolution and the classifier."""

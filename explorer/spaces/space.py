@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,17 @@ class Anchor:
     source: str
     macs: int | None = None
     metaparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Range(NamedTuple):
+    """The values of a metaparameter that are worth trying: from `low` to `high`, in steps if `step` is given."""
+
+    low: float
+    high: float
+    step: int | None = None
+
+    def __str__(self) -> str:
+        return "..".join(f"{number:g}" for number in self if number is not None)
 
 
 class Space(BaseModel):
@@ -80,8 +91,8 @@ class Space(BaseModel):
         """Return the name of a preset as papers write it."""
         return preset
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the range of each metaparameter that is worth varying around this point: (lowest, highest)."""
+    def ranges(self) -> dict[str, Range]:
+        """Return the range of each metaparameter that is worth varying around this point."""
         return {}
 
     def effective(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, maximum, nearest, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Residual, chain, concat
-from explorer.spaces.space import Anchor, Classes, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Range, Rate, Space
 
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
 
@@ -84,14 +84,14 @@ class SqueezeNet(Space):
         Anchor("v1_0", 1_589_672, "figure 2 of the paper, computed by hand", metaparameters={"bypass": "complex"}),
     )
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary the expand filters up to twice those of this point, and all ratios."""
         return {
-            "base_e": (8, 2 * self.base_e),
-            "incr_e": (0, 2 * self.incr_e),
-            "freq": (1, 4),
-            "squeeze_ratio": (0.05, 1.0),
-            "pct3x3": (0.0, 1.0),
+            "base_e": Range(8, 2 * self.base_e),
+            "incr_e": Range(0, 2 * self.incr_e),
+            "freq": Range(1, 4),
+            "squeeze_ratio": Range(0.05, 1.0),
+            "pct3x3": Range(0.0, 1.0),
         }
 
     @classmethod

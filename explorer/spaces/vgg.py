@@ -16,7 +16,7 @@ from explorer.networks.arrays import Int, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, chain
 from explorer.spaces.parts import hidden_classifier, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space
 
 MOST_DOUBLINGS = 3
 
@@ -78,9 +78,9 @@ class VGG(Space):
         name, _, norm = preset.removeprefix("vgg").partition("_")
         return f"VGG-{name}{' (BN)' if norm else ''}"
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary filters and convolutions."""
-        return {"width": (max(1, self.width // 4), 2 * self.width), "depth": (0.5, 3.0)}
+        return {"width": Range(max(1, self.width // 4), 2 * self.width), "depth": Range(0.5, 3.0)}
 
     def expand(self) -> Network:
         """Chain the stages and the fully connected layers."""

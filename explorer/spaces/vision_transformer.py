@@ -18,7 +18,7 @@ from explorer.networks.calls import Call, call
 from explorer.networks.layers import Conv, Cost, Dropout, FullyConnected, Layer, Shape, weighted
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
 from explorer.spaces.parts import scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space
 
 if TYPE_CHECKING:
     from torch import nn
@@ -298,13 +298,13 @@ class VisionTransformer(Space):
         """Write `b16` as ViT-B/16."""
         return f"ViT-{preset[:-2].capitalize()}/{preset[-2:]}" if preset != "cifar" else preset
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary depth, width and the hidden units."""
         heads = self.heads
         return {
-            "depth": (1, 2 * self.depth),
-            "width": (max(heads, self.width // 4), 2 * self.width),
-            "mlp_ratio": (0.5, 4.0),
+            "depth": Range(1, 2 * self.depth),
+            "width": Range(max(heads, self.width // 4 // heads * heads), 2 * self.width, heads),
+            "mlp_ratio": Range(0.5, 4.0),
         }
 
     def expand(self) -> Network:

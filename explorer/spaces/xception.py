@@ -13,7 +13,7 @@ from explorer.networks.arrays import Int
 from explorer.networks.layers import BatchNorm, Conv, DepthwiseConv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
 from explorer.spaces.parts import averaged_classifier, conv_norm, scaled
-from explorer.spaces.space import Anchor, Classes, Multiplier, Pixels, Rate, Space, Stride
+from explorer.spaces.space import Anchor, Classes, Multiplier, Pixels, Range, Rate, Space, Stride
 
 Widths = Annotated[
     tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
@@ -66,9 +66,9 @@ class Xception(Space):
         """Write `published` as Xception."""
         return "Xception" if preset == "published" else preset
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, Range]:
         """Vary filters and the middle flow."""
-        return {"width": (0.25, 2.0), "middle": (0, max(4, 2 * self.middle))}
+        return {"width": Range(0.25, 2.0), "middle": Range(0, max(4, 2 * self.middle))}
 
     def expand(self) -> Network:
         """Chain the first convolutions, the three flows and the classifier."""

@@ -94,7 +94,7 @@ class Search(Form):
         if self.search.ranges:
             return form
         ranges = find_space(space).point(preset, **fixed).ranges()
-        table = {key: f"{low:g}..{high:g}" for key, (low, high) in ranges.items() if key not in fixed}
+        table = {key: str(ends) for key, ends in ranges.items() if key not in fixed}
         return form.model_copy(update={"search": self.search.model_copy(update={"ranges": table})})
 
     def extended(self, proposed: Sequence[Mapping[str, Value]]) -> Self:

@@ -1,26 +1,60 @@
-"""The design spaces, one per file. New files in this folder are found automatically."""
+"""The design spaces, one per file. New files in this folder are found automatically.
+
+Other packages add spaces by entry points of the group `explorer.spaces` (docs/extending.md).
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from explorer.errors import unknown
+from explorer.errors import ExplorerError, unknown
 from explorer.spaces.space import Space, label
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def all_spaces() -> dict[str, type[Space]]:
-    """Return every space by name, in alphabetical order."""
+GROUP = "explorer.spaces"
+
+
+@cache
+def all_spaces() -> Mapping[str, type[Space]]:
+    """Return every space by name, in alphabetical order.
+
+    Raises `ExplorerError` if an installed package has a space that cannot be used.
+    """
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
     classes = [
         value for module in modules for value in vars(module).values() if isinstance(value, type) and value is not Space
     ]
     spaces = {value.name: value for value in classes if issubclass(value, Space)}
-    return dict(sorted(spaces.items()))
+    for entry in entry_points(group=GROUP):
+        space = _loaded(entry)
+        if space.name in spaces:
+            raise ExplorerError(f"{_named(entry)}: there is another space named {space.name!r}; uninstall one of them")
+        spaces[space.name] = space
+    return MappingProxyType(dict(sorted(spaces.items())))
+
+
+def _loaded(entry: EntryPoint) -> type[Space]:
+    try:
+        found = entry.load()
+    except Exception as error:  # noqa: BLE001 (of a foreign package)
+        raise ExplorerError(f"{_named(entry)}: {type(error).__name__}: {error}; repair or uninstall it") from None
+    if not (isinstance(found, type) and issubclass(found, Space) and found is not Space):
+        raise ExplorerError(f"{_named(entry)}: must be a subclass of explorer.spaces.space.Space, not {found!r}")
+    return found
+
+
+def _named(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist else "an unknown package"
+    return f"space {entry.name} of the installed package {package} ({entry.value})"
 
 
 def find_space(name: str) -> type[Space]:

@@ -16,6 +16,8 @@ from explorer.training.recipe import Recipe
 
 GROUPS = 16
 """Number of groups in a batch. The images of a group get the same column shift, in one large matrix product."""
+SCALES = 9
+"""Number of sizes that images are scaled to, if the recipe scales them. The images of a group get the same size."""
 
 
 class Batches:
@@ -45,7 +47,7 @@ class Batches:
         if device.type != "cpu":
             self.images = self.images.index_select(0, self.places).to(device)
             self.places = torch.arange(len(indices), device=device)
-        self._tables: dict[tuple[int, bool], _Table] = {}
+        self._tables: dict[tuple[int, bool, float], _Table] = {}
         self.mean: Tensor
         self.deviation: Tensor
         self.mean, self.deviation = (like.mean, like.deviation) if like else self._statistics()
@@ -55,7 +57,7 @@ class Batches:
 
     def plain(self, batch_size: int, count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the first `count` images (by default, all) in order: (batch, channels, size, size), labels (batch,)."""
-        table = self._table(padding=0, flip=False)
+        table = self._table(padding=0, flip=False, scale=0.0)
         stop = len(self) if count is None else min(count, len(self))
         for start in range(0, stop, batch_size):
             chosen = torch.arange(start, min(start + batch_size, stop), device=self.device)
@@ -65,29 +67,38 @@ class Batches:
     def augmented(
         self, batch_size: int, recipe: Recipe, seed: tuple[int, ...], steps: range
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches `steps` of an epoch in random order, shifted, and flipped with probability 1/2.
+        """Yield the batches `steps` of an epoch in random order, changed as the recipe says.
 
-        Shifts are at most `crop_padding` pixels and repeat the edge of the image. Batches depend only on the seed, so
-        training can continue in the middle of an epoch.
+        Shifts and smaller sizes repeat the edge of the image. Batches depend only on the seed, so training can continue
+        in the middle of an epoch.
         """
-        table = self._table(recipe.crop_padding, recipe.flip)
+        table = self._table(recipe.crop_padding, recipe.flip, recipe.scale)
         rng = np.random.default_rng(seed)
         whole = len(self) // batch_size
         order = rng.permutation(len(self))[: whole * batch_size].reshape(whole, batch_size)
-        rows = rng.integers(len(table.rows), size=(whole, batch_size))
-        columns = rng.integers(len(table.columns), size=(whole, math.gcd(batch_size, GROUPS)))
+        groups = math.gcd(batch_size, GROUPS)
+        rows = rng.integers(len(table.rows) // table.scales, size=(whole, batch_size))
+        columns = rng.integers(len(table.columns) // table.scales, size=(whole, groups))
+        # Drawn last, so that recipes without them have the same batches as before these fields existed.
+        scales = rng.integers(table.scales, size=(whole, groups))
+        centres = rng.integers(self.size, size=(whole, 2, batch_size)) if recipe.cutout else None
+        rows = rows * table.scales + np.repeat(scales, batch_size // groups, axis=1)
+        columns = columns * table.scales + scales
         for step in steps:
             chosen = self._on_device(order[step])
             made = table.batch(self._bytes(chosen), self._on_device(rows[step]), self._on_device(columns[step]))
+            if centres is not None:
+                made = _cut_out(made, self._on_device(centres[step]), recipe.cutout)
             yield made, self.labels[chosen]
 
     def _on_device(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _table(self, padding: int, flip: bool) -> _Table:
-        if (padding, flip) not in self._tables:
-            self._tables[padding, flip] = _Table(self, padding, flip)
-        return self._tables[padding, flip]
+    def _table(self, padding: int, flip: bool, scale: float) -> _Table:
+        key = padding, flip, scale
+        if key not in self._tables:
+            self._tables[key] = _Table(self, *key)
+        return self._tables[key]
 
     def _bytes(self, chosen: Tensor) -> Tensor:
         return self.images.index_select(0, self.places[chosen])
@@ -108,23 +119,25 @@ class Batches:
 class _Table:
     """Matrices that turn bytes into normalised images.
 
-    An image (height, width * channels) is multiplied by one of `rows` (shifts, size, height) from the left and one of
-    `columns` (shifts, width * channels, size * channels) from the right. If flips are used, the second half of
-    `columns` flips the image.
+    An image (height, width * channels) is multiplied by one of `rows` (changes, size, height) from the left and one of
+    `columns` (changes, width * channels, size * channels) from the right. A change is a shift and one of `scales`
+    sizes, with the size varying fastest. If flips are used, the second half of `columns` flips the image.
     """
 
-    def __init__(self, batches: Batches, padding: int, flip: bool) -> None:
+    def __init__(self, batches: Batches, padding: int, flip: bool, scale: float) -> None:
         height, width, channels = batches.images.shape[1:]
+        self.scales = SCALES if scale else 1
         across = _shifts(width, padding)
         if flip:
             across = torch.cat([across, across.flip(1)])
-        scale = (1 / batches.deviation).to(batches.dtype).double()
-        lines = _resampling(width, batches.size) @ across
-        columns = [torch.kron(line.T.contiguous(), scale.diag()) for line in lines]
-        self.rows = (_resampling(height, batches.size) @ _shifts(height, padding)).to(batches.device, batches.dtype)
+        contrast = (1 / batches.deviation).to(batches.dtype).double()
+        lines = _resampling(width, batches.size) @ _scaled(across, scale)
+        columns = [torch.kron(line.T.contiguous(), contrast.diag()) for line in lines]
+        rows = _resampling(height, batches.size) @ _scaled(_shifts(height, padding), scale)
+        self.rows = rows.to(batches.device, batches.dtype)
         self.columns = torch.stack(columns).to(batches.device, batches.dtype)
         # Repeat along a row of pixels, because arithmetic is faster over long vectors than over three channels.
-        self.offset = (-batches.mean * scale).repeat(batches.size).to(batches.device, batches.dtype)
+        self.offset = (-batches.mean * contrast).repeat(batches.size).to(batches.device, batches.dtype)
         self.channels = channels
 
     def batch(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -143,6 +156,32 @@ def _shifts(length: int, padding: int) -> Tensor:
     """Return matrices (2 * padding + 1, length, length) that shift a line of pixels by -padding to padding."""
     places = torch.arange(length) + torch.arange(-padding, padding + 1)[:, None]
     return functional.one_hot(places.clamp(0, length - 1), length).double()
+
+
+def _scaled(shifts: Tensor, scale: float) -> Tensor:
+    """Combine matrices (shifts, length, length) with `SCALES` sizes: (shifts * sizes, length, length).
+
+    The middle stays in place. Sizes are evenly spaced from 1 - scale to 1 + scale. Pixels are interpolated linearly.
+    """
+    if not scale:
+        return shifts
+    length = shifts.shape[1]
+    factors = torch.linspace(1 - scale, 1 + scale, SCALES, dtype=torch.float64)[:, None]
+    middle = (length - 1) / 2
+    places = ((torch.arange(length) - middle) / factors + middle).clamp(0, length - 1)
+    distances = (places[:, :, None] - torch.arange(length)).abs()
+    return ((1 - distances).clamp(min=0) @ shifts[:, None]).flatten(0, 1)
+
+
+def _cut_out(images: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Replace a square of each image (batch, channels, size, size) by zero, the mean colour.
+
+    `centres` (2, batch) has the rows and columns. A square at the edge is only partly inside the image.
+    """
+    places = torch.arange(images.shape[2], device=images.device)
+    first = centres[:, :, None] - side // 2
+    inside = (places >= first) & (places < first + side)
+    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None])[:, None], 0.0)
 
 
 def _resampling(length: int, size: int) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from explorer.errors import ExplorerError
+from explorer.networks.identity import Later
 from explorer.networks.quantities import read_count
 from explorer.spaces.space import rule
 
@@ -26,9 +27,25 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Recipe(BaseModel):
     """Optimiser, schedule and augmentation, which are the same for all runs of a study.
 
-    The optimiser is SGD with Nesterov momentum. The learning rate warms up over a fixed number of images, stays
-    constant (the trunk), and decays linearly to zero over the last share of the budget (a branch). Larger budgets share
-    the trunk of smaller ones. Every run ends annealed, which short runs need to rank networks like long ones.
+    The optimiser is SGD with Nesterov momentum, or AdamW. The learning rate warms up over a fixed number of images,
+    stays constant (the trunk), and decays linearly to zero over the last share of the budget (a branch). Larger budgets
+    share the trunk of smaller ones. Every run ends annealed, which short runs need to rank networks like long ones.
+
+    Attributes:
+        learning_rate: Learning rate of the trunk.
+        momentum: Momentum of SGD, or the first beta of AdamW.
+        weight_decay: Weight decay: of the gradient with SGD, of the weights (decoupled) with AdamW.
+        batch_size: Images per step.
+        warmup_images: Number of images over which the learning rate rises from zero.
+        decay_share: Share of the budget over which the learning rate falls to zero.
+        label_smoothing: Probability that is spread over all classes.
+        crop_padding: Greatest shift of an image in pixels.
+        flip: Whether half of the images are mirrored.
+        scale: Greatest change of an image's size, as a fraction: 0.2 for 80 to 120 %.
+        cutout: Side of a square in each image that is replaced by the mean colour, in pixels of the network's input.
+        optimiser: `sgd` or `adamw`.
+        clip_norm: Largest norm of the gradient, which is scaled down to it; 0 for no limit.
+        ema: Decay per step of an exponential moving average of the weights, which is what is measured; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -42,6 +59,11 @@ class Recipe(BaseModel):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     flip: bool = True
+    scale: Annotated[float, Field(ge=0, le=0.5), Later(neutral=0)] = 0.0
+    cutout: Annotated[int, Field(ge=0, le=1000), Later(neutral=0)] = 0
+    optimiser: Annotated[Literal["sgd", "adamw"], Later(neutral="sgd")] = "sgd"
+    clip_norm: Annotated[float, Field(ge=0), Later(neutral=0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1), Later(neutral=0)] = 0.0
 
     def rate(self, seen: int, total: int) -> float:
         """Return the learning rate after `seen` of `total` images."""

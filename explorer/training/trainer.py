@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from explorer.data import Dataset, Labelled
 from explorer.errors import ExplorerError
@@ -218,9 +219,9 @@ def _rungs(
                 branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
                 try:
                     branch.train(training, validation, total, total)
-                    yield branch.measurement(validation, memory), branch.model, training
+                    yield branch.measurement(validation, memory), branch.measured, training
                 except RunFailed as failure:
-                    yield failure, branch.model, training
+                    yield failure, branch.measured, training
 
 
 def initialise(model: nn.Module) -> None:
@@ -230,6 +231,13 @@ def initialise(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(model.parameters(), betas=(recipe.momentum, 0.999), **settings)
+    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **settings)
 
 
 def untrained(network: Network) -> nn.Module:
@@ -255,20 +263,23 @@ class _Trainer:
         self.train_losses: list[float] = []
         self.accuracies: list[float] = []
         self.seconds = self.training_seconds = 0.0
-        self.optimiser = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-            fused=True,
-        )
+        self.optimiser = _optimiser(model, recipe)
+        # The average of the weights, and of batch norm's statistics.
+        self.average: AveragedModel | None = None
+        if recipe.ema:
+            self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+
+    @property
+    def measured(self) -> nn.Module:
+        """The model to measure: the average of the weights if the recipe has one."""
+        return self.average.module if self.average else self.model
 
     def state(self) -> dict[str, Any]:
         """Return the state on which further training depends, including torch's random state."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "step": self.step,
             "loss": self.loss,
             "train_losses": self.train_losses,
@@ -285,6 +296,8 @@ class _Trainer:
             return
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.step = state["step"]
         self.loss = state["loss"].to(self.loss.device)
         self.train_losses, self.accuracies = state["train_losses"], state["accuracies"]
@@ -311,13 +324,13 @@ class _Trainer:
                 self._end_epoch(steps)
             self.training_seconds += time.perf_counter() - started
             if stop == steps and self.step < total:
-                self.accuracies.append(float(_evaluate(self.model, validation, self.using, GLANCE)[0].mean()))
+                self.accuracies.append(float(_evaluate(self.measured, validation, self.using, GLANCE)[0].mean()))
             self.seconds += time.perf_counter() - started
 
     def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
         """Evaluate the model; raise `RunFailed` if its probabilities are not finite."""
         started = time.perf_counter()
-        correct, top_probability, predicted = _evaluate(self.model, validation, self.using)
+        correct, top_probability, predicted = _evaluate(self.measured, validation, self.using)
         if not np.isfinite(top_probability).all():
             raise RunFailed(f"the probabilities are not finite after epoch {len(self.train_losses)}")
         return Measurement(
@@ -340,7 +353,11 @@ class _Trainer:
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
         self.optimiser.zero_grad()
         loss.backward()
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
+        if self.average:
+            self.average.update_parameters(self.model)
         self.loss += loss.detach()
         self.step += 1
 

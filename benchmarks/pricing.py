@@ -49,7 +49,7 @@ def build(space: str, points: list[dict[str, float]]) -> None:
     """Do what pricing replaces: build a module for each point and count it with fvcore."""
     for values in points:
         network = find_space(space).point(**values).expand()
-        fvcore_count(network.build(), network.input)
+        fvcore_count(network.build(), network.input.dimensions)
 
 
 def compare(space: str) -> None:

@@ -97,13 +97,11 @@ class Layer:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
         faster: Class in `modules.py` that computes the same as the one in `source`, and replaces it in training.
-        uncounted: Torch operators in the module that fvcore does not count, because they have no multiply-adds.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[bool] = False
     faster: ClassVar[str] = ""
-    uncounted: ClassVar[tuple[str, ...]] = ()
 
     @property
     def notation(self) -> str:
@@ -257,7 +255,6 @@ class ReLU(Layer):
     kind = "relu"
     faster = "Rectifier"
     in_place = True
-    uncounted = ("relu_",)
 
     def source(self, shape: Shape) -> Call:
         return call("nn.ReLU", inplace=True)
@@ -269,7 +266,6 @@ class SiLU(Layer):
 
     kind = "silu"
     in_place = True
-    uncounted = ("silu",)
 
     def source(self, shape: Shape) -> Call:
         # In place, torch would first copy the input, because it needs it for the gradient.
@@ -282,7 +278,6 @@ class Sigmoid(Layer):
 
     kind = "sigmoid"
     in_place = True
-    uncounted = ("sigmoid",)
 
     def source(self, shape: Shape) -> Call:
         return call("nn.Sigmoid")
@@ -297,7 +292,6 @@ class MaxPool(Layer):
     padding: Annotated[Int, Later(neutral=0)] = 0
     ceil: Annotated[bool, Later(neutral=True)] = True
     kind = "max_pool"
-    uncounted = ("max_pool2d",)
 
     def __post_init__(self) -> None:
         # Windows with gaps between them would follow another rule at the edge.
@@ -337,7 +331,6 @@ class GlobalAveragePool(Layer):
 
     kind = "global_average_pool"
     faster = "Averaged"
-    uncounted = ("mean",)
 
     @property
     def notation(self) -> str:
@@ -405,7 +398,6 @@ class Dropout(Layer):
     rate: Float
     kind = "dropout"
     in_place = True
-    uncounted = ("dropout", "dropout_")
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
         return 0  # does nothing outside training

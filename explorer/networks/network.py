@@ -232,7 +232,6 @@ class Residual(Combinator):
     shortcut: Layer | None = None
     kind = "residual"
     module = "Summed"
-    uncounted = ("add", "add_")
 
     @property
     def notation(self) -> str:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import pandas as pd
 import torch
 
-from explorer.networks.layers import Shape
-from explorer.networks.network import Network, Node
+from explorer.networks.network import Network
 
-COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum")
+WITHOUT_PRODUCTS = {
+    *("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "max_pool2d_with_indices"),
+    *("_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm", "native_batch_norm"),
+    *("softmax", "_softmax", "log_softmax", "_log_softmax", "prelu", "_prelu_kernel", "hardswish_"),
+    *("dropout", "dropout_", "native_dropout", "feature_dropout", "alpha_dropout", "bernoulli_"),
+    *("cat", "stack", "repeat", "clone", "copy_", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d"),
+    *("pixel_shuffle", "roll", "flip", "index", "index_select", "gather", "embedding", "channel_shuffle"),
+    *("upsample_nearest2d", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like", "arange", "scalar_tensor"),
+    *("new_zeros", "new_ones", "new_full", "empty_like", "rand", "any", "all", "lift_fresh_copy", "unfold", "im2col"),
+}
+"""Operators of torch that are neither elementwise nor reductions nor views, and have no multiply-adds.
+
+Normalisation and pooling count as none, as in the papers. Interpolation other than to the nearest pixel is missing,
+because it has weights to multiply by.
+"""
+PRODUCTS = ("scaled_dot_product_attention", "baddbmm")
+"""Operators with multiply-adds that fvcore lacks."""
+COUNTED = ("conv", "linear", "matmul", "bmm", "addmm", "einsum", *PRODUCTS)
 
 BATCH_NORM = "fvcore counts batch norm; the papers' FLOPs do not"
 NOT_COUNTED = "no weights to multiply by: neither fvcore nor the papers count it"
@@ -43,6 +61,11 @@ class Count:
     def macs(self) -> int:
         """Multiply-adds of convolution, linear and matrix-product operators."""
         return _macs(self.operators)
+
+    @property
+    def unknown(self) -> list[str]:
+        """Operators that have no count but may perform multiply-adds."""
+        return sorted(name for name in self.calls if not without_products(name))
 
 
 @dataclass(frozen=True)
@@ -74,43 +97,61 @@ def verify(network: Network) -> None:
         raise CostMismatch(mismatches[0])
 
 
-def fvcore_count(module: torch.nn.Module, shape: Shape) -> Count:
-    """Count one image of this shape with fvcore. The module is left in evaluation mode."""
+def fvcore_count(module: torch.nn.Module, *shapes: tuple[int, ...]) -> Count:
+    """Count one example with fvcore, given the dimensions of each input. The module is left in evaluation mode."""
     with warnings.catch_warnings():
         # fvcore uses a deprecated name from typing, and torch's tracer warns about how fvcore traces.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis
 
-        images = torch.zeros(1, shape.channels, shape.size, shape.size)
+        examples = tuple(torch.zeros(1, *shape) for shape in shapes)
         analysis = (
-            FlopCountAnalysis(module.eval(), images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            FlopCountAnalysis(module.eval(), examples).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         )
+        for name, handle in zip(PRODUCTS, (_attention, _batched), strict=True):
+            analysis.set_op_handle(f"aten::{name}", handle)
         modules = {name: _whole(found) for name, found in analysis.by_module_and_operator().items()}
         return Count(modules[""], modules, _whole(analysis.unsupported_ops()))
+
+
+def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> float:  # noqa: ARG001 (fvcore's signature)
+    """Count the products of queries (..., tokens, channels) with keys, and of scores with values."""
+    queries, keys, values = (each.type().sizes() for each in inputs[:3])
+    return float(math.prod(queries[:-1]) * keys[-2] * (queries[-1] + values[-1]))
+
+
+def _batched(inputs: Sequence[Any], outputs: Sequence[Any]) -> float:  # noqa: ARG001 (fvcore's signature)
+    """Count the products of two batches of matrices, which are added to a third."""
+    left, right = (each.type().sizes() for each in inputs[1:3])
+    return float(math.prod(left) * right[-1])
 
 
 def check_cost(network: Network) -> CostCheck:
     """Build the network and compare its description with the counts of torch and fvcore, operator by operator."""
     module = network.build()
-    counted = fvcore_count(module, network.input)
-    unknown = sorted(counted.calls.keys() - _uncounted(network.trace))
+    counted = fvcore_count(module, network.input.dimensions)
     # The module wraps the body and a flattening layer, but layer tables show only the parts of the body.
     layers = {name.partition(".")[2]: _macs(found) for name, found in counted.modules.items() if "." in name}
     layers[""] = counted.macs
     params = sum(parameter.numel() for parameter in module.parameters())
     return CostCheck(
-        operators=_operators(counted, _ours(network, counted), unknown),
+        operators=_operators(counted, _ours(network, counted)),
         layers=layers,
         params=int(network.cost.params),
         torch_params=params,
-        mismatches=(*(f"{name}: {UNKNOWN}" for name in unknown), *_mismatches(network, counted, layers, params)),
+        mismatches=tuple(_mismatches(network, counted, layers, params)),
     )
 
 
-def _uncounted(node: Node) -> set[str]:
-    """Return the operators of the layers that have no multiply-adds."""
-    own = {f"aten::{name}" for name in node.layer.uncounted}
-    return own.union(*map(_uncounted, node.parts))
+def without_products(operator: str) -> bool:
+    """Return whether an operator such as `aten::relu_` neither multiplies by weights nor multiplies matrices."""
+    library, _, name = operator.partition("::")
+    if library != "aten" or not hasattr(torch.ops.aten, name):
+        return False
+    overloads = getattr(torch.ops.aten, name)
+    first = getattr(overloads, overloads.overloads()[0])
+    is_view = bool(first._schema.returns) and first._schema.returns[0].alias_info is not None  # noqa: SLF001
+    return name in WITHOUT_PRODUCTS or is_view or bool({torch.Tag.pointwise, torch.Tag.reduction} & set(first.tags))
 
 
 def _ours(network: Network, counted: Count) -> dict[str, int]:
@@ -124,7 +165,7 @@ def _ours(network: Network, counted: Count) -> dict[str, int]:
     return ours
 
 
-def _operators(counted: Count, ours: Mapping[str, int], unknown: Collection[str]) -> pd.DataFrame:
+def _operators(counted: Count, ours: Mapping[str, int]) -> pd.DataFrame:
     """List the operators with a count in the order of `COUNTED`, then the operators that fvcore does not count."""
     names = {**dict.fromkeys(COUNTED), **counted.operators, **ours}
     rows: list[dict[str, object]] = [
@@ -136,13 +177,13 @@ def _operators(counted: Count, ours: Mapping[str, int], unknown: Collection[str]
     frame = pd.DataFrame(rows, columns=["operator", "calls", "ours", "fvcore"])
     frame = frame.astype(dict.fromkeys(["calls", "ours", "fvcore"], "Int64"))
     frame["difference"] = frame["fvcore"] - frame["ours"]
-    notes = {name.removeprefix("aten::"): UNKNOWN if name in unknown else NOT_COUNTED for name in counted.calls}
+    notes = {name.removeprefix("aten::"): UNKNOWN if name in counted.unknown else NOT_COUNTED for name in counted.calls}
     frame["note"] = frame["operator"].map(notes | {"batch_norm": BATCH_NORM}).fillna("")
     return frame
 
 
 def _mismatches(network: Network, counted: Count, layers: Mapping[str, int], params: int) -> list[str]:
-    found = []
+    found = [f"{name}: {UNKNOWN}" for name in counted.unknown]
     if params != network.cost.params:
         found.append(f"params: the description has {network.cost.params:,}, the module {params:,}")
     if counted.macs != network.cost.macs:

@@ -80,7 +80,6 @@ class Gate(Combinator):
     gate: Layer
     kind = "gate"
     module = "Gated"
-    uncounted = ("mul",)
 
     @property
     def notation(self) -> str:

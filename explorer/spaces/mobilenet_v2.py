@@ -24,7 +24,6 @@ class ReLU6(Layer):
 
     kind = "relu6"
     in_place = True
-    uncounted = ("hardtanh_",)
 
     def source(self, shape: Shape) -> Call:  # noqa: ARG002 (the same for every shape)
         """Return torch's module."""

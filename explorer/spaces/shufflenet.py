@@ -74,7 +74,6 @@ class AveragePool(Layer):
 
     stride: Int
     kind = "average_pool"
-    uncounted = ("avg_pool2d",)
 
     @property
     def notation(self) -> str:

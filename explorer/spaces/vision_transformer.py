@@ -113,7 +113,6 @@ class Embed(Layer):
 
     class_token: bool
     kind = "embed"
-    uncounted = ("add",)
 
     @property
     def notation(self) -> str:
@@ -153,7 +152,6 @@ class GELU(Layer):
     """The Gaussian error linear unit."""
 
     kind = "gelu"
-    uncounted = ("gelu",)
 
     def source(self, shape: Shape) -> Call:  # noqa: ARG002 (the same for every shape)
         """Return torch's module."""
@@ -191,7 +189,6 @@ class Attention(Layer):
 
     heads: Int
     kind = "attention"
-    uncounted = ("mul", "softmax")
 
     @property
     def notation(self) -> str:
@@ -231,7 +228,6 @@ class TokenPool(Layer):
 
     pool: str
     kind = "token_pool"
-    uncounted = ("mean",)
 
     @property
     def notation(self) -> str:

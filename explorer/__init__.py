@@ -2,7 +2,8 @@
 
 Every command is a function here that returns a frame or a small record:
 
-- costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`
+- costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`, and
+  `count` for any torch module
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `search`, `certify`, `plan_certificate`
 - stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `images`,
   `dashboard_server`, `delete_study`, `rename_study`
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from explorer.exporting.export import export
     from explorer.exporting.image_sheet import images
     from explorer.exporting.inspection import inspect
+    from explorer.networks.counting import count
     from explorer.pricing.fitting import fit
     from explorer.pricing.prices import describe, price
     from explorer.pricing.space import price_space
@@ -43,6 +45,7 @@ __all__ = [
     "Infeasible",
     "certify",
     "compare",
+    "count",
     "dashboard_server",
     "delete_study",
     "describe",
@@ -75,6 +78,7 @@ _HOMES = {
     "Infeasible": "explorer.errors",
     "certify": "explorer.api.certificates",
     "compare": "explorer.reporting.stored",
+    "count": "explorer.networks.counting",
     "dashboard_server": "explorer.storage.dashboard",
     "delete_study": "explorer.storage.editing",
     "describe": "explorer.pricing.prices",

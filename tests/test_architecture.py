@@ -64,7 +64,7 @@ def test_families_are_named_in_their_own_files_only():
     for path in PACKAGE.rglob("*.py"):
         if room_of(path) not in {"spaces", "commands"}:
             text = path.read_text().lower()
-            assert not [word for word in words if word in text], path
+            assert not [word for word in words if re.search(rf"\b{word}\b", text)], path
 
 
 def test_only_forms_know_which_form_a_study_has():
@@ -104,7 +104,7 @@ def test_commands_parse_and_print():
 
 
 def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
-    allowed = {"trainer", "batches", "memory", "modules", "verification", "torch_code", "bundle"}
+    allowed = {"trainer", "batches", "memory", "modules", "verification", "counting", "torch_code", "bundle"}
     for path in PACKAGE.rglob("*.py"):
         heads = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in heads}

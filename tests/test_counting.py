@@ -95,6 +95,11 @@ AGREED = {
     "added products": (
         Made(lambda net, x: torch.baddbmm(net.bias, x, x.transpose(1, 2)), bias=weights(1, 10, 10)), TOKENS, 800
     ),
+    "interpolation": (
+        Made(lambda net, x: net.conv(functional.interpolate(x, (32, 32), mode="bilinear")), conv=nn.Conv2d(3, 2, 1)),
+        IMAGE,
+        6 * 1024,
+    ),
     "one module twice": (
         Made(lambda net, x: net.conv(torch.relu(net.conv(x))), conv=nn.Conv2d(3, 3, 1)), IMAGE, 18 * 256
     ),

@@ -30,6 +30,7 @@ COMMANDS: dict[Callable[..., int], str] = {
     editing.rename: "rename squeeze_ratio first_try",
     networks.spaces: "spaces",
     networks.describe: "describe squeezenet preset=v1_0 squeeze_ratio=0.25 --levels 2",
+    networks.count: "count networks.py:build --input 3,224,224",
     networks.latency: "latency squeeze_ratio --threads 2",
     exports.export: "export squeeze_ratio --point 0.25 --out chosen",
     exports.images: "images squeeze_ratio:0.25 --out sheet.png",

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from explorer.commands.console import Screen, cell, cost_cells, cost_headings, heading
-from explorer.commands.settings import Json, Quiet, SpaceName, Storage, StudyName, complete_settings, read_settings
+from explorer.commands.settings import (
+    Json,
+    Quiet,
+    SpaceName,
+    Storage,
+    StudyName,
+    complete_settings,
+    read_settings,
+    read_sizes,
+)
 from explorer.errors import ExplorerError
 
 if TYPE_CHECKING:
@@ -79,6 +88,36 @@ def describe(
         files=found.files,
     )
     return int(check is not None and bool(check.mismatches))
+
+
+def count(
+    module: Annotated[
+        str, Argument(metavar="FILE.py:NAME", help="A torch module, or a function or class that returns one.")
+    ],
+    inputs: Annotated[
+        list[str], Option("--input", metavar="SIZES", help="Input without the batch: 3,224,224. May be repeated.")
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Count the params and FLOPs of any torch module, with two counters; exit with code 1 if they differ.
+
+    FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one example. They are counted by
+    torch on the exported graph and by fvcore. This runs the code of the file.
+    """
+    from explorer import count
+
+    screen = Screen(quiet, as_json)
+    found = count(module, *map(read_sizes, inputs))
+    rows = [tuple(map(cell, row)) for row in found.layers.itertuples(index=False)]
+    screen.table(("layer", "module", "params", "FLOPs by torch", "by fvcore"), rows, right=3)
+    screen.answer(f"params: {found.params:,}")
+    if found.macs is not None:
+        screen.answer(f"FLOPs (multiply-adds): {found.macs:,}")
+    for mismatch in found.mismatches:
+        screen.answer(f"no total of FLOPs: {mismatch}", style="red")
+    screen.document(found.layers, params=found.params, macs=found.macs, mismatches=found.mismatches)
+    return int(bool(found.mismatches))
 
 
 def latency(

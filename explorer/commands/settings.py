@@ -149,6 +149,14 @@ def _presets() -> set[str]:
     return {name for presets in list_spaces()["presets"] for name in presets}
 
 
+def read_sizes(text: str) -> tuple[int, ...]:
+    """Read sizes such as `3,224,224`; raise `ExplorerError` for anything else."""
+    parts = re.split(r"[,x]", text.replace(" ", ""))
+    if not all(re.fullmatch(r"[1-9]\d{0,8}", part) for part in parts):
+        raise ExplorerError(f"--input {text}: give the sizes of one example without the batch, such as 3,224,224")
+    return tuple(map(int, parts))
+
+
 def read_seconds(text: str | None, option: str = "--run-timeout") -> float | None:
     """Convert a time such as `90`, `90s`, `30min` or `2h` to seconds; raise `ExplorerError` for anything else."""
     if text is None:

@@ -14,7 +14,7 @@ from explorer.errors import ExplorerError
 from explorer.exporting.programs import check_onnx, save_onnx, save_torch
 from explorer.files import check_file, user_path
 from explorer.machine import load_average
-from explorer.networks.network import Network
+from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS, Network
 from explorer.networks.quantities import computed
 from explorer.pricing.prices import layer_table
 from explorer.spaces import find_space
@@ -107,7 +107,7 @@ def inspect(
         layers=layers,
         network=network,
         amounts={key: int(compute(network)) for key, compute in computed().items()},
-        notes=point.notes(network.cost),
+        notes=point.notes(network.cost) + ((SMALL_MAPS,) if network.final_size < FEWEST_PIXELS else ()),
         check=check,
         latencies=latencies,
         machine=machine,

@@ -96,11 +96,13 @@ class Layer:
     Attributes:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
+        ends_maps: Whether every output depends on the whole map, as in global pooling.
         faster: Class in `modules.py` that computes the same as the one in `source`, and replaces it in training.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[bool] = False
+    ends_maps: ClassVar[bool] = False
     faster: ClassVar[str] = ""
 
     @property
@@ -330,6 +332,7 @@ class GlobalAveragePool(Layer):
     """The mean of each feature map."""
 
     kind = "global_average_pool"
+    ends_maps = True
     faster = "Averaged"
 
     @property
@@ -352,6 +355,7 @@ class FullyConnected(Layer):
 
     channels: Int
     kind = "fully_connected"
+    ends_maps = True
 
     @property
     def notation(self) -> str:

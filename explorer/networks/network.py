@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 MOST_BLOCKS = 10_000  # per repeat; more is a mistake, and tracing every block would take long
+FEWEST_PIXELS = 2  # a side of the last feature maps
+SMALL_MAPS = "The last feature maps have one pixel, so the strides are too large for these images"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ class Node:
         if isinstance(self.layer, Combinator):
             return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
         return self.layer.source(self.input)
+
+    def in_order(self) -> Iterator[Node]:
+        """Yield the nodes that run one after another: the parts of chains, and of chains in them."""
+        for part in self.parts:
+            if isinstance(part.layer, Chain):
+                yield from part.in_order()
+            else:
+                yield part
 
     def rows(self, depth: int, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
         """Yield the dotted path and node of each layer, down to `depth` levels."""
@@ -349,6 +359,12 @@ class Network:
         counts as a copy.
         """
         return BYTES * self.trace.live()
+
+    @cached_property
+    def final_size(self) -> Int:
+        """Side of the last feature maps in pixels, before global pooling or a fully connected layer."""
+        ends = (node.input.size for node in self.trace.in_order() if node.layer.ends_maps)
+        return next(ends, self.trace.output.size)
 
     def build(self) -> nn.Module:
         """Return a freshly initialised torch module, which turns images (N, C, H, W) into logits (N, classes)."""

@@ -22,13 +22,24 @@ WITHOUT_PRODUCTS = {
     *("dropout", "dropout_", "native_dropout", "feature_dropout", "alpha_dropout", "bernoulli_"),
     *("cat", "stack", "repeat", "clone", "copy_", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d"),
     *("pixel_shuffle", "roll", "flip", "index", "index_select", "gather", "embedding", "channel_shuffle"),
-    *("upsample_nearest2d", "full", "full_like", "ones", "ones_like", "zeros", "zeros_like", "arange", "scalar_tensor"),
+    *(
+        "upsample_nearest2d",
+        "upsample_bilinear2d",
+        "upsample_bicubic2d",
+        "full",
+        "full_like",
+        "ones",
+        "ones_like",
+        "zeros",
+        "zeros_like",
+        "arange",
+        "scalar_tensor",
+    ),
     *("new_zeros", "new_ones", "new_full", "empty_like", "rand", "any", "all", "lift_fresh_copy", "unfold", "im2col"),
 }
 """Operators of torch that are neither elementwise nor reductions nor views, and have no multiply-adds.
 
-Normalisation and pooling count as none, as in the papers. Interpolation other than to the nearest pixel is missing,
-because it has weights to multiply by.
+As in the papers, normalisation, pooling and interpolation count as none.
 """
 PRODUCTS = ("scaled_dot_product_attention", "baddbmm")
 """Operators with multiply-adds that fvcore lacks."""

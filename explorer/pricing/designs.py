@@ -17,16 +17,18 @@ from explorer.pricing.enumeration import Column, Part, column
 from explorer.pricing.splitting import grouped_by_choice, priced_in_parts
 from explorer.spaces.space import Space
 
+FACTS = ("memory_access_bytes", "peak_activation_bytes", "final_size")
+"""Properties of a network that are computed as arrays, besides its digest and cost."""
+
 
 class PricedNetwork(Network):
-    """The network of a design point whose digest and costs are known. Its layers are expanded when they are needed.
+    """The network of a design point whose digest, cost and `FACTS` are known.
 
-    Thousands of networks with all their layers would take up hundreds of megabytes.
+    Its layers are expanded when they are needed. Thousands of networks with all their layers would take up hundreds of megabytes.
     """
 
-    def __init__(self, design: Space, shape: Shape, digest: str, cost: Cost, accessed: int, peak: int) -> None:
-        vars(self).update(design=design, input=shape, digest=digest, cost=cost)
-        vars(self).update(memory_access_bytes=accessed, peak_activation_bytes=peak)
+    def __init__(self, design: Space, shape: Shape, digest: str, cost: Cost, **facts: int) -> None:
+        vars(self).update(design=design, input=shape, digest=digest, cost=cost, **facts)
 
     @property
     def body(self) -> Combinator:
@@ -78,16 +80,15 @@ def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]], part:
     cost, shape, count = network.cost, network.input, len(chosen)
     derived = together.derive(cost)
     digests = network.digests()
-    facts = (
-        digests * (count // len(digests)),
-        *(_each(amount, count) for amount in (shape.channels, shape.size, *astuple(cost))),
-        _each(network.memory_access_bytes, count),
-        _each(network.peak_activation_bytes, count),
-    )
+    counts = (_each(amount, count) for amount in (shape.channels, shape.size, *astuple(cost)))
+    facts = zip(*(_each(getattr(network, name), count) for name in FACTS), strict=True)
     columns = {key: _each(amount, count) for key, amount in derived.items()}
     found = []
-    for place, (digest, channels, size, *costs, accessed, peak) in enumerate(zip(*facts, strict=True)):
-        own = PricedNetwork(designs[chosen[place]], Shape(channels, size), digest, Cost(*costs), accessed, peak)
+    rows = zip(digests * (count // len(digests)), zip(*counts, strict=True), facts, strict=True)
+    for place, (digest, (channels, size, *costs), known) in enumerate(rows):
+        own = PricedNetwork(
+            designs[chosen[place]], Shape(channels, size), digest, Cost(*costs), **dict(zip(FACTS, known, strict=True))
+        )
         found.append(PricedDesign(own, {key: column[place] for key, column in columns.items()}))
     return found
 

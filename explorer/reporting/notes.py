@@ -10,6 +10,7 @@ import pandas as pd
 from explorer.analysis import CONFIDENCE, Findings, Interval
 from explorer.analysis.claims import Judged, judge
 from explorer.analysis.effort import Effort
+from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS
 from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.words import SPACE, amount, percent, with_interval
 from explorer.storage.record import NOT_NEEDED, StudyRecord
@@ -93,6 +94,13 @@ def enlarged_note(record: StudyRecord) -> str:
     names = [f"{row['label']} ({row['input_pixels']} pixels)" for _, row in larger.iterrows()]
     size = larger["image_pixels"].iloc[0]
     return f"Images are {size} pixels wide; these points merely upscale them: {_first(names)}."
+
+
+def small_maps_note(record: StudyRecord) -> str:
+    """Name the points whose last feature maps have a single pixel; empty if there are none."""
+    points = record.points[record.points["state"].isin(["planned", "merged"])]
+    single = points.loc[(points["final_pixels"] < FEWEST_PIXELS).fillna(value=False), "label"]
+    return f"{SMALL_MAPS}: {_first(list(single))}." if len(single) else ""
 
 
 def changed_note(findings: Findings) -> str:

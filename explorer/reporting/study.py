@@ -31,6 +31,7 @@ from explorer.reporting.notes import (
     interval_note,
     progress,
     rounds_note,
+    small_maps_note,
     space_note,
     tested_note,
     verdict,
@@ -117,7 +118,8 @@ def _page(
 ) -> bytes:
     """Return the page for these judged claims and figures, with the names of the files next to it."""
     record, study = findings.record, findings.record.study
-    notes = (rounds_note(findings), changed_note(findings), space_note(record), enlarged_note(record))
+    sizes = (enlarged_note(record), small_maps_note(record))
+    notes = (rounds_note(findings), changed_note(findings), space_note(record), *sizes)
     shared: dict[str, Any] = {
         "study": study,
         "data": data_name(study.data),

@@ -228,6 +228,7 @@ class TokenPool(Layer):
 
     pool: str
     kind = "token_pool"
+    ends_maps = True
 
     @property
     def notation(self) -> str:

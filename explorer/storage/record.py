@@ -21,11 +21,11 @@ class StudyRecord:
     Attributes:
         points: One row per design point: `point` (its number), each varied metaparameter (None where a listed point
             takes the preset's value), `label` (these as text), `series` (text, may be empty), each quantity that the
-            space derives, `input_pixels` and `image_pixels` (side of the network's input and of the images; NA if
-            unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`; in a search also `stopped` or
-            `failed` below the top rung), `reason` (empty when planned), `network` (digest), `same_as`
-            (number of the point it is merged into, or NA), and every computed quantity, such as `params` and `macs`
-            (Int64, NA when infeasible).
+            space derives, `input_pixels`, `final_pixels` and `image_pixels` (side of the network's input, of its last
+            maps and of the images; NA if unknown), `state` (`planned`, `infeasible`, `over budget` or `merged`; in a
+            search also `stopped` or `failed` below the top rung), `reason` (empty when planned), `network` (digest),
+            `same_as` (number of the point it is merged into, or NA), and every computed quantity, such as `params` and
+            `macs` (Int64, NA when infeasible).
         runs: One row per seed of each planned point, trained or not: `point`, `seed`, `key`, `state` (`done`, `failed`,
             `crashed`, `missing` or `not needed`), `reason`, `accuracy`, `accuracies` and `train_losses` (one entry per
             epoch), `correct` (one entry per validation image), `seconds`, `images_per_second`, `peak_memory_bytes`,

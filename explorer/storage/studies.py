@@ -251,7 +251,7 @@ def _points(study: Study, rows: list[dict[str, Any]]) -> pd.DataFrame:
     for key in study.varied:
         dtype = None if all(key in point for point in grid) else "object"  # otherwise pandas turns None into NaN
         frame[key] = pd.Series([point.get(key) for point in grid], index=frame.index, dtype=dtype)
-    whole = ("same_as", "input_pixels", "image_pixels", *computed())
+    whole = ("same_as", "input_pixels", "final_pixels", "image_pixels", *computed())
     # Studies stored by earlier versions have fewer columns.
     for column, nothing in ({"series": ""} | dict.fromkeys(whole, pd.NA)).items():
         if column not in frame:

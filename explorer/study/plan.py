@@ -105,6 +105,7 @@ def points_frame(study: Study, points: list[Point], image_size: int | None = Non
     columns |= {key: [getattr(point, key) for point in points] for key in ("label", "series")}
     columns |= {name: [point.derived.get(name) for point in points] for name in study.design_space.derived}
     columns["input_pixels"] = pd.Series([network and network.input.size for network in networks], dtype="Int64")
+    columns["final_pixels"] = pd.Series([network and network.final_size for network in networks], dtype="Int64")
     columns["image_pixels"] = pd.array([image_size] * len(points), dtype="Int64")
     columns |= {key: [getattr(point, key) for point in points] for key in ("state", "reason")}
     columns["network"] = [network and network.digest for network in networks]

@@ -95,6 +95,125 @@ def test_augmented_batches_are_shifted_and_flipped_copies():
     assert flips == {False, True}
 
 
+def test_images_are_scaled_around_their_middle():
+    """Each image is one of those that torch's sampling makes for the nine sizes, and its sides have the same size."""
+    data = noise()
+    batches = Batches(data, np.arange(40), 8, CPU)
+    plain = next(batches.plain(40))[0]
+    sizes = torch.linspace(0.8, 1.2, 9)
+    affine = torch.eye(2, 3).repeat(9, 1, 1) / sizes[:, None, None]
+    seen = set()
+    for image, chosen in zip(*scaled_images(batches, Recipe(crop_padding=0, flip=False, scale=0.2)), strict=True):
+        grid = torch.nn.functional.affine_grid(affine, [9, 3, 8, 8], align_corners=False)
+        made = torch.nn.functional.grid_sample(
+            plain[chosen].expand(9, 3, 8, 8), grid, padding_mode="border", align_corners=False
+        )
+        same = [place for place in range(9) if torch.allclose(made[place], image, atol=1e-4)]
+        assert len(same) == 1
+        seen.update(same)
+    assert len(seen) > 4
+
+
+def scaled_images(batches, recipe):
+    """The augmented images of an epoch, and the places of their originals."""
+    order = np.random.default_rng((0,)).permutation(40)
+    return [image for images, _ in batches.augmented(10, recipe, (0,), range(4)) for image in images], order.tolist()
+
+
+def test_squares_are_cut_out():
+    data = noise()
+    batches = Batches(data, np.arange(40), 8, CPU)
+    plain = next(batches.plain(40))[0]
+    images, order = scaled_images(batches, Recipe(crop_padding=0, flip=False, cutout=3))
+    sides = set()
+    for image, chosen in zip(images, order, strict=True):
+        cut = (image == 0).all(0) & (plain[chosen] != 0).any(0)
+        rows, columns = cut.any(1), cut.any(0)
+        assert torch.equal(cut, rows[:, None] & columns)
+        assert torch.equal(image[:, ~cut], plain[chosen][:, ~cut])
+        sides.update({int(rows.sum()), int(columns.sum())})
+    assert sides == {2, 3}  # a square at the edge is partly outside
+
+
+def test_new_augmentations_leave_the_batches_of_other_recipes_alone():
+    batches = Batches(noise(), np.arange(40), 8, CPU)
+    before, _ = scaled_images(batches, Recipe())
+    after, _ = scaled_images(batches, Recipe(cutout=1))
+    changed = [(image != other).any(0).sum() for image, other in zip(before, after, strict=True)]
+    assert max(changed) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05},
+        {"clip_norm": 0.5},
+        {"ema": 0.9},
+        {"scale": 0.2, "cutout": 4},
+    ],
+)
+def test_every_recipe_learns_and_its_rungs_equal_separate_runs(network, stripes, changes):
+    recipe = Recipe(batch_size=32, warmup_images=100, **changes)
+    budgets = [Budget(images=300, epochs=epochs) for epochs in (3, 6)]
+    kept = []
+    rungs = list(measure_rungs(network, stripes, recipe, budgets, seed=3, keep=kept.append))
+    alone = measure(network, stripes, recipe, budgets[1], seed=3)
+    (later,) = measure_rungs(network, stripes, recipe, [budgets[1]], seed=3, start=kept[0])
+    for found in (rungs[1], later):
+        assert found.accuracies[-1] == alone.accuracy
+        assert np.array_equal(found.top_probability, alone.top_probability)
+    assert alone.accuracy > 0.55  # three classes: chance is a third
+    plain = measure(network, stripes, Recipe(batch_size=32, warmup_images=100), budgets[1], seed=3)
+    assert not np.array_equal(alone.top_probability, plain.top_probability)
+
+
+def test_an_averaged_model_is_the_average_of_its_weights(network, stripes):
+    """With a decay of 1/2, the average after n steps weights the last weights by 1/2, those before by 1/4, ..."""
+    recipe = Recipe(batch_size=32, warmup_images=0, ema=0.5)
+    weights, expected = [], None
+    step = torch.optim.SGD.step
+
+    def noting(optimiser, *arguments):
+        done = step(optimiser, *arguments)
+        weights.append(optimiser.param_groups[0]["params"][0].detach().clone())
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", noting)
+        model = train(network, stripes, recipe, Budget(images=300, epochs=1), seed=3).model
+    for each in weights:
+        expected = each if expected is None else (expected + each) / 2
+    assert len(weights) == 9
+    assert torch.allclose(next(model.parameters()), expected, atol=1e-6)
+
+
+def test_the_gradient_is_clipped(network, stripes):
+    """With plain SGD, the weights of all layers together move at most the learning rate times the limit."""
+    recipe = Recipe(
+        batch_size=32,
+        warmup_images=0,
+        clip_norm=0.01,
+        momentum=0.0,
+        weight_decay=0.0,
+        learning_rate=1.0,
+        decay_share=0.0,
+    )
+    moved = []
+    step = torch.optim.SGD.step
+
+    def noting(optimiser, *arguments):
+        before = [each.detach().clone() for each in optimiser.param_groups[0]["params"]]
+        done = step(optimiser, *arguments)
+        pairs = zip(optimiser.param_groups[0]["params"], before, strict=True)
+        moved.append(float(sum(((now.detach() - then) ** 2).sum() for now, then in pairs)) ** 0.5)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", noting)
+        measure(network, stripes, recipe, Budget(images=300, epochs=1), seed=3)
+    assert moved == pytest.approx([0.01] * 9, rel=1e-3)
+
+
 def test_images_are_resampled_to_the_size_of_the_network():
     data = noise()
     pooled = next(Batches(data, np.arange(4), 4, CPU).plain(4))[0]

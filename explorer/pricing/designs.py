@@ -24,7 +24,8 @@ FACTS = ("memory_access_bytes", "peak_activation_bytes", "final_size")
 class PricedNetwork(Network):
     """The network of a design point whose digest, cost and `FACTS` are known.
 
-    Its layers are expanded when they are needed. Thousands of networks with all their layers would take up hundreds of megabytes.
+    Its layers are expanded when they are needed. Thousands of networks with all their layers would take up hundreds of
+    megabytes.
     """
 
     def __init__(self, design: Space, shape: Shape, digest: str, cost: Cost, **facts: int) -> None:

@@ -27,7 +27,7 @@ FLOORS = [
     ["training", "pricing"],
     ["spaces", "data"],
     ["networks"],
-    ["files", "machine"],
+    ["files", "machine", "plugins"],
     ["cgroups"],
     ["errors"],
 ]

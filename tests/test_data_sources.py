@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.data import BUILT_IN, find_source
+from explorer.data import find_source, named_sources
 from explorer.errors import ExplorerError
 
 
@@ -16,7 +16,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", named_sources())
 def test_built_in_names_are_found_without_touching_the_disk(name, tmp_path):
     source = find_source(name)
     assert (source.name, source.class_count) == (name, 10)

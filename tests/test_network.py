@@ -9,15 +9,16 @@ from explorer.networks.layers import (
     Conv,
     Cost,
     DropConnect,
+    FullyConnected,
     GlobalAveragePool,
     MaxPool,
     ReLU,
     Shape,
     Slice,
 )
-from explorer.networks.modules import Averaged, Convolution, Depthwise, Dropped, Rectifier
+from explorer.networks.modules import Dropped
 from explorer.networks.network import Network, Repeat, Residual, chain, concat
-from explorer.spaces import find_space
+from explorer.spaces import all_spaces, find_space
 from explorer.spaces.efficientnet import Gate
 
 
@@ -220,17 +221,22 @@ def test_memory_access_by_hand():
     )
 
 
-ELEMENTARY = (Averaged, Convolution, Depthwise, Dropped, Rectifier)
-
-
 class Leaves(torch.fx.Tracer):
-    """Traces down to single operators, and takes our own elementary modules for such."""
+    """Traces down to modules without parts, and to the operators that join them."""
 
-    def is_leaf_module(self, module, name):
-        return isinstance(module, ELEMENTARY) or super().is_leaf_module(module, name)
+    def is_leaf_module(self, module, _):
+        return not isinstance(module, torch.nn.Sequential) and not list(module.children())
 
 
-IN_PLACE = (torch.nn.BatchNorm2d, torch.nn.ReLU, torch.nn.SiLU, torch.nn.Sigmoid, torch.nn.Dropout, Dropped)
+IN_PLACE = (
+    torch.nn.BatchNorm2d,
+    torch.nn.ReLU,
+    torch.nn.ReLU6,
+    torch.nn.SiLU,
+    torch.nn.Sigmoid,
+    torch.nn.Dropout,
+    Dropped,
+)
 
 
 def held_at_most(built):
@@ -258,6 +264,7 @@ def held_at_most(built):
 SMALL = {
     "squeezenet": [{}, {"bypass": "simple"}, {"bypass": "complex", "pct3x3": 1.0}, {"batch_norm": True, "incr_e": 0}],
     "efficientnet": [{"preset": "b0", "resolution": 64}, {"preset": "cifar"}, {"preset": "cifar", "depth": 1.6}],
+    **{name: [{"preset": "cifar"}] for name in all_spaces() if name not in {"squeezenet", "efficientnet"}},
 }
 
 
@@ -265,6 +272,8 @@ SMALL = {
 def test_peak_activation_memory_matches_torch_s_graph(space, settings):
     settings = dict(settings)
     built = find_space(space).point(settings.pop("preset", None), **settings).expand()
+    if any(node.layer.working(node.input, node.output) for _, node in built.rows(99)):
+        pytest.skip("torch's graph does not show what is in memory only within an operator")
     assert built.peak_activation_bytes == 4 * held_at_most(built)
 
 
@@ -290,3 +299,52 @@ def test_memory_of_arrays_matches_single_networks():
         single = network(chain(stem=Conv(4, 1), blocks=Repeat(block, count)))
         assert many.memory_access_bytes[place] == single.memory_access_bytes
         assert np.broadcast_to(many.peak_activation_bytes, 4)[place] == single.peak_activation_bytes
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_cost_of_a_grouped_convolution_by_hand(groups):
+    cost = Conv(12, kernel=3, padding=1, bias=False, groups=groups).cost(Shape(6, 8), Shape(12, 8))
+    assert cost == Cost(params=12 * 6 * 9 // groups, macs=12 * 6 * 9 * 64 // groups, activations=12 * 64)
+
+
+def test_groups_must_divide_the_channels_and_the_layer_is_named():
+    for channels, groups in ((6, 4), (8, 3)):
+        with pytest.raises(Infeasible, match=r"^b: groups must divide the numbers of input and output channels$"):
+            _ = network(chain(a=Conv(6, 1), b=Conv(channels, 1, groups=groups))).cost
+
+
+def test_settings_added_later_keep_the_digests_of_networks_without_them():
+    """The digest of the first version, which had neither groups nor other rules for pools."""
+    body = chain(a=Conv(4, 3, bias=False, groups=1), b=MaxPool(3, 2, padding=0, ceil=True))
+    assert network(body).digest == network(chain(a=Conv(4, 3, bias=False), b=MaxPool())).digest
+    assert body.canonical()[1][0][1].keys() == {"channels", "kernel", "stride", "padding", "bias"}
+    assert (
+        network(chain(a=Conv(6, 1), b=Conv(6, 1, groups=2))).digest != network(chain(a=Conv(6, 1), b=Conv(6, 1))).digest
+    )
+
+
+@pytest.mark.parametrize("size", [7, 8, 9])
+@pytest.mark.parametrize("layer", [MaxPool(3, 2, padding=1, ceil=False), MaxPool(2, 2, ceil=False)])
+def test_pools_of_later_frameworks_match_the_module(layer, size):
+    out = layer.build(Shape(3, size))(torch.zeros(1, 3, size, size))
+    assert out.shape[1:] == layer.output(Shape(3, size)).dimensions
+
+
+def test_a_fully_connected_layer_is_a_convolution_with_the_whole_map():
+    shape = Shape(3, 4)
+    assert FullyConnected(7).cost(shape, Shape(7, 1)) == Conv(7, kernel=4).cost(shape, Shape(7, 1))
+    module, convolution = FullyConnected(7).build(shape), Conv(7, kernel=4).build(shape)
+    convolution.weight.data = module.weight.data.view(7, 3, 4, 4)
+    convolution.bias = module.bias
+    images = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(module(images), convolution(images), atol=1e-5)
+
+
+def test_the_final_size_is_that_of_the_maps_before_pooling():
+    gate = Gate(chain(average=GlobalAveragePool(), conv=Conv(4, 1)))
+    body = chain(
+        stem=Conv(4, 3, stride=2, padding=1), gate=gate, deep=chain(pool=MaxPool(2, 2)), average=GlobalAveragePool()
+    )
+    assert network(body).final_size == 4
+    assert network(chain(a=Conv(4, 3), b=FullyConnected(5))).final_size == 14
+    assert network(chain(a=Conv(4, 3))).final_size == 14

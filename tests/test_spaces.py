@@ -17,6 +17,7 @@ from explorer.spaces import all_spaces, find_space
 
 SPACES = list(all_spaces().values())
 ANCHORS = [(space, anchor) for space in SPACES for anchor in space.anchors]
+IMPOSSIBLE = [(space, *one) for space in SPACES for one in space.impossible]
 PRESETS = [(space, preset) for space in SPACES for preset in space.presets]
 
 
@@ -76,6 +77,13 @@ def test_published_counts_are_exact(space, anchor):
     assert cost.params == anchor.params, anchor.source
     if anchor.macs is not None:
         assert cost.macs == anchor.macs, anchor.source
+
+
+@pytest.mark.parametrize(("space", "rule", "settings"), IMPOSSIBLE)
+def test_impossible_networks_name_the_layer_and_the_rule(space, rule, settings):
+    with pytest.raises(Infeasible) as error:
+        _ = space.point(**settings).expand().cost
+    assert str(error.value).endswith(rule)
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -5,8 +5,9 @@ They are not a `Dataset`, so nothing can train on them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +39,14 @@ class TestImages:
     """(n,) int64, indices into the classes of the data set."""
 
 
+@runtime_checkable
+class TestedSource(Protocol):
+    """A data source of another package that has test images."""
+
+    def test_blocks(self) -> Iterable[ImageBlock]:
+        """Yield the test images (n, size, size, 3) uint8 and their labels (n,) int64, in blocks."""
+
+
 def read_test_images(source: Source) -> TestImages:
     """Read the test images, cropped and resized like the training pool. This takes seconds.
 
@@ -54,6 +63,8 @@ def read_test_images(source: Source) -> TestImages:
             return _proxy()
         case FolderSource():
             return _folder(source)
+        case TestedSource():
+            return _joined(list(source.test_blocks()))
     raise NoTestImages(f"{source.name} has no test images")
 
 

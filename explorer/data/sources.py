@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from explorer.data import cifar10, folder, proxy
 from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
+from explorer.plugins import names, plugins
 
-BUILT_IN = ("cifar10", "proxy")
-"""Names that `find_source` accepts besides paths of image folders."""
+GROUP = "explorer.data"
+"""The entry points by which other packages add data sets: functions that return a `Source`."""
 
 
+def named_sources() -> tuple[str, ...]:
+    """Return the names that `find_source` accepts besides paths of image folders."""
+    return ("cifar10", "proxy", *names(GROUP))
+
+
+@runtime_checkable
 class Source(Protocol):
     """A data set that can be prepared. Nothing is read, downloaded or generated before that."""
 
@@ -33,7 +40,7 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
     """Find a data set without reading any image.
 
     Args:
-        name: `cifar10`, `proxy` or the path of a folder of images in class folders.
+        name: `cifar10`, `proxy`, a data set of an installed package, or a folder of images in class folders.
         data_dir: Folder with the CIFAR-10 files. If it is not given, they come from the cache or the network.
 
     Raises:
@@ -47,11 +54,16 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
         return cifar10.find(None if data_dir is None else user_path(data_dir))
     if name == "proxy":
         return proxy.ProxySource()
-    path = user_path(name)
+    for where, make in plugins(GROUP, name):
+        source = make()
+        if not isinstance(source, Source):
+            raise ExplorerError(f"{where}: must return a data source with name, class_count and prepare()")
+        return source
+    path, known = user_path(name), named_sources()
     if path.is_dir():
         return folder.find(path)
     if path.exists():
         raise ExplorerError(
-            f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(BUILT_IN)} or a folder"
+            f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(known)} or a folder"
         )
-    raise unknown("data set", name, BUILT_IN, "or give the path to a folder with one sub-folder of images per class")
+    raise unknown("data set", name, known, "or give the path to a folder with one sub-folder of images per class")

@@ -9,11 +9,11 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ExplorerError, unknown
+from explorer.plugins import plugins
 from explorer.spaces.space import Space, label
 
 if TYPE_CHECKING:
@@ -34,27 +34,13 @@ def all_spaces() -> Mapping[str, type[Space]]:
         value for module in modules for value in vars(module).values() if isinstance(value, type) and value is not Space
     ]
     spaces = {value.name: value for value in classes if issubclass(value, Space)}
-    for entry in entry_points(group=GROUP):
-        space = _loaded(entry)
+    for where, space in plugins(GROUP):
+        if not (isinstance(space, type) and issubclass(space, Space) and space is not Space):
+            raise ExplorerError(f"{where}: must be a subclass of explorer.spaces.space.Space, not {space!r}")
         if space.name in spaces:
-            raise ExplorerError(f"{_named(entry)}: there is another space named {space.name!r}; uninstall one of them")
+            raise ExplorerError(f"{where}: there is another space named {space.name!r}; uninstall one of them")
         spaces[space.name] = space
     return MappingProxyType(dict(sorted(spaces.items())))
-
-
-def _loaded(entry: EntryPoint) -> type[Space]:
-    try:
-        found = entry.load()
-    except Exception as error:  # noqa: BLE001 (of a foreign package)
-        raise ExplorerError(f"{_named(entry)}: {type(error).__name__}: {error}; repair or uninstall it") from None
-    if not (isinstance(found, type) and issubclass(found, Space) and found is not Space):
-        raise ExplorerError(f"{_named(entry)}: must be a subclass of explorer.spaces.space.Space, not {found!r}")
-    return found
-
-
-def _named(entry: EntryPoint) -> str:
-    package = entry.dist.name if entry.dist else "an unknown package"
-    return f"space {entry.name} of the installed package {package} ({entry.value})"
 
 
 def find_space(name: str) -> type[Space]:
@@ -87,8 +73,8 @@ def _rule(schema: dict[str, Any]) -> str:
         return " | ".join(schema["enum"])
     if "anyOf" in schema:
         return " | ".join(map(_rule, schema["anyOf"]))
-    kinds = {"integer": "integer", "number": "number", "boolean": "yes | no", "array": "list", "null": "none"}
-    kind = kinds[schema["type"]]
+    kinds = {"boolean": "yes | no", "array": "list", "null": "none", "string": "text"}
+    kind = kinds.get(schema["type"], schema["type"])
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
     return " ".join([kind, ", ".join(limits)]).strip()

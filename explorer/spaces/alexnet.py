@@ -72,6 +72,8 @@ class AlexNet(Space):
         Anchor("two_towers", 60_965_224, "the layers of the paper, computed by hand"),
     )
 
+    impossible: ClassVar = (("conv2.conv: groups must divide the numbers of input and output channels", {"groups": 7}),)
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `one_tower` as AlexNet (one tower)."""

@@ -76,7 +76,7 @@ def _point(network: str, **settings: Any) -> Space:  # noqa: ANN401 (checked by 
     space = find_space(name)
     given = dict(map(_setting, texts))
     preset = given.pop("preset", CIFAR if CIFAR in space.presets else None)
-    return space.point(preset, **given, **settings)
+    return space.points(preset, **given, **settings)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -75,6 +75,13 @@ class ResNet(Space):
         Anchor("resnext50", 25_028_904, "torchvision's resnext50_32x4d"),
     )
 
+    impossible: ClassVar = (
+        (
+            "stage1.first.sum.body.conv2.conv: groups must divide the numbers of input and output channels",
+            {"block": "bottleneck", "groups": 3},
+        ),
+    )
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `resnet18` as ResNet-18."""

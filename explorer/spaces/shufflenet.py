@@ -148,6 +148,11 @@ class ShuffleNetV1(Space):
         )
     )
 
+    impossible: ClassVar = (
+        ("channels: the paper has them for 1, 2, 3, 4, 8 groups; for 5, give channels", {"groups": 5}),
+        ("expand.conv: groups must divide the numbers of input and output channels", {"groups": 4, "channels": 50}),
+    )
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `g3` as ShuffleNet 1x (g = 3)."""
@@ -248,6 +253,8 @@ class ShuffleNetV2(Space):
             ("x2_0", 7_393_996, 583_253_464),
         )
     )
+
+    impossible: ClassVar = (("channels: must be even, because units split them in two halves", {"channels": 117}),)
 
     @classmethod
     def published_name(cls, preset: str) -> str:

@@ -56,7 +56,8 @@ class Range(NamedTuple):
 class Space(BaseModel):
     """A design point. Subclasses declare the metaparameters as fields and build the network in `expand`.
 
-    The `examples` of a field are small values for testing its cost; choices and booleans need none. `derived` describes
+    `impossible` has examples of points without a network: the end of the error, and settings of the first preset. The
+    `examples` of a field are small values for testing its cost; choices and booleans need none. `derived` describes
     the quantities that `derive` computes. `simplex` holds the scaling factors with a fixed product, if there are any.
     """
 
@@ -66,6 +67,7 @@ class Space(BaseModel):
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     anchors: ClassVar[tuple[Anchor, ...]] = ()
+    impossible: ClassVar[tuple[tuple[str, Mapping[str, Any]], ...]] = ()
     derived: ClassVar[Mapping[str, str]] = {}
     simplex: ClassVar[Simplex | None] = None
 

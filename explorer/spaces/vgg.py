@@ -72,6 +72,11 @@ class VGG(Space):
         )
     )
 
+    impossible: ClassVar = (
+        ("kernel: must be odd, so that convolutions keep the size", {"kernel": 4}),
+        ("pool4: the feature map would shrink below one pixel", {"input_size": 8}),
+    )
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `vgg16_bn` as VGG-16 (BN)."""

@@ -290,6 +290,11 @@ class VisionTransformer(Space):
         Anchor("s16", 22_050_664, "timm's vit_small_patch16_224"),
     )
 
+    impossible: ClassVar = (
+        ("patch: must divide the image height and width", {"patch": 5}),
+        ("attention: heads must divide the number of channels", {"heads": 5}),
+    )
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `b16` as ViT-B/16."""

@@ -61,6 +61,8 @@ class Xception(Space):
     }
     anchors: ClassVar = (Anchor("published", 22_855_952, "timm's legacy_xception", macs=8_357_403_496),)
 
+    impossible: ClassVar = (("conv1.conv: the feature map would shrink below one pixel", {"input_size": 2}),)
+
     @classmethod
     def published_name(cls, preset: str) -> str:
         """Write `published` as Xception."""

@@ -228,15 +228,8 @@ class Leaves(torch.fx.Tracer):
         return not isinstance(module, torch.nn.Sequential) and not list(module.children())
 
 
-IN_PLACE = (
-    torch.nn.BatchNorm2d,
-    torch.nn.ReLU,
-    torch.nn.ReLU6,
-    torch.nn.SiLU,
-    torch.nn.Sigmoid,
-    torch.nn.Dropout,
-    Dropped,
-)
+OVERWRITING = ("BatchNorm2d", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Dropout")
+IN_PLACE = (*(getattr(torch.nn, name) for name in OVERWRITING), Dropped)
 
 
 def held_at_most(built):

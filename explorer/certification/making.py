@@ -99,6 +99,7 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         CertifiedPoint(
             label=row["label"],
             metaparameters=asked[row["point"]].metaparameters,
+            synflow=_synflow(first, asked[row["point"]].metaparameters),
             **{cost: int(row[cost]) for cost in COSTS},
         )
         for row in planned.to_dict(orient="records")
@@ -133,3 +134,11 @@ def certificate_of(records: Sequence[StudyRecord]) -> Certificate:
         pairs=separated_pairs(records),
         unfinished=sum(int((record.runs["state"] != "done").sum()) for record in records),
     )
+
+
+def _synflow(record: StudyRecord, metaparameters: Mapping[str, Any]) -> float:
+    from explorer.training.zero_cost import synflow
+
+    study = record.study
+    settings = {**study.fixed, "classes": record.classes, **metaparameters}
+    return synflow(study.design_space.point(study.preset, **settings).expand())

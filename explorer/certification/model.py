@@ -17,6 +17,8 @@ ENOUGH_POINTS = 32
 """Minimum number of points that a certificate needs for reports to use it."""
 COSTS = ("params", "macs")
 """Costs of a point that a certificate stores."""
+ZERO_COST = "synflow"
+"""The score of untrained networks, which older certificates lack."""
 
 
 class _Model(BaseModel):
@@ -24,11 +26,12 @@ class _Model(BaseModel):
 
 
 class CertifiedPoint(_Model):
-    """A design point: its metaparameters, also as text, and its costs."""
+    """A design point: its metaparameters, also as text, its costs, and the synaptic flow of its untrained network."""
 
     label: str
     params: int
     macs: int
+    synflow: float | None = None
     metaparameters: dict[str, Value] = Field(default_factory=dict)
 
     @property

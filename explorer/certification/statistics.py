@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from explorer.analysis import CONFIDENCE, Accuracies, Interval
 from explorer.analysis.ranks import FEWEST, Pairing, agreement
-from explorer.certification.model import COSTS, FACTORS, Certificate, CertifiedRun, Pairs
+from explorer.certification.model import COSTS, FACTORS, ZERO_COST, Certificate, CertifiedRun, Pairs
 from explorer.errors import ExplorerError
 from explorer.storage.record import StudyRecord
 
@@ -34,9 +34,9 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
     """Return how well each ranker agrees with long runs, one row per ranker and factor.
 
     Columns: `ranker` (`accuracy` after an annealed run, `training loss` as a mean over epochs, `ceiling`, `params`,
-    `macs`), `factor` (of the budget; NA for costs), `images` (seen in training; 0 for costs), `kendall`, `kendall_low`,
-    `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (how many of the five best points are among
-    the ranker's five best, on average).
+    `macs`, `synflow`), `factor` (of the budget; NA without training), `images` (seen in training; 0 without training),
+    `kendall`, `kendall_low`, `kendall_high`, `spearman`, `spearman_low`, `spearman_high`, and `kept` (how many of the
+    five best points are among the ranker's five best, on average).
     """
     truth = _accuracies(certificate, FACTORS[-1])
     rows: list[dict[str, object]] = []
@@ -47,10 +47,16 @@ def rankers(certificate: Certificate) -> pd.DataFrame:
         for ranker, scores in ((name, _accuracies(certificate, factor)), ("training loss", losses)):
             found = _agreement(crossed_pairs(scores, truth))
             rows.append({"ranker": ranker, "factor": factor, "images": images} | found)
-    for cost in COSTS:
+    for cost in untrained_rankers(certificate):
         found = _agreement(_cost_pairs(certificate, cost, truth))
         rows.append({"ranker": cost, "factor": pd.NA, "images": 0} | found)
     return pd.DataFrame(rows).astype({"factor": "Int64"})
+
+
+def untrained_rankers(certificate: Certificate) -> list[str]:
+    """Return the rankers that need no training: the costs, and the zero-cost score if the certificate has it."""
+    known = all(point.synflow is not None for point in certificate.points)
+    return [*COSTS, *([ZERO_COST] if known else [])]
 
 
 def epochs(certificate: Certificate) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from explorer.certification.model import COSTS
+from explorer.certification.model import COSTS, ZERO_COST
 from explorer.drawing.colours import BLUE, GREY, INK, ORANGE
 from explorer.drawing.labels import label_ends, tidy
 from explorer.drawing.style import LABEL_SIZE
@@ -18,8 +18,8 @@ THOUSAND = 1_000
 def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
     """Draw Kendall's tau with the largest budget over the images seen, from `statistics.rankers` and `epochs`.
 
-    Bars show the intervals of annealed runs. Horizontal lines show the noise ceiling and the costs, which need no
-    training.
+    Bars show the intervals of annealed runs. Horizontal lines show the noise ceiling and what needs no
+    training: the costs, and the zero-cost score if the certificate has it.
     """
     tidy(ax)
     runs = rankers[rankers["ranker"] == "accuracy"]
@@ -31,7 +31,8 @@ def agreement(rankers: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> None:
         runs["images"] / THOUSAND, runs["kendall"], yerr=errors, color=BLUE, marker="o", markersize=5, capsize=2
     )
     levels = rankers.set_index("ranker")["kendall"]
-    nouns = {cost: QUANTITIES[cost].noun for cost in COSTS}
+    nouns = {cost: QUANTITIES[cost].noun for cost in COSTS} | {ZERO_COST: "synaptic flow"}
+    nouns = {name: noun for name, noun in nouns.items() if name in levels}
     for name in ("ceiling", *nouns):
         ax.axhline(levels[name], color=INK if name == "ceiling" else GREY, linewidth=1, linestyle=(0, (4, 3)))
     ax.set_xscale("log", base=2)

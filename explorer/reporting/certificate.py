@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from explorer.certification import statistics
-from explorer.certification.model import COSTS, FACTORS, Certificate
+from explorer.certification.model import COSTS, FACTORS, ZERO_COST, Certificate
 from explorer.drawing import certificate_plots
 from explorer.drawing.figures import TALL_INCHES, panel
 from explorer.drawing.formats import FOLDER
@@ -75,7 +75,7 @@ def _setting(certificate: Certificate) -> list[str]:
 
 def _rankers(rankers: pd.DataFrame) -> Table:
     names = {"accuracy": "annealed run", "ceiling": "annealed run, another seed"}
-    names |= {cost: QUANTITIES[cost].heading for cost in COSTS}
+    names |= {cost: QUANTITIES[cost].heading for cost in COSTS} | {ZERO_COST: "synaptic flow, untrained"}
     rows = [
         [
             names.get(row["ranker"], row["ranker"]),

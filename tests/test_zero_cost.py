@@ -18,7 +18,9 @@ def test_the_flow_of_two_layers_by_hand():
         a=Conv(4, 1, bias=False), norm=BatchNorm(), relu=ReLU(), b=Conv(5, 1, bias=False), end=GlobalAveragePool()
     )
     network = Network(Shape(3, 6), body)
-    first, second = (each.abs().double().flatten(1) for each in untrained(network).parameters() if each.ndim == 4)
+    first, second = (
+        each.detach().abs().double().flatten(1) for each in untrained(network).parameters() if each.ndim == 4
+    )
     assert synflow(network) == pytest.approx(math.log10(2 * float((second @ first).sum())), abs=1e-6)
 
 

@@ -56,7 +56,7 @@ class AlexNet(Space):
         "one_tower": {},
         "two_towers": {"channels": (96, 256, 384, 384, 256), "groups": 2, "stem_padding": 0, "input_size": 227},
         "cifar": {
-            "channels": (16, 32, 48, 32, 32),
+            "channels": (10, 20, 32, 20, 20),
             "stem_kernel": 5,
             "stem_stride": 1,
             "hidden": 128,

@@ -51,8 +51,8 @@ class MobileNetV1(Space):
         "x0_5": {"width": 0.5},
         "x0_25": {"width": 0.25},
         "cifar": {
-            "stages": (Stage(32, 1, 1), Stage(64, 2, 2), Stage(128, 3, 2)),
-            "stem_width": 16,
+            "stages": (Stage(48, 1, 1), Stage(96, 2, 2), Stage(192, 3, 2)),
+            "stem_width": 24,
             "stem_stride": 2,
             "divisor": 4,
             "classes": 10,

@@ -79,10 +79,10 @@ class MobileNetV2(Space):
         "x1_3": {"width": 1.3},
         "x1_4": {"width": 1.4},
         "cifar": {
-            "stages": (Stage(12, 1, 1), Stage(16, 2, 2), Stage(32, 3, 2)),
-            "stem_width": 12,
+            "stages": (Stage(16, 1, 1), Stage(24, 2, 2), Stage(48, 3, 2)),
+            "stem_width": 16,
             "stem_stride": 2,
-            "head_width": 128,
+            "head_width": 192,
             "divisor": 4,
             "dropout": 0.0,
             "classes": 10,

@@ -128,7 +128,7 @@ class ShuffleNetV1(Space):
         **{f"g{groups}": {"groups": groups} for groups in (3, 1, 2, 4, 8)},
         "cifar": {
             "groups": 3,
-            "channels": 60,
+            "channels": 168,
             "blocks": (3, 4),
             "stem_width": 24,
             "stem_stride": 1,
@@ -236,7 +236,7 @@ class ShuffleNetV2(Space):
         "x1_5": {"channels": 176},
         "x2_0": {"channels": 244, "head_width": 2048},
         "cifar": {
-            "channels": 48,
+            "channels": 80,
             "blocks": (3, 4),
             "stem_stride": 1,
             "head_width": 128,

@@ -52,7 +52,7 @@ class VGG(Space):
         "vgg19_bn": {"convs": (2, 2, 4, 4, 4), "batch_norm": True},
         "cifar": {
             "convs": (1, 1, 2),
-            "width": 16,
+            "width": 12,
             "batch_norm": True,
             "hidden_layers": 0,
             "dropout": 0.0,

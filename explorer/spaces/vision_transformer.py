@@ -275,8 +275,8 @@ class VisionTransformer(Space):
         "cifar": {
             "patch": 4,
             "depth": 4,
-            "width": 64,
-            "heads": 4,
+            "width": 32,
+            "heads": 2,
             "mlp_ratio": 2.0,
             "pool": "mean",
             "classes": 10,

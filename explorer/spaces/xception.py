@@ -50,10 +50,10 @@ class Xception(Space):
         "published": {},
         "cifar": {
             "middle": 2,
-            "stem": (12, 24),
+            "stem": (16, 32),
             "stem_padding": 1,
-            "entry": (32, 48),
-            "exit": (64, 96),
+            "entry": (40, 60),
+            "exit": (80, 120),
             "dropout": 0.0,
             "classes": 10,
             "input_size": 32,

@@ -19,6 +19,8 @@ def printed():
     for text in re.findall(r"```(?:python|toml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         first, _, rest = text.partition("\n")
         name = first.removeprefix("# ")
+        if not re.search(r"\.(py|toml)$", name):
+            continue  # shows a part of the explorer, not of the package
         if name.startswith(END):
             files[name.removeprefix(END)] += rest
         else:

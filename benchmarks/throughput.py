@@ -1,10 +1,11 @@
 """Training images a second, validation included: a plain loop, our trainer on one core, and our engine on all cores.
 
-The plain loop is what one would write: a network in plain torch (`plain_networks.py`), PIL images, a data set class, a
-DataLoader with two workers, float32 in torch's default layout, all validation images after every epoch, one network
-after another. A second, stricter ratio trains our own module in the same loop. All train the same networks with the
-same recipe on the same images, alternately, so that drifts of the machine's speed affect all. Other load slows the
-threads of the plain loop, which wait for each other, more than ours. `--data cifar10 --data-dir DIR` uses real images.
+The plain loop is what one would write: a network of torch's own modules (the code that an export prints), PIL images,
+a data set class, a DataLoader with two workers, float32 in torch's default layout, all validation images after every
+epoch, one network after another. A second, stricter ratio trains our own module in the same loop. All train the same
+networks with the same recipe on the same images, alternately, so that drifts of the machine's speed affect all. Other
+load slows the threads of the plain loop, which wait for each other, more than ours. `--data cifar10 --data-dir DIR`
+uses real images.
 """
 
 import argparse
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import plain_networks
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from explorer.data import Dataset, find_source
+from explorer.exporting.torch_code import code_of
 from explorer.machine import cores, load_average
 from explorer.networks.network import Network
-from explorer.spaces import find_space
-from explorer.spaces.space import Space
+from explorer.spaces import all_spaces, find_space
 from explorer.sweeping.timing import BUSY
 from explorer.training.crew import ENVIRONMENT
 from explorer.training.engine import execute
@@ -46,6 +46,7 @@ NETWORKS = [
     ("squeezenet", {"squeeze_ratio": 1.0}),
     ("efficientnet", {"phi": 0.0}),
     ("efficientnet", {"phi": 1.0}),
+    *((name, {}) for name in all_spaces() if name not in {"squeezenet", "efficientnet", "families"}),
 ]
 REPEATS = 3
 IMAGES = Budget().images
@@ -80,13 +81,13 @@ class Images(TorchDataset[tuple[Tensor, int]]):
         return (pixels - self.mean[:, None, None]) / self.deviation[:, None, None], label
 
 
-def both(point: Space, dataset: Dataset, budget: Budget) -> tuple[float, float]:
-    """Return images a second of the plain loop with the plain network of a design point and with our module."""
-    network = point.expand()
+def both(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, float]:
+    """Return images a second of the plain loop with the plain network and with our module."""
     size = network.input.size
     theirs = ours = 0.0
     for timed in (WARM_UP, budget):
-        theirs = plain(plain_networks.build(point), size, dataset, timed)
+        exec(code_of(network), code := {})  # noqa: S102
+        theirs = plain(code["build"](), size, dataset, timed)
         ours = plain(network.build(), size, dataset, timed)
     return theirs, ours
 
@@ -202,11 +203,10 @@ def main() -> None:
     print(f"a large bfloat16 convolution: {2 * most / 1e9:,.0f} GFLOP/s a core")
     starts, memories = [], []
     for space, metaparameters in NETWORKS:
-        point = find_space(space).point("cifar", **metaparameters)
-        network = point.expand()
+        network = find_space(space).point("cifar", **metaparameters).expand()
         rows = []
         for _ in range(options.repeats):
-            theirs, module = apart(both, point, dataset, budget)
+            theirs, module = apart(both, network, dataset, budget)
             one = apart(single, network, dataset, budget, environment=ENVIRONMENT)
             every, start, memory = apart(engine, network, dataset, budget)
             rows.append((theirs, module, one, every))

@@ -228,7 +228,7 @@ class Leaves(torch.fx.Tracer):
         return not isinstance(module, torch.nn.Sequential) and not list(module.children())
 
 
-OVERWRITING = ("BatchNorm2d", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Dropout")
+OVERWRITING = ("Identity", "BatchNorm2d", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Dropout")
 IN_PLACE = (*(getattr(torch.nn, name) for name in OVERWRITING), Dropped)
 
 

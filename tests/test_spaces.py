@@ -137,6 +137,25 @@ def test_output_shapes_match_the_module(space):
 
 
 @pytest.mark.parametrize("space", SPACES)
+def test_modules_overwrite_nothing_that_is_still_needed(space):
+    """A network computes the same where no module works in place."""
+    for values, network in random_points(space, 4, seed=6):
+        module = network.build()
+        other = network.build()
+        other.load_state_dict(module.state_dict())
+        for part in other.modules():
+            if getattr(part, "inplace", False):
+                part.inplace = False
+        images = torch.randn(4, *network.input.dimensions)
+        for each in (module, other):
+            each.train()
+        torch.manual_seed(0)
+        made = module(images.clone())
+        torch.manual_seed(0)
+        assert torch.allclose(made, other(images.clone()), atol=1e-5), values
+
+
+@pytest.mark.parametrize("space", SPACES)
 def test_the_source_of_every_layer_computes_what_its_module_does(space):
     """An export prints the source of a layer, and training may use another module in its place."""
     leaves = {

@@ -30,6 +30,11 @@ class Call:
         found = attrgetter(self.called)(modules) if isinstance(self.called, str) else self.called
         return found
 
+    def keeping_input(self) -> Call:
+        """Return the call of a module that does not overwrite its input."""
+        kept = tuple((name, False if name == "inplace" else value) for name, value in self.arguments)
+        return Call(self.called, kept)
+
     def made(self) -> nn.Module:
         """Execute the call. Its arguments must not be calls themselves."""
         by_position = [value for name, value in self.arguments if name.isdigit()]

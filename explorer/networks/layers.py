@@ -96,12 +96,14 @@ class Layer:
     Attributes:
         kind: Name in the canonical form.
         in_place: Whether the output may overwrite the input.
+        passes_on: Whether the output may be the input itself or a view of it.
         ends_maps: Whether every output depends on the whole map, as in global pooling.
         faster: Class in `modules.py` that computes the same as the one in `source`, and replaces it in training.
     """
 
     kind: ClassVar[str]
     in_place: ClassVar[bool] = False
+    passes_on: ClassVar[bool] = False
     ends_maps: ClassVar[bool] = False
     faster: ClassVar[str] = ""
 
@@ -141,10 +143,11 @@ class Layer:
         """Return the call that creates the plain torch module for NCHW input of `shape`, as printed in exports."""
         raise TypeError(f"{type(self).__name__} must implement source")
 
-    def build(self, shape: Shape) -> nn.Module:
-        """Return the torch module to train."""
+    def build(self, shape: Shape, *, keep: bool = False) -> nn.Module:
+        """Return the torch module to train. With `keep`, it does not overwrite its input."""
         source = self.source(shape)
-        return Call(self.faster or source.called, source.arguments).made()
+        faster = Call(self.faster or source.called, source.arguments)
+        return (faster.keeping_input() if keep else faster).made()
 
 
 @dataclass(frozen=True)
@@ -378,6 +381,7 @@ class Slice(Layer):
     start: Int
     stop: Int
     kind = "slice"
+    passes_on = True
 
     @property
     def notation(self) -> str:
@@ -402,6 +406,7 @@ class Dropout(Layer):
     rate: Float
     kind = "dropout"
     in_place = True
+    passes_on = True
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
         return 0  # does nothing outside training
@@ -421,6 +426,7 @@ class DropConnect(Layer):
     growth: Float = 0.0
     kind = "drop_connect"
     in_place = True
+    passes_on = True
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
         return 0  # does nothing outside training

@@ -108,7 +108,7 @@ class Rectifier(nn.ReLU):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training and images.device.type == "cpu" and images.dtype == torch.bfloat16:
+        if self.inplace and self.training and images.device.type == "cpu" and images.dtype == torch.bfloat16:
             rectified: Tensor = _BitwiseRectifier.apply(images)  # type: ignore[no-untyped-call]
             return rectified
         return super().forward(images)

@@ -72,17 +72,27 @@ class Node:
             return self.output.elements
         return self.input.elements + self.output.elements + self.layer.working(self.input, self.output)
 
-    def build(self) -> nn.Module:
-        """Return the torch module. Its parameters are named after the nodes."""
+    def build(self, *, keep: bool = False) -> nn.Module:
+        """Return the torch module, which does not overwrite its input with `keep`. Parameters are named after nodes."""
         if isinstance(self.layer, Combinator):
-            return Call(self.layer.module, tuple((part.name, part.build()) for part in self.parts)).made()
-        return self.layer.build(self.input)
+            parts = zip(self.parts, self.layer.kept(self, keep=keep), strict=True)
+            return Call(self.layer.module, tuple((part.name, part.build(keep=kept)) for part, kept in parts)).made()
+        return self.layer.build(self.input, keep=keep)
 
-    def source(self) -> Call:
+    def source(self, *, keep: bool = False) -> Call:
         """Return the call that creates the plain torch module, with calls for the parts."""
         if isinstance(self.layer, Combinator):
-            return Call(self.layer.module, tuple((part.name, part.source()) for part in self.parts))
-        return self.layer.source(self.input)
+            parts = zip(self.parts, self.layer.kept(self, keep=keep), strict=True)
+            return Call(self.layer.module, tuple((part.name, part.source(keep=kept)) for part, kept in parts))
+        source = self.layer.source(self.input)
+        return source.keeping_input() if keep else source
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether the output may be the input itself, as for a repeat of zero blocks."""
+        if isinstance(self.layer, Chain | Repeat):
+            return all(part.passes_on for part in self.parts)
+        return self.layer.passes_on
 
     def in_order(self) -> Iterator[Node]:
         """Yield the nodes that run one after another: the parts of chains, and of chains in them."""
@@ -119,6 +129,17 @@ class Combinator(Layer):
         """Return `Node.live`, running the parts in order."""
         raise TypeError(f"{type(self).__name__} must implement live")
 
+    def kept(self, node: Node, *, keep: bool) -> list[bool]:
+        """Return for each part whether its input is needed afterwards, and so must not be overwritten.
+
+        By default, the parts run one after another, and `keep` is for the input of the first one.
+        """
+        found = []
+        for part in node.parts:
+            found.append(keep)
+            keep = keep and part.passes_on
+        return found
+
     def joining(self, node: Node) -> Int:
         """Return the elements read and written to join the outputs of the parts."""
         return 0
@@ -152,8 +173,8 @@ class Combinator(Layer):
     def source(self, shape: Shape) -> Call:
         return self.trace("", shape).source()
 
-    def build(self, shape: Shape) -> nn.Module:
-        return self.trace("", shape).build()
+    def build(self, shape: Shape, *, keep: bool = False) -> nn.Module:
+        return self.trace("", shape).build(keep=keep)
 
     def _notations(self) -> list[str]:
         return [part.notation for _, part in self.parts() if part.notation]
@@ -218,6 +239,9 @@ class Concat(Several):
         channels = sum((node.output.channels for node in nodes[1:]), nodes[0].output.channels)
         return Node(name, self, shape, Shape(channels, size), nodes)
 
+    def kept(self, node: Node, *, keep: bool) -> list[bool]:
+        return [keep or part is not node.parts[-1] for part in node.parts]
+
     def joining(self, node: Node) -> Int:
         return 2 * node.output.elements  # every output is copied
 
@@ -225,8 +249,8 @@ class Concat(Several):
         # The input is kept until the last part has run, and each output is kept until it is copied.
         waiting: Int = 0
         most = 2 * node.output.elements + (node.input.elements if keep else 0)
-        for part in node.parts:
-            most = maximum(most, waiting + part.live(keep=keep or part is not node.parts[-1]))
+        for part, kept in zip(node.parts, self.kept(node, keep=keep), strict=True):
+            most = maximum(most, waiting + part.live(keep=kept))
             waiting = waiting + part.output.elements
         return most
 
@@ -256,6 +280,9 @@ class Residual(Combinator):
         if not body.equals(other):
             raise ValueError(f"residual: the body outputs {body}, but the shortcut {other}")
         return Node(name, self, shape, body, nodes)
+
+    def kept(self, node: Node, *, keep: bool) -> list[bool]:
+        return [True, keep][: len(node.parts)]
 
     def joining(self, node: Node) -> Int:
         return 3 * node.output.elements  # two are read and one is written

@@ -97,6 +97,10 @@ class Gate(Combinator):
             raise ValueError(f"gate: {gate.output} for an input of {shape}")
         return Node(name, self, shape, shape, (gate,))
 
+    def kept(self, node: Node, *, keep: bool) -> list[bool]:  # noqa: ARG002 (always)
+        """Keep the input for the product."""
+        return [True]
+
     def joining(self, node: Node) -> Int:
         """Count the input twice, because it is read and written, and the factors once."""
         return 2 * node.input.elements + node.input.channels

@@ -106,16 +106,18 @@ def count(
     torch on the exported graph and by fvcore. This runs the code of the file.
     """
     from explorer import count
+    from explorer.networks.quantities import QUANTITIES
 
+    flops = QUANTITIES["macs"]
     screen = Screen(quiet, as_json)
     found = count(module, *map(read_sizes, inputs))
     rows = [tuple(map(cell, row)) for row in found.layers.itertuples(index=False)]
-    screen.table(("layer", "module", "params", "FLOPs by torch", "by fvcore"), rows, right=3)
+    screen.table(("layer", "module", "params", f"{flops.noun} by torch", "by fvcore"), rows, right=3)
     screen.answer(f"params: {found.params:,}")
     if found.macs is not None:
-        screen.answer(f"FLOPs (multiply-adds): {found.macs:,}")
+        screen.answer(f"{flops.heading}: {found.macs:,}")
     for mismatch in found.mismatches:
-        screen.answer(f"no total of FLOPs: {mismatch}", style="red")
+        screen.answer(f"no total of {flops.noun}: {mismatch}", style="red")
     screen.document(found.layers, params=found.params, macs=found.macs, mismatches=found.mismatches)
     return int(bool(found.mismatches))
 

@@ -26,11 +26,13 @@ class Wrong(Layer):
         return call("nn.Conv2d", in_channels=shape.channels, out_channels=2, kernel_size=1, bias=False)
 
 
-class Softmax(Layer):
-    kind = "softmax"
+class Normalised(Layer):
+    """Normalisation over neighbouring channels, which uses a pool of volumes."""
+
+    kind = "normalised"
 
     def source(self, shape):  # noqa: ARG002
-        return call("nn.Softmax", dim=1)
+        return call("nn.LocalResponseNorm", size=2)
 
 
 def network(*layers):
@@ -87,8 +89,8 @@ def test_mistakes_that_cancel_are_found():
 
 
 def test_an_unknown_operator_is_a_mismatch():
-    strange = network(Conv(2, 1), Softmax())
-    with pytest.raises(CostMismatch, match="aten::softmax: unknown to fvcore and the explorer"):
+    strange = network(Conv(2, 1), Normalised())
+    with pytest.raises(CostMismatch, match="aten::avg_pool3d: unknown to fvcore and the explorer"):
         verify(strange)
     check = check_cost(strange)
-    assert operators(check).loc["softmax", "note"] in check.mismatches[0]
+    assert operators(check).loc["avg_pool3d", "note"] in check.mismatches[0]

@@ -20,10 +20,10 @@ import griffe
 import pandas as pd
 
 import explorer
-from explorer.certification.model import FACTORS, Certificate, shipped_certificates
+from explorer.certification.model import FACTORS, ZERO_COST, Certificate, shipped_certificates
 from explorer.certification.statistics import above_macs, complete, rankers
 from explorer.drawing import maps, plots
-from explorer.spaces import find_space
+from explorer.spaces import all_spaces, find_space
 
 EXAMPLES = Path(__file__).parent.parent / "reports" / "examples"
 WIDTH = 120
@@ -119,8 +119,13 @@ def certificates() -> None:
     names = {1: "default budget", **{factor: f"{factor} times" for factor in FACTORS[1:-1]}}
     rows += [[names[factor], *(_interval(one["accuracy", factor]) for one in found)] for factor in names]
     rows.append(["ceiling: another seed of the long runs", *(_interval(one["ceiling", FACTORS[-1]]) for one in found)])
-    for cost, noun in (("macs", "multiply-adds"), ("params", "params")):
-        rows.append([f"{noun} alone", *(_interval(one[cost, 0]) for one in found)])
+    rows.append(["mean training loss of a default run", *(_interval(one["training loss", 1]) for one in found)])
+    for cost, noun in (
+        ("macs", "multiply-adds alone"),
+        ("params", "params alone"),
+        (ZERO_COST, "synaptic flow, untrained"),
+    ):
+        rows.append([noun, *(_interval(one[cost, 0]) for one in found)])
     rows.append(["**Short runs less multiply-adds alone**", *("" for _ in made)])
     for factor, name in names.items():
         less = [above_macs(one, factor) for one in made]
@@ -136,6 +141,9 @@ def certificates() -> None:
     sizes = [f"{len(complete(one))} points, {one.seeds} seeds" for one in made]
     rows.insert(0, ["", *sizes])
     _table(["", *map(_named, made)], rows)
+    certified = {one.space for one in made} | {"families"}
+    others = [space.__name__ for name, space in all_spaces().items() if name not in certified]
+    print("\n" + textwrap.fill(f"Not certified: {', '.join(others)}.", WIDTH))
 
 
 def _named(certificate: Certificate) -> str:

@@ -23,6 +23,9 @@ def plugins(group: str, name: str | None = None) -> list[tuple[str, Any]]:
         ExplorerError: A package cannot be imported.
     """
     found = entry_points(group=group) if name is None else entry_points(group=group, name=name)
+    if name is not None and len(found) > 1:
+        packages = ", ".join(sorted(_described(entry) for entry in found))
+        raise ExplorerError(f"{name}: several packages have it: {packages}; uninstall all but one")
     return [(_described(entry), _loaded(entry)) for entry in found]
 
 

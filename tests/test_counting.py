@@ -147,11 +147,38 @@ def test_the_layers_are_those_of_the_module():
     ).layers
     assert layers.to_dict("list") == {
         "layer": ["(model)", "inner.0"],
-        "makes": ["Made", "Conv2d"],
+        "module": ["Made", "Conv2d"],
         "params": [8, 16],
         "macs": [8 * 256, 12 * 256],
         "fvcore": [8 * 256, 12 * 256],
     }
+
+
+def test_the_module_keeps_its_mode_and_modules_that_fvcore_cannot_trace_are_explained():
+    module = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5))
+    count(module, TOKENS)
+    assert module.training
+    with pytest.raises(ExplorerError, match="Made cannot be traced by fvcore: "):
+        count(Made(lambda net, x: x @ net.vector, vector=weights(8)), TOKENS)
+
+
+def test_inputs_that_do_not_fit_into_memory_are_explained():
+    with pytest.raises(ExplorerError, match="Linear does not accept an input of 99999999x99999999: "):
+        count(nn.Linear(8, 8), (99_999_999, 99_999_999))
+
+
+@pytest.mark.parametrize("name", ["addmm_", "baddbmm_", "addmv_", "addr_"])
+def test_products_in_place_are_not_taken_for_views(name):
+    from explorer.networks.verification import without_products
+
+    assert not without_products(f"aten::{name}")
+
+
+@pytest.mark.parametrize("name", ["relu_", "hardtanh_", "zero_", "fill_", "view", "transpose", "mul_", "dropout_"])
+def test_elementwise_operators_and_views_have_no_products(name):
+    from explorer.networks.verification import without_products
+
+    assert without_products(f"aten::{name}")
 
 
 def test_several_inputs():

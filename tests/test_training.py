@@ -124,7 +124,7 @@ def test_squares_are_cut_out():
     data = noise()
     batches = Batches(data, np.arange(40), 8, CPU)
     plain = next(batches.plain(40))[0]
-    images, order = scaled_images(batches, Recipe(crop_padding=0, flip=False, cutout=3))
+    images, order = scaled_images(batches, Recipe(crop_padding=0, flip=False, cutout=3 / 8))
     sides = set()
     for image, chosen in zip(images, order, strict=True):
         cut = (image == 0).all(0) & (plain[chosen] != 0).any(0)
@@ -138,7 +138,7 @@ def test_squares_are_cut_out():
 def test_new_augmentations_leave_the_batches_of_other_recipes_alone():
     batches = Batches(noise(), np.arange(40), 8, CPU)
     before, _ = scaled_images(batches, Recipe())
-    after, _ = scaled_images(batches, Recipe(cutout=1))
+    after, _ = scaled_images(batches, Recipe(cutout=1 / 8))
     changed = [(image != other).any(0).sum() for image, other in zip(before, after, strict=True)]
     assert max(changed) == 1
 
@@ -149,7 +149,7 @@ def test_new_augmentations_leave_the_batches_of_other_recipes_alone():
         {"optimiser": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05},
         {"clip_norm": 0.5},
         {"ema": 0.9},
-        {"scale": 0.2, "cutout": 4},
+        {"scale": 0.2, "cutout": 0.1},
     ],
 )
 def test_every_recipe_learns_and_its_rungs_equal_separate_runs(network, stripes, changes):

@@ -76,7 +76,7 @@ def epochs(certificate: Certificate) -> pd.DataFrame:
 
 
 def accuracies(certificate: Certificate) -> pd.DataFrame:
-    """Return the complete points: `point`, `label`, `params`, `macs`, and the mean accuracy by factor (`x1`, ...)."""
+    """Return the complete points: `point`, `label`, `params`, `macs`, `synflow`, and mean accuracies (`x1`, ...)."""
     points = complete(certificate)
     frame = pd.DataFrame([certificate.points[point].model_dump() for point in points])
     frame.insert(0, "point", points)

@@ -117,7 +117,7 @@ def count(
     if found.macs is not None:
         screen.answer(f"{flops.heading}: {found.macs:,}")
     for mismatch in found.mismatches:
-        screen.answer(f"no total of {flops.noun}: {mismatch}", style="red")
+        screen.answer(f"{flops.noun}: no total: {mismatch}", style="red")
     screen.document(found.layers, params=found.params, macs=found.macs, mismatches=found.mismatches)
     return int(bool(found.mismatches))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -54,11 +55,8 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
         return cifar10.find(None if data_dir is None else user_path(data_dir))
     if name == "proxy":
         return proxy.ProxySource()
-    for where, make in plugins(GROUP, name):
-        source = make()
-        if not isinstance(source, Source):
-            raise ExplorerError(f"{where}: must return a data source with name, class_count and prepare()")
-        return source
+    if found := plugins(GROUP, name):
+        return _made(*found[0])
     path, known = user_path(name), named_sources()
     if path.is_dir():
         return folder.find(path)
@@ -67,3 +65,13 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
             f"a data set is a name or a folder, but {name!r} is a file; use {' or '.join(known)} or a folder"
         )
     raise unknown("data set", name, known, "or give the path to a folder with one sub-folder of images per class")
+
+
+def _made(where: str, make: Callable[[], object]) -> Source:
+    try:
+        source = make()
+    except Exception as error:  # noqa: BLE001 (of a foreign package)
+        raise ExplorerError(f"{where}: {type(error).__name__}: {error}; repair or uninstall the package") from None
+    if not isinstance(source, Source):
+        raise ExplorerError(f"{where}: must return a data source with name, class_count and prepare()")
+    return source

@@ -1,4 +1,4 @@
-"""Count the multiply-adds of any torch module with two independent counters, which must agree.
+"""Count the multiply-adds of any torch module with two independent counters, whose totals must agree.
 
 Torch counts the matrix products and convolutions of the exported graph. fvcore counts the operators of a traced one.
 """
@@ -10,8 +10,7 @@ import importlib.util
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
 from explorer.networks.quantities import units
-from explorer.networks.verification import COUNTED, UNKNOWN, fvcore_count, without_products
+from explorer.networks.verification import COUNTED, UNKNOWN, Count, fvcore_count, without_products
 
 WHOLE = "(model)"
 """Name of the module itself in tables."""
@@ -36,10 +35,11 @@ class ModuleCount:
 
     Attributes:
         layers: One row for each module that has parameters or multiply-adds of its own: `layer` (dotted path),
-            `makes` (its class), `params` and `macs` by torch, and the multiply-adds by `fvcore`.
+            `module` (its class), `params` and `macs` by torch, and the multiply-adds by `fvcore`.
         params: Number of parameters, each counted once.
         macs: Multiply-adds of convolutions, linear layers and matrix products; None if the counters disagree.
-        mismatches: A sentence for each operator on which they disagree, or which neither of them knows.
+        mismatches: If the totals disagree, a sentence for each module where they do; and one for each operator that
+            either of them does not know.
     """
 
     layers: pd.DataFrame
@@ -62,17 +62,20 @@ def count(module: nn.Module | str, *inputs: Sequence[int]) -> ModuleCount:
     if isinstance(module, str):
         module = _loaded(module)
     shapes = [tuple(int(side) for side in sides) for sides in inputs]
-    module.eval()
-    by_torch, strange = _exported(module, shapes)
-    with _without_fast_paths():
-        by_fvcore = fvcore_count(module, *shapes)
+    was_training = module.training
+    try:
+        module.eval()
+        by_torch, unknown_to_torch = _exported(module, shapes)
+        by_fvcore = _traced(module, shapes)
+    finally:
+        module.train(was_training)
     own = _own(by_fvcore.modules)
-    mismatches = [f"{name}: {UNKNOWN}" for name in sorted({*strange, *by_fvcore.unknown})]
-    total, other = (sum(sum(found.values()) for found in side.values()) for side in (by_torch, own))
+    mismatches = [f"{name}: {UNKNOWN}" for name in sorted({*unknown_to_torch, *by_fvcore.unknown})]
+    total, total_by_fvcore = (sum(sum(found.values()) for found in side.values()) for side in (by_torch, own))
     apart = [path for path in {**by_torch, **own} if _sum(by_torch, path) != _sum(own, path)]
-    if total != other:
+    if total != total_by_fvcore:
         mismatches += [
-            f"{path or WHOLE}: torch counts {_told(by_torch.get(path))}, fvcore {_told(own.get(path))}"
+            f"{path or WHOLE}: torch counts {_text(by_torch.get(path))}, fvcore {_text(own.get(path))}"
             for path in apart
         ]
     params = sum(parameter.numel() for parameter in module.parameters())
@@ -107,7 +110,7 @@ def _layers(
         row = (path or WHOLE, type(part).__name__, params, _sum(by_torch, path), _sum(by_fvcore, path))
         if any(row[2:]):
             rows.append(row)
-    frame = pd.DataFrame(rows, columns=["layer", "makes", "params", "macs", "fvcore"])
+    frame = pd.DataFrame(rows, columns=["layer", "module", "params", "macs", "fvcore"])
     frame.attrs["units"] = units(map(str, frame.columns))
     return frame
 
@@ -116,7 +119,7 @@ def _sum(side: Mapping[str, Counter[str]], path: str) -> int:
     return sum(side.get(path, Counter()).values())
 
 
-def _told(found: Counter[str] | None) -> str:
+def _text(found: Counter[str] | None) -> str:
     """Return counts with their operators: `1,024 (bmm)`."""
     parts = [f"{amount:,} ({operator})" for operator, amount in (found or Counter()).items() if amount]
     return " and ".join(parts) or "none"
@@ -128,8 +131,8 @@ def _counted(operators: Mapping[str, int]) -> dict[str, int]:
 
 def _exported(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[dict[str, Counter[str]], set[str]]:
     """Return torch's multiply-adds by operator for each module's own operators, and the operators it does not know."""
-    examples = tuple(torch.zeros(1, *shape) for shape in shapes)
     try:
+        examples = tuple(torch.zeros(1, *shape) for shape in shapes)
         with torch.inference_mode():
             module(*examples)
     except Exception as error:  # noqa: BLE001 (of a foreign module)
@@ -142,7 +145,7 @@ def _exported(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[dic
     except Exception as error:  # noqa: BLE001 (of a foreign module)
         raise ExplorerError(f"{type(module).__name__} cannot be exported: {_line(error)}") from None
     found: dict[str, Counter[str]] = {}
-    strange = set()
+    unknown_to_torch = set()
     for node in program.graph.nodes:
         packet = getattr(node.target, "_overloadpacket", None)
         if node.op != "call_function" or packet is None:
@@ -155,21 +158,22 @@ def _exported(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[dic
             path = stack[-1][0] if stack else ""
             found.setdefault(path, Counter())[name.removeprefix("aten::")] += flops // 2  # torch counts both
         elif not without_products(name):
-            strange.add(name)
-    return found, strange
+            unknown_to_torch.add(name)
+    return found, unknown_to_torch
 
 
 def _value(argument: object) -> object:
     return argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument
 
 
-@contextmanager
-def _without_fast_paths() -> Iterator[None]:
-    """Show the products of attention to fvcore, which torch's fused operator hides."""
+def _traced(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> Count:
+    """Return fvcore's counts, with the products of attention, which torch's fused operator would hide."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        return fvcore_count(module, *shapes)
+    except Exception as error:  # noqa: BLE001 (of a foreign module)
+        raise ExplorerError(f"{type(module).__name__} cannot be traced by fvcore: {_line(error)}") from None
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
@@ -179,7 +183,7 @@ def _loaded(target: str) -> nn.Module:
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
         raise ExplorerError(f"{target}: must be a file or module and a name, such as networks.py:build")
-    found = _home(place)
+    found = _imported(place)
     if not hasattr(found, name):
         raise unknown(f"name in {place}", name, [each for each in vars(found) if not each.startswith("_")])
     made = getattr(found, name)
@@ -197,18 +201,19 @@ def _called(factory: Callable[[], object], target: str) -> object:
         raise ExplorerError(f"{target}: {_line(error)}") from None
 
 
-def _home(place: str) -> object:
+def _imported(place: str) -> object:
     path = user_path(place)
     if path.suffix == ".py":
         if not path.is_file():
             raise ExplorerError(f"{place} does not exist")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        name = f"_counted_{path.stem}"  # does not hide an installed package
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         # The file may import its neighbours, and torch.export looks its classes up.
         sys.path.insert(0, str(Path(path).resolve().parent))
-        sys.modules.setdefault(path.stem, module)
+        sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # noqa: BLE001 (of foreign code)

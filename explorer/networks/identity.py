@@ -40,7 +40,11 @@ def settings_of(kind: type[Any]) -> dict[str, Later | None]:
     if issubclass(kind, BaseModel):
         marks = {name: field.metadata for name, field in kind.model_fields.items() if not field.exclude}
     else:
-        hints = get_type_hints(kind, include_extras=True)
+        try:
+            hints = get_type_hints(kind, include_extras=True)
+        except NameError as error:
+            # Types that are imported for type checkers only, or defined in a function.
+            raise TypeError(f"{kind.__name__}: the types of its fields must be importable: {error}") from error
         marks = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(kind)}
     return {name: next((mark for mark in found if isinstance(mark, Later)), None) for name, found in marks.items()}
 

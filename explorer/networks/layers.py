@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BYTES = 4  # per param and per element of a feature map, because the papers use float32
 MOST_MACS = 10**12  # a larger network is a mistake, and a much larger one would overflow 64-bit integers
 
+TOO_LARGE = f"more than {MOST_MACS:.0e} multiply-adds"
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -290,7 +292,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Max-pooling. The last window may overlap the edge (Caffe's rule), unless `ceil` is off or there is padding."""
+    """Max-pooling. With `ceil`, the last window may overlap the edge (Caffe's rule); padding requires `ceil=False`."""
 
     kernel: Int = 3
     stride: Int = 2
@@ -302,13 +304,15 @@ class MaxPool(Layer):
         # Windows with gaps between them would follow another rule at the edge.
         if uniform(self.kernel < self.stride):
             raise ValueError(f"max-pool: stride {self.stride} must be at most the window, {self.kernel}")
+        if self.ceil and not uniform(self.padding == 0):
+            raise ValueError(f"max-pool: padding {self.padding} requires ceil=False")
 
     @property
     def notation(self) -> str:
         return f"max-pool {self.kernel}x{self.kernel}/{self.stride}"
 
     def output(self, shape: Shape) -> Shape:
-        if self._ceil:
+        if self.ceil:
             return Shape(shape.channels, _at_least_one_pixel(ceil_div(shape.size - self.kernel, self.stride) + 1))
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
         return Shape(shape.channels, _at_least_one_pixel(size))
@@ -322,12 +326,8 @@ class MaxPool(Layer):
             kernel_size=self.kernel,
             stride=self.stride,
             **({"padding": self.padding} if self.padding else {}),
-            ceil_mode=self._ceil,
+            ceil_mode=self.ceil,
         )
-
-    @property
-    def _ceil(self) -> bool:
-        return self.ceil and uniform(self.padding == 0)
 
 
 @dataclass(frozen=True)
@@ -443,9 +443,9 @@ def _is(value: Int, number: int) -> bool:
 
 
 def weighted(weights: Int, out: Shape, *, bias: bool) -> Cost:
-    """Return the cost of applying so many weights at every position of the output."""
+    """Return the cost of applying the weights at every position of the output."""
     if largest(weights) * out.most_pixels > MOST_MACS and uniform(weights * (1.0 * out.pixels) > MOST_MACS):
-        raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
+        raise Infeasible(TOO_LARGE)
     return Cost(weights + out.channels if bias else weights, times(weights, out.pixels), out.elements)
 
 

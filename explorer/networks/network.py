@@ -18,7 +18,7 @@ from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, equal, largest, maximum, same, uniform, where
 from explorer.networks.calls import Call, call
 from explorer.networks.canonical import texts
-from explorer.networks.layers import BYTES, MOST_MACS, Cost, Layer, Shape
+from explorer.networks.layers import BYTES, MOST_MACS, TOO_LARGE, Cost, Layer, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,7 +130,7 @@ class Combinator(Layer):
         raise TypeError(f"{type(self).__name__} must implement live")
 
     def kept(self, node: Node, *, keep: bool) -> list[bool]:
-        """Return for each part whether its input is needed afterwards, and so must not be overwritten.
+        """Return for each part whether its module must not overwrite its input, because training needs it.
 
         By default, the parts run one after another, and `keep` is for the input of the first one.
         """
@@ -240,7 +240,7 @@ class Concat(Several):
         return Node(name, self, shape, Shape(channels, size), nodes)
 
     def kept(self, node: Node, *, keep: bool) -> list[bool]:
-        return [keep or part is not node.parts[-1] for part in node.parts]
+        return [True] * len(node.parts)  # outputs may be views of the input, and gradients may need it
 
     def joining(self, node: Node) -> Int:
         return 2 * node.output.elements  # every output is copied
@@ -249,8 +249,8 @@ class Concat(Several):
         # The input is kept until the last part has run, and each output is kept until it is copied.
         waiting: Int = 0
         most = 2 * node.output.elements + (node.input.elements if keep else 0)
-        for part, kept in zip(node.parts, self.kept(node, keep=keep), strict=True):
-            most = maximum(most, waiting + part.live(keep=kept))
+        for part in node.parts:
+            most = maximum(most, waiting + part.live(keep=keep or part is not node.parts[-1]))
             waiting = waiting + part.output.elements
         return most
 
@@ -282,7 +282,7 @@ class Residual(Combinator):
         return Node(name, self, shape, body, nodes)
 
     def kept(self, node: Node, *, keep: bool) -> list[bool]:
-        return [True, keep][: len(node.parts)]
+        return [True] * len(node.parts)
 
     def joining(self, node: Node) -> Int:
         return 3 * node.output.elements  # two are read and one is written
@@ -370,7 +370,7 @@ class Network:
         """The exact cost for one image. Raises `Infeasible` above 1e12 multiply-adds."""
         cost = self.trace.cost
         if largest(cost.macs) > MOST_MACS and uniform(cost.macs > MOST_MACS):
-            raise Infeasible(f"more than {MOST_MACS:.0e} multiply-adds")
+            raise Infeasible(TOO_LARGE)
         return cost
 
     @cached_property

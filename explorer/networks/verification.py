@@ -18,26 +18,17 @@ from explorer.networks.network import Network
 WITHOUT_PRODUCTS = {
     *("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "max_pool2d_with_indices"),
     *("_native_batch_norm_legit_no_training", "native_group_norm", "native_layer_norm", "native_batch_norm"),
-    *("softmax", "_softmax", "log_softmax", "_log_softmax", "prelu", "_prelu_kernel", "hardswish_"),
-    *("dropout", "dropout_", "native_dropout", "feature_dropout", "alpha_dropout", "bernoulli_"),
-    *("cat", "stack", "repeat", "clone", "copy_", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d"),
-    *("pixel_shuffle", "roll", "flip", "index", "index_select", "gather", "embedding", "channel_shuffle"),
-    *(
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-        "upsample_bicubic2d",
-        "full",
-        "full_like",
-        "ones",
-        "ones_like",
-        "zeros",
-        "zeros_like",
-        "arange",
-        "scalar_tensor",
-    ),
-    *("new_zeros", "new_ones", "new_full", "empty_like", "rand", "any", "all", "lift_fresh_copy", "unfold", "im2col"),
+    *("softmax", "_softmax", "log_softmax", "_log_softmax", "relu", "prelu", "_prelu_kernel", "hardswish", "mish"),
+    *("sum", "mean", "prod", "var", "std", "amax", "amin", "argmax", "argmin", "logsumexp", "any", "all"),
+    *("dropout", "native_dropout", "feature_dropout", "alpha_dropout", "bernoulli", "rand"),
+    *("cat", "stack", "repeat", "clone", "copy", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d"),
+    *("pixel_shuffle", "channel_shuffle", "roll", "flip", "unfold", "im2col"),
+    *("index", "index_select", "index_put", "gather", "embedding", "masked_fill"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    *("full", "full_like", "ones", "ones_like", "zeros", "zeros_like", "zero", "fill", "arange", "scalar_tensor"),
+    *("new_zeros", "new_ones", "new_full", "empty_like", "lift_fresh_copy"),
 }
-"""Operators of torch that are neither elementwise nor reductions nor views, and have no multiply-adds.
+"""Operators of torch that are neither elementwise nor views and have no multiply-adds, without a last `_`.
 
 As in the papers, normalisation, pooling and interpolation count as none.
 """
@@ -157,12 +148,14 @@ def check_cost(network: Network) -> CostCheck:
 def without_products(operator: str) -> bool:
     """Return whether an operator such as `aten::relu_` neither multiplies by weights nor multiplies matrices."""
     library, _, name = operator.partition("::")
-    if library != "aten" or not hasattr(torch.ops.aten, name):
+    name = name.removesuffix("_")  # in place
+    overloads = getattr(torch.ops.aten, name, None)
+    if library != "aten" or overloads is None:
         return False
-    overloads = getattr(torch.ops.aten, name)
     first = getattr(overloads, overloads.overloads()[0])
-    is_view = bool(first._schema.returns) and first._schema.returns[0].alias_info is not None  # noqa: SLF001
-    return name in WITHOUT_PRODUCTS or is_view or bool({torch.Tag.pointwise, torch.Tag.reduction} & set(first.tags))
+    returned = [each.alias_info for each in first._schema.returns]  # noqa: SLF001 (there is no public way)
+    is_view = bool(returned) and returned[0] is not None and not returned[0].is_write
+    return name in WITHOUT_PRODUCTS or is_view or torch.Tag.pointwise in first.tags
 
 
 def _ours(network: Network, counted: Count) -> dict[str, int]:

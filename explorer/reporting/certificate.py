@@ -31,7 +31,7 @@ def write_certificate(certificate: Certificate, folder: Path, formats: Collectio
             "How well short runs rank",
             "Bars: 95 % intervals over points. Blue: runs whose learning rate has fallen to zero; orange: their mean "
             "training loss. Grey line: a run with the largest budget after each epoch, on fewer validation images. "
-            "Dashed lines: costs alone, and another seed at the largest budget.",
+            "Dashed lines: costs and a score of untrained networks, and another seed at the largest budget.",
             lambda ax: certificate_plots.agreement(rankers, epochs, ax),
             TALL_INCHES,
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from explorer.analysis import Findings
@@ -23,5 +25,8 @@ def choice_name(findings: Findings, presets: str) -> str:
     """Return the name of presets as papers write it; empty if all were changed, such as `v1_0 (bypass = none)`."""
     space = findings.record.study.design_space
     names = [space.published_name(name) for name in presets.split(", ") if "(" not in name]
-    few = len(names) < 3  # noqa: PLR2004 (a range needs three)
-    return f"{space.__name__} {names[0] if few else f'{names[0]} to {names[-1]}'}" if names else ""
+    if len(names) < 3:  # noqa: PLR2004 (a range needs three)
+        return names[0] if names else ""
+    # B0 to B7 of one family share its name.
+    family = re.match(r".*?[ -]", names[0])
+    return f"{names[0]} to {names[-1].removeprefix(family[0] if family else '')}"

@@ -2,19 +2,20 @@
 
 The preset `one_tower` is the version for one GPU (Krizhevsky 2014, arXiv:1404.5997), torchvision's `alexnet`.
 `two_towers` is the published network, whose second, fourth and fifth convolutions have two groups. Local response
-normalisation is left out, which has neither params nor weights to multiply by.
+normalisation is left out; it has no params or multiply-adds.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, Strict
 
+from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, same
 from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Network, chain
-from explorer.spaces.parts import hidden_classifier, scaled
+from explorer.spaces.parts import Widths, hidden_classifier, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space, Stride
 
 GROUPED = (2, 4, 5)  # convolutions whose halves ran on different GPUs
@@ -24,10 +25,9 @@ class AlexNet(Space):
     """A design point of the AlexNet family. Convolutions are numbered from 1, as in the paper."""
 
     width: Multiplier = Field(1.0, description="multiplier of all filters", examples=[0.3, 0.5, 1.0])
-    channels: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Strict(strict=False)] = Field(
+    channels: Widths = Field(
         (64, 192, 384, 256, 256),
         description="filters of each convolution before scaling",
-        min_length=1,
         examples=[(8, 16, 24), (16, 32, 32, 16, 16)],
     )
     groups: Annotated[Int, Field(ge=1, le=10_000)] = Field(
@@ -67,24 +67,30 @@ class AlexNet(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {"one_tower": "AlexNet (one tower)", "two_towers": "AlexNet (two towers)"}
     anchors: ClassVar = (
         Anchor("one_tower", 61_100_840, "torchvision's alexnet", macs=714_188_480),
         Anchor("two_towers", 60_965_224, "the layers of the paper, computed by hand"),
     )
 
-    impossible: ClassVar = (("conv2.conv: groups must divide the numbers of input and output channels", {"groups": 7}),)
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `one_tower` as AlexNet (one tower)."""
-        return f"AlexNet ({preset.replace('_', ' ')})"
+    impossible: ClassVar = (
+        ("conv2.conv: groups must divide the numbers of input and output channels", {"groups": 7}),
+        ("pools: a pool after convolution 6, but there are 5", {"pools": (1, 6)}),
+    )
 
     def ranges(self) -> dict[str, Range]:
         """Vary the filters of the convolutions and the hidden layers."""
         return {"width": Range(0.25, 2.0), "hidden": Range(self.hidden // 4 or 1, 2 * self.hidden)}
 
+    def effective(self) -> dict[str, Any]:
+        """Leave out the settings of hidden layers if there are none."""
+        unused = {"hidden", "dropout"} if self.hidden_layers == 0 else set()
+        return {key: value for key, value in super().effective().items() if key not in unused}
+
     def expand(self) -> Network:
         """Chain the convolutions with pools, and the fully connected layers."""
+        if misplaced := [number for number in self.pools if number > len(self.channels)]:
+            raise Infeasible(f"pools: a pool after convolution {misplaced[0]}, but there are {len(self.channels)}")
         norm: dict[str, Layer] = {"norm": BatchNorm()} if self.batch_norm else {}
         layers: dict[str, Layer] = {}
         for number, filters in enumerate(self.channels, start=1):

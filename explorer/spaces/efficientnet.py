@@ -21,28 +21,24 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
 from explorer.networks.layers import (
-    BatchNorm,
     Conv,
     Cost,
-    DepthwiseConv,
     DropConnect,
-    Dropout,
     GlobalAveragePool,
     Layer,
     Shape,
     Sigmoid,
     SiLU,
 )
-from explorer.networks.network import Chain, Combinator, Network, Node, Repeat, Residual, chain, trace
+from explorer.networks.network import Combinator, Network, Node, Repeat, Residual, chain, trace
+from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible
 from explorer.spaces.simplex import Simplex
-from explorer.spaces.space import Anchor, Classes, Range, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Filters, Pixels, Range, Rate, Space
 
 SCALES = {"alpha": "depth", "beta": "width", "gamma": "resolution"}  # factor: setting that replaces its power of phi
 MOST_SCALE = 100
 Factor = Annotated[Float, Field(ge=1, le=8)]
 Scale = Annotated[Float, Field(gt=0, le=MOST_SCALE)]
-Filters = Annotated[Int, Field(ge=1, le=100_000)]
-Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 
 
 def _odd(kernel: int) -> int:
@@ -181,6 +177,7 @@ class EfficientNet(Space):
             "classes": 10,
         },
     }
+    published: ClassVar = {f"b{number}": f"EfficientNet B{number}" for number in range(8)}
     anchors: ClassVar = tuple(
         Anchor(preset, params, f"torchvision's efficientnet_{preset} at the released resolution", macs=macs)
         for preset, params, macs in (
@@ -264,16 +261,8 @@ class EfficientNet(Space):
             f"{apart.max():.2f} times what the scaling calls for (nominal ratio; median {np.median(apart):.2f})."
         )
 
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `b0` as B0."""
-        return preset.upper()
-
     def expand(self) -> Network:
-        """Chain the stem, the stages of inverted bottlenecks, the head, global pooling and the classifier.
-
-        The classifier is a 1x1 convolution on one pixel, which is equivalent to a fully connected layer.
-        """
+        """Chain the stem, the stages of inverted bottlenecks, the head and the classifier."""
         depth, width, _ = self.scales()
         for axis, scale in (("depth", depth), ("width", width), ("resolution", power(self.gamma, self.phi))):
             if largest(scale) >= MOST_SCALE and uniform(scale > MOST_SCALE):
@@ -281,7 +270,7 @@ class EfficientNet(Space):
         repeats = [round_up(stage.repeats * depth) for stage in self.stages]
         growth = self.drop_connect / sum(repeats[1:], repeats[0])
         channels = self._filters(self.stem_width, width)
-        layers: dict[str, Layer] = {"stem": _conv(channels, kernel=3, stride=self.stem_stride)}
+        layers: dict[str, Layer] = {"stem": conv_norm(channels, 3, self.stem_stride, swish=SiLU())}
         block = 0
         for number, (stage, times) in enumerate(zip(self.stages, repeats, strict=True), start=1):
             filters = self._filters(stage.channels, width)
@@ -290,18 +279,12 @@ class EfficientNet(Space):
             layers[f"stage{number}"] = chain(first=first, others=Repeat(others, times - 1))
             channels = filters
             block = block + times
-        layers["head"] = _conv(self._filters(self.head_width, width))
-        layers["average"] = GlobalAveragePool()
-        if uniform(self.dropout > 0):
-            layers["dropout"] = Dropout(self.dropout)
-        layers["classifier"] = Conv(self.classes, kernel=1)
+        layers["head"] = conv_norm(self._filters(self.head_width, width), swish=SiLU())
+        layers |= averaged_classifier(self.classes, self.dropout)
         return Network(Shape(3, self.pixels()), chain(**layers))
 
     def _filters(self, filters: Int, width: Float) -> Int:
-        # Like `round_filters` in the released code: to a multiple of the divisor, but at most a tenth below.
-        exact = filters * width
-        rounded = maximum(self.divisor, whole(exact + self.divisor / 2) // self.divisor * self.divisor)
-        return rounded + self.divisor * (rounded < 0.9 * exact)
+        return divisible(filters * width, self.divisor)
 
     def _drop(self, growth: Float, block: Int) -> dict[str, Layer]:
         return {"drop": DropConnect(growth * block, growth)} if uniform(self.drop_connect > 0) else {}
@@ -322,11 +305,11 @@ def _bottleneck(stage: Stage, channels: Int, filters: Int, stride: int, drop: di
     expanded = channels * stage.expansion
     body: dict[str, Layer] = {}
     if stage.expansion > 1:
-        body["expand"] = _conv(expanded)
-    body["depthwise"] = chain(conv=DepthwiseConv(stage.kernel, stride), norm=BatchNorm(), swish=SiLU())
+        body["expand"] = conv_norm(expanded, swish=SiLU())
+    body["depthwise"] = depthwise_norm(stage.kernel, stride, swish=SiLU())
     if stage.squeeze_excite > 0:
         body["excite"] = _squeeze_excite(expanded, maximum(1, whole(channels * stage.squeeze_excite)))
-    body["project"] = chain(conv=Conv(filters, kernel=1, bias=False), norm=BatchNorm())
+    body["project"] = conv_norm(filters)
     if stride == 1 and equal(channels, filters):
         return Residual(chain(**body, **drop))
     return chain(**body)
@@ -342,8 +325,3 @@ def _squeeze_excite(channels: Int, squeezed: Int) -> Gate:
             sigmoid=Sigmoid(),
         )
     )
-
-
-def _conv(channels: Int, kernel: int = 1, stride: Int = 1) -> Chain:
-    conv = Conv(channels, kernel, stride, kernel // 2, bias=False)
-    return chain(conv=conv, norm=BatchNorm(), swish=SiLU())

@@ -31,7 +31,7 @@ class Families(Space):
 
     network: Annotated[str, AfterValidator(_known)] = Field(
         "squeezenet",
-        description="space and settings: resnet preset=resnet18, or vgg width=12",
+        description="space and settings, such as `vgg width=12`; preset cifar unless given",
         examples=[
             "squeezenet base_e=8",
             "mobilenet_v2 width=0.5 expansion=3",
@@ -74,8 +74,14 @@ def _point(network: str, **settings: Any) -> Space:  # noqa: ANN401 (checked by 
     if name == Families.name:
         raise ExplorerError(f"{network!r}: must name one family")
     space = find_space(name)
-    given = dict(map(_setting, texts))
-    preset = given.pop("preset", CIFAR if CIFAR in space.presets else None)
+    given: dict[str, Any] = {}
+    for key, value in map(_setting, texts):
+        if key in given:
+            raise ExplorerError(f"{network!r}: {key} is given twice")
+        given[key] = value
+    if "classes" in given:
+        raise ExplorerError(f"{network!r}: the data determine the number of classes; remove classes")
+    preset = str(given.pop("preset")) if "preset" in given else CIFAR if CIFAR in space.presets else None
     return space.points(preset, **given, **settings)
 
 

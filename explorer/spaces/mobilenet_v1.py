@@ -5,23 +5,15 @@ The paper's width multiplier alpha is `width`, and its resolution multiplier rho
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
 
 from explorer.networks.arrays import Int
 from explorer.networks.layers import Layer, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, chain
-from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
+from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
-
-
-class Stage(NamedTuple):
-    """Separable convolutions with the same number of filters, of which only the first has the stride."""
-
-    channels: Annotated[int, Field(ge=1, le=100_000)]
-    repeats: Annotated[int, Field(ge=1, le=1000)]
-    stride: Annotated[int, Field(ge=1, le=99)]
 
 
 class MobileNetV1(Space):
@@ -59,15 +51,13 @@ class MobileNetV1(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {
+        f"x{width}": f"MobileNet {width.replace('_', '.')}" for width in ("1_0", "0_75", "0_5", "0_25")
+    }
     anchors: ClassVar = (
         Anchor("x1_0", 4_231_976, "timm's mobilenetv1_100", macs=568_740_352),
         Anchor("x1_0", 6_270_840, "timm's mobilenetv1_125", macs=879_516_800, metaparameters={"width": 1.25}),
     )
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `x0_75` as MobileNet 0.75."""
-        return preset.replace("x", "MobileNet ", 1).replace("_", ".")
 
     def ranges(self) -> dict[str, Range]:
         """Vary width, depth and resolution."""

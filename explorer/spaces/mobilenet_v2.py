@@ -1,12 +1,12 @@
 """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381): inverted residuals with linear bottlenecks.
 
-Filters are rounded like in the released code, and widths below 1 leave the last convolution as wide as it is.
+Filters are rounded as in the released code, and widths below 1 do not narrow the last convolution.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
 
@@ -14,7 +14,7 @@ from explorer.networks.arrays import Int, equal, maximum, uniform
 from explorer.networks.calls import Call, call
 from explorer.networks.layers import Layer, Shape
 from explorer.networks.network import Network, Repeat, Residual, chain
-from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
+from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 
@@ -28,14 +28,6 @@ class ReLU6(Layer):
     def source(self, shape: Shape) -> Call:  # noqa: ARG002 (the same for every shape)
         """Return torch's module."""
         return call("nn.ReLU6", inplace=True)
-
-
-class Stage(NamedTuple):
-    """Inverted residuals with the same number of filters, of which only the first has the stride."""
-
-    channels: Annotated[int, Field(ge=1, le=100_000)]
-    repeats: Annotated[int, Field(ge=1, le=1000)]
-    stride: Annotated[int, Field(ge=1, le=99)]
 
 
 class MobileNetV2(Space):
@@ -89,6 +81,9 @@ class MobileNetV2(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {
+        f"x{width}": f"MobileNetV2 {width.replace('_', '.')}" for width in ("1_0", "0_35", "0_5", "0_75", "1_3", "1_4")
+    }
     anchors: ClassVar = (
         *(
             Anchor(preset, params, f"torchvision's mobilenet_v2, width {preset[1:].replace('_', '.')}", macs=macs)
@@ -112,11 +107,6 @@ class MobileNetV2(Space):
             for size, macs in ((192, 221_316_608), (160, 154_083_200), (128, 99_074_048), (96, 56_289_152))
         ),
     )
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `x1_4` as MobileNetV2 1.4."""
-        return preset.replace("x", "MobileNetV2 ", 1).replace("_", ".")
 
     def ranges(self) -> dict[str, Range]:
         """Vary width, depth, expansion and resolution."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, Strict
+
 from explorer.networks.arrays import Float, Int, maximum, nearest, uniform, whole
 from explorer.networks.layers import (
     BatchNorm,
@@ -14,6 +18,23 @@ from explorer.networks.layers import (
     ReLU,
 )
 from explorer.networks.network import Chain, chain
+
+Blocks = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
+]
+"""Number of blocks in each stage."""
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
+]
+"""Filters of each layer."""
+
+
+class Stage(NamedTuple):
+    """Blocks with the same number of filters, of which only the first has the stride."""
+
+    channels: Annotated[int, Field(ge=1, le=100_000)]
+    repeats: Annotated[int, Field(ge=1, le=1000)]
+    stride: Annotated[int, Field(ge=1, le=99)]
 
 
 def conv_norm(channels: Int, kernel: Int = 1, stride: Int = 1, groups: Int = 1, **activation: Layer) -> Chain:

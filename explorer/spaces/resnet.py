@@ -6,14 +6,14 @@ convolution with batch norm (option B of the paper). Without shortcuts, this is 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from explorer.networks.arrays import Int
 from explorer.networks.layers import Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
-from explorer.spaces.parts import averaged_classifier, conv_norm, scaled
+from explorer.spaces.parts import Blocks, averaged_classifier, conv_norm, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space, Stride
 
 EXPANSION = 4  # output filters of a bottleneck per filter of a basic block in the same stage
@@ -23,9 +23,7 @@ class ResNet(Space):
     """A design point of the ResNet family."""
 
     block: Literal["basic", "bottleneck"] = Field("basic", description="two 3x3 convolutions, or 1x1, 3x3 and 1x1")
-    blocks: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=1000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
-    ] = Field((2, 2, 2, 2), description="blocks in each stage", examples=[(1,), (1, 2), (2, 1, 1)])
+    blocks: Blocks = Field((2, 2, 2, 2), description="blocks in each stage", examples=[(1,), (1, 2), (2, 1, 1)])
     depth: Multiplier = Field(1.0, description="multiplier of the blocks in each stage", examples=[0.4, 1.0, 1.5])
     width: Filters = Field(
         64, description="filters of the first stage's basic blocks; every stage doubles them", examples=[3, 8, 16]
@@ -37,7 +35,7 @@ class ResNet(Space):
     shortcuts: bool = Field(default=True, description="whether blocks add their input; if not, the network is plain")
     stem_kernel: Kernel = Field(7, description="kernel size of the first convolution", examples=[1, 3, 7])
     stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
-    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows it")
+    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows the first convolution")
     dropout: Rate = Field(0.0, description="dropout rate before the classifier", examples=[0.0, 0.2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
@@ -61,6 +59,10 @@ class ResNet(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {
+        **{f"resnet{layers}": f"ResNet-{layers}" for layers in (18, 34, 50, 101, 152)},
+        "resnext50": "ResNeXt-50 (32x4d)",
+    }
     anchors: ClassVar = (
         *(
             Anchor(preset, params, f"torchvision's {preset}", macs=macs)
@@ -82,14 +84,14 @@ class ResNet(Space):
         ),
     )
 
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `resnet18` as ResNet-18."""
-        return preset.replace("resnet", "ResNet-").replace("resnext", "ResNeXt-")
-
     def ranges(self) -> dict[str, Range]:
         """Vary filters and blocks."""
         return {"width": Range(max(1, self.width // 4), 2 * self.width), "depth": Range(0.5, 4.0)}
+
+    def effective(self) -> dict[str, Any]:
+        """Leave out the settings of bottlenecks if there are none."""
+        unused = set() if self.block == "bottleneck" else {"bottleneck_ratio", "groups"}
+        return {key: value for key, value in super().effective().items() if key not in unused}
 
     def expand(self) -> Network:
         """Chain the stem, the stages and the classifier."""

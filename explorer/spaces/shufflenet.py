@@ -7,24 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, ceil_div, same, uniform
 from explorer.networks.calls import Call, call
 from explorer.networks.layers import Cost, Layer, MaxPool, ReLU, Shape, Slice
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain, concat
-from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
+from explorer.spaces.parts import Blocks, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 if TYPE_CHECKING:
     from torch import nn
-
-Blocks = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=1000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
-]
 
 
 @cache
@@ -39,8 +35,9 @@ def _shuffled() -> type[nn.Module]:
             self.groups = groups
 
         def forward(self, images: Tensor) -> Tensor:
-            shuffled: Tensor = images.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
-            return shuffled
+            # Channels are the last dimension in memory, and stay so.
+            pixels: Tensor = images.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1))
+            return pixels.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
 
     return Shuffled
 
@@ -117,7 +114,7 @@ class ShuffleNetV1(Space):
     depth: Multiplier = Field(1.0, description="multiplier of the units in each stage", examples=[0.4, 1.0, 1.5])
     stem_width: Filters = Field(24, description="filters in the first convolution", examples=[8, 24])
     stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
-    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows it")
+    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows the first convolution")
     dropout: Rate = Field(0.0, description="dropout rate before the classifier", examples=[0.0, 0.2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
@@ -137,8 +134,9 @@ class ShuffleNetV1(Space):
         },
     }
 
+    published: ClassVar = {f"g{groups}": f"ShuffleNet 1x (g = {groups})" for groups in (1, 2, 3, 4, 8)}
     anchors: ClassVar = tuple(
-        Anchor(f"g{groups}", params, f"table 1 of the paper, {rounded} MFLOPs, computed by hand", macs=macs)
+        Anchor(f"g{groups}", params, f"table 1 of the paper: {rounded} MFLOPs without the classifier", macs=macs)
         for groups, params, macs, rounded in (
             (1, 1_531_936, 143_078_976, 143),
             (2, 1_733_848, 140_836_512, 140),
@@ -149,18 +147,17 @@ class ShuffleNetV1(Space):
     )
 
     impossible: ClassVar = (
-        ("channels: the paper has them for 1, 2, 3, 4, 8 groups; for 5, give channels", {"groups": 5}),
+        ("groups: the paper gives no channels for 5 groups; set channels", {"groups": 5}),
         ("expand.conv: groups must divide the numbers of input and output channels", {"groups": 4, "channels": 50}),
     )
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `g3` as ShuffleNet 1x (g = 3)."""
-        return f"ShuffleNet 1x (g = {preset[1:]})" if preset != "cifar" else preset
 
     def ranges(self) -> dict[str, Range]:
         """Vary filters and units."""
         return {"scale": Range(0.25, 2.0), "depth": Range(0.5, 3.0)}
+
+    def effective(self) -> dict[str, Any]:
+        """Return the number of channels also where it follows from the groups."""
+        return super().effective() | {"channels": self._stage2()}
 
     def expand(self) -> Network:
         """Chain the stem, the stages and the classifier."""
@@ -188,8 +185,7 @@ class ShuffleNetV1(Space):
             return self.channels
         groups = same(self.groups)
         if groups not in STAGE2:
-            known = ", ".join(map(str, STAGE2))
-            raise Infeasible(f"channels: the paper has them for {known} groups; for {groups}, give channels")
+            raise Infeasible(f"groups: the paper gives no channels for {groups} groups; set channels")
         return STAGE2[groups]
 
     def _halving(self, channels: Int, filters: Int, groups: Int) -> Chain:
@@ -222,7 +218,7 @@ class ShuffleNetV2(Space):
     depth: Multiplier = Field(1.0, description="multiplier of the units in each stage", examples=[0.4, 1.0, 1.5])
     stem_width: Filters = Field(24, description="filters in the first convolution", examples=[8, 24])
     stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
-    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows it")
+    stem_pool: bool = Field(default=True, description="whether a max-pool with stride 2 follows the first convolution")
     head_width: Filters = Field(1024, description="filters in the last convolution", examples=[32, 100])
     dropout: Rate = Field(0.0, description="dropout rate before the classifier", examples=[0.0, 0.2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
@@ -244,6 +240,9 @@ class ShuffleNetV2(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {
+        f"x{scale}": f"ShuffleNet V2 {scale.replace('_', '.')}x" for scale in ("0_5", "1_0", "1_5", "2_0")
+    }
     anchors: ClassVar = tuple(
         Anchor(preset, params, f"torchvision's shufflenet_v2_{preset}", macs=macs)
         for preset, params, macs in (
@@ -255,11 +254,6 @@ class ShuffleNetV2(Space):
     )
 
     impossible: ClassVar = (("channels: must be even, because units split them in two halves", {"channels": 117}),)
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `x1_0` as ShuffleNet V2 1.0x."""
-        return f"ShuffleNet V2 {preset[1:].replace('_', '.')}x" if preset != "cifar" else preset
 
     def ranges(self) -> dict[str, Range]:
         """Vary channels and units."""

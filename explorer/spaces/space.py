@@ -28,7 +28,6 @@ Kernel = Annotated[Int, Field(ge=1, le=99)]
 Stride = Annotated[Int, Field(ge=1, le=99)]
 Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 Multiplier = Annotated[Float, Field(gt=0, le=100)]
-Blocks = Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,17 @@ class Range(NamedTuple):
     step: int | None = None
 
     def __str__(self) -> str:
-        return "..".join(f"{number:g}" for number in self if number is not None)
+        # Texts of whole numbers must remain whole numbers when they are read.
+        return "..".join(f"{one:g}" if isinstance(one, float) else str(one) for one in self if one is not None)
 
 
 class Space(BaseModel):
     """A design point. Subclasses declare the metaparameters as fields and build the network in `expand`.
 
-    `impossible` has examples of points without a network: the end of the error, and settings of the first preset. The
-    `examples` of a field are small values for testing its cost; choices and booleans need none. `derived` describes
-    the quantities that `derive` computes. `simplex` holds the scaling factors with a fixed product, if there are any.
+    The `examples` of a field are small values for testing its cost; choices and booleans need none. `published` has the
+    names of presets as papers write them. `impossible` has points without a network (end of the error message, settings
+    of the first preset). `derived` describes the quantities that `derive` computes. `simplex` holds the scaling factors
+    with a fixed product, if there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -67,6 +68,7 @@ class Space(BaseModel):
     source: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     anchors: ClassVar[tuple[Anchor, ...]] = ()
+    published: ClassVar[Mapping[str, str]] = {}
     impossible: ClassVar[tuple[tuple[str, Mapping[str, Any]], ...]] = ()
     derived: ClassVar[Mapping[str, str]] = {}
     simplex: ClassVar[Simplex | None] = None
@@ -90,8 +92,8 @@ class Space(BaseModel):
 
     @classmethod
     def published_name(cls, preset: str) -> str:
-        """Return the name of a preset as papers write it."""
-        return preset
+        """Return the name of a preset's network as papers write it."""
+        return cls.published.get(preset, f"{cls.__name__} {preset}")
 
     def ranges(self) -> dict[str, Range]:
         """Return the range of each metaparameter that is worth varying around this point."""

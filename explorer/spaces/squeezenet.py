@@ -75,6 +75,7 @@ class SqueezeNet(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {"v1_0": "SqueezeNet v1.0", "v1_1": "SqueezeNet v1.1"}
     anchors: ClassVar = (
         Anchor("v1_0", 1_248_424, "table 1 of the paper; MACs of torchvision's squeezenet1_0", macs=818_924_576),
         Anchor(
@@ -93,11 +94,6 @@ class SqueezeNet(Space):
             "squeeze_ratio": Range(0.05, 1.0),
             "pct3x3": Range(0.0, 1.0),
         }
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `v1_0` as v1.0."""
-        return preset.replace("_", ".")
 
     def expand(self) -> Network:
         """Chain conv1, the fire modules with pools and bypasses, and the classifier (convolution, global pooling)."""

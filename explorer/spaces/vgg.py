@@ -7,15 +7,15 @@ first stage's. The paper's section 2.3 argues that two 3x3 convolutions replace 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, chain
-from explorer.spaces.parts import hidden_classifier, scaled
+from explorer.spaces.parts import Blocks, hidden_classifier, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space
 
 MOST_DOUBLINGS = 3
@@ -24,9 +24,7 @@ MOST_DOUBLINGS = 3
 class VGG(Space):
     """A design point of the VGG family."""
 
-    convs: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=1000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
-    ] = Field((2, 2, 3, 3, 3), description="convolutions in each stage", examples=[(1,), (1, 2), (2, 1, 2)])
+    convs: Blocks = Field((2, 2, 3, 3, 3), description="convolutions in each stage", examples=[(1,), (1, 2), (2, 1, 2)])
     depth: Multiplier = Field(1.0, description="multiplier of the convolutions in each stage", examples=[0.4, 1.0, 1.5])
     width: Filters = Field(64, description="filters in the first stage", examples=[3, 8, 16])
     kernel: Kernel = Field(3, description="kernel size of all convolutions", examples=[1, 3, 5])
@@ -60,6 +58,10 @@ class VGG(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {
+        **{f"vgg{layers}": f"VGG-{layers}" for layers in (11, 13, 16, 19)},
+        **{f"vgg{layers}_bn": f"VGG-{layers} with batch norm" for layers in (11, 13, 16, 19)},
+    }
     anchors: ClassVar = tuple(
         Anchor(preset, params, f"torchvision's {preset}", macs=macs)
         for preset, params, macs in (
@@ -77,15 +79,14 @@ class VGG(Space):
         ("pool4: the feature map would shrink below one pixel", {"input_size": 8}),
     )
 
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `vgg16_bn` as VGG-16 (BN)."""
-        name, _, norm = preset.removeprefix("vgg").partition("_")
-        return f"VGG-{name}{' (BN)' if norm else ''}"
-
     def ranges(self) -> dict[str, Range]:
         """Vary filters and convolutions."""
         return {"width": Range(max(1, self.width // 4), 2 * self.width), "depth": Range(0.5, 3.0)}
+
+    def effective(self) -> dict[str, Any]:
+        """Leave out the settings of hidden layers if there are none."""
+        unused = {"hidden", "dropout"} if self.hidden_layers == 0 else set()
+        return {key: value for key, value in super().effective().items() if key not in unused}
 
     def expand(self) -> Network:
         """Chain the stages and the fully connected layers."""

@@ -15,7 +15,7 @@ from pydantic import Field
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, times, uniform
 from explorer.networks.calls import Call, call
-from explorer.networks.layers import Conv, Cost, Dropout, FullyConnected, Layer, Shape, weighted
+from explorer.networks.layers import MOST_MACS, TOO_LARGE, Conv, Cost, Dropout, FullyConnected, Layer, Shape, weighted
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
 from explorer.spaces.parts import scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space
@@ -203,6 +203,8 @@ class Attention(Layer):
 
     def cost(self, shape: Shape, out: Shape) -> Cost:  # noqa: ARG002 (follows from the output)
         """Count the products of queries with keys and of scores with values; the number of heads does not matter."""
+        if uniform(2.0 * out.elements * out.pixels > MOST_MACS):
+            raise Infeasible(TOO_LARGE)
         return Cost(macs=2 * out.elements * out.pixels, activations=self.scores(out) + out.elements)
 
     def accessed(self, shape: Shape, out: Shape) -> Int:
@@ -257,11 +259,9 @@ class VisionTransformer(Space):
     heads: Annotated[Int, Field(ge=1, le=1000)] = Field(
         12, description="attention heads, which divide the width", examples=[1, 3, 4]
     )
-    mlp_ratio: Multiplier = Field(
-        4.0, description="hidden units of the blocks' perceptron per channel", examples=[0.3, 1.0, 4.0]
-    )
+    mlp_ratio: Multiplier = Field(4.0, description="hidden units of each MLP per channel", examples=[0.3, 1.0, 4.0])
     pool: Literal["token", "mean"] = Field("token", description="what is classified: a class token, or the mean token")
-    dropout: Rate = Field(0.0, description="dropout rate after attention and in the perceptron", examples=[0.0, 0.1])
+    dropout: Rate = Field(0.0, description="dropout rate after attention and after the MLP", examples=[0.0, 0.1])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[16, 32])
 
@@ -283,6 +283,7 @@ class VisionTransformer(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {"b16": "ViT-B/16", "b32": "ViT-B/32", "s16": "ViT-S/16", "ti16": "ViT-Ti/16"}
     anchors: ClassVar = (
         Anchor("b16", 86_567_656, "torchvision's vit_b_16"),
         Anchor("b32", 88_224_232, "torchvision's vit_b_32"),
@@ -294,11 +295,6 @@ class VisionTransformer(Space):
         ("patch: must divide the image height and width", {"patch": 5}),
         ("attention: heads must divide the number of channels", {"heads": 5}),
     )
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `b16` as ViT-B/16."""
-        return f"ViT-{preset[:-2].capitalize()}/{preset[-2:]}" if preset != "cifar" else preset
 
     def ranges(self) -> dict[str, Range]:
         """Vary depth, width and the hidden units."""

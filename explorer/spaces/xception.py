@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from explorer.networks.arrays import Int
 from explorer.networks.layers import BatchNorm, Conv, DepthwiseConv, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Repeat, Residual, chain
-from explorer.spaces.parts import averaged_classifier, conv_norm, scaled
+from explorer.spaces.parts import Widths, averaged_classifier, conv_norm, scaled
 from explorer.spaces.space import Anchor, Classes, Multiplier, Pixels, Range, Rate, Space, Stride
-
-Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
-]
 
 
 class Xception(Space):
-    """A design point of the Xception family. The first entry is the preset; `width` multiplies all filters."""
+    """A design point of the Xception family."""
 
     width: Multiplier = Field(1.0, description="multiplier of all filters", examples=[0.5, 1.0, 1.3])
     middle: Annotated[Int, Field(ge=0, le=1000)] = Field(8, description="blocks of the middle flow", examples=[0, 1, 3])
@@ -59,14 +55,10 @@ class Xception(Space):
             "input_size": 32,
         },
     }
+    published: ClassVar = {"published": "Xception"}
     anchors: ClassVar = (Anchor("published", 22_855_952, "timm's legacy_xception", macs=8_357_403_496),)
 
     impossible: ClassVar = (("conv1.conv: the feature map would shrink below one pixel", {"input_size": 2}),)
-
-    @classmethod
-    def published_name(cls, preset: str) -> str:
-        """Write `published` as Xception."""
-        return "Xception" if preset == "published" else preset
 
     def ranges(self) -> dict[str, Range]:
         """Vary filters and the middle flow."""

@@ -88,7 +88,7 @@ class Batches:
             chosen = self._on_device(order[step])
             made = table.batch(self._bytes(chosen), self._on_device(rows[step]), self._on_device(columns[step]))
             if centres is not None:
-                made = _cut_out(made, self._on_device(centres[step]), recipe.cutout)
+                made = _cut_out(made, self._on_device(centres[step]), round(recipe.cutout * self.size))
             yield made, self.labels[chosen]
 
     def _on_device(self, values: NDArray[np.int64]) -> Tensor:

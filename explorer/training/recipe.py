@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from explorer.errors import ExplorerError
 from explorer.networks.identity import Later
@@ -42,10 +42,10 @@ class Recipe(BaseModel):
         crop_padding: Greatest shift of an image in pixels.
         flip: Whether half of the images are mirrored.
         scale: Greatest change of an image's size, as a fraction: 0.2 for 80 to 120 %.
-        cutout: Side of a square in each image that is replaced by the mean colour, in pixels of the network's input.
-        optimiser: `sgd` or `adamw`.
+        cutout: Side of a square in each image that is replaced by the mean colour, as a share of the image's side.
+        optimiser: `sgd` or `adamw`, which needs another learning rate and weight decay, such as 0.002 and 0.05.
         clip_norm: Largest norm of the gradient, which is scaled down to it; 0 for no limit.
-        ema: Decay per step of an exponential moving average of the weights, which is what is measured; 0 for none.
+        ema: Decay per step of an exponential moving average of the weights; validation uses the average; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -60,10 +60,18 @@ class Recipe(BaseModel):
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 4
     flip: bool = True
     scale: Annotated[float, Field(ge=0, le=0.5), Later(neutral=0)] = 0.0
-    cutout: Annotated[int, Field(ge=0, le=1000), Later(neutral=0)] = 0
+    cutout: Annotated[float, Field(ge=0, lt=1), Later(neutral=0)] = 0.0
     optimiser: Annotated[Literal["sgd", "adamw"], Later(neutral="sgd")] = "sgd"
     clip_norm: Annotated[float, Field(ge=0), Later(neutral=0)] = 0.0
     ema: Annotated[float, Field(ge=0, lt=1), Later(neutral=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _own_rate(self) -> Self:
+        if self.optimiser == "adamw" and "learning_rate" not in self.model_fields_set:
+            raise ValueError(
+                f"optimiser adamw: also set learning_rate, such as 0.002; the default {self.learning_rate} is for sgd"
+            )
+        return self
 
     def rate(self, seen: int, total: int) -> float:
         """Return the learning rate after `seen` of `total` images."""

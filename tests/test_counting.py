@@ -112,11 +112,6 @@ REFUSED = {
     "recurrent": (Made(lambda net, x: net.cell(x)[0], cell=nn.LSTM(8, 4, batch_first=True)), TOKENS, "lstm"),
     "Fourier": (Made(lambda _, x: torch.fft.fft2(x).abs()), IMAGE, "aten::fft_fft2|aten::_fft_c2c|aten::_fft_r2c"),
     "distances": (Made(lambda _, x: torch.cdist(x, x)), TOKENS, "cdist"),
-    "interpolation": (
-        Made(lambda _, x: functional.interpolate(x, scale_factor=2, mode="bilinear")),
-        IMAGE,
-        "upsample_bilinear2d",
-    ),
     "running sums": (Made(lambda _, x: x.cumsum(1)), TOKENS, "cumsum"),
 }
 

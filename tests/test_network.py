@@ -341,3 +341,20 @@ def test_the_final_size_is_that_of_the_maps_before_pooling():
     assert network(body).final_size == 4
     assert network(chain(a=Conv(4, 3), b=FullyConnected(5))).final_size == 14
     assert network(chain(a=Conv(4, 3))).final_size == 14
+
+
+def test_parts_side_by_side_do_not_overwrite_what_others_need():
+    """A view of the input, a gradient that needs it, and a shortcut that starts with a layer in place."""
+    views = chain(both=concat(a=Slice(0, 1), b=chain(cut=Slice(1, 3), relu=ReLU())), conv=Conv(2, 1))
+    gradients = chain(both=concat(a=Conv(2, 1), b=chain(relu=ReLU(), conv=Conv(2, 1))))
+    shortcuts = chain(sum=Residual(Conv(2, 1), chain(relu=ReLU(), conv=Conv(2, 1))))
+    for body in (views, gradients, shortcuts):
+        module, images = network(body).build(), torch.randn(2, 3, 16, 16, requires_grad=True)
+        safe = network(body).build()
+        safe.load_state_dict(module.state_dict())
+        for part in safe.modules():
+            if isinstance(part, torch.nn.ReLU):
+                part.inplace = False
+        made = module(images * 1)
+        made.sum().backward()
+        assert torch.allclose(made, safe(images * 1))

@@ -95,7 +95,12 @@ def test_every_metaparameter_is_described_and_has_examples(space):
         assert len(values) > 1, name
 
 
-@pytest.mark.parametrize(("space", "preset"), PRESETS)
+def marks_of(space, preset):
+    """Large networks are built with the slow tests."""
+    return [pytest.mark.slow] if space.point(preset).expand().cost.params > 30_000_000 else []
+
+
+@pytest.mark.parametrize(("space", "preset"), [pytest.param(*one, marks=marks_of(*one)) for one in PRESETS])
 def test_presets_build_and_classify(space, preset):
     network = space.point(preset).expand()
     module = network.build().eval()
@@ -170,7 +175,7 @@ def test_the_source_of_every_layer_computes_what_its_module_does(space):
             assert torch.allclose(plain(images.clone()), module(images.clone()), atol=1e-5), layer
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 @pytest.mark.parametrize("space", SPACES)
 def test_arrays_cost_the_same_as_single_points(space, seed):
     columns = random_columns(space, 150, seed)
@@ -191,7 +196,7 @@ def test_arrays_cost_the_same_as_single_points(space, seed):
 @pytest.mark.parametrize("space", SPACES)
 def test_arrays_have_the_digests_and_derived_quantities_of_single_points(space):
     """Digests are the identity of stored runs, and plans compute them as arrays."""
-    drawn = random_points(space, 24, seed=5)
+    drawn = random_points(space, 12, seed=5)
     found = priced_designs([space.point(**values) for values, _ in drawn])
     for (values, network), priced in zip(drawn, found, strict=True):
         assert priced.network.digest == network.digest, values

@@ -19,7 +19,7 @@ from explorer.networks.layers import (
 from explorer.networks.modules import Dropped
 from explorer.networks.network import Network, Repeat, Residual, chain, concat
 from explorer.spaces import all_spaces, find_space
-from explorer.spaces.efficientnet import Gate
+from explorer.spaces.gating import Gate
 
 
 def network(body, size=16):
@@ -93,6 +93,15 @@ def test_digest_differs_if_the_layers_differ(other):
 def test_digest_depends_on_the_input():
     body = chain(a=Conv(4, 3))
     assert network(body, 16).digest != network(body, 17).digest
+
+
+def test_a_layer_that_would_have_no_pixels_is_infeasible_even_if_it_does_not_say_so():
+    class Vanishing(ReLU):
+        def output(self, shape):
+            return Shape(shape.channels, shape.size // 20)
+
+    with pytest.raises(Infeasible, match=r"^deep\.last: the feature map would shrink below one pixel$"):
+        _ = network(chain(deep=chain(last=Vanishing()))).cost
 
 
 def test_digest_is_stable_between_versions():

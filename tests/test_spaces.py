@@ -8,7 +8,7 @@ import torch
 
 from explorer.errors import ExplorerError, Infeasible
 from explorer.networks.arrays import Disagreement
-from explorer.networks.layers import Conv, Cost, Shape
+from explorer.networks.layers import Conv, Cost, Layer, Shape
 from explorer.networks.network import Network, chain
 from explorer.networks.verification import CostMismatch, fvcore_count, verify
 from explorer.pricing.designs import priced_designs
@@ -107,6 +107,26 @@ def test_presets_build_and_classify(space, preset):
     images = torch.zeros(1, network.input.channels, network.input.size, network.input.size)
     with torch.inference_mode():
         assert module(images).shape == (1, network.trace.output.channels)
+
+
+@pytest.mark.parametrize(("space", "preset"), PRESETS)
+def test_ranges_are_metaparameters_with_values_that_are_possible(space, preset):
+    for key, ends in space.point(preset).ranges().items():
+        assert key in space.model_fields
+        assert ends.low < ends.high
+        for end in ends[:2]:
+            space.point(preset, **{key: end})
+
+
+def test_every_kind_of_layer_has_a_name_of_its_own():
+    """Digests consist of names and settings, so layers of the same name would be taken for each other."""
+    kinds, waiting = {}, [Layer]
+    while waiting:
+        layer = waiting.pop()
+        waiting += layer.__subclasses__()
+        if layer.__module__.startswith("explorer.") and "kind" in vars(layer):
+            assert kinds.setdefault(layer.kind, layer) is layer
+    assert len(kinds) > 20
 
 
 def check_against_fvcore(space, count, seed):

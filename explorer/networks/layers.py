@@ -184,7 +184,7 @@ class Conv(Layer):
         if single and self.stride == 1 and 2 * self.padding == self.kernel - 1:
             return shape.of(self.channels)
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
-        return Shape(self.channels, _at_least_one_pixel(size))
+        return Shape(self.channels, at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         # Like fvcore, count the bias in params but not in multiply-adds.
@@ -313,9 +313,9 @@ class MaxPool(Layer):
 
     def output(self, shape: Shape) -> Shape:
         if self.ceil:
-            return Shape(shape.channels, _at_least_one_pixel(ceil_div(shape.size - self.kernel, self.stride) + 1))
+            return Shape(shape.channels, at_least_one_pixel(ceil_div(shape.size - self.kernel, self.stride) + 1))
         size = (shape.size + 2 * self.padding - self.kernel) // self.stride + 1
-        return Shape(shape.channels, _at_least_one_pixel(size))
+        return Shape(shape.channels, at_least_one_pixel(size))
 
     def cost(self, shape: Shape, out: Shape) -> Cost:
         return Cost(activations=out.elements)
@@ -449,7 +449,8 @@ def weighted(weights: Int, out: Shape, *, bias: bool) -> Cost:
     return Cost(weights + out.channels if bias else weights, times(weights, out.pixels), out.elements)
 
 
-def _at_least_one_pixel(size: Int) -> Int:
+def at_least_one_pixel(size: Int) -> Int:
+    """Return the size; raise `Infeasible` if it is below 1."""
     if uniform(size < 1):
         raise Infeasible("the feature map would shrink below one pixel")
     return size

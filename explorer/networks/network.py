@@ -18,7 +18,7 @@ from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, equal, largest, maximum, same, uniform, where
 from explorer.networks.calls import Call, call
 from explorer.networks.canonical import texts
-from explorer.networks.layers import BYTES, MOST_MACS, TOO_LARGE, Cost, Layer, Shape
+from explorer.networks.layers import BYTES, MOST_MACS, TOO_LARGE, Cost, Layer, Shape, at_least_one_pixel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -431,13 +431,18 @@ def concat(**parts: Layer) -> Concat:
 
 
 def trace(name: str, layer: Layer, shape: Shape) -> Node:
-    """Return the node of a layer for an input of `shape`. An `Infeasible` error starts with the layer's path."""
+    """Return the node of a layer for an input of `shape`. Errors start with the layer's path."""
     try:
         if isinstance(layer, Combinator):
             return layer.trace(name, shape)
-        return Node(name, layer, shape, layer.output(shape))
+        out = layer.output(shape)
+        if out.size is not shape.size:
+            at_least_one_pixel(out.size)
+        return Node(name, layer, shape, out)
     except Infeasible as error:
         raise Infeasible(_named(name, layer, error)) from None
+    except ValueError as error:
+        raise ValueError(_named(name, layer, error)) from error
 
 
 def _live_in_order(node: Node, *, keep: bool) -> Int:
@@ -456,7 +461,7 @@ def _chained(parts: list[list[Any]]) -> list[Any]:
     return flat[0] if len(flat) == 1 else [Chain.kind, flat]
 
 
-def _named(name: str, layer: Layer, error: Infeasible) -> str:
+def _named(name: str, layer: Layer, error: Exception) -> str:
     if not name:
         return str(error)
     return f"{name}.{error}" if isinstance(layer, Combinator) else f"{name}: {error}"

@@ -33,7 +33,13 @@ def all_spaces() -> Mapping[str, type[Space]]:
     classes = [
         value for module in modules for value in vars(module).values() if isinstance(value, type) and value is not Space
     ]
-    spaces = {value.name: value for value in classes if issubclass(value, Space)}
+    spaces: dict[str, type[Space]] = {}
+    for space in dict.fromkeys(value for value in classes if issubclass(value, Space)):
+        name = getattr(space, "name", None)
+        if name is None or name in spaces:
+            rule = "must set `name`" if name is None else f"has the name {name!r} of {spaces[name].__name__}"
+            raise ExplorerError(f"{space.__name__} in {space.__module__}: {rule}")
+        spaces[name] = space
     for where, space in plugins(GROUP):
         if not (isinstance(space, type) and issubclass(space, Space) and space is not Space):
             raise ExplorerError(f"{where}: must be a subclass of explorer.spaces.space.Space, not {space!r}")

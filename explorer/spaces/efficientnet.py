@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -20,17 +19,9 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
-from explorer.networks.layers import (
-    Conv,
-    Cost,
-    DropConnect,
-    GlobalAveragePool,
-    Layer,
-    Shape,
-    Sigmoid,
-    SiLU,
-)
-from explorer.networks.network import Combinator, Network, Node, Repeat, Residual, chain, trace
+from explorer.networks.layers import Cost, DropConnect, Layer, Shape, SiLU
+from explorer.networks.network import Network, Repeat, Residual, chain
+from explorer.spaces.gating import squeeze_excite
 from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Anchor, Classes, Filters, Pixels, Range, Rate, Space
@@ -67,44 +58,6 @@ RELEASED = (
     Stage(5, 2, 6, 192, 4, 0.25),
     Stage(3, 1, 6, 320, 1, 0.25),
 )
-
-
-@dataclass(frozen=True)
-class Gate(Combinator):
-    """Multiply each channel of the input by a factor that the gate computes from the input."""
-
-    gate: Layer
-    kind = "gate"
-    module = "Gated"
-
-    @property
-    def notation(self) -> str:
-        """The product, written with the notation of the gate."""
-        return f"x * ({self.gate.notation})"
-
-    def parts(self) -> tuple[tuple[str, Layer], ...]:
-        """The gate."""
-        return (("gate", self.gate),)
-
-    def trace(self, name: str, shape: Shape) -> Node:
-        """Trace the gate, which must output one pixel per input channel."""
-        gate = trace("gate", self.gate, shape)
-        if not gate.output.equals(Shape(shape.channels, 1)):
-            raise ValueError(f"gate: {gate.output} for an input of {shape}")
-        return Node(name, self, shape, shape, (gate,))
-
-    def kept(self, node: Node, *, keep: bool) -> list[bool]:  # noqa: ARG002 (always)
-        """Keep the input for the product."""
-        return [True]
-
-    def joining(self, node: Node) -> Int:
-        """Count the input twice, because it is read and written, and the factors once."""
-        return 2 * node.input.elements + node.input.channels
-
-    def live(self, node: Node, *, keep: bool) -> Int:
-        """Keep the input until the factors are known, when the product overwrites it."""
-        product = node.input.elements * (2 if keep else 1) + node.input.channels
-        return maximum(node.parts[0].live(keep=True), product)
 
 
 class EfficientNet(Space):
@@ -308,20 +261,8 @@ def _bottleneck(stage: Stage, channels: Int, filters: Int, stride: int, drop: di
         body["expand"] = conv_norm(expanded, swish=SiLU())
     body["depthwise"] = depthwise_norm(stage.kernel, stride, swish=SiLU())
     if stage.squeeze_excite > 0:
-        body["excite"] = _squeeze_excite(expanded, maximum(1, whole(channels * stage.squeeze_excite)))
+        body["excite"] = squeeze_excite(expanded, maximum(1, whole(channels * stage.squeeze_excite)))
     body["project"] = conv_norm(filters)
     if stride == 1 and equal(channels, filters):
         return Residual(chain(**body, **drop))
     return chain(**body)
-
-
-def _squeeze_excite(channels: Int, squeezed: Int) -> Gate:
-    return Gate(
-        chain(
-            average=GlobalAveragePool(),
-            squeeze=Conv(squeezed, kernel=1),
-            swish=SiLU(),
-            excite=Conv(channels, kernel=1),
-            sigmoid=Sigmoid(),
-        )
-    )

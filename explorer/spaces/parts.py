@@ -1,4 +1,4 @@
-"""Parts that several families share: convolutions with batch norm, classifiers, and the rounding of filters."""
+"""Parts that families share: convolutions with batch norm, classifiers, and the rounding of filters."""
 
 from __future__ import annotations
 

@@ -571,7 +571,7 @@ def moved(folder, image_folder):
 def test_moved_images_can_be_named_again(moved, capsys):
     for command in (["export", "small"], ["images", "small:0.5"]):
         assert (
-            "small: its images were in /gone/stripes, which is no longer a folder; "
+            "small: its images were in /gone/stripes, which is no longer a folder or an installed data set; "
             "pass the folder where they are now with --data" in refused(capsys, *command)
         )
     code, out, err = run(capsys, "images", "small:0.5", "--data", str(moved), "--out", "sheet.png")

@@ -20,8 +20,8 @@ def data_of(record: StudyRecord, data: str | Path | None = None, data_dir: str |
     study = record.study
     if data is None and study.data not in named_sources() and not user_path(study.data).is_dir():
         raise ExplorerError(
-            f"{study.name}: its images were in {study.data}, which is no longer a folder or an installed "
-            "data set; pass the folder where they are now with --data"
+            f"{study.name}: its images were in {study.data}, which is no longer a folder or "
+            "an installed data set; pass the folder where they are now with --data"
         )
     return find_source(study.data if data is None else str(data), data_dir)
 

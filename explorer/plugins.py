@@ -33,8 +33,12 @@ def _loaded(entry: EntryPoint) -> object:
     try:
         return entry.load()
     except Exception as error:  # noqa: BLE001 (of a foreign package)
-        reason = f"{type(error).__name__}: {error}"
-        raise ExplorerError(f"{_described(entry)}: {reason}; repair or uninstall the package") from None
+        raise broken(_described(entry), error) from None
+
+
+def broken(where: str, error: Exception) -> ExplorerError:
+    """Return the error for a package that raised an error of its own."""
+    return ExplorerError(f"{where}: {type(error).__name__}: {error}; repair or uninstall the package")
 
 
 def _described(entry: EntryPoint) -> str:

@@ -84,6 +84,7 @@ def test_commands_parse_and_print():
     words = {
         "explorer.networks.quantities",
         "explorer.spaces.space.label",
+        "explorer.spaces.space.read_value",
         "explorer.sweeping.sweeping.Watcher",
         "explorer.searching.searching.SearchWatcher",
         "explorer.searching.searching.FrontSoFar",

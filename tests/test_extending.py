@@ -86,7 +86,7 @@ def test_the_study_is_swept_on_the_data_set_and_exported(installed):
     [
         ("missing_module:Space", "ModuleNotFoundError: No module named 'missing_module'; repair or uninstall"),
         ("json:dumps", "must be a subclass of explorer.spaces.space.Space"),
-        ("explorer.spaces.vgg:VGG", "there is another space named 'vgg'; uninstall one of them"),
+        ("explorer.spaces.vgg:VGG", "there is another space named 'vgg'; rename one of them"),
     ],
 )
 def test_a_broken_package_is_named(tmp_path, value, message):

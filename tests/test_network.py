@@ -275,7 +275,7 @@ def test_peak_activation_memory_matches_torch_s_graph(space, settings):
     settings = dict(settings)
     built = find_space(space).point(settings.pop("preset", None), **settings).expand()
     if any(node.layer.working(node.input, node.output) for _, node in built.rows(99)):
-        pytest.skip("torch's graph does not show what is in memory only within an operator")
+        pytest.skip("torch's graph does not show the memory within an operator")
     assert built.peak_activation_bytes == 4 * held_at_most(built)
 
 

@@ -129,18 +129,14 @@ def read_cluster(address: str | None, ca: Path | None, cert: Path | None, key: P
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    import tomllib
+    from explorer.spaces.space import read_value
 
     key, equals, value = text.partition("=")
     if not equals and text in _presets():
         raise ExplorerError(f"{text!r}: presets are given as preset=NAME; write preset={text}")
     if not equals or not key:
         raise ExplorerError(f"{text!r}: metaparameters are given as key=value, such as squeeze_ratio=0.25")
-    try:
-        found = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
-    return key, found if isinstance(found, bool | int | float | str | list) else value  # so 08:10:20 is not a time
+    return key, read_value(value)
 
 
 def _presets() -> set[str]:

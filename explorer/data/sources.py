@@ -10,15 +10,18 @@ from explorer.data import cifar10, folder, proxy
 from explorer.data.dataset import Dataset
 from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
-from explorer.plugins import names, plugins
+from explorer.plugins import broken, names, plugins
 
 GROUP = "explorer.data"
 """The entry points by which other packages add data sets: functions that return a `Source`."""
 
 
+BUILT_IN = ("cifar10", "proxy")
+
+
 def named_sources() -> tuple[str, ...]:
     """Return the names that `find_source` accepts besides paths of image folders."""
-    return ("cifar10", "proxy", *names(GROUP))
+    return (*BUILT_IN, *names(GROUP))
 
 
 @runtime_checkable
@@ -51,12 +54,15 @@ def find_source(name: str, data_dir: str | Path | None = None) -> Source:
         raise ExplorerError(
             f"--data-dir is the folder of the 'cifar10' files, but the data set is {name!r}; drop --data-dir"
         )
+    installed = plugins(GROUP, name)
+    if installed and name in BUILT_IN:
+        raise ExplorerError(f"{installed[0][0]}: {name!r} is a data set of the explorer; rename the other one")
     if name == "cifar10":
         return cifar10.find(None if data_dir is None else user_path(data_dir))
     if name == "proxy":
         return proxy.ProxySource()
-    if found := plugins(GROUP, name):
-        return _made(*found[0])
+    if installed:
+        return _made(*installed[0])
     path, known = user_path(name), named_sources()
     if path.is_dir():
         return folder.find(path)
@@ -71,7 +77,7 @@ def _made(where: str, make: Callable[[], object]) -> Source:
     try:
         source = make()
     except Exception as error:  # noqa: BLE001 (of a foreign package)
-        raise ExplorerError(f"{where}: {type(error).__name__}: {error}; repair or uninstall the package") from None
+        raise broken(where, error) from None
     if not isinstance(source, Source):
         raise ExplorerError(f"{where}: must return a data source with name, class_count and prepare()")
     return source

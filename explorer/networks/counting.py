@@ -57,7 +57,7 @@ def count(module: nn.Module | str, *inputs: Sequence[int]) -> ModuleCount:
         inputs: The dimensions of each input without the batch, such as `(3, 224, 224)`.
 
     Raises:
-        ExplorerError: There is no such module, or it does not accept the inputs or cannot be exported.
+        ExplorerError: The module does not exist, rejects the inputs, or cannot be exported or traced.
     """
     if isinstance(module, str):
         module = _loaded(module)
@@ -217,6 +217,7 @@ def _imported(place: str) -> object:
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # noqa: BLE001 (of foreign code)
+            del sys.modules[name]
             raise ExplorerError(f"{place}: {_line(error)}") from None
         return module
     try:

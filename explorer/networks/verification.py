@@ -153,7 +153,7 @@ def without_products(operator: str) -> bool:
     if library != "aten" or overloads is None:
         return False
     first = getattr(overloads, overloads.overloads()[0])
-    returned = [each.alias_info for each in first._schema.returns]  # noqa: SLF001 (there is no public way)
+    returned = [each.alias_info for each in first._schema.returns]  # noqa: SLF001 (no public API)
     is_view = bool(returned) and returned[0] is not None and not returned[0].is_write
     return name in WITHOUT_PRODUCTS or is_view or torch.Tag.pointwise in first.tags
 

@@ -73,7 +73,7 @@ def _column(values: Sequence[Any]) -> Column:
 
 
 def _priced(designs: Sequence[Space], numbers: Mapping[str, NDArray[Any]], part: Part) -> list[PricedDesign]:
-    """Price those of the design points that differ only in numbers."""
+    """Price design points that differ only in numbers."""
     chosen = np.arange(len(designs))[part].tolist()
     varied = {key: values[part] for key, values in numbers.items()}
     together = designs[chosen[0]].model_copy(update={key: values for key, values in varied.items() if np.ptp(values)})

@@ -30,23 +30,21 @@ def all_spaces() -> Mapping[str, type[Space]]:
     Raises `ExplorerError` if an installed package has a space that cannot be used.
     """
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    classes = [
-        value for module in modules for value in vars(module).values() if isinstance(value, type) and value is not Space
-    ]
+    classes = dict.fromkeys(value for module in modules for value in vars(module).values() if _is_space(value))
     spaces: dict[str, type[Space]] = {}
-    for space in dict.fromkeys(value for value in classes if issubclass(value, Space)):
+    for where, space in [*((f"{each.__name__} in {each.__module__}", each) for each in classes), *plugins(GROUP)]:
+        if not _is_space(space):
+            raise ExplorerError(f"{where}: must be a subclass of explorer.spaces.space.Space, not {space!r}")
         name = getattr(space, "name", None)
         if name is None or name in spaces:
-            rule = "must set `name`" if name is None else f"has the name {name!r} of {spaces[name].__name__}"
-            raise ExplorerError(f"{space.__name__} in {space.__module__}: {rule}")
+            rule = "must set `name`" if name is None else f"there is another space named {name!r}; rename one of them"
+            raise ExplorerError(f"{where}: {rule}")
         spaces[name] = space
-    for where, space in plugins(GROUP):
-        if not (isinstance(space, type) and issubclass(space, Space) and space is not Space):
-            raise ExplorerError(f"{where}: must be a subclass of explorer.spaces.space.Space, not {space!r}")
-        if space.name in spaces:
-            raise ExplorerError(f"{where}: there is another space named {space.name!r}; uninstall one of them")
-        spaces[space.name] = space
     return MappingProxyType(dict(sorted(spaces.items())))
+
+
+def _is_space(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Space) and value is not Space
 
 
 def find_space(name: str) -> type[Space]:

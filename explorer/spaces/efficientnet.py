@@ -20,16 +20,15 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, equal, largest, maximum, nearest, power, round_up, uniform, whole
 from explorer.networks.layers import Cost, DropConnect, Layer, Shape, SiLU
-from explorer.networks.network import Network, Repeat, Residual, chain
+from explorer.networks.network import Network, Residual, chain
 from explorer.spaces.gating import squeeze_excite
-from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible
+from explorer.spaces.parts import averaged_classifier, conv_norm, depthwise_norm, divisible, repeated
 from explorer.spaces.simplex import Simplex
-from explorer.spaces.space import Anchor, Classes, Filters, Pixels, Range, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Divisor, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 SCALES = {"alpha": "depth", "beta": "width", "gamma": "resolution"}  # factor: setting that replaces its power of phi
 MOST_SCALE = 100
 Factor = Annotated[Float, Field(ge=1, le=8)]
-Scale = Annotated[Float, Field(gt=0, le=MOST_SCALE)]
 
 
 def _odd(kernel: int) -> int:
@@ -69,8 +68,8 @@ class EfficientNet(Space):
     alpha: Factor = Field(1.2, description="depth multiplier per unit of phi", examples=[1.0, 1.2, 2.0])
     beta: Factor = Field(1.1, description="width multiplier per unit of phi", examples=[1.0, 1.1, 1.4])
     gamma: Factor = Field(1.15, description="resolution multiplier per unit of phi", examples=[1.0, 1.15, 1.4])
-    depth: Scale | None = Field(None, description="depth multiplier, replaces alpha ** phi", examples=[0.5, 1.4])
-    width: Scale | None = Field(None, description="width multiplier, replaces beta ** phi", examples=[0.3, 1.3])
+    depth: Multiplier | None = Field(None, description="depth multiplier, replaces alpha ** phi", examples=[0.5, 1.4])
+    width: Multiplier | None = Field(None, description="width multiplier, replaces beta ** phi", examples=[0.3, 1.3])
     resolution: Pixels | None = Field(
         None, description="image height and width in pixels, replaces gamma ** phi", examples=[17, 32]
     )
@@ -84,13 +83,9 @@ class EfficientNet(Space):
         ],
     )
     stem_width: Filters = Field(32, description="filters in the base network's first convolution", examples=[8, 24])
-    stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(
-        2, description="stride of the first convolution", examples=[1, 2]
-    )
+    stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
     head_width: Filters = Field(1280, description="filters in the base network's last convolution", examples=[32, 100])
-    divisor: Annotated[Int, Field(ge=1, le=1024)] = Field(
-        8, description="filters are rounded to multiples of this", examples=[1, 4, 8]
-    )
+    divisor: Divisor = Field(8, description="filters are rounded to multiples of this", examples=[1, 4, 8])
     dropout: Rate = Field(0.2, description="dropout rate before the classifier", examples=[0.0, 0.2])
     drop_connect: Rate = Field(
         0.2, description="drop rate of residual bodies, rising linearly from 0 towards this", examples=[0.0, 0.2]
@@ -229,7 +224,7 @@ class EfficientNet(Space):
             filters = self._filters(stage.channels, width)
             first = _bottleneck(stage, channels, filters, stage.stride, self._drop(growth, block))
             others = _bottleneck(stage, filters, filters, 1, self._drop(growth, block + 1))
-            layers[f"stage{number}"] = chain(first=first, others=Repeat(others, times - 1))
+            layers[f"stage{number}"] = repeated(first, others, times)
             channels = filters
             block = block + times
         layers["head"] = conv_norm(self._filters(self.head_width, width), swish=SiLU())

@@ -5,7 +5,6 @@ A design point names a network as text: a space, and settings such as `preset=re
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -13,7 +12,7 @@ from pydantic import AfterValidator, Field
 from explorer.errors import ExplorerError
 from explorer.networks.arrays import same
 from explorer.networks.network import Network
-from explorer.spaces.space import Anchor, Classes, Space
+from explorer.spaces.space import Anchor, Classes, Space, read_value
 
 CIFAR = "cifar"
 
@@ -89,7 +88,4 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ExplorerError(f"{text!r}: settings are given as key=value, such as width=12")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
+    return key, read_value(value)

@@ -11,9 +11,9 @@ from pydantic import Field, Strict
 
 from explorer.networks.arrays import Int
 from explorer.networks.layers import Layer, ReLU, Shape
-from explorer.networks.network import Chain, Network, Repeat, chain
-from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
+from explorer.networks.network import Chain, Network, chain
+from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, repeated, scaled
+from explorer.spaces.space import Anchor, Classes, Divisor, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 
 class MobileNetV1(Space):
@@ -28,9 +28,7 @@ class MobileNetV1(Space):
     )
     stem_width: Filters = Field(32, description="filters in the first convolution", examples=[8, 24])
     stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
-    divisor: Annotated[Int, Field(ge=1, le=1024)] = Field(
-        8, description="filters are rounded to multiples of this", examples=[1, 4, 8]
-    )
+    divisor: Divisor = Field(8, description="filters are rounded to multiples of this", examples=[1, 4, 8])
     dropout: Rate = Field(0.0, description="dropout rate before the classifier", examples=[0.0, 0.2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
@@ -74,8 +72,8 @@ class MobileNetV1(Space):
         layers: dict[str, Layer] = {"stem": conv_norm(stem, 3, self.stem_stride, relu=ReLU())}
         for number, stage in enumerate(self.stages, start=1):
             filters = divisible(stage.channels * self.width, self.divisor)
-            others = Repeat(_separable(filters), scaled(stage.repeats, self.depth) - 1)
-            layers[f"stage{number}"] = chain(first=_separable(filters, stage.stride), others=others)
+            first, times = _separable(filters, stage.stride), scaled(stage.repeats, self.depth)
+            layers[f"stage{number}"] = repeated(first, _separable(filters), times)
         layers |= averaged_classifier(self.classes, self.dropout)
         return Network(Shape(3, self.input_size), chain(**layers))
 

@@ -13,9 +13,9 @@ from pydantic import Field, Strict
 from explorer.networks.arrays import Int, equal, maximum, uniform
 from explorer.networks.calls import Call, call
 from explorer.networks.layers import Layer, Shape
-from explorer.networks.network import Network, Repeat, Residual, chain
-from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
-from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
+from explorer.networks.network import Network, Residual, chain
+from explorer.spaces.parts import Stage, averaged_classifier, conv_norm, depthwise_norm, divisible, repeated, scaled
+from explorer.spaces.space import Anchor, Classes, Divisor, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class MobileNetV2(Space):
     stem_width: Filters = Field(32, description="filters in the first convolution", examples=[8, 24])
     stem_stride: Stride = Field(2, description="stride of the first convolution", examples=[1, 2])
     head_width: Filters = Field(1280, description="filters in the last convolution", examples=[32, 100])
-    divisor: Annotated[Int, Field(ge=1, le=1024)] = Field(
-        8, description="filters are rounded to multiples of this", examples=[1, 4, 8]
-    )
+    divisor: Divisor = Field(8, description="filters are rounded to multiples of this", examples=[1, 4, 8])
     dropout: Rate = Field(0.2, description="dropout rate before the classifier", examples=[0.0, 0.2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[17, 32, 40])
@@ -126,8 +124,8 @@ class MobileNetV2(Space):
             filters = self._filters(stage.channels)
             expansion = self.expansion if number else 1
             first = _inverted_residual(channels, filters, stage.stride, expansion)
-            others = Repeat(_inverted_residual(filters, filters, 1, expansion), scaled(stage.repeats, self.depth) - 1)
-            layers[f"stage{number + 1}"] = chain(first=first, others=others)
+            other = _inverted_residual(filters, filters, 1, expansion)
+            layers[f"stage{number + 1}"] = repeated(first, other, scaled(stage.repeats, self.depth))
             channels = filters
         head = maximum(self._filters(self.head_width), divisible(self.head_width, self.divisor))
         layers["head"] = conv_norm(head, relu=ReLU6())

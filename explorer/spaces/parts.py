@@ -15,9 +15,10 @@ from explorer.networks.layers import (
     FullyConnected,
     GlobalAveragePool,
     Layer,
+    MaxPool,
     ReLU,
 )
-from explorer.networks.network import Chain, chain
+from explorer.networks.network import Chain, Repeat, chain
 
 Blocks = Annotated[
     tuple[Annotated[int, Field(ge=1, le=1000)], ...], Strict(strict=False), Field(min_length=1, max_length=20)
@@ -46,6 +47,17 @@ def conv_norm(channels: Int, kernel: Int = 1, stride: Int = 1, groups: Int = 1, 
 def depthwise_norm(kernel: Int, stride: Int = 1, **activation: Layer) -> Chain:
     """Chain a depthwise convolution, batch norm and an activation."""
     return chain(conv=DepthwiseConv(kernel, stride), norm=BatchNorm(), **activation)
+
+
+def pooled_stem(channels: Int, kernel: Int, stride: Int, *, pool: bool) -> dict[str, Layer]:
+    """Return the first layers of networks for large images: a convolution, and a max-pool with stride 2 if wanted."""
+    layers: dict[str, Layer] = {"stem": conv_norm(channels, kernel, stride, relu=ReLU())}
+    return layers | ({"pool": MaxPool(kernel=3, stride=2, padding=1, ceil=False)} if pool else {})
+
+
+def repeated(first: Layer, others: Layer, times: Int) -> Chain:
+    """Chain a first block, which may change the shape, and `times` - 1 others."""
+    return chain(first=first, others=Repeat(others, times - 1))
 
 
 def averaged_classifier(classes: Int, dropout: Float) -> dict[str, Layer]:

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from explorer.networks.arrays import Int
-from explorer.networks.layers import Layer, MaxPool, ReLU, Shape
-from explorer.networks.network import Chain, Network, Repeat, Residual, chain
-from explorer.spaces.parts import Blocks, averaged_classifier, conv_norm, scaled
+from explorer.networks.layers import ReLU, Shape
+from explorer.networks.network import Chain, Network, Residual, chain
+from explorer.spaces.parts import Blocks, averaged_classifier, conv_norm, pooled_stem, repeated, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space, Stride
 
 EXPANSION = 4  # output filters of a bottleneck per filter of a basic block in the same stage
@@ -95,17 +95,13 @@ class ResNet(Space):
 
     def expand(self) -> Network:
         """Chain the stem, the stages and the classifier."""
-        channels = self.width
-        layers: dict[str, Layer] = {"stem": conv_norm(channels, self.stem_kernel, self.stem_stride, relu=ReLU())}
-        if self.stem_pool:
-            layers["pool"] = MaxPool(kernel=3, stride=2, padding=1, ceil=False)
+        layers = pooled_stem(self.width, self.stem_kernel, self.stem_stride, pool=self.stem_pool)
         for number, blocks in enumerate(self.blocks):
             filters = self.width * 2**number * (EXPANSION if self.block == "bottleneck" else 1)
             # The first block needs a convolution as its shortcut if it changes the shape: always, except in the first
             # stage of networks with basic blocks.
             first = self._block(filters, 1 if number == 0 else 2, changes=number > 0 or self.block == "bottleneck")
-            others = Repeat(self._block(filters), scaled(blocks, self.depth) - 1)
-            layers[f"stage{number + 1}"] = chain(first=first, others=others)
+            layers[f"stage{number + 1}"] = repeated(first, self._block(filters), scaled(blocks, self.depth))
         layers |= averaged_classifier(self.classes, self.dropout)
         return Network(Shape(3, self.input_size), chain(**layers))
 

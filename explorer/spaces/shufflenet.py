@@ -14,9 +14,18 @@ from pydantic import Field
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, ceil_div, same, uniform
 from explorer.networks.calls import Call, call
-from explorer.networks.layers import Cost, Layer, MaxPool, ReLU, Shape, Slice
-from explorer.networks.network import Chain, Network, Repeat, Residual, chain, concat
-from explorer.spaces.parts import Blocks, averaged_classifier, conv_norm, depthwise_norm, divisible, scaled
+from explorer.networks.layers import Cost, Layer, ReLU, Shape, Slice
+from explorer.networks.network import Chain, Network, Residual, chain, concat
+from explorer.spaces.parts import (
+    Blocks,
+    averaged_classifier,
+    conv_norm,
+    depthwise_norm,
+    divisible,
+    pooled_stem,
+    repeated,
+    scaled,
+)
 from explorer.spaces.space import Anchor, Classes, Filters, Multiplier, Pixels, Range, Rate, Space, Stride
 
 if TYPE_CHECKING:
@@ -165,17 +174,15 @@ class ShuffleNetV1(Space):
         if not uniform(self.scale == 1):
             channels = divisible(channels * self.scale, self.groups)
             stage2 = divisible(stage2 * self.scale, 4 * self.groups)
-        layers: dict[str, Layer] = {"stem": conv_norm(channels, 3, self.stem_stride, relu=ReLU())}
-        if self.stem_pool:
-            layers["pool"] = MaxPool(kernel=3, stride=2, padding=1, ceil=False)
+        layers = pooled_stem(channels, 3, self.stem_stride, pool=self.stem_pool)
         for number, units in enumerate(self.blocks):
             filters = stage2 * 2**number
             if uniform(filters <= channels):
                 raise Infeasible(f"stage{number + 2}: must have more channels than its input")
             # The first 1x1 convolution is not grouped, because its input has few channels (section 3.2).
             first = self._halving(channels, filters, groups=1 if number == 0 else self.groups)
-            others = Repeat(chain(sum=Residual(self._unit(filters)), relu=ReLU()), scaled(units, self.depth) - 1)
-            layers[f"stage{number + 2}"] = chain(first=first, others=others)
+            other = chain(sum=Residual(self._unit(filters)), relu=ReLU())
+            layers[f"stage{number + 2}"] = repeated(first, other, scaled(units, self.depth))
             channels = filters
         layers |= averaged_classifier(self.classes, self.dropout)
         return Network(Shape(3, self.input_size), chain(**layers))
@@ -263,13 +270,11 @@ class ShuffleNetV2(Space):
         """Chain the stem, the stages, the last convolution and the classifier."""
         if uniform(self.channels % 2 != 0):
             raise Infeasible("channels: must be even, because units split them in two halves")
-        layers: dict[str, Layer] = {"stem": conv_norm(self.stem_width, 3, self.stem_stride, relu=ReLU())}
-        if self.stem_pool:
-            layers["pool"] = MaxPool(kernel=3, stride=2, padding=1, ceil=False)
+        layers = pooled_stem(self.stem_width, 3, self.stem_stride, pool=self.stem_pool)
         for number, units in enumerate(self.blocks):
             half = self.channels * 2**number // 2
-            others = Repeat(_split_unit(half), scaled(units, self.depth) - 1)
-            layers[f"stage{number + 2}"] = chain(first=_halving_unit(half), others=others)
+            times = scaled(units, self.depth)
+            layers[f"stage{number + 2}"] = repeated(_halving_unit(half), _split_unit(half), times)
         layers["head"] = conv_norm(self.head_width, relu=ReLU())
         layers |= averaged_classifier(self.classes, self.dropout)
         return Network(Shape(3, self.input_size), chain(**layers))

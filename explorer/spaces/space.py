@@ -6,6 +6,7 @@ a chunk of points as arrays, into a network description.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
@@ -26,6 +27,7 @@ Classes = Annotated[Int, Field(ge=2, le=1_000_000)]
 Filters = Annotated[Int, Field(ge=1, le=100_000)]
 Kernel = Annotated[Int, Field(ge=1, le=99)]
 Stride = Annotated[Int, Field(ge=1, le=99)]
+Divisor = Annotated[Int, Field(ge=1, le=1024)]
 Pixels = Annotated[Int, Field(ge=1, le=1_000_000)]
 Multiplier = Annotated[Float, Field(gt=0, le=100)]
 
@@ -159,6 +161,15 @@ class Space(BaseModel):
             return unknown(f"{key} of {cls.name}", label(details["input"]), get_args(cls.model_fields[key].annotation))
         path = ".".join(map(str, details["loc"]))
         return ExplorerError(f"{cls.name}: {path} = {label(details['input'])}: {rule(details)}")
+
+
+def read_value(text: str) -> Any:  # noqa: ANN401 (of any metaparameter)
+    """Read a number, a list, `true` or `false` as TOML has them; anything else is text."""
+    try:
+        found = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return found if isinstance(found, bool | int | float | str | list) else text  # so 08:10:20 is not a time
 
 
 def label(value: object) -> str:

@@ -16,7 +16,7 @@ from explorer.errors import Infeasible
 from explorer.networks.arrays import Float, Int, maximum, nearest, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Layer, MaxPool, ReLU, Shape
 from explorer.networks.network import Chain, Network, Residual, chain, concat
-from explorer.spaces.space import Anchor, Classes, Range, Rate, Space
+from explorer.spaces.space import Anchor, Classes, Kernel, Range, Rate, Space, Stride
 
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
 
@@ -42,8 +42,8 @@ class SqueezeNet(Space):
         examples=[(), (1, 2), (1, 4), (1, 3, 5), (1, 4, 8)],
     )
     stem_width: Count = Field(96, description="filters in conv1", examples=[8, 24])
-    stem_kernel: Annotated[Int, Field(ge=1, le=99)] = Field(7, description="kernel size of conv1", examples=[1, 3, 7])
-    stem_stride: Annotated[Int, Field(ge=1, le=99)] = Field(2, description="stride of conv1", examples=[1, 2, 3])
+    stem_kernel: Kernel = Field(7, description="kernel size of conv1", examples=[1, 3, 7])
+    stem_stride: Stride = Field(2, description="stride of conv1", examples=[1, 2, 3])
     stem_padding: Annotated[Int, Field(ge=0, le=99)] = Field(0, description="padding of conv1", examples=[0, 1, 3])
     bypass: Literal["none", "simple", "complex"] = Field(
         "none", description="connections around fire modules, as in figure 2 of the paper"

@@ -14,8 +14,8 @@ from pydantic import Field
 from explorer.errors import Infeasible
 from explorer.networks.arrays import Int, same, uniform
 from explorer.networks.layers import BatchNorm, Conv, Layer, MaxPool, ReLU, Shape
-from explorer.networks.network import Chain, Network, Repeat, chain
-from explorer.spaces.parts import Blocks, hidden_classifier, scaled
+from explorer.networks.network import Chain, Network, chain
+from explorer.spaces.parts import Blocks, hidden_classifier, repeated, scaled
 from explorer.spaces.space import Anchor, Classes, Filters, Kernel, Multiplier, Pixels, Range, Rate, Space
 
 MOST_DOUBLINGS = 3
@@ -95,8 +95,8 @@ class VGG(Space):
         layers: dict[str, Layer] = {}
         for number, convs in enumerate(self.convs):
             filters = self.width * 2 ** min(number, MOST_DOUBLINGS)
-            others = Repeat(self._conv(filters), scaled(convs, self.depth) - 1)
-            layers[f"stage{number + 1}"] = chain(first=self._conv(filters), others=others)
+            conv = self._conv(filters)
+            layers[f"stage{number + 1}"] = repeated(conv, conv, scaled(convs, self.depth))
             layers[f"pool{number + 1}"] = MaxPool(kernel=2, stride=2, ceil=False)
         layers |= hidden_classifier(self.classes, self.hidden, same(self.hidden_layers), self.dropout)
         return Network(Shape(3, self.input_size), chain(**layers))

@@ -260,7 +260,9 @@ class VisionTransformer(Space):
         12, description="attention heads, which divide the width", examples=[1, 3, 4]
     )
     mlp_ratio: Multiplier = Field(4.0, description="hidden units of each MLP per channel", examples=[0.3, 1.0, 4.0])
-    pool: Literal["token", "mean"] = Field("token", description="what is classified: a class token, or the mean token")
+    pool: Literal["token", "mean"] = Field(
+        "token", description="input of the classifier: a class token, or the mean of all tokens"
+    )
     dropout: Rate = Field(0.0, description="dropout rate after attention and after the MLP", examples=[0.0, 0.1])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])
     input_size: Pixels = Field(224, description="image height and width in pixels", examples=[16, 32])

@@ -72,7 +72,6 @@ class Xception(Space):
                 scaled(filters, self.width), 3, self.stem_stride if number == 1 else 1, self.stem_padding, bias=False
             )
             layers[f"conv{number}"] = chain(conv=conv, norm=BatchNorm(), relu=ReLU())
-        channels = scaled(self.stem[-1], self.width)
         for number, filters in enumerate(self.entry, start=1):
             channels = scaled(filters, self.width)
             # The input of the first block has been rectified by the convolution before it.

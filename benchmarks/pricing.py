@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from explorer.networks.verification import fvcore_count
 from explorer.pricing.enumeration import Block, enumeration
 from explorer.pricing.prices import COUNTS, price_chunks
-from explorer.spaces import find_space
+from explorer.spaces import all_spaces, find_space
 
 REPEATS = 7
 POINTS = 1_000_000
@@ -68,6 +69,16 @@ def compare(space: str) -> None:
     print(f"{space:13} ratio                 {spread(ratios, 'times')}")
 
 
+def price_families() -> None:
+    """Price random points of every family's own ranges, in arrays only."""
+    for name, family in all_spaces().items():
+        ranges = {key: str(ends) for key, ends in family.point().ranges().items()}
+        if ranges:
+            blocks = list(enumeration(family, None, ranges, sample=POINTS).blocks())
+            speeds = [POINTS / seconds(partial(price_blocks, name, blocks)) for _ in range(REPEATS)]
+            print(f"{name:13} {', '.join(ranges):36} {spread(speeds, 'points a second')}")
+
+
 def describe() -> None:
     """Time expanding one large network, as `explorer describe` does."""
     family = find_space("efficientnet")
@@ -99,6 +110,7 @@ def main() -> None:
     torch.set_num_threads(1)
     write()
     describe()
+    price_families()
     for space in RANGES:
         compare(space)
 

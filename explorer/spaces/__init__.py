@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ExplorerError, unknown
 from explorer.plugins import plugins
-from explorer.spaces.space import Space, label
+from explorer.spaces.space import Space, amount, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,5 +80,5 @@ def _rule(schema: dict[str, Any]) -> str:
     kinds = {"boolean": "yes | no", "array": "list", "null": "none", "string": "text"}
     kind = kinds.get(schema["type"], schema["type"])
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    limits = [f"{sign} {amount(schema[key])}" for key, sign in signs.items() if key in schema]
     return " ".join([kind, ", ".join(limits)]).strip()

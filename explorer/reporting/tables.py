@@ -233,7 +233,8 @@ def _seeds(study: Study) -> str:
 def recipe_text(recipe: Recipe) -> str:
     """Describe a recipe in words and numbers."""
     settings = "; ".join(f"{key} = {label(value)}" for key, value in recipe.model_dump().items())
-    return f"SGD with Nesterov momentum; linear warm-up, constant learning rate, linear decay to zero: {settings}"
+    optimiser = {"sgd": "SGD with Nesterov momentum", "adamw": "AdamW"}[recipe.optimiser]
+    return f"{optimiser}; linear warm-up, constant learning rate, linear decay to zero: {settings}"
 
 
 def outcome(row: Mapping[Any, Any]) -> str:

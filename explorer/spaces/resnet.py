@@ -85,8 +85,13 @@ class ResNet(Space):
     )
 
     def ranges(self) -> dict[str, Range]:
-        """Vary filters and blocks."""
-        return {"width": Range(max(1, self.width // 4), 2 * self.width), "depth": Range(0.5, 4.0)}
+        """Vary filters, blocks and resolution."""
+        size = self.input_size
+        return {
+            "width": Range(max(1, self.width // 4), 2 * self.width),
+            "depth": Range(0.5, 4.0),
+            "input_size": Range(max(1, size // 2), 3 * size // 2),
+        }
 
     def effective(self) -> dict[str, Any]:
         """Leave out the settings of bottlenecks if there are none."""

@@ -84,12 +84,14 @@ class Batches:
         centres = rng.integers(self.size, size=(whole, 2, batch_size)) if recipe.cutout else None
         rows = rows * table.scales + np.repeat(scales, batch_size // groups, axis=1)
         columns = columns * table.scales + scales
+        # Copied to a GPU once per epoch: small copies in every step would slow small networks.
+        images, rows_of, columns_of = map(self._on_device, (order, rows, columns))
+        centres_of = None if centres is None else self._on_device(centres)
         for step in steps:
-            chosen = self._on_device(order[step])
-            made = table.batch(self._bytes(chosen), self._on_device(rows[step]), self._on_device(columns[step]))
-            if centres is not None:
-                made = _cut_out(made, self._on_device(centres[step]), round(recipe.cutout * self.size))
-            yield made, self.labels[chosen]
+            made = table.batch(self._bytes(images[step]), rows_of[step], columns_of[step])
+            if centres_of is not None:
+                made = _cut_out(made, centres_of[step], round(recipe.cutout * self.size))
+            yield made, self.labels[images[step]]
 
     def _on_device(self, values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

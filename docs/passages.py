@@ -141,7 +141,7 @@ def certificates() -> None:
     sizes = [f"{len(complete(one))} points, {one.seeds} seeds" for one in made]
     rows.insert(0, ["", *sizes])
     _table(["", *map(_named, made)], rows)
-    certified = {one.space for one in made} | {"families"}
+    certified = {one.space for one in made} | {"families", "stacks"}
     others = [space.__name__ for name, space in all_spaces().items() if name not in certified]
     print("\n" + textwrap.fill(f"Not certified: {', '.join(others)}.", WIDTH))
 

@@ -238,7 +238,7 @@ def test_a_run_learns_and_is_reproducible(network, stripes):
     assert len(runs[0].correct) == len(stripes.split().validation)
     assert ((runs[0].top_probability > 0.33) & (runs[0].top_probability <= 1)).all()
     assert runs[0].images_per_second > 0
-    assert runs[0].peak_memory_bytes > 50e6
+    assert runs[0].peak_memory_bytes > 1e6
 
 
 @pytest.mark.parametrize("decay_share", [0.4, 0.0])

@@ -20,7 +20,7 @@ from explorer.analysis.accuracies import Interval
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import near_in_cost
 from explorer.analysis.ranks import rank_correlation
-from explorer.study.claims import Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith
+from explorer.study.claims import LATENCY_MARGIN, Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith, Slower
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -47,12 +47,29 @@ class PointComparison:
 
 
 @dataclass(frozen=True)
+class LatencyComparison:
+    """How many times as long the point `first`, which is claimed to be slower, takes as the point `second`."""
+
+    first: int
+    second: int
+    ratio: Interval
+
+    @property
+    def verdict(self) -> Verdict:
+        """Supported or refuted if the interval lies beyond the margin, and undecided otherwise."""
+        if self.ratio.low > 1 + LATENCY_MARGIN:
+            return "supported"
+        return "refuted" if self.ratio.high < 1 / (1 + LATENCY_MARGIN) else "undecided"
+
+
+@dataclass(frozen=True)
 class Judged:
     """A claim with its verdict and the evidence: comparisons of points, or Kendall's tau for a claim about order."""
 
     claim: Claim
     verdict: Verdict
     comparisons: tuple[PointComparison, ...] = ()
+    latencies: tuple[LatencyComparison, ...] = ()
     correlation: Interval | None = None
     missing: tuple[int, ...] = ()
     """Numbers of the points that the claim needs but that have not been measured."""
@@ -64,7 +81,10 @@ def judge(findings: Findings) -> list[Judged]:
     """Return the claims of a study with their verdicts, in file order."""
     reason = undecidable(findings)
     judged = [_judge(claim, findings) for claim in findings.record.study.claims]
-    return [replace(one, verdict="undecided", reason=reason) for one in judged] if reason else judged
+    if not reason:
+        return judged
+    # Latencies do not depend on training.
+    return [one if one.latencies else replace(one, verdict="undecided", reason=reason) for one in judged]
 
 
 def undecidable(findings: Findings) -> str:
@@ -134,6 +154,33 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
     return Judged(claim, verdict, correlation=found)
 
 
+@_judge.register
+def _slower(claim: Slower, findings: Findings) -> Judged:
+    slower = _selected(findings, claim.slower)
+    faster = [point for selector in claim.faster for point in _selected(findings, selector)]
+    if findings.latency is None:
+        reason = f"No latency was measured: `python -m explorer latency {findings.record.study.name}` measures them."
+        return Judged(claim, "undecided", missing=tuple(sorted({*slower, *faster})), reason=reason)
+    latency, networks = findings.latency, findings.record.points.set_index("point")["network"]
+    missing = tuple(point for point in sorted({*slower, *faster}) if networks[point] not in latency.seconds.index)
+    compared = tuple(
+        LatencyComparison(one, other, latency.ratio(networks[one], networks[other]))
+        for one in slower
+        for other in faster
+        if one != other and not {one, other} & {*missing}
+    )
+    whole = bool(slower and faster) and not missing
+    return Judged(claim, _verdict(compared, whole=whole), latencies=compared, missing=missing)
+
+
+def _verdict(compared: Sequence[PointComparison] | Sequence[LatencyComparison], *, whole: bool) -> Verdict:
+    """Refuted by any comparison, and supported by all of them if the study has all points that the claim needs."""
+    verdicts = {one.verdict for one in compared}
+    if "refuted" in verdicts:
+        return "refuted"
+    return "supported" if whole and verdicts == {"supported"} else "undecided"
+
+
 def _decided(
     claim: Claim, findings: Findings, pairs: Sequence[tuple[int, int]], margin: float = 0.0, *, whole: bool = True
 ) -> Judged:
@@ -152,10 +199,7 @@ def _decided(
         if {one, other} <= measured
     )
     missing = tuple(sorted({point for pair in pairs for point in pair} - measured))
-    verdicts = {comparison.verdict for comparison in comparisons}
-    supported = whole and not missing and verdicts == {"supported"}
-    verdict: Verdict = "refuted" if "refuted" in verdicts else "supported" if supported else "undecided"
-    return Judged(claim, verdict, comparisons, missing=missing)
+    return Judged(claim, _verdict(comparisons, whole=whole and not missing), comparisons, missing=missing)
 
 
 def _selected(findings: Findings, selector: Mapping[str, Any]) -> list[int]:

@@ -19,6 +19,7 @@ from explorer.study.model import Study
 from explorer.sweeping import dry_run as planning
 from explorer.sweeping.bar import Bar
 from explorer.sweeping.dry_run import DryRun
+from explorer.sweeping.latency import latency_for_claims
 from explorer.sweeping.resources import Resources
 from explorer.sweeping.sweeping import Watcher, run_studies
 from explorer.training.cluster import Cluster
@@ -172,11 +173,12 @@ def _trained(
     watcher: Watcher | None,
     **how: Any,  # noqa: ANN401 (arguments of `run_studies`)
 ) -> pd.DataFrame:
-    """Train a study and write its report."""
+    """Train a study, measure latencies that it makes claims about, and write its report."""
     if reports is not None:
         check_folder(Destination.checked(reports, figures).folder / chosen.name)
     with Bar.following(watcher, progress) as follower:
         (record,) = run_studies([chosen], storage=storage, watcher=follower, **how)
+        latency_for_claims(record.study, storage, follower)
     return reported(record, storage, reports, figures)
 
 

@@ -12,12 +12,13 @@ import pandas as pd
 
 from explorer import analysis
 from explorer.analysis import Findings
+from explorer.analysis.claims import judge
 from explorer.analysis.guessing import near_guessing
 from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.search import search_answer, search_counts
-from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent
+from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent, with_interval
 from explorer.spaces.simplex import SHARE
-from explorer.study.claims import MARGIN
+from explorer.study.claims import MARGIN, Slower
 from explorer.study.coordinates import is_ordered
 from explorer.study.model import Study
 
@@ -27,7 +28,7 @@ LEAST_SAVING = 0.01
 LONGER = 4  # factor for the number of epochs to suggest when no network has learnt anything
 
 
-def answer(findings: Findings) -> list[str]:
+def answer(findings: Findings) -> list[str]:  # noqa: PLR0911 (kinds of studies and of results)
     """Return at most two sentences: the best point, and how the others compare.
 
     The second sentence names a cheaper point that is shown to lose next to nothing, or the points not separated from
@@ -44,6 +45,8 @@ def answer(findings: Findings) -> list[str]:
         return [said, f"{search_counts(findings)}."] if study.form.grows else [said]
     if study.form.grows and (findings.learnt or measured.empty):
         return search_answer(findings)
+    if findings.latency and study.claims and all(isinstance(claim, Slower) for claim in study.claims):
+        return _latency_answer(findings)
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)
@@ -58,6 +61,29 @@ def answer(findings: Findings) -> list[str]:
         return [f"{name} is the only measured point: {found}"]
     first = f"{name} has the best accuracy of the {len(measured):,} measured points: {found}"
     return [first, _second(findings, best)]
+
+
+def _latency_answer(findings: Findings) -> list[str]:
+    """Compare the slowest network with the fastest one, for studies that only make claims about latency."""
+    assert findings.latency
+    measured = findings.measured.assign(seconds=findings.measured["network"].map(findings.latency.seconds))
+    fastest, *_, slowest = measured.dropna(subset="seconds").sort_values("seconds").to_dict(orient="records")
+    ratio = with_interval(findings.latency.ratio(slowest["network"], fastest["network"]))
+    verdicts = [one.verdict for one in judge(findings)]
+    first = (
+        f"{slowest['label']} takes {ratio} times as long as {fastest['label']}, the fastest network, at "
+        f"{slowest['macs'] / fastest['macs']:.2f} times its FLOPs."
+    )
+    supported, refuted = (_are(verdicts.count(verdict)) for verdict in ("supported", "refuted"))
+    second = (
+        f"Of {counted(len(verdicts), 'claim')} about latency, {supported} supported and {refuted} refuted "
+        f"({findings.latency.conditions})."
+    )
+    return [first, second]
+
+
+def _are(count: int) -> str:
+    return f"{count} is" if count == 1 else f"{count} are"
 
 
 def more(findings: Findings) -> list[str]:

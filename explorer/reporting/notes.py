@@ -14,6 +14,7 @@ from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS
 from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.words import SPACE, amount, percent, with_interval
 from explorer.storage.record import NOT_NEEDED, StudyRecord
+from explorer.study.claims import LATENCY_MARGIN, Slower
 from explorer.training.limits import duration
 
 MOST_NAMES = 8  # per sentence
@@ -112,11 +113,13 @@ def changed_note(findings: Findings) -> str:
 
 def verdict(judged: Judged, findings: Findings) -> str:
     """Return a verdict with the budget that it holds for: `refuted at 20,000 images`."""
+    if isinstance(judged.claim, Slower):
+        return f"{judged.verdict} by latency"
     return f"{judged.verdict} at {findings.record.study.budget.seen:,} images"
 
 
 def evidence(judged: Judged, findings: Findings) -> str:
-    """Return the comparisons behind a verdict, in points of accuracy, with their intervals."""
+    """Return the comparisons behind a verdict, in points of accuracy or as ratios of latencies, with intervals."""
     if judged.reason:
         return judged.reason
     if judged.correlation is not None:
@@ -125,6 +128,13 @@ def evidence(judged: Judged, findings: Findings) -> str:
         return f"Kendall's tau over {len(findings.measured)} points: {with_interval(judged.correlation)}."
     names = findings.points.set_index("point")["label"]
     missing = f"Not measured: {'; '.join(names[point] for point in judged.missing)}." if judged.missing else ""
+    if judged.latencies and findings.latency:
+        ratios = [
+            f"{names[one.first]} takes {with_interval(one.ratio, '.2f')} times as long as {names[one.second]}"
+            for one in judged.latencies
+        ]
+        start = f"Differences of up to {100 * LATENCY_MARGIN:g}{SPACE}% count as none."
+        return f"{start} {_first(ratios)} ({findings.latency.conditions}). {missing}".strip()
     if not judged.comparisons:
         return missing or "This study has no points to compare for this claim."
     shown = [

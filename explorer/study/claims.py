@@ -25,6 +25,9 @@ CostName = Annotated[str, AfterValidator(_known_cost)]
 MARGIN = 0.01
 """A loss or gain of accuracy up to this fraction (one point) is ignored."""
 
+LATENCY_MARGIN = 0.1
+"""Latencies that differ by up to this fraction count as equal, because repeated measurements differ that much."""
+
 Selector = Annotated[dict[str, Value], Field(min_length=1)]
 """Values of metaparameters, `label` or `series` for selecting points."""
 
@@ -82,7 +85,15 @@ class RisesWith(Claim):
     cost: CostName
 
 
-AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith, Field(discriminator="form")]
+class Slower(Claim):
+    """All points selected by `slower` have longer latencies than all points selected by `faster`, by over a margin."""
+
+    form: Literal["slower"]
+    slower: Selector
+    faster: Annotated[list[Selector], Field(min_length=1), BeforeValidator(_several)]
+
+
+AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith | Slower, Field(discriminator="form")]
 
 CLAIMS: dict[str, type[Claim]] = {
     "above": Above,
@@ -90,5 +101,6 @@ CLAIMS: dict[str, type[Claim]] = {
     "levels off": LevelsOff,
     "best at equal cost": BestAtEqualCost,
     "rises with": RisesWith,
+    "slower": Slower,
 }
 """The forms of claims by name."""

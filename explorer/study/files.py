@@ -15,7 +15,7 @@ from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
 from explorer.networks.quantities import computed, read_count
 from explorer.spaces.space import label, rule
-from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff
+from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Slower
 from explorer.study.forms import form_tables
 from explorer.study.model import Range, Study
 from explorer.study.values import Value
@@ -168,8 +168,9 @@ def _check(study: Study) -> None:
 
 
 def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> None:
-    if isinstance(claim, Above):
-        for selector in (claim.higher, *claim.lower):
+    if isinstance(claim, Above | Slower):
+        selectors = (claim.higher, *claim.lower) if isinstance(claim, Above) else (claim.slower, *claim.faster)
+        for selector in selectors:
             _check_values(study, {key: value for key, value in selector.items() if key not in names})
             for key in names.keys() & selector.keys():
                 if selector[key] not in names[key]:

@@ -14,11 +14,15 @@ from explorer.analysis.verified import verified_networks
 from explorer.errors import ExplorerError
 from explorer.machine import load_average
 from explorer.networks.network import Network
-from explorer.networks.quantities import main_costs
+from explorer.networks.quantities import counted, main_costs
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
+from explorer.study.claims import Slower
+from explorer.study.model import Study
 from explorer.sweeping import timing
+from explorer.sweeping.sweeping import Watcher
 from explorer.sweeping.timing import BATCHES, BatchTime, Machine
+from explorer.training.limits import duration
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,20 @@ def latency(
     for batch in BATCHES:
         table[f"batch_{batch}_seconds"] = table["network"].map(median[batch])
     return MeasuredStudy(table, record.metaparameters, machine, threads)
+
+
+def latency_for_claims(study: Study, storage: str | Path, watcher: Watcher | None) -> None:
+    """Measure a swept study's missing latencies if it makes claims about them and is not a trial run."""
+    if study.is_trial or not any(isinstance(claim, Slower) for claim in study.claims):
+        return
+
+    def begin(networks: int, seconds: float, warning: str) -> None:
+        if networks and watcher is not None:
+            watcher.note(f"measuring the latency of {counted(networks, 'network')}, about {duration(seconds)}")
+            if warning:
+                watcher.note(warning)
+
+    latency(study.name, storage=storage, begin=begin)
 
 
 def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Network]:

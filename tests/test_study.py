@@ -2,9 +2,11 @@ import pytest
 
 from explorer.errors import ExplorerError
 from explorer.networks.identity import identity
+from explorer.spaces import all_spaces
 from explorer.study.files import builtin_studies, load_study
 from explorer.study.model import Study
 from explorer.study.plan import quick as cut_down
+from explorer.training.recipe import Recipe
 
 GOOD = """
 title = "A question"
@@ -206,3 +208,19 @@ def test_mistakes_in_points_are_explained(tmp_path, text, message):
 def test_only_a_space_with_factors_has_a_simplex(tmp_path):
     with pytest.raises(ExplorerError, match="simplex: squeezenet has no scaling factors with a fixed product"):
         read(tmp_path, SCALED.replace("efficientnet", "squeezenet") + "[simplex]\nsteps = 5\n")
+
+
+def test_a_space_may_change_the_default_recipe_and_a_study_may_change_it_back(tmp_path):
+    clipped = read(tmp_path, 'title = "t"\nspace = "vgg"\npreset = "cifar"\n[vary]\nwidth = [4, 8]\n')
+    assert clipped.recipe == Recipe(clip_norm=1.0)
+    assert read(tmp_path, GOOD).recipe == Recipe()
+    back = read(tmp_path, f"{clipped.text}[recipe]\nclip_norm = 0\nflip = false\n")
+    assert back.recipe == Recipe(flip=False)
+    stored = Study.model_validate_json(back.model_dump_json())
+    assert (stored, stored.digest) == (back, back.digest)
+    assert back.override(seeds=5).recipe == back.recipe
+
+
+def test_the_recipes_of_spaces_are_valid():
+    for space in all_spaces().values():
+        assert Recipe(**space.recipe)

@@ -155,6 +155,8 @@ class ShuffleNetV1(Space):
         )
     )
 
+    recipe: ClassVar = {"clip_norm": 1.0}
+
     impossible: ClassVar = (
         ("groups: the paper gives no channels for 5 groups; set channels", {"groups": 5}),
         ("expand.conv: groups must divide the numbers of input and output channels", {"groups": 4, "channels": 50}),

@@ -60,8 +60,9 @@ class Space(BaseModel):
 
     The `examples` of a field are small values for testing its cost; choices and booleans need none. `published` has the
     names of presets as papers write them. `impossible` has points without a network (end of the error message, settings
-    of the first preset). `derived` describes the quantities that `derive` computes. `simplex` holds the scaling factors
-    with a fixed product, if there are any.
+    of the first preset). `recipe` has the settings with which studies of the space replace the default recipe's, where
+    its networks need them to train. `derived` describes the quantities that `derive` computes. `simplex` holds the
+    scaling factors with a fixed product, if there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -72,6 +73,7 @@ class Space(BaseModel):
     anchors: ClassVar[tuple[Anchor, ...]] = ()
     published: ClassVar[Mapping[str, str]] = {}
     impossible: ClassVar[tuple[tuple[str, Mapping[str, Any]], ...]] = ()
+    recipe: ClassVar[Mapping[str, Any]] = {}
     derived: ClassVar[Mapping[str, str]] = {}
     simplex: ClassVar[Simplex | None] = None
 

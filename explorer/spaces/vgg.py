@@ -74,6 +74,8 @@ class VGG(Space):
         )
     )
 
+    recipe: ClassVar = {"clip_norm": 1.0}
+
     impossible: ClassVar = (
         ("kernel: must be odd, so that convolutions keep the size", {"kernel": 4}),
         ("pool4: the feature map would shrink below one pixel", {"input_size": 8}),

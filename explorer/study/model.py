@@ -22,7 +22,7 @@ from explorer.errors import ExplorerError
 from explorer.files import is_text
 from explorer.networks.identity import Later, identity, key_of
 from explorer.networks.quantities import quantity_key, read_size
-from explorer.spaces import find_space
+from explorer.spaces import all_spaces, find_space
 from explorer.spaces.space import Space, label, rule
 from explorer.study.claims import AnyClaim, CostName
 from explorer.study.form import DesignPoint, Form
@@ -114,6 +114,8 @@ class Study(Model):
         tables = {key: given[key] for key in given.keys() & form_tables().keys()}
         if isinstance(limits := given.get("constraints"), dict):
             given = given | {"constraints": {quantity_key(str(key)): limit for key, limit in limits.items()}}
+        if given.get("space") in all_spaces() and isinstance(recipe := given.get("recipe", {}), dict):
+            given = given | {"recipe": {**find_space(given["space"]).recipe, **recipe}}
         form = given["form"] if "form" in given else form_of(tables)
         if isinstance(form, Form):
             form = form.placed(given.get("space", ""), given.get("preset", ""), given.get("fixed") or {})

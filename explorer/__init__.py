@@ -5,8 +5,8 @@ Every command is a function here that returns a frame or a small record:
 - costs: `describe`, `inspect`, `price` (given points), `price_space` and `fit` (whole spaces), `list_spaces`, and
   `count` for any torch module
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `search`, `certify`, `plan_certificate`
-- stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `images`,
-  `dashboard_server`, `delete_study`, `rename_study`
+- stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `compress`,
+  `images`, `dashboard_server`, `delete_study`, `rename_study`
 - where to train: `Cluster`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from explorer.api.certificates import certify, plan_certificate
     from explorer.api.searches import search
     from explorer.api.sweeps import dry_run, retry, sweep
+    from explorer.compression.compressing import compress
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
@@ -45,6 +46,7 @@ __all__ = [
     "Infeasible",
     "certify",
     "compare",
+    "compress",
     "count",
     "dashboard_server",
     "delete_study",
@@ -78,6 +80,7 @@ _HOMES = {
     "Infeasible": "explorer.errors",
     "certify": "explorer.api.certificates",
     "compare": "explorer.reporting.stored",
+    "compress": "explorer.compression.compressing",
     "count": "explorer.networks.counting",
     "dashboard_server": "explorer.storage.dashboard",
     "delete_study": "explorer.storage.editing",

@@ -16,7 +16,7 @@ FLOORS = [
     ["__main__"],
     ["commands"],
     ["api"],
-    ["reporting"],
+    ["reporting", "compression"],
     ["exporting"],
     ["drawing"],
     ["certification", "searching"],

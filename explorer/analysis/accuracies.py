@@ -333,6 +333,19 @@ def _products(rows: NDArray[np.unsignedinteger[Any]], others: NDArray[np.unsigne
     return sums.astype(np.float64)
 
 
+def paired_difference(correct: NDArray[np.bool_], other: NDArray[np.bool_]) -> Interval:
+    """Return the difference in accuracy of two models on the same images, with its interval over images only.
+
+    Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, p. 479: one image is added that only the
+    first model gets right, and one that only the other does.
+    """
+    count = len(correct) + 2
+    first, second = (np.sum(correct & ~other) + 1) / count, (np.sum(other & ~correct) + 1) / count
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt((first + second - (first - second) ** 2) / count)
+    middle = float(first - second)
+    return Interval(float(correct.mean() - other.mean()), middle - half, middle + half).within(-1, 1)
+
+
 def interval_confidence(study: Study) -> float:
     """Return the confidence of each interval of a study."""
     return repeated_confidence(looks(study.seeds)) if study.adds_seeds else CONFIDENCE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -167,7 +167,12 @@ def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
         f"Validation accuracy: {validation['accuracy']:.2%} of {how}. See {FACTS} for everything known about the run.",
         "`labels` are the classes, and `prepare` turns a photo into the network's input. To use it:",
     )
-    text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{USE}"
+    return docstring(paragraphs, USE)
+
+
+def docstring(paragraphs: Iterable[str], use: str) -> str:
+    """Return paragraphs and example code as a docstring in quotes."""
+    text = "\n\n".join(textwrap.fill(text, WIDTH, break_long_words=False) for text in paragraphs) + f"\n{use}"
     # Labels and classes can contain any text.
     return '"""' + text.replace("\\", "\\\\").replace('"""', r"\"\"\"") + '"""'
 

@@ -84,7 +84,11 @@ class Trained:
         return tuple(self.training.deviation.tolist())
 
     def accuracy(self, images: Labelled, indices: NDArray[np.int64], dtype: str | None = None) -> float:
-        """Return the accuracy on some images, processed like the validation images of the run.
+        """Return the accuracy on some images, as `correct` does."""
+        return float(self.correct(images, indices, dtype).mean())
+
+    def correct(self, images: Labelled, indices: NDArray[np.int64], dtype: str | None = None) -> NDArray[np.bool_]:
+        """Return for each of some images whether its class is right, processed like the run's validation images.
 
         `dtype` (`float32` or `bfloat16`) overrides the arithmetic of the run.
         """
@@ -92,7 +96,7 @@ class Trained:
         device, size = torch.device(using.device), self.training.size
         with _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True):
             batches = Batches(images, indices, size, device, _floats(using), self.training)
-            return float(_evaluate(self.model, batches, using)[0].mean())
+            return _evaluate(self.model, batches, using)[0]
 
 
 def numerics() -> Numerics:
@@ -134,6 +138,37 @@ def train(
     if isinstance(measured, RunFailed):
         raise measured
     return Trained(measured, model, training, using)
+
+
+def tune(
+    trained: Trained,
+    dataset: Dataset,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+    constrain: Callable[[nn.Module], None],
+) -> Trained:
+    """Train a trained model further on the same images, with a schedule of its own; the given model is unchanged.
+
+    `constrain` changes the weights before the first and after every step. Only `epochs` and `validation` of the budget
+    count. Raises `RunFailed` like `measure`.
+    """
+    using = trained.using
+    memory = PeakMemory(using.device)
+    with (
+        torch.random.fork_rng(),
+        _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(seed)
+        model, training = copy.deepcopy(trained.model), trained.training
+        constrain(model)
+        chosen = dataset.split().validation[: budget.validation]
+        validation = Batches(dataset, chosen, training.size, training.device, training.dtype, training)
+        trainer = _Trainer(model, recipe, using, seed, min(recipe.batch_size, len(training)), constrain)
+        total = budget.epochs * trainer.steps_of(training)
+        trainer.train(training, validation, total, total)
+        constrain(trainer.measured)
+        return Trained(trainer.measurement(validation, memory), trainer.measured, training, using)
 
 
 def measure_rungs(
@@ -252,8 +287,17 @@ def untrained(network: Network) -> nn.Module:
 class _Trainer:
     """A model in training: its optimiser, its position in the schedule and its measurements so far."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, using: Numerics, seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        using: Numerics,
+        seed: int,
+        batch_size: int,
+        constrain: Callable[[nn.Module], None] | None = None,
+    ) -> None:
         self.model = model
+        self.constrain = constrain
         self.recipe = recipe
         self.using = using
         self.seed = seed
@@ -356,6 +400,8 @@ class _Trainer:
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
+        if self.constrain:
+            self.constrain(self.model)
         if self.average:
             self.average.update_parameters(self.model)
         self.loss += loss.detach()

@@ -1,0 +1,1 @@
+"""Compress trained networks: prune weights, share values, and code both into one file."""

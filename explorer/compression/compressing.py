@@ -1,0 +1,256 @@
+"""Compress a stored run: retrain it, prune and share its weights with fine-tuning, and write them to one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from explorer.analysis.accuracies import paired_difference
+from explorer.compression import decode
+from explorer.compression.constraints import Constraint, Pruned, Sharing
+from explorer.compression.encoding import DECODER, encoded
+from explorer.compression.sizes import CODINGS, Compression, total_kept, weights_of
+from explorer.errors import ExplorerError
+from explorer.exporting.bundle import docstring, preparing
+from explorer.exporting.choice import best_point, find_run, find_stored_run
+from explorer.exporting.preparing import HEADER
+from explorer.exporting.retraining import Task, retraining_task
+from explorer.exporting.torch_code import code_of
+from explorer.files import check_folder, user_path, write_files
+from explorer.machine import torch_threads
+from explorer.networks.network import Network
+from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
+from explorer.storage.record import StudyRecord
+from explorer.training.trainer import RunFailed, Trained, tune
+
+WEIGHTS, CODE, FACTS, DECODE = "weights.cnn", "network.py", "compress.json", "decode.py"
+PACKAGES = ("constriction", "kmeans1d")
+COLUMNS = ("path", "kind", "weights", "kept")
+PRUNED_RATE, SHARED_RATE = 0.1, 0.01
+"""Learning rates of fine-tuning, as multiples of the recipe's (Han et al. 2015, arXiv:1510.00149, section 5)."""
+
+USE = """
+    import torch
+    from decode import state_dict
+
+    model = build()
+    model.load_state_dict(state_dict("weights.cnn", torch.tensor))
+    logits = model.eval()(prepare("photo.jpg"))
+    print(labels[logits.argmax()])
+"""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed run: its folder, the names of its files, and the content of `compress.json`."""
+
+    folder: Path
+    files: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """What compression would keep of a network: bytes by coding, and one row per layer: path, kind, weights, kept."""
+
+    called: str
+    bytes: Mapping[str, int]
+    kept: int
+    layers: Sequence[tuple[str, str, int, int]]
+
+
+def plan_compression(
+    run: str, *, density: Sequence[str] = (), bits: int = 8, storage: str | Path = DEFAULT_STORAGE
+) -> CompressionPlan:
+    """Return the sizes of a compressed run before any training. Raises `ExplorerError` like `compress`."""
+    compression = Compression.read(density, bits)
+    ledger = Ledger(storage)
+    record, number, seed = _found(ledger, run)
+    study = record.study
+    settings = study.fixed | {"classes": record.classes} | list(study.design_points())[number].metaparameters
+    network = study.design_space.point(study.preset, **settings).expand()
+    compression.check(network)
+    return CompressionPlan(
+        f"{study.name}, point {number}, seed {seed}",
+        {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
+        int(total_kept(network, compression)),
+        _layers(network, compression),
+    )
+
+
+def compress(
+    run: str,
+    *,
+    density: Sequence[str] = (),
+    bits: int = 8,
+    epochs: int | None = None,
+    out: str | Path | None = None,
+    storage: str | Path = DEFAULT_STORAGE,
+    data_dir: str | Path | None = None,
+    data: str | Path | None = None,
+    before_training: Callable[[Task], None] | None = None,
+) -> Compressed:
+    """Compress the network of a stored run into one file, and measure the decoded network.
+
+    The run is retrained and must reproduce its stored accuracy. In each layer, the smallest weights are pruned and the
+    others fine-tuned. Then these share `2 ** bits` values, which are fine-tuned, too. Gaps and codes are entropy-coded.
+    This needs the extra `compression`.
+
+    Args:
+        run: Key of a run, STUDY:POINT[:SEED], or STUDY for its most accurate point.
+        density: Shares of the weights to keep, such as `0.5` for all layers or `3x3=0.33` for a kind or a layer.
+        bits: Bits of a code, 1 to 16.
+        epochs: Epochs of fine-tuning after pruning, and again after sharing; by default, those of the study.
+        out: The folder; by default, `compressed/STUDY-pointN-seedM`.
+        storage: SQLite file or database URL.
+        data_dir: Folder with the files of CIFAR-10.
+        data: The current folder of the study's images, if it has moved.
+        before_training: Called with the run before training.
+
+    Raises:
+        ExplorerError: The run is unknown, a density or a number is out of range, a pattern matches no layer, or
+            retraining does not reproduce the stored accuracy.
+    """
+    compression = Compression.read(density, bits)
+    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+        raise ExplorerError(
+            f"compression needs {' and '.join(missing)}, not installed here: "
+            'pip install "cnn-design-explorer[compression]"'
+        )
+    if epochs is not None and epochs < 1:
+        raise ExplorerError(f"epochs = {epochs}: must be at least 1")
+    ledger = Ledger(storage)
+    record, number, seed = _found(ledger, run)
+    name = f"{record.study.name}-point{number}-seed{seed}"
+    folder = user_path(out) if out is not None else Path("compressed") / name
+    check_folder(folder)
+    task = retraining_task(ledger, record, number, seed, data_dir, data)
+    compression.check(task.run.network)
+    if before_training is not None:
+        before_training(task)
+    trained = task.train()
+    tuned, sharing = _compressed(task, trained, compression, epochs)
+    content = encoded(_tensors(tuned.model, sharing))
+    decoded = _decoded(content, task.run.network, tuned)
+    facts = _facts(task, compression, trained, decoded, len(content), epochs)
+    code = code_of(task.run.network, _docstring(task, facts), preparing(task, trained).code, HEADER)
+    files = {
+        WEIGHTS: content,
+        DECODE: DECODER.read_bytes(),
+        CODE: code.encode("utf-8", "backslashreplace"),
+        FACTS: (json.dumps(facts, indent=1) + "\n").encode(),
+    }
+    write_files(files, folder)
+    return Compressed(folder, tuple(files), facts)
+
+
+def _found(ledger: Ledger, run: str) -> tuple[StudyRecord, int, int]:
+    if ":" in run or run not in ledger.studies.names():
+        return find_stored_run(ledger, run)
+    record = ledger.studies.load(run)
+    number = best_point(record)
+    find_run(record, number, 0)
+    return record, number, 0
+
+
+def _compressed(task: Task, trained: Trained, compression: Compression, epochs: int | None) -> tuple[Trained, Sharing]:
+    """Prune, fine-tune, share and fine-tune again, with one thread."""
+    run = task.run
+    budget = run.budget if epochs is None else run.budget.model_copy(update={"epochs": epochs})
+
+    def tuned(model: Trained, constraint: Constraint, rate: float) -> Trained:
+        recipe = run.recipe.model_copy(update={"learning_rate": rate * run.recipe.learning_rate})
+        return tune(model, task.dataset, recipe.fitted(budget), budget, run.seed, constraint)
+
+    try:
+        with torch_threads(1):
+            pruning = Pruned.smallest(trained.model, run.network, compression)
+            pruned = tuned(trained, pruning, PRUNED_RATE) if pruning.removes else trained
+            sharing = Sharing.nearest(pruned.model, pruning, compression.bits)
+            return tuned(pruned, sharing, SHARED_RATE), sharing
+    except RunFailed as error:
+        raise ExplorerError(f"{task.called}: fine-tuning failed: {error}") from None
+
+
+def _tensors(model: nn.Module, sharing: Sharing) -> dict[str, Any]:
+    shared = sharing.shared(model)
+    return {name: shared.get(name, tensor.cpu().numpy()) for name, tensor in model.state_dict().items()}
+
+
+def _decoded(content: bytes, network: Network, tuned: Trained) -> Trained:
+    """Return the model that the file decodes to; raise `RuntimeError` if its weights are not those that were tuned."""
+    model = network.build()
+    with TemporaryDirectory() as folder:
+        (path := Path(folder) / WEIGHTS).write_bytes(content)
+        state = decode.state_dict(path, torch.tensor)
+    for name, tensor in tuned.model.state_dict().items():
+        if not torch.equal(state[name], tensor.cpu()):
+            raise RuntimeError(f"{name} was not decoded to what was encoded")
+    model.load_state_dict(state)
+    device = torch.device(tuned.using.device)
+    model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Trained(tuned.measurement, model, tuned.training, tuned.using)
+
+
+def _facts(
+    task: Task, compression: Compression, trained: Trained, decoded: Trained, size: int, epochs: int | None
+) -> dict[str, Any]:
+    """Return the content of `compress.json`. Accuracies are in float32, as the written files compute."""
+    run, network = task.run, task.run.network
+    images = task.dataset.split().validation[: run.budget.validation]
+    before, after = (one.correct(task.dataset, images, "float32") for one in (trained, decoded))
+    difference = paired_difference(after, before)
+    dense = int(CODINGS["float32"](network, compression))
+    return {
+        "run": run.key,
+        "study": task.record.study.name,
+        "point": {"number": task.number, "label": task.point.label},
+        "seed": run.seed,
+        "densities": {pattern: float(density) for pattern, density in compression.densities},
+        "bits": compression.bits,
+        "fine_tuning_images": 2 * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
+        "bytes": size,
+        "float32_bytes": dense,
+        "times_smaller": dense / size,
+        "kept": int(total_kept(network, compression)),
+        "params": int(network.cost.params),
+        "other_codings_bytes": {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
+        "validation": {
+            "images": len(images),
+            "accuracy_before": _share(before),
+            "accuracy": _share(after),
+            "difference": difference.estimate,
+            "low": difference.low,
+            "high": difference.high,
+        },
+        "layers": [dict(zip(COLUMNS, row, strict=True)) for row in _layers(network, compression)],
+    }
+
+
+def _share(correct: NDArray[np.bool_]) -> float:
+    return float(correct.mean())
+
+
+def _layers(network: Network, compression: Compression) -> list[tuple[str, str, int, int]]:
+    return [(one.path, one.kind, int(one.count), int(compression.kept(one))) for one in weights_of(network)]
+
+
+def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
+    found = facts["validation"]
+    images = f"{found['images']:,} images of {task.dataset.name}, in float32"
+    paragraphs = (
+        f"{task.called}, compressed to {facts['bytes']:,} bytes, from {facts['float32_bytes']:,} as float32.",
+        f"Validation accuracy: {found['accuracy']:.2%} of {images}; {found['accuracy_before']:.2%} before.",
+        f"{FACTS} has all facts. To use it:",
+    )
+    return docstring(paragraphs, USE)

@@ -1,14 +1,18 @@
 """The commands `price` and `fit`: tables, files and error messages."""
 
+import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
+from torch import nn
 
 from explorer.__main__ import main
+from explorer.commands.settings import read_settings
 from explorer.pricing.prices import price
+from explorer.spaces import all_spaces, find_space
 
 GRID = ["preset=cifar", "base_e=8..64..8", "squeeze_ratio=0.1..0.5..0.1", "bypass=[none,simple]"]
 
@@ -112,6 +116,39 @@ def test_simplex_and_pareto(capsys, tmp_path):
     assert 9 <= len(fronts) < 45
     cheapest = everything.merge(fronts[["alpha", "beta", "gamma", "depth_scale"]]).groupby("depth_scale")["macs"].min()
     assert cheapest.tolist() == fronts.groupby("depth_scale")["macs"].min().tolist()
+
+
+def test_fit_all_fills_a_microcontroller_with_every_space(capsys):
+    limits = ["--flash", "40k", "--ram", "20k"]
+    assert main(["fit", "all", *limits, "--sample", "2000", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["records"]
+    assert {row["space"] for row in found} >= {"squeezenet", "vit", "mobilenet_v2", "shufflenet_v2"}
+    fitting = [row for row in found if row["params"] is not None]
+    assert len(fitting) > 5
+    for row in fitting:
+        settings = dict(read_settings(row["point"].split())[1])
+        network = find_space(row["space"]).point("cifar", **settings).expand()
+        assert (network.cost.params, network.flash_bytes, network.ram_bytes) == (
+            row["params"],
+            row["flash_bytes"],
+            row["ram_bytes"],
+        )
+        assert network.flash_bytes <= 40_000
+        assert network.ram_bytes <= 20_000
+    for row in found:
+        assert row in fitting or row["point"].startswith("no point fits flash_bytes <= 40,000 and ram_bytes <= 20,000")
+    assert main(["fit", "all", *limits, "--sample", "2000"]) == 0
+    assert f"{len(fitting)} of {len(found)} spaces have a point within" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("space", all_spaces().values())
+def test_int8_sizes_count_a_byte_a_weight(space):
+    """Weights are matrices and filters; biases and norms have 4 bytes."""
+    network = space.point("cifar" if "cifar" in space.presets else None).expand()
+    layers = [module for module in network.build().modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    weights = sum(layer.weight.numel() for layer in layers)
+    assert network.flash_bytes == weights + 4 * (network.cost.params - weights)
+    assert 4 * network.ram_bytes == network.peak_activation_bytes
 
 
 def test_fit_shows_the_share_of_each_limit(capsys):

@@ -166,7 +166,7 @@ def test_a_study_stored_without_it_is_reported_without_it(int8, tmp_path):
 @pytest.mark.parametrize("cost", ["parms", "latency_seconds"])
 def test_a_study_is_drawn_against_a_computed_cost(tmp_path, cost):
     (tmp_path / "widths.toml").write_text(STUDY.replace("int8_bytes", "params", 1).replace("int8_bytes", cost))
-    message = "did you mean 'params'" if cost == "parms" else "choose one of: activations, macs, "
+    message = "did you mean 'params'" if cost == "parms" else "choose one of: activations, flash_bytes, macs, "
     with pytest.raises(ExplorerError, match=f"widths.toml: against = {cost}: unknown cost '{cost}'; .*{message}"):
         load_study(tmp_path / "widths.toml")
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from explorer.commands.console import Screen, cell, heading
-from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings, read_settings
+from explorer.commands.settings import Json, Quiet, SpaceName, complete_settings, complete_spaces, read_settings
 
 if TYPE_CHECKING:
     from collections import Counter
+
+    import pandas as pd
 
 LONG = 2_000_000  # minimum number of points for showing progress
 
@@ -97,7 +99,7 @@ def price(
 
 
 def fit(
-    space: SpaceName,
+    space: Annotated[str, Argument(help="A design space, or `all`.", autocompletion=complete_spaces)],
     settings: Settings = None,
     count: Annotated[int, Option(min=1, max=10_000, help="Number of points to show.")] = 10,
     sample: Annotated[int, Option(min=1, max=100_000_000, help="Points to try in each of two rounds.")] = 1_000_000,
@@ -108,15 +110,19 @@ def fit(
 ) -> int:
     """Find the design points that use a budget best: close to all limits without exceeding any.
 
+    `fit all` does this for every space. --flash and --ram are the int8 sizes on a microcontroller.
     The search considers only costs. To compare accuracies, train the points.
     """
     from explorer import fit as find
     from explorer.networks.quantities import counted
+    from explorer.pricing.fitting import ALL
 
     screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
     limits = {key: text for key, text in most.items() if text is not None}
     found = find(space, preset, values, limits=limits, count=count, sample=sample, seed=seed)
+    if space == ALL:
+        return _print_families(screen, found)
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}
     bounds = ", ".join(f"{_title(key)} <= {limit:,.0f}" for key, limit in found.attrs["limits"].items())
@@ -133,6 +139,24 @@ def fit(
     again = shlex.join(["explorer", "describe", space, *given, *(f"{key}={_written(best[key])}" for key in best)])
     screen.say(f"layers of the first point: {again}")
     screen.document(found, limits=found.attrs["limits"], next=again)
+    return 0
+
+
+def _print_families(screen: Screen, found: pd.DataFrame) -> int:
+    """Print the best point of each space."""
+    limits = found.attrs["limits"]
+    costs = list(dict.fromkeys(["params", "macs", *limits]))
+    fitting = found["params"].notna()
+    bounds = ", ".join(f"{_title(key)} <= {limit:,.0f}" for key, limit in limits.items())
+    screen.answer(f"{fitting.sum()} of {len(found)} spaces have a point within {bounds}")
+    rows = [
+        (row["space"], row["point"], *(cell(int(row[key]) if fits else None) for key in costs))
+        for fits, row in zip(fitting, found.to_dict(orient="records"), strict=True)
+    ]
+    screen.table(("space", "point", *map(_title, costs)), rows, right=len(costs))
+    screen.say("These points fill the budget; their accuracies are unknown until they are trained.")
+    screen.say("layers of a point: explorer describe SPACE preset=cifar POINT")
+    screen.document(found, limits=limits)
     return 0
 
 

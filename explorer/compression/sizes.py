@@ -94,16 +94,16 @@ def _matches(pattern: str, layer: Weights) -> bool:
 def weights_of(network: Network) -> list[Weights]:
     """Return the layers with weights, in order."""
     return [
-        Weights(path, _kind(node.layer), node.cost.macs // node.output.pixels, times)
+        Weights(path, _kind(node.layer), count, times)
         for path, node, times in _leaves(network.trace)
-        if _has_weights(node)
+        if not isinstance(count := node.weights, int) or count > 0
     ]
 
 
 def total_kept(network: Network, compression: Compression) -> Int:
     """Return the number of weights and biases after pruning, the "params after pruning" of SqueezeNet's table 1."""
     kept = sum((compression.kept(one) * one.times for one in weights_of(network)), start=0)
-    return kept + network.cost.params - sum((one.count * one.times for one in weights_of(network)), start=0)
+    return kept + network.cost.params - network.trace.weights
 
 
 def dense_bytes(network: Network, compression: Compression) -> Int:  # noqa: ARG001 (like the other codings)
@@ -146,8 +146,7 @@ CODINGS: dict[str, Callable[[Network, Compression], Int]] = {
 
 def _plain_bytes(network: Network) -> Int:
     """Return the bytes of everything that is not pruned, as float32: biases, norms and their statistics."""
-    weights = sum((one.count * one.times for one in weights_of(network)), start=0)
-    return BYTES * (network.cost.params - weights + _statistics(network))
+    return BYTES * (network.cost.params - network.trace.weights + _statistics(network))
 
 
 def _statistics(network: Network) -> Int:
@@ -158,12 +157,6 @@ def _statistics(network: Network) -> Int:
         if isinstance(node.layer, BatchNorm)
     ]
     return sum(found, start=0)
-
-
-def _has_weights(node: Node) -> bool:
-    """Whether the layer multiplies its input by weights. Norms and positions are params without multiply-adds."""
-    cost = node.cost
-    return not any(isinstance(amount, int) and amount == 0 for amount in (cost.params, cost.macs))
 
 
 def _kind(layer: Layer) -> str:

@@ -53,6 +53,17 @@ class Node:
         return total * self.times if isinstance(self.times, np.ndarray) else total
 
     @property
+    def weights(self) -> Int:
+        """Number of weights: the params that inputs are multiplied by, so neither biases, norms nor positions."""
+        if self.parts:
+            total = sum((part.weights for part in self.parts), start=0)
+            return total * self.times if isinstance(self.times, np.ndarray) else total
+        cost = self.cost
+        if any(isinstance(amount, int) and amount == 0 for amount in (cost.params, cost.macs)):
+            return 0
+        return cost.macs // self.output.pixels
+
+    @property
     def accessed(self) -> Int:
         """Elements that the layer reads and writes. A combinator counts those of its parts and of joining them."""
         if not isinstance(self.layer, Combinator):
@@ -379,13 +390,27 @@ class Network:
         return BYTES * self.trace.accessed
 
     @cached_property
+    def flash_bytes(self) -> Int:
+        """Bytes of the params on a microcontroller: 1 per weight (int8), and 4 (int32) per bias and per norm's param.
+
+        Statistics of norms are folded into them.
+        """
+        weights = self.trace.weights
+        return weights + BYTES * (self.cost.params - weights)
+
+    @cached_property
+    def ram_bytes(self) -> Int:
+        """Peak bytes of int8 feature maps for one image: a quarter of `peak_activation_bytes`."""
+        return self.trace.live()
+
+    @cached_property
     def peak_activation_bytes(self) -> Int:
         """Peak bytes of float32 feature maps in memory for one image, when the layers run one by one.
 
         A map is freed after its last use. Batch norm and elementwise layers work in place where they can. A slice
         counts as a copy.
         """
-        return BYTES * self.trace.live()
+        return BYTES * self.ram_bytes
 
     @cached_property
     def final_size(self) -> Int:

@@ -30,6 +30,7 @@ class Unit(NamedTuple):
 
 
 COUNT = Unit("", 1.0, 0)  # axes add a prefix k, M or G
+KIB = Unit("KiB", 2.0**10, 1, "bytes")
 MIB = Unit("MiB", 2.0**20, 2, "bytes")
 MILLISECONDS = Unit("ms", 1e-3, 3, "seconds")
 PERCENT = Unit("%", 0.01, 1, "fraction")
@@ -229,6 +230,8 @@ register(
     Quantity("model_bytes", "model size", MIB, lambda net: net.cost.model_bytes, ranked=True, budget=True),
     Quantity("memory_access_bytes", "memory access", MIB, lambda net: net.memory_access_bytes, front=True, ranked=True),
     Quantity("peak_activation_bytes", "peak activations", MIB, lambda net: net.peak_activation_bytes, budget=True),
+    Quantity("flash_bytes", "int8 size", KIB, lambda net: net.flash_bytes, budget=True, aliases=("flash",)),
+    Quantity("ram_bytes", "int8 peak activations", KIB, lambda net: net.ram_bytes, budget=True, aliases=("ram",)),
     LATENCY,
     ACCURACY,
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed, quantity_key, read_size, units
 from explorer.pricing.enumeration import (
     BLOCK,
@@ -27,9 +27,11 @@ from explorer.pricing.enumeration import (
     values_at,
 )
 from explorer.pricing.prices import COUNTS, Priced, join, price_chunks
-from explorer.spaces import find_space
+from explorer.spaces import all_spaces, find_space
 from explorer.spaces.space import Space, label
 
+ALL = "all"
+EVERYWHERE = "cifar"  # the preset of most spaces
 CENTRES = 64  # number of points that the second round searches around
 MOST_DECIMALS = 9  # for rounded values
 WIDEST = 0.1  # fraction of a range that the second round searches around each centre
@@ -61,7 +63,12 @@ def fit(
     metaparameters that vary, `params`, `macs`, `activations`, and the share of each limit that is used, `KEY_share`.
     `attrs` has the `units`, the `limits` as numbers, and the metaparameters of the `best` point. Raises `ExplorerError`
     with the closest point if nothing fits.
+
+    The space `all` stands for every space with the preset, by default `cifar`. Its frame has one row per space, the
+    best point: `space`, `point` (its metaparameters as settings, or the reason why none fits), costs and shares.
     """
+    if space == ALL:
+        return _of_all_spaces(preset, {**(settings or {}), **metaparameters}, dict(limits or {}), sample, seed)
     family = find_space(space)
     named = [key for key in metaparameters if key not in family.model_fields and _limits(family, key)]
     limits = {**(limits or {}), **{key: metaparameters.pop(key) for key in named}}
@@ -82,6 +89,38 @@ def fit(
     chosen = _rounded(search, best[np.flatnonzero(fits)[:count]])
     frame = _frame(chosen, most)
     frame.attrs = {"units": units(map(str, frame.columns)), "limits": most, "best": values_at(chosen.columns, 0)}
+    return frame
+
+
+def _of_all_spaces(
+    preset: str | None, settings: Mapping[str, Any], limits: Mapping[str, float | str], sample: int, seed: int
+) -> pd.DataFrame:
+    named = {key: value for key, value in settings.items() if quantity_key(key) in computed()}
+    if unnamed := settings.keys() - named:
+        raise ExplorerError(f"{ALL}: {min(unnamed)} belongs to one space; give only a preset and limits")
+    if not (limits := {**limits, **named}):
+        raise ExplorerError(f"{ALL}: at least one limit is needed, such as --flash 1MB or --macs 20M")
+    most = {quantity_key(key): read_size(limit) for key, limit in limits.items()}
+    if strange := most.keys() - computed():
+        raise unknown("limit", min(strange), computed())
+    preset = preset or EVERYWHERE
+    spaces = [name for name, space in all_spaces().items() if preset in space.presets and space.point(preset).ranges()]
+    if not spaces:
+        raise ExplorerError(f"{ALL}: no space has a preset {preset!r}; use {EVERYWHERE!r}, which most have")
+    rows: list[dict[str, Any]] = []
+    for name in spaces:
+        try:
+            found = fit(name, preset, limits=most, count=1, sample=sample, seed=seed)
+        except ExplorerError as error:
+            rows.append({"space": name, "point": str(error).partition(": ")[2]})
+            continue
+        point = " ".join(f"{key}={label(value)}" for key, value in found.attrs["best"].items())
+        costs = found.drop(columns=list(found.attrs["best"])).iloc[0]
+        rows.append({"space": name, "point": point} | {str(key): value for key, value in costs.items()})
+    frame = pd.DataFrame(rows)
+    whole = list(dict.fromkeys([*COUNTS, *most]))
+    frame[whole] = frame.reindex(columns=whole).astype("Int64")
+    frame.attrs = {"units": units(map(str, frame.columns)), "limits": most}
     return frame
 
 

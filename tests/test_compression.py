@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -338,6 +339,27 @@ def test_bad_input_is_one_line_and_writes_nothing(compressed, monkeypatch, capsy
     assert message in error
     assert error.count("\n") == 1
     assert not (compressed / "other").exists()
+
+
+def test_int8_is_measured_by_onnxruntime(compressed, monkeypatch, stripes, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(compressed)
+    assert main(["compress", "stripes:0.5", "--int8", "--out", "int8"]) == 0
+    assert capsys.readouterr().err == ""
+    facts = json.loads((compressed / "int8" / "compress.json").read_text())
+    content = (compressed / "int8" / "network.int8.onnx").read_bytes()
+    assert facts["bytes"] == len(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    weights = [one for one in onnx.load_from_string(content).graph.initializer if len(one.dims) == 4]
+    assert {one.data_type for one in weights} == {onnx.TensorProto.INT8}
+    names = runpy.run_path(str(compressed / "made" / "network.py"))
+    right = 0
+    for place in stripes.split().validation[:100]:
+        photo = names["prepare"](Image.fromarray(stripes.images[place])).numpy()
+        right += int(session.run(["logits"], {"images": photo})[0].argmax() == stripes.labels[place])
+    assert right / 100 == pytest.approx(facts["validation"]["accuracy"], abs=0.011)
+    assert main(["compress", "stripes", "--int8", "--bits", "4"]) == 2
+    assert "leave out density, bits and epochs" in capsys.readouterr().err
 
 
 def test_a_dry_run_trains_nothing_and_gives_bytes(compressed, monkeypatch, capsys):

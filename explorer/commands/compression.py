@@ -29,6 +29,7 @@ def compress(
     epochs: Annotated[
         int | None, Option(help="Epochs of fine-tuning after pruning, and again after sharing; default: the study's.")
     ] = None,
+    int8: Annotated[bool, Option("--int8", help="Quantise to int8 instead, as an ONNX file.")] = False,
     out: Annotated[Path | None, Option(help="Folder to write to; by default, compressed/STUDY-pointN-seedM.")] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
@@ -39,10 +40,10 @@ def compress(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compress a network into one small file: prune weights, share values, and code both.
+    """Compress a network into one small file: prune weights, share values, and code both; or quantise it to int8.
 
     The run is retrained and must reproduce its stored accuracy, then fine-tuned after each step. A decoder of 60 lines
-    of plain Python is written beside the file, and the accuracy is that of the decoded network.
+    of plain Python is written beside the file, and the accuracy is that of the network in the file.
     """
     screen = Screen(quiet, as_json)
     chosen: dict[str, Any] = {"density": density or [], "bits": bits, "storage": storage}
@@ -52,12 +53,22 @@ def compress(
     from explorer.training.limits import duration
 
     def announce(task: Task) -> None:
-        budget = task.run.budget
-        more = 2 * (budget.epochs if epochs is None else epochs) / budget.epochs
+        passes = task.run.budget.epochs
+        more = 0.0 if int8 else 2 * (passes if epochs is None else epochs) / passes
         about = f", about {duration((1 + more) * task.stored.seconds)}" if task.stored.seconds else ""
-        screen.say(f"{task.called}: retraining run {task.run.key[:12]} and fine-tuning{about}")
+        tuning = " and fine-tuning it" if more else ""
+        screen.say(f"{task.called}: retraining run {task.run.key[:12]}{tuning}{about}")
 
-    made = compress(run, **chosen, epochs=epochs, out=out, data_dir=data_dir, data=data, before_training=announce)
+    made = compress(
+        run,
+        **chosen,
+        epochs=epochs,
+        int8=int8,
+        out=out,
+        data_dir=data_dir,
+        data=data,
+        before_training=announce,
+    )
     facts, found = made.facts, made.facts["validation"]
     times = f"{facts['times_smaller']:.1f} times smaller"
     screen.answer(f"{facts['bytes']:,} bytes, {times} than {facts['float32_bytes']:,} as float32")
@@ -65,8 +76,10 @@ def compress(
     difference, low, high = (f"{100 * found[name]:+.2f}" for name in ("difference", "low", "high"))
     interval = f"95 % interval {low} to {high}, of this seed"
     screen.answer(f"validation accuracy {after}, {before}: {difference} points ({interval})")
-    rows = [(row["path"], row["kind"], f"{row['weights']:,}", f"{row['kept']:,}") for row in facts["layers"]]
-    screen.table(("layer", "kind", "weights", "kept"), rows, right=2)
+    if "layers" in facts:
+        rows = [(row["path"], row["kind"], f"{row['weights']:,}", f"{row['kept']:,}") for row in facts["layers"]]
+        screen.table(("layer", "kind", "weights", "kept"), rows, right=2)
+        screen.say(f"the compressed network has seen {facts['fine_tuning_images']:,} more images")
     screen.answer(f"wrote {made.folder}: {', '.join(made.files)}")
     screen.document(None, facts=facts, folder=made.folder, files=made.files)
     return 0

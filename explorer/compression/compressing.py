@@ -19,7 +19,9 @@ from explorer.analysis.accuracies import paired_difference
 from explorer.compression import decode
 from explorer.compression.constraints import Constraint, Pruned, Sharing
 from explorer.compression.encoding import DECODER, encoded
-from explorer.compression.sizes import CODINGS, Compression, total_kept, weights_of
+from explorer.compression.int8 import PACKAGES as INT8_PACKAGES
+from explorer.compression.int8 import correct, quantised
+from explorer.compression.sizes import CODINGS, Compression, dense_bytes, total_kept, weights_of
 from explorer.errors import ExplorerError
 from explorer.exporting.bundle import docstring, preparing
 from explorer.exporting.choice import best_point, find_run, find_stored_run
@@ -31,9 +33,11 @@ from explorer.machine import torch_threads
 from explorer.networks.network import Network
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
+from explorer.training.batches import Batches
 from explorer.training.trainer import RunFailed, Trained, tune
 
 WEIGHTS, CODE, FACTS, DECODE = "weights.cnn", "network.py", "compress.json", "decode.py"
+ONNX = "network.int8.onnx"
 PACKAGES = ("constriction", "kmeans1d")
 COLUMNS = ("path", "kind", "weights", "kept")
 PRUNED_RATE, SHARED_RATE = 0.1, 0.01
@@ -74,15 +78,12 @@ def plan_compression(
 ) -> CompressionPlan:
     """Return the sizes of a compressed run before any training. Raises `ExplorerError` like `compress`."""
     compression = Compression.read(density, bits)
-    ledger = Ledger(storage)
-    record, number, seed = _found(ledger, run)
-    study = record.study
-    settings = study.fixed | {"classes": record.classes} | list(study.design_points())[number].metaparameters
-    network = study.design_space.point(study.preset, **settings).expand()
+    record, number, seed = _found(Ledger(storage), run)
+    network = _network(record, number)
     compression.check(network)
     return CompressionPlan(
-        f"{study.name}, point {number}, seed {seed}",
-        {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
+        f"{record.study.name}, point {number}, seed {seed}",
+        {name: int(coding(network, compression)) for name, coding in CODINGS.items()} | {"int8": network.flash_bytes},
         int(total_kept(network, compression)),
         _layers(network, compression),
     )
@@ -94,24 +95,29 @@ def compress(
     density: Sequence[str] = (),
     bits: int = 8,
     epochs: int | None = None,
+    int8: bool = False,
     out: str | Path | None = None,
     storage: str | Path = DEFAULT_STORAGE,
     data_dir: str | Path | None = None,
     data: str | Path | None = None,
     before_training: Callable[[Task], None] | None = None,
 ) -> Compressed:
-    """Compress the network of a stored run into one file, and measure the decoded network.
+    """Compress the network of a stored run into one file, and measure the network in the file.
 
     The run is retrained and must reproduce its stored accuracy. In each layer, the smallest weights are pruned and the
     others fine-tuned. Then these share `2 ** bits` values, which are fine-tuned, too. Gaps and codes are entropy-coded.
     This needs the extra `compression`.
+
+    With `int8`, the trained network is quantised instead: int8 weights per channel and int8 feature maps, without
+    further training, as an ONNX file that onnxruntime evaluates. This needs the extra `int8`.
 
     Args:
         run: Key of a run, STUDY:POINT[:SEED], or STUDY for its most accurate point.
         density: Shares of the weights to keep, such as `0.5` for all layers or `3x3=0.33` for a kind or a layer.
         bits: Bits of a code, 1 to 16.
         epochs: Epochs of fine-tuning after pruning, and again after sharing; by default, those of the study.
-        out: The folder; by default, `compressed/STUDY-pointN-seedM`.
+        int8: Whether to quantise instead of pruning and sharing.
+        out: The folder; by default, `compressed/STUDY-pointN-seedM`, with `-int8` for `int8`.
         storage: SQLite file or database URL.
         data_dir: Folder with the files of CIFAR-10.
         data: The current folder of the study's images, if it has moved.
@@ -122,36 +128,79 @@ def compress(
             retraining does not reproduce the stored accuracy.
     """
     compression = Compression.read(density, bits)
-    if missing := [package for package in PACKAGES if find_spec(package) is None]:
-        raise ExplorerError(
-            f"compression needs {' and '.join(missing)}, not installed here: "
-            'pip install "cnn-design-explorer[compression]"'
-        )
-    if epochs is not None and epochs < 1:
-        raise ExplorerError(f"epochs = {epochs}: must be at least 1")
+    _check(compression, epochs, int8)
     ledger = Ledger(storage)
     record, number, seed = _found(ledger, run)
-    name = f"{record.study.name}-point{number}-seed{seed}"
+    compression.check(_network(record, number))
+    name = f"{record.study.name}-point{number}-seed{seed}" + "-int8" * int8
     folder = user_path(out) if out is not None else Path("compressed") / name
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
-    compression.check(task.run.network)
     if before_training is not None:
         before_training(task)
     trained = task.train()
-    tuned, sharing = _compressed(task, trained, compression, epochs)
-    content = encoded(_tensors(tuned.model, sharing))
-    decoded = _decoded(content, task.run.network, tuned)
-    facts = _facts(task, compression, trained, decoded, len(content), epochs)
-    code = code_of(task.run.network, _docstring(task, facts), preparing(task, trained).code, HEADER)
-    files = {
-        WEIGHTS: content,
-        DECODE: DECODER.read_bytes(),
-        CODE: code.encode("utf-8", "backslashreplace"),
-        FACTS: (json.dumps(facts, indent=1) + "\n").encode(),
-    }
+    if int8:
+        files, facts = _quantised(task, trained)
+    else:
+        files, facts = _coded(task, trained, compression, epochs)
+    files[FACTS] = (json.dumps(facts, indent=1) + "\n").encode()
     write_files(files, folder)
     return Compressed(folder, tuple(files), facts)
+
+
+def _check(compression: Compression, epochs: int | None, int8: bool) -> None:
+    packages, extra = (INT8_PACKAGES, "int8") if int8 else (PACKAGES, "compression")
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise ExplorerError(
+            f'compression needs {" and ".join(missing)}, not installed here: pip install "cnn-design-explorer[{extra}]"'
+        )
+    if int8 and (compression != Compression() or epochs is not None):
+        raise ExplorerError("int8 neither prunes nor shares weights; leave out density, bits and epochs")
+    if epochs is not None and epochs < 1:
+        raise ExplorerError(f"epochs = {epochs}: must be at least 1")
+
+
+def _coded(
+    task: Task, trained: Trained, compression: Compression, epochs: int | None
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the files and the facts of a pruned network with shared weights."""
+    run, network = task.run, task.run.network
+    tuned, sharing = _compressed(task, trained, compression, epochs)
+    content = encoded(_tensors(tuned.model, sharing))
+    after = _decoded(content, network, tuned).correct(task.dataset, _validation(task), "float32")
+    facts = _facts(task, trained, len(content), after) | {
+        "densities": {pattern: float(density) for pattern, density in compression.densities},
+        "bits": compression.bits,
+        "kept": int(total_kept(network, compression)),
+        "fine_tuning_images": 2 * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
+        "other_codings_bytes": {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
+        "layers": [dict(zip(COLUMNS, row, strict=True)) for row in _layers(network, compression)],
+    }
+    code = code_of(network, _docstring(task, facts), preparing(task, trained).code, HEADER)
+    files = {WEIGHTS: content, DECODE: DECODER.read_bytes(), CODE: code.encode("utf-8", "backslashreplace")}
+    return files, facts
+
+
+def _quantised(task: Task, trained: Trained) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the ONNX file and the facts of a network in int8."""
+    network, training = task.run.network, trained.training
+    model = network.build()
+    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
+    content = quantised(model.eval(), network, training)
+    size, device = network.input.size, torch.device("cpu")
+    validation = Batches(task.dataset, _validation(task), size, device, torch.float32, training)
+    facts = _facts(task, trained, len(content), correct(content, validation))
+    return {ONNX: content}, facts | {"flash_bytes": network.flash_bytes, "ram_bytes": network.ram_bytes}
+
+
+def _validation(task: Task) -> NDArray[np.int64]:
+    return task.dataset.split().validation[: task.run.budget.validation]
+
+
+def _network(record: StudyRecord, number: int) -> Network:
+    study = record.study
+    point = list(study.design_points())[number].metaparameters
+    return study.design_space.point(study.preset, **study.fixed | {"classes": record.classes} | point).expand()
 
 
 def _found(ledger: Ledger, run: str) -> tuple[StudyRecord, int, int]:
@@ -202,43 +251,30 @@ def _decoded(content: bytes, network: Network, tuned: Trained) -> Trained:
     return Trained(tuned.measurement, model, tuned.training, tuned.using)
 
 
-def _facts(
-    task: Task, compression: Compression, trained: Trained, decoded: Trained, size: int, epochs: int | None
-) -> dict[str, Any]:
-    """Return the content of `compress.json`. Accuracies are in float32, as the written files compute."""
+def _facts(task: Task, trained: Trained, size: int, after: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what `compress.json` has for every file. Accuracies before compression are in float32."""
     run, network = task.run, task.run.network
-    images = task.dataset.split().validation[: run.budget.validation]
-    before, after = (one.correct(task.dataset, images, "float32") for one in (trained, decoded))
+    before = trained.correct(task.dataset, _validation(task), "float32")
     difference = paired_difference(after, before)
-    dense = int(CODINGS["float32"](network, compression))
+    dense = int(dense_bytes(network, Compression()))
     return {
         "run": run.key,
         "study": task.record.study.name,
         "point": {"number": task.number, "label": task.point.label},
         "seed": run.seed,
-        "densities": {pattern: float(density) for pattern, density in compression.densities},
-        "bits": compression.bits,
-        "fine_tuning_images": 2 * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
+        "params": int(network.cost.params),
         "bytes": size,
         "float32_bytes": dense,
         "times_smaller": dense / size,
-        "kept": int(total_kept(network, compression)),
-        "params": int(network.cost.params),
-        "other_codings_bytes": {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
         "validation": {
-            "images": len(images),
-            "accuracy_before": _share(before),
-            "accuracy": _share(after),
+            "images": len(after),
+            "accuracy_before": float(before.mean()),
+            "accuracy": float(after.mean()),
             "difference": difference.estimate,
             "low": difference.low,
             "high": difference.high,
         },
-        "layers": [dict(zip(COLUMNS, row, strict=True)) for row in _layers(network, compression)],
     }
-
-
-def _share(correct: NDArray[np.bool_]) -> float:
-    return float(correct.mean())
 
 
 def _layers(network: Network, compression: Compression) -> list[tuple[str, str, int, int]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from explorer.__main__ import main
+from explorer.analysis.accuracies import paired_difference
 from explorer.compression.constraints import Pruned, Sharing
 from explorer.compression.decode import load
 from explorer.compression.encoding import DECODER, Shared, encoded
@@ -383,6 +384,21 @@ def test_sharing_of_unequal_values_is_exact():
     """Weights with fewer different values than codes are kept as they are."""
     shared = Shared(np.array([0, 1, -1]), np.float32([0.5, -0.25]))
     assert replace(shared).values.tolist() == [0.5, -0.25, 0.0]
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.0, 0.0), (0.02, 0.02), (0.1, 0.05), (0.3, 0.0)])
+@pytest.mark.parametrize("images", [50, 2000])
+def test_the_interval_of_a_difference_covers_the_true_one(only_first, only_second, images):
+    random = np.random.default_rng(0)
+    drawn = random.random((500, images))
+    covered = 0
+    for row in drawn:
+        first, second = row < only_first, (row >= only_first) & (row < only_first + only_second)
+        both = row > 0.6
+        found = paired_difference(first | both, second | both)
+        assert found.low < found.high
+        covered += found.low <= only_first - only_second <= found.high
+    assert covered / 500 >= 0.93
 
 
 def test_densities_are_exact_fractions():

@@ -6,7 +6,7 @@ Every command is a function here that returns a frame or a small record:
   `count` for any torch module
 - studies: `load_study`, `list_studies`, `dry_run`, `sweep`, `search`, `certify`, `plan_certificate`
 - stored studies: `stored_studies`, `status`, `retry`, `report`, `compare`, `latency`, `export`, `compress`,
-  `images`, `dashboard_server`, `delete_study`, `rename_study`
+  `images`, `transfer`, `dashboard_server`, `delete_study`, `rename_study`
 - where to train: `Cluster`
 - drawing a frame on an axis: `explorer.plots`, `explorer.maps`
 """
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from explorer.api.certificates import certify, plan_certificate
     from explorer.api.searches import search
     from explorer.api.sweeps import dry_run, retry, sweep
-    from explorer.compression.compressing import compress
+    from explorer.compression.compressing import compress, plan_compression
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
     from explorer.exporting.export import export
     from explorer.exporting.image_sheet import images
     from explorer.exporting.inspection import inspect
+    from explorer.exporting.transferring import transfer
     from explorer.networks.counting import count
     from explorer.pricing.fitting import fit
     from explorer.pricing.prices import describe, price
@@ -62,6 +63,7 @@ __all__ = [
     "load_study",
     "maps",
     "plan_certificate",
+    "plan_compression",
     "plots",
     "price",
     "price_space",
@@ -72,6 +74,7 @@ __all__ = [
     "status",
     "stored_studies",
     "sweep",
+    "transfer",
 ]
 
 _HOMES = {
@@ -95,6 +98,7 @@ _HOMES = {
     "list_studies": "explorer.storage.listing",
     "load_study": "explorer.study.files",
     "plan_certificate": "explorer.api.certificates",
+    "plan_compression": "explorer.compression.compressing",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
     "rename_study": "explorer.storage.editing",
@@ -104,6 +108,7 @@ _HOMES = {
     "status": "explorer.storage.status",
     "stored_studies": "explorer.storage.listing",
     "sweep": "explorer.api.sweeps",
+    "transfer": "explorer.exporting.transferring",
 }
 
 

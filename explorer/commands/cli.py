@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from explorer.commands import compression, editing, exports, networks, prices, searches, status, studies
+from explorer.commands import compression, editing, exports, networks, prices, searches, status, studies, transfer
 from explorer.commands.console import printable
 from explorer.commands.interrupts import interruptible
 from explorer.errors import ExplorerError
@@ -33,6 +33,7 @@ COMMANDS: dict[Callable[..., int], str] = {
     networks.count: "count networks.py:build --input 3,224,224",
     networks.latency: "latency squeeze_ratio --threads 2",
     exports.export: "export squeeze_ratio --point 0.25 --out chosen",
+    transfer.transfer: "transfer path/to/photos --from mine",
     compression.compress: "compress squeeze_ratio --density 3x3=0.33 --bits 6",
     exports.images: "images squeeze_ratio:0.25 --out sheet.png",
     prices.price: 'price squeezenet preset=cifar base_e=8..256 --where "params < 500k" --sort -params',

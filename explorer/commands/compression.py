@@ -86,7 +86,7 @@ def compress(
 
 
 def _print_plan(screen: Screen, run: str, chosen: dict[str, Any]) -> int:
-    from explorer.compression.compressing import plan_compression
+    from explorer import plan_compression
 
     plan = plan_compression(run, **chosen)
     screen.table(

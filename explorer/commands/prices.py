@@ -115,13 +115,12 @@ def fit(
     """
     from explorer import fit as find
     from explorer.networks.quantities import counted
-    from explorer.pricing.fitting import ALL
 
     screen = Screen(quiet, as_json)
     preset, values = read_settings(settings)
     limits = {key: text for key, text in most.items() if text is not None}
     found = find(space, preset, values, limits=limits, count=count, sample=sample, seed=seed)
-    if space == ALL:
+    if "space" in found:  # `all`
         return _print_families(screen, found)
     names = [str(name) for name in found.columns]
     shares = {name: name.removesuffix("_share") for name in names if name.endswith("_share")}

@@ -23,7 +23,7 @@ from explorer.compression.int8 import PACKAGES as INT8_PACKAGES
 from explorer.compression.int8 import correct, quantised
 from explorer.compression.sizes import CODINGS, Compression, dense_bytes, total_kept, weights_of
 from explorer.errors import ExplorerError
-from explorer.exporting.bundle import docstring, preparing
+from explorer.exporting.bundle import docstring, on_cpu, preparing
 from explorer.exporting.choice import best_point, find_run, find_stored_run
 from explorer.exporting.preparing import HEADER
 from explorer.exporting.retraining import Task, retraining_task
@@ -184,9 +184,7 @@ def _coded(
 def _quantised(task: Task, trained: Trained) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the ONNX file and the facts of a network in int8."""
     network, training = task.run.network, trained.training
-    model = network.build()
-    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
-    content = quantised(model.eval(), network, training)
+    content = quantised(on_cpu(network, trained), network, training)
     size, device = network.input.size, torch.device("cpu")
     validation = Batches(task.dataset, _validation(task), size, device, torch.float32, training)
     facts = _facts(task, trained, len(content), correct(content, validation))

@@ -69,7 +69,7 @@ class Compression:
         return found[-1] if found else Fraction(1)
 
     def kept(self, layer: Weights) -> Int:
-        """Return the number of weights kept in a layer: density times weights, rounded up as in SqueezeNet's table."""
+        """Return the number of weights kept in a layer: density times weights, rounded up."""
         density = self.density(layer)
         return ceil_div(layer.count * density.numerator, density.denominator)
 
@@ -101,7 +101,7 @@ def weights_of(network: Network) -> list[Weights]:
 
 
 def total_kept(network: Network, compression: Compression) -> Int:
-    """Return the number of weights and biases after pruning, the "params after pruning" of SqueezeNet's table 1."""
+    """Return the number of weights and biases after pruning, as papers count params after pruning."""
     kept = sum((compression.kept(one) * one.times for one in weights_of(network)), start=0)
     return kept + network.cost.params - network.trace.weights
 

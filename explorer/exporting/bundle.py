@@ -23,6 +23,7 @@ from explorer.exporting.programs import onnx_bytes, onnx_obstacle
 from explorer.exporting.retraining import Task
 from explorer.exporting.torch_code import WIDTH, code_of
 from explorer.networks.layers import Shape
+from explorer.networks.network import Network
 from explorer.networks.quantities import main_amounts, main_costs
 from explorer.pricing.prices import COUNTS
 from explorer.spaces.space import label
@@ -128,17 +129,16 @@ def preparing(task: Task, trained: Trained) -> Preparing:
     return Preparing(task.dataset.classes, task.dataset.size, task.run.network.input, trained.mean, trained.deviation)
 
 
-def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], str]:
+def network_files(
+    network: Network, trained: Trained, prepared: Preparing, opening: str
+) -> tuple[dict[str, bytes], str]:
     """Return code, weights, `predict.py` and ONNX by file name, and the reason if `network.onnx` is missing, or "".
 
-    Raises `ExplorerError` if the code does not run or its logits differ from those of the model.
+    `opening` is the docstring of the code. Raises `ExplorerError` if the code does not run or its logits differ from
+    those of the model.
     """
-    network = task.run.network
-    model = network.build()
-    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
-    model.eval()
-    prepared = preparing(task, trained)
-    code = code_of(network, _docstring(task, facts), prepared.code, HEADER)
+    model = on_cpu(network, trained)
+    code = code_of(network, opening, prepared.code, HEADER)
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
     # Class names can contain surrogates, which come from file names in other encodings.
@@ -149,13 +149,20 @@ def network_files(task: Task, trained: Trained, facts: Mapping[str, Any]) -> tup
     return files, obstacle
 
 
+def on_cpu(network: Network, trained: Trained) -> nn.Module:
+    """Return a copy of a trained model on the CPU, in evaluation mode."""
+    model = network.build()
+    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
+    return model.eval()
+
+
 def _settings(task: Task) -> dict[str, Any]:
     """Return the metaparameters of the point that differ from the preset."""
     return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
 
 
-def _docstring(task: Task, facts: Mapping[str, Any]) -> str:
-    """Return the docstring of the code."""
+def opening_of(task: Task, facts: Mapping[str, Any]) -> str:
+    """Return the docstring of an export's code."""
     validation = facts["validation"]
     settings = ", ".join(f"{name}={label(value)}" for name, value in facts["metaparameters"].items())
     how = f"{validation['images']:,} images of {facts['data']['name']}, in {task.run.numerics.dtype} as in training"

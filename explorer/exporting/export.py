@@ -19,6 +19,8 @@ from explorer.exporting.bundle import (
     best_points,
     facts_file,
     network_files,
+    opening_of,
+    preparing,
     read_test,
     run_facts,
 )
@@ -101,7 +103,7 @@ def export(
             before_training(task)
         trained = task.train()
         facts = run_facts(task, trained)
-        files, obstacle = network_files(task, trained, facts)
+        files, obstacle = network_files(task.run.network, trained, preparing(task, trained), opening_of(task, facts))
         test, note = _test(ledger, task, trained, keep_test)
     facts["test"] = None if test is None else {name: test[name] for name in ("accuracy", "images", "finished")}
     table = best_points(record, best)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,19 @@ class Measurement:
     def accuracy(self) -> float:
         """The validation accuracy after the last epoch."""
         return self.accuracies[-1]
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a run starts that does not train all of its model alike.
+
+    Attributes:
+        groups: Groups of parameters for torch's optimisers. A group may have a `factor` for its learning rate.
+        frozen: Modules that stay in evaluation mode.
+    """
+
+    groups: Sequence[Mapping[str, Any]]
+    frozen: tuple[nn.Module, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,11 +143,17 @@ def measure(
 
 
 def train(
-    network: Network, dataset: Dataset, recipe: Recipe, budget: Budget, seed: int, using: Numerics | None = None
+    network: Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+    using: Numerics | None = None,
+    begin: Callable[[nn.Module], Beginning] | None = None,
 ) -> Trained:
-    """Train like `measure`, and also return the model."""
+    """Train like `measure`, and also return the model. `begin` may change the initialised model and what is trained."""
     using = using or numerics()
-    ((measured, model, training),) = _rungs(network, dataset, recipe, (budget,), seed, using)
+    ((measured, model, training),) = _rungs(network, dataset, recipe, (budget,), seed, using, begin=begin)
     if isinstance(measured, RunFailed):
         raise measured
     return Trained(measured, model, training, using)
@@ -212,6 +231,7 @@ def _rungs(
     using: Numerics,
     start: bytes | None = None,
     keep: Callable[[bytes], None] | None = None,
+    begin: Callable[[nn.Module], Beginning] | None = None,
 ) -> Iterator[tuple[Measurement | RunFailed, nn.Module, Batches]]:
     """Yield each outcome of `measure_rungs` with its model and the training images."""
     started = time.perf_counter()
@@ -236,7 +256,8 @@ def _rungs(
         validation = Batches(
             dataset, split.validation[: budgets[0].validation], network.input.size, device, dtype, training
         )
-        trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images))
+        beginning = begin(model) if begin else None
+        trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images), beginning=beginning)
         trunk.seconds = time.perf_counter() - started
         key = trunk_key(Run(network, dataset.fingerprint, recipe, budgets[0], seed, using))
         if state := start and from_bytes(key, start):
@@ -268,11 +289,11 @@ def initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimiser(parameters: Iterable[Any], recipe: Recipe) -> torch.optim.Optimizer:
     settings: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(model.parameters(), betas=(recipe.momentum, 0.999), **settings)
-    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.momentum > 0, **settings)
+        return torch.optim.AdamW(parameters, betas=(recipe.momentum, 0.999), **settings)
+    return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **settings)
 
 
 def untrained(network: Network) -> nn.Module:
@@ -295,8 +316,10 @@ class _Trainer:
         seed: int,
         batch_size: int,
         constrain: Callable[[nn.Module], None] | None = None,
+        beginning: Beginning | None = None,
     ) -> None:
         self.model = model
+        self.frozen = beginning.frozen if beginning else ()
         self.constrain = constrain
         self.recipe = recipe
         self.using = using
@@ -307,7 +330,7 @@ class _Trainer:
         self.train_losses: list[float] = []
         self.accuracies: list[float] = []
         self.seconds = self.training_seconds = 0.0
-        self.optimiser = _optimiser(model, recipe)
+        self.optimiser = _optimiser(beginning.groups if beginning else model.parameters(), recipe)
         # The average of the weights, and of batch norm's statistics.
         self.average: AveragedModel | None = None
         if recipe.ema:
@@ -362,6 +385,8 @@ class _Trainer:
             epoch, first = divmod(self.step, steps)
             stop = min(steps, first + until - self.step)
             self.model.train()
+            for part in self.frozen:
+                part.eval()
             for images, labels in data.augmented(self.batch_size, self.recipe, (self.seed, epoch), range(first, stop)):
                 self._step(images, labels, total)
             if stop == steps:
@@ -391,7 +416,8 @@ class _Trainer:
     def _step(self, images: Tensor, labels: Tensor, total: int) -> None:
         for group in self.optimiser.param_groups:
             # Count from one, so neither the first nor the last step has a learning rate of zero.
-            group["lr"] = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
+            rate = self.recipe.rate((self.step + 1) * self.batch_size, (total + 1) * self.batch_size)
+            group["lr"] = rate * group.get("factor", 1.0)
         with _autocast(self.using):
             logits = self.model(images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)

@@ -409,11 +409,12 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert certificate_of(records) == stored
 
 
-def test_certificates_of_both_spaces_and_of_the_embedded_data_ship():
+def test_certificates_of_two_spaces_on_images_and_on_the_embedded_data_ship():
     assert {(found.space, found.data) for found in shipped_certificates()} == {
         ("squeezenet", "cifar10"),
         ("squeezenet", "proxy"),
         ("efficientnet", "cifar10"),
+        ("efficientnet", "proxy"),
     }
 
 

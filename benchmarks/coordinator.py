@@ -35,7 +35,7 @@ from unittest.mock import patch
 import numpy as np
 from report import large
 
-from explorer.machine import cores, load_average
+from explorer.machine import cores, load
 from explorer.storage.ledger import Ledger
 from explorer.storage.tables import runs as table
 from explorer.study.model import Study
@@ -344,7 +344,7 @@ def main() -> None:
         asyncio.run(serve(options.serve))
         return
     parts = options.parts.split(",")
-    print(f"load average per core at the start: {load_average() or 0:.2f}")
+    print(f"cores in use at the start: {load():.0%}")
     with tempfile.TemporaryDirectory() as folder:
         if "sqlite" in parts:
             settle("sqlite", f"{folder}/settle.db")

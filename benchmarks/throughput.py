@@ -30,7 +30,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from explorer.data import Dataset, find_source
 from explorer.exporting.torch_code import code_of
-from explorer.machine import cores, load_average
+from explorer.machine import cores, load
 from explorer.networks.network import Network
 from explorer.spaces import all_spaces, find_space
 from explorer.sweeping.timing import BUSY
@@ -191,9 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     budget = Budget(images=options.images, epochs=2, validation=options.images // 2)
     dataset = find_source(options.data, options.data_dir).prepare()
-    load = load_average()
-    if load and load > BUSY:
-        print(f"warning: this machine is busy (load average {load:.2f} a core): it slows the plain loop most")
+    if (used := load()) > BUSY:
+        print(f"warning: this machine is busy ({used:.0%} of its cores are in use): it slows the plain loop most")
     most = apart(peak)
     print(
         f"torch {torch.__version__}, {CORES} cores, {options.data}, "

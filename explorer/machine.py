@@ -39,12 +39,11 @@ def memory() -> int | None:
     return min((limit for limit in (installed, memory_limit()) if limit), default=None)
 
 
-def load_average() -> float | None:
-    """The machine's one-minute load average per core, or None if the system doesn't provide it."""
-    try:
-        return os.getloadavg()[0] / (os.cpu_count() or 1)
-    except OSError:
-        return None
+def load() -> float:
+    """Share of the machine's cores in use, over half a second. Unlike a load average, it forgets earlier work."""
+    import psutil
+
+    return float(psutil.cpu_percent(interval=0.5)) / 100
 
 
 def isa_switches() -> dict[str, str]:

@@ -69,11 +69,11 @@ def test_describe_measures(capsys, monkeypatch):
     from explorer.sweeping import timing
 
     found = [timing.BatchTime(1, 2, 0.0015, 0.00125, 0.0175, 9), timing.BatchTime(64, 2, 0.128, 0.1, 1.5, 8)]
-    monkeypatch.setattr(timing, "measure", lambda _, threads: found[: threads + 1])
-    monkeypatch.setattr("explorer.exporting.inspection.load_average", lambda: 0.5)
+    monkeypatch.setattr(timing, "measure", lambda _, threads: [found[: threads + 1]])
+    monkeypatch.setattr("explorer.exporting.inspection.load", lambda: 0.5)
     code, out, _ = run(capsys, "describe", "squeezenet", "preset=cifar", "--latency", "--threads", "1")
     assert code == 0
-    assert "warning: this machine is busy (load average 0.50 per core)" in out
+    assert "warning: this machine is busy (50% of its cores are in use)" in out
     assert re.search(r"1 +2 +1\.500 +1\.250 to 17\.500 +667 +9", out)
     assert re.search(r"64 +2 +128\.000 +100\.000 to 1,500\.000 +500 +8", out)
     assert f"{timing.this_machine()}, channels last, eager, untrained weights" in out

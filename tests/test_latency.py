@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 from explorer.__main__ import main
 from explorer.analysis.verified import verified_networks
-from explorer.machine import load_average
+from explorer.machine import load
 from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
 from explorer.storage.studies import Provenance
@@ -49,9 +51,9 @@ def quickly(monkeypatch):
     """Measures with the fewest repeats; the digests of what was measured are noted."""
     seen = []
 
-    def quick(network, threads):
-        seen.append((network.digest, threads))
-        return measure(network, threads, seconds=0.0)
+    def quick(networks, threads):
+        seen.extend((network.digest, threads) for network in networks)
+        return measure(networks, threads, seconds=0.0)
 
     monkeypatch.setattr(timing, "measure", quick)
     return seen
@@ -59,7 +61,7 @@ def quickly(monkeypatch):
 
 def test_a_network_is_measured():
     before = torch.get_num_threads()
-    one, many = measure(SMALL, threads=1, batches=(1, 16), seconds=0.05)
+    ((one, many),) = measure([SMALL], threads=1, batches=(1, 16), seconds=0.05)
     assert (one.batch, many.batch, one.threads) == (1, 16, 1)
     for found in (one, many):
         assert 0 < found.lower_seconds <= found.median_seconds <= found.upper_seconds
@@ -69,27 +71,41 @@ def test_a_network_is_measured():
     assert torch.get_num_threads() == before
 
 
-def test_repeats_fill_the_time_after_a_warm_up(monkeypatch):
-    looks = iter(range(1000))
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(looks) / 100)
-    (found,) = measure(SMALL, batches=(1,), seconds=0.6)
-    # Reading the clock takes 10 ms and happens three times per repeat after the first five.
-    assert found.repeats == 22
-    assert found.lower_seconds == found.median_seconds == pytest.approx(0.01)
+def test_rounds_take_turns_so_that_a_change_of_speed_affects_all(monkeypatch):
+    """The machine is three times as slow in the second half of the measurement."""
+    other = find_space("squeezenet").point("cifar").expand()
+    calls = []
+
+    def slower_and_slower(step, _):
+        calls.append(step)
+        params = sum(parameter.numel() for parameter in step.func.parameters())
+        return [params * 1e-9 * (1 if len(calls) <= 22 else 3)]
+
+    monkeypatch.setattr(timing, "_times", slower_and_slower)
+    (first,), (second,) = measure([SMALL, other], batches=(1,))
+    assert len(calls) == 2 * (1 + timing.ROUNDS)
+    assert calls[2:] == calls[:2] * timing.ROUNDS
+    assert second.median_seconds / first.median_seconds == pytest.approx(other.cost.params / SMALL.cost.params)
+    assert first.upper_seconds == pytest.approx(3 * first.lower_seconds)
+
+
+def test_slow_batches_have_fewer_rounds(monkeypatch):
+    monkeypatch.setattr(timing, "_times", lambda step, _: [0.3] if len(step.args[0]) == 1 else [50.0])
+    ((one, many),) = measure([SMALL], batches=(1, 2))
+    assert (one.repeats, many.repeats) == (7, timing.FEWEST)
 
 
 def test_a_busy_machine_gives_a_warning():
-    assert busy(0.1) == busy(None) == ""
-    assert "load average 1.25 per core" in busy(1.25)
+    assert busy(0.1) == ""
+    assert "62% of its cores are in use" in busy(0.62)
 
 
-def test_a_system_without_load_average(monkeypatch):
-    def untold():
-        raise OSError
-
-    assert load_average() >= 0
-    monkeypatch.setattr("os.getloadavg", untold)
-    assert load_average() is None
+def test_the_load_is_that_of_now():
+    """Unlike a load average, which would still contain the training that ended a moment ago."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        busy_now = max(load() for _ in range(3))
+        other.kill()
+    assert 0 < busy_now <= 1
 
 
 def test_measured_networks_are_skipped(tmp_path):
@@ -147,6 +163,7 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
         return quick(*what)
 
     monkeypatch.setattr(timing, "measure", interrupted)
+    monkeypatch.setattr("explorer.sweeping.latency.TOGETHER", 1)
     ledger = save(tmp_path / "x.db", small_study())
     code, _, err = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 130
@@ -155,11 +172,11 @@ def test_an_interrupted_command_keeps_what_it_measured(tmp_path, capsys, quickly
 
 
 def test_a_busy_machine_is_shown_and_stored(tmp_path, capsys, quickly, monkeypatch):
-    monkeypatch.setattr("explorer.sweeping.latency.load_average", lambda: 0.875)
+    monkeypatch.setattr("explorer.sweeping.latency.cores_in_use", lambda: 0.875)
     ledger = save(tmp_path / "x.db", small_study())
     code, out, _ = run(capsys, "latency", "small", "--storage", str(tmp_path / "x.db"))
     assert code == 0
-    assert "warning: this machine is busy (load average 0.88 per core)" in out
+    assert "warning: this machine is busy (88% of its cores are in use)" in out
     assert ledger.latencies.of("small")["load"].eq(0.875).all()
     assert quickly
 

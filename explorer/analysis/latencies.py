@@ -17,7 +17,7 @@ class StudyLatencies:
     """Median seconds per batch by network digest, with the batch size and a description of the conditions.
 
     `errors` are the medians' standard errors as fractions: 0.926 times the distance of the quartiles over the root of
-    the number of repeats (McGill, Tukey and Larsen 1978, The American Statistician 32, p. 16).
+    the number of rounds (McGill, Tukey and Larsen 1978, The American Statistician 32, p. 16).
     """
 
     seconds: pd.Series[float]
@@ -44,8 +44,7 @@ class StudyLatencies:
     def ratio(self, network: str, other: str) -> Interval:
         """Return how many times as long a network takes as another one, by their digests.
 
-        The interval is that of the logarithm of the ratio. It covers the repeats of one measurement, not how much
-        separate measurements differ.
+        The interval is that of the logarithm of the ratio. It covers how much the rounds of one measurement differ.
         """
         ratio = self.seconds[network] / self.seconds[other]
         half = NORMAL * math.hypot(self.errors[network], self.errors[other])

@@ -13,7 +13,7 @@ import pandas as pd
 from explorer.errors import ExplorerError
 from explorer.exporting.programs import check_onnx, save_onnx, save_torch
 from explorer.files import check_file, user_path
-from explorer.machine import load_average
+from explorer.machine import load
 from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS, Network
 from explorer.networks.quantities import computed
 from explorer.pricing.prices import layer_table
@@ -91,7 +91,7 @@ def inspect(
         from explorer.sweeping import timing
 
         timing.check_threads(threads)
-        machine, warning = timing.this_machine(), timing.busy(load_average())
+        machine, warning = timing.this_machine(), timing.busy(load())
     layers, check = layer_table(network, levels), None
     if verify:
         from explorer.networks.verification import check_cost
@@ -100,7 +100,7 @@ def inspect(
         names = [*layers["layer"][:-1], ""]  # fvcore calls the whole network ""
         layers["fvcore"] = [check.layers[""] if not name else check.layers.get(name, 0) for name in names]
     if threads is not None:
-        latencies = timing.measure(network, threads)
+        (latencies,) = timing.measure([network], threads)
     if files:
         _write(network, files)
     return Inspection(

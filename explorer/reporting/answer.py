@@ -67,11 +67,12 @@ def _latency_answer(findings: Findings) -> list[str]:
     """Compare the slowest network with the fastest one, for studies that only make claims about latency."""
     assert findings.latency
     measured = findings.measured.assign(seconds=findings.measured["network"].map(findings.latency.seconds))
-    fastest, *_, slowest = measured.dropna(subset="seconds").sort_values("seconds").to_dict(orient="records")
+    known = measured.dropna(subset="seconds").sort_values("seconds")
+    fastest, slowest = known.iloc[0], known.iloc[-1]
     ratio = with_interval(findings.latency.ratio(slowest["network"], fastest["network"]))
     verdicts = [one.verdict for one in judge(findings)]
     first = (
-        f"{slowest['label']} takes {ratio} times as long as {fastest['label']}, the fastest network, at "
+        f"{slowest['label']} takes {ratio} times as long as the fastest, {_name(findings, fastest)}, at "
         f"{slowest['macs'] / fastest['macs']:.2f} times its FLOPs."
     )
     supported, refuted = (_are(verdicts.count(verdict)) for verdict in ("supported", "refuted"))

@@ -29,8 +29,8 @@ class Latencies:
 
         Columns: `network` (the digest in `StudyRecord.points`), the machine as `processor`, `torch` (version) and
         `dtype`, `batch` (images), `threads`, `median_seconds`, `lower_seconds` and `upper_seconds` (median and
-        quartiles of the time per batch), `repeats`, `load` (load average per core before the measurement; NaN if
-        unknown), `finished` (UTC, ISO 8601).
+        quartiles of the time per batch over rounds), `repeats` (rounds), `load` (share of cores in use before the
+        measurement), `finished` (UTC, ISO 8601).
         """
         points = stored_points(self.database, study)
         networks = sorted({point["network"] for point in points if point["network"]})

@@ -12,7 +12,7 @@ import pandas as pd
 
 from explorer.analysis.verified import verified_networks
 from explorer.errors import ExplorerError
-from explorer.machine import load_average
+from explorer.machine import load as cores_in_use
 from explorer.networks.network import Network
 from explorer.networks.quantities import counted, main_costs
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
@@ -23,6 +23,9 @@ from explorer.sweeping import timing
 from explorer.sweeping.sweeping import Watcher
 from explorer.sweeping.timing import BATCHES, BatchTime, Machine
 from explorer.training.limits import duration
+
+TOGETHER = 32
+"""Number of networks that are measured in turn. All of them are stored when the last one is measured."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def latency(
 ) -> MeasuredStudy:
     """Measure and store the latency of every network in a stored study on this machine, in batches of 1 and 64.
 
-    Networks that were already measured on this machine are skipped. Each latency is stored as soon as it is measured.
+    Networks that were already measured on this machine are skipped. Up to 32 networks are measured in turn, so that all
+    see the same changes of the machine's speed, and then stored.
 
     Args:
         study: Name of a stored study.
@@ -63,7 +67,7 @@ def latency(
         storage: SQLite file or database URL.
         begin: Called first with the number of networks to measure, the estimated seconds, and a warning if the machine
             is busy, or "".
-        progress: Called after each network with the number measured so far and the total.
+        progress: Called after each group of networks with the number measured so far and the total.
 
     Raises:
         ExplorerError: The study is unknown, the current code no longer builds any of its networks, there are fewer
@@ -80,15 +84,17 @@ def latency(
     with ledger.writing(study):
         stored = here(ledger, record, machine, threads)
         missing = unmeasured(stored[:0] if again else stored, verified.networks.values())
-        load = load_average()
+        load = cores_in_use()
         if begin is not None:
             seconds = len(missing) * len(BATCHES) * (timing.SECONDS + timing.WARM_UP_SECONDS)
             warnings = [verified.note("they are not measured"), timing.busy(load) if missing else ""]
             begin(len(missing), seconds, "\n".join(filter(None, warnings)))
-        for done, network in enumerate(missing, start=1):
-            ledger.latencies.record(stored_rows(network, timing.measure(network, threads), machine, load))
+        for start in range(0, len(missing), TOGETHER):
+            group = missing[start : start + TOGETHER]
+            for network, found in zip(group, timing.measure(group, threads), strict=True):
+                ledger.latencies.record(stored_rows(network, found, machine, load))
             if progress is not None:
-                progress(done, len(missing))
+                progress(start + len(group), len(missing))
     median = here(ledger, record, machine, threads).pivot_table(
         index="network", columns="batch", values="median_seconds"
     )
@@ -124,10 +130,8 @@ def here(ledger: Ledger, record: StudyRecord, machine: Machine, threads: int) ->
     return ledger.latencies.of(record.study.name, **asdict(machine), threads=threads)
 
 
-def stored_rows(
-    network: Network, latencies: list[BatchTime], machine: Machine, load: float | None
-) -> list[dict[str, Any]]:
-    """Return rows for `ledger.latencies.record`. `load` is the load average before the measurement."""
+def stored_rows(network: Network, latencies: list[BatchTime], machine: Machine, load: float) -> list[dict[str, Any]]:
+    """Return rows for `ledger.latencies.record`. `load` is the share of cores in use before the measurement."""
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     common = {"network": network.digest, **asdict(machine), "load": load, "finished": finished}
     return [common | asdict(latency) for latency in latencies]

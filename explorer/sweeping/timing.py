@@ -1,10 +1,12 @@
-"""Time one network: measure the latency of a batch of images on this machine while no training is running."""
+"""Time networks: measure the latency of a batch of images on this machine while no training is running."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from explorer.networks.network import Network
 BATCHES = (1, 64)
 SECONDS = 2.0  # time for the repeats of a batch
 WARM_UP_SECONDS = 0.3
-FEWEST = 5  # minimum number of repeats
-BUSY = 0.3  # above this load average per core, other work distorts latencies
+ROUNDS = 20
+FEWEST = 5  # minimum number of rounds
+BUSY = 0.3  # above this share of cores in use, other work distorts latencies
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class BatchTime:
-    """The latency of a batch with a given number of threads: median and quartiles over the repeats, in seconds."""
+    """The latency of a batch with a given number of threads: median and quartiles over `repeats` rounds, in seconds."""
 
     batch: int
     threads: int
@@ -56,11 +59,11 @@ def this_machine() -> Machine:
     return Machine(processor(), torch.__version__.partition("+")[0])
 
 
-def busy(load: float | None) -> str:
-    """Return a warning if a load average is high enough to distort latencies, or ""."""
-    if load is None or load <= BUSY:
+def busy(load: float) -> str:
+    """Return a warning if the share of cores in use is high enough to distort latencies, or ""."""
+    if load <= BUSY:
         return ""
-    return f"warning: this machine is busy (load average {load:.2f} per core), so latencies will be too long"
+    return f"warning: this machine is busy ({load:.0%} of its cores are in use), so latencies will be too long"
 
 
 def check_threads(threads: int) -> None:
@@ -70,12 +73,33 @@ def check_threads(threads: int) -> None:
 
 
 def measure(
-    network: Network, threads: int = 1, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS
-) -> list[BatchTime]:
-    """Time an untrained network on this machine's processor: eager, float32, channels last, inference mode.
+    networks: Sequence[Network], threads: int = 1, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS
+) -> list[list[BatchTime]]:
+    """Time untrained networks on this machine's processor: eager, float32, channels last, inference mode.
 
-    After a warm-up, a batch of random images is repeated for about `seconds`, but at least five times.
+    After a warm-up, batches of random images are repeated for about `seconds` in each network, in up to `ROUNDS` rounds
+    that take turns with the other networks. If the machine becomes faster or slower meanwhile, as shared machines do,
+    all networks are affected, and the spread between rounds shows it.
     """
+    import torch
+
+    steps = [_step(network, batch) for network in networks for batch in batches]
+    rounds: list[list[float]] = [[] for _ in steps]
+    with torch_threads(threads), torch.inference_mode():
+        once = [min(_times(step, min(seconds, WARM_UP_SECONDS))) for step in steps]
+        wanted = [min(ROUNDS, max(FEWEST, math.ceil(seconds / max(time_, 1e-9)))) for time_ in once]
+        for number in range(ROUNDS):
+            for step, times, most in zip(steps, rounds, wanted, strict=True):
+                if number < most:
+                    times.append(float(np.median(_times(step, seconds / ROUNDS))))
+    found = []
+    for place, times in enumerate(rounds):
+        lower, median, upper = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
+        found.append(BatchTime(batches[place % len(batches)], threads, median, lower, upper, len(times)))
+    return [found[start : start + len(batches)] for start in range(0, len(found), len(batches))]
+
+
+def _step(network: Network, batch: int) -> Callable[[], Any]:
     import torch
 
     from explorer.training.trainer import untrained
@@ -83,26 +107,15 @@ def measure(
     model: Any = untrained(network)
     model = model.to(memory_format=torch.channels_last)
     shape = network.input
-    found = []
-    with torch_threads(threads), torch.inference_mode():
-        for batch in batches:
-            images = torch.rand(batch, shape.channels, shape.size, shape.size)
-            images = images.to(memory_format=torch.channels_last)
-
-            def step(images: torch.Tensor = images) -> None:
-                model(images)
-
-            _times(step, min(seconds, WARM_UP_SECONDS))
-            times = _times(step, seconds)
-            lower, median, upper = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
-            found.append(BatchTime(batch, threads, median, lower, upper, len(times)))
-    return found
+    images = torch.rand(batch, shape.channels, shape.size, shape.size)
+    return partial(model, images.to(memory_format=torch.channels_last))
 
 
-def _times(step: Callable[[], None], seconds: float) -> list[float]:
+def _times(step: Callable[[], Any], seconds: float) -> list[float]:
+    """Repeat a step for about `seconds`, at least once."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < FEWEST or time.perf_counter() < end:
+    while not times or time.perf_counter() < end:
         begun = time.perf_counter()
         step()
         times.append(time.perf_counter() - begun)

@@ -209,8 +209,11 @@ def test_dry_run_counts_what_would_be_trained(monkeypatch):
 
 @pytest.mark.usefixtures("stored")
 def test_latency_gives_the_times_that_it_stores(monkeypatch):
-    def measure(network, threads):
-        return [timing.BatchTime(batch, threads, batch * network.cost.macs / 1e9, 0, 1, 5) for batch in timing.BATCHES]
+    def measure(networks, threads):
+        return [
+            [timing.BatchTime(batch, threads, batch * one.cost.macs / 1e9, 0, 1, 5) for batch in timing.BATCHES]
+            for one in networks
+        ]
 
     monkeypatch.setattr(timing, "measure", measure)
     begun, seen = [], []

@@ -191,7 +191,8 @@ def test_points_that_are_not_measured_are_on_no_front():
 
 def test_latency_is_a_cost_where_it_was_measured():
     record = make_record(images=100)
-    columns = {"processor": "p", "torch": "2", "dtype": "float32", "threads": 1}
+    columns = {"processor": "p", "torch": "2", "dtype": "float32", "threads": 1, "repeats": 20}
+    columns |= {"lower_seconds": 0.01, "upper_seconds": 0.02}
     rows = [
         {"network": n, "batch": b, "median_seconds": 0.01 * b * (i + 1), **columns}
         for i, n in enumerate(record.points["network"])

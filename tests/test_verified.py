@@ -137,7 +137,8 @@ def stored(tmp_path, *numbers):
 
 def test_only_networks_that_were_trained_are_measured(tmp_path, capsys, monkeypatch):
     ledger, study = stored(tmp_path, 0, 3)
-    monkeypatch.setattr(timing, "measure", lambda *_: [BatchTime(batch, 1, 0.5, 0.4, 0.6, 7) for batch in (1, 64)])
+    times = [BatchTime(batch, 1, 0.5, 0.4, 0.6, 7) for batch in (1, 64)]
+    monkeypatch.setattr(timing, "measure", lambda networks, _: [times for _ in networks])
     assert main(["latency", study.name, "--storage", str(tmp_path / "x.db")]) == 0
     out = capsys.readouterr().out
     assert NOTE.format("2 of 8") + "they are not measured." in " ".join(out.split())

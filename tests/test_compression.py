@@ -331,6 +331,7 @@ def test_the_stated_accuracy_is_that_of_the_decoded_network(compressed, stripes)
         (["--bits", "0"], "bits = 0: must be 1 to 16"),
         (["--bits", "17"], "bits = 17: must be 1 to 16"),
         (["--epochs", "0"], "epochs = 0: must be at least 1"),
+        (["--storage", "none.db"], "storage none.db: does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(compressed, monkeypatch, capsys, options, message):

@@ -880,8 +880,8 @@ def test_images_of_other_data_are_refused(folder, capsys):
         (["export", "small", "--out", "explorer.db/x"], "explorer.db/x: cannot be written: Not a directory"),
         (["export", "small", "--data-dir", "."], "--data-dir is the folder of the 'cifar10' files"),
         (
-            ["images", "small"],
-            "run 'small': give the first 6 or more hexadecimal digits of its key, or STUDY:POINT[:SEED]",
+            ["images", "smal"],
+            "hexadecimal digits of its key, or STUDY[:POINT[:SEED]]; did you mean the study 'small'?",
         ),
         (["images", "abc"], "run 'abc': give the first 6 or more"),
         (["images", "abcdef012345"], "unknown run 'abcdef012345': no key in explorer.db starts with it"),

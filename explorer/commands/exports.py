@@ -74,7 +74,7 @@ def export(
 
 
 def images(
-    run: Annotated[str, Argument(help="Key of a run (6 or more characters), or STUDY:POINT[:SEED].")],
+    run: Annotated[str, Argument(help="STUDY:POINT[:SEED], STUDY (its most accurate point), or the key of a run.")],
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
     data: Moved = None,

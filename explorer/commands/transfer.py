@@ -20,7 +20,8 @@ MOST_CLASSES = 12  # in a confusion table on the screen
 def transfer(
     data: Annotated[str, Argument(help="Folder of images, one sub-folder per class; or cifar10 or proxy.")],
     source: Annotated[
-        str, Option("--from", help="The trained network: an exported folder, the key of a run, or STUDY:POINT[:SEED].")
+        str,
+        Option("--from", help="An exported folder, STUDY[:POINT[:SEED]], or the key of a run."),
     ],
     frozen: Annotated[
         list[int] | None, Option(min=0, help="Also try to freeze the first N blocks; may be repeated.")

@@ -24,7 +24,7 @@ from explorer.compression.int8 import correct, quantised
 from explorer.compression.sizes import CODINGS, Compression, dense_bytes, total_kept, weights_of
 from explorer.errors import ExplorerError
 from explorer.exporting.bundle import docstring, on_cpu, preparing
-from explorer.exporting.choice import best_point, find_run, find_stored_run
+from explorer.exporting.choice import find_stored_run
 from explorer.exporting.preparing import HEADER
 from explorer.exporting.retraining import Task, retraining_task
 from explorer.exporting.torch_code import code_of
@@ -78,7 +78,7 @@ def plan_compression(
 ) -> CompressionPlan:
     """Return the sizes of a compressed run before any training. Raises `ExplorerError` like `compress`."""
     compression = Compression.read(density, bits)
-    record, number, seed = _found(Ledger(storage), run)
+    record, number, seed = find_stored_run(Ledger(storage), run)
     network = _network(record, number)
     compression.check(network)
     return CompressionPlan(
@@ -130,7 +130,7 @@ def compress(
     compression = Compression.read(density, bits)
     _check(compression, epochs, int8)
     ledger = Ledger(storage)
-    record, number, seed = _found(ledger, run)
+    record, number, seed = find_stored_run(ledger, run)
     compression.check(_network(record, number))
     name = f"{record.study.name}-point{number}-seed{seed}" + "-int8" * int8
     folder = user_path(out) if out is not None else Path("compressed") / name
@@ -199,15 +199,6 @@ def _network(record: StudyRecord, number: int) -> Network:
     study = record.study
     point = list(study.design_points())[number].metaparameters
     return study.design_space.point(study.preset, **study.fixed | {"classes": record.classes} | point).expand()
-
-
-def _found(ledger: Ledger, run: str) -> tuple[StudyRecord, int, int]:
-    if ":" in run or run not in ledger.studies.names():
-        return find_stored_run(ledger, run)
-    record = ledger.studies.load(run)
-    number = best_point(record)
-    find_run(record, number, 0)
-    return record, number, 0
 
 
 def _compressed(task: Task, trained: Trained, compression: Compression, epochs: int | None) -> tuple[Trained, Sharing]:

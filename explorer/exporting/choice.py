@@ -87,10 +87,16 @@ def find_run(record: StudyRecord, number: int, seed: int) -> str:
 def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     """Return the study, point number and seed of a finished run.
 
-    The run is given by its key, a prefix of the key, or STUDY:POINT[:SEED]. The default seed is 0. If several studies
-    share the run, return the first one by name. Raises `ExplorerError` unless exactly one run matches.
+    The run is given by its key, a prefix of the key, STUDY:POINT[:SEED], or STUDY for its most accurate point. The
+    default seed is 0. If several studies share the run, return the first one by name. Raises `ExplorerError` unless
+    exactly one run matches.
     """
     name, colon, rest = text.partition(":")
+    if text in ledger.studies.names():
+        record = ledger.studies.load(text)
+        number = best_point(record)
+        find_run(record, number, 0)
+        return record, number, 0
     if not colon:
         return _by_key(ledger, text)
     record = ledger.studies.load(name)
@@ -110,8 +116,11 @@ def find_stored_run(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
 def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
     beginning = text.lower()
     if len(beginning) < SHORTEST_KEY or not re.fullmatch(r"[0-9a-f]+", beginning):
+        near = get_close_matches(text, ledger.studies.names(), n=1, cutoff=0.5)
+        hint = f"; did you mean the study {near[0]!r}?" if near else ""
         raise ExplorerError(
-            f"run {text!r}: give the first {SHORTEST_KEY} or more hexadecimal digits of its key, or STUDY:POINT[:SEED]"
+            f"run {text!r}: give the first {SHORTEST_KEY} or more hexadecimal digits of its key, or "
+            f"STUDY[:POINT[:SEED]]{hint}"
         )
     keys = ledger.runs.keys()
     found = [key for key in keys if key.startswith(beginning)]

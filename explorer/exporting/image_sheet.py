@@ -61,7 +61,7 @@ def images(
     """Draw the images that a run got right or wrong with the most confidence, and those it was least sure of.
 
     Args:
-        run: Key of a stored run (at least its first 6 characters), or `STUDY:POINT[:SEED]` with a number or label.
+        run: A stored run: at least 6 characters of its key, `STUDY:POINT[:SEED]` with a number or label, or `STUDY`.
         count: Number of images in each row of the sheet.
         out: The PNG file; by default, `images-KEY.png` in the current folder.
         storage: SQLite file or database URL.

@@ -101,7 +101,7 @@ def transfer(
 
     Args:
         data: A folder of images in class folders, `cifar10` or `proxy`.
-        source: An exported folder, or a stored run: its key, or STUDY:POINT[:SEED], which is retrained.
+        source: An exported folder, or a stored run, STUDY[:POINT[:SEED]] or its key, which is retrained.
         frozen: Further ways: numbers of first blocks to freeze.
         epochs: Epochs of each way; by default, as many as it takes to see 20,000 images.
         seed: Seed of the training.

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from explorer.__main__ import main
 from explorer.errors import ExplorerError
-from explorer.exporting.transferring import transfer
+from explorer.exporting.transferring import _source, transfer
 from explorer.spaces import find_space
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.trainer import initialise, train
@@ -181,13 +182,17 @@ def test_a_stored_run_is_retrained_and_transferred(folder, monkeypatch, capsys):
     assert found["facts"]["source"].startswith("stripes, point 0 (0.5), seed 0")
     exported = json.loads((folder / "exported" / "export.json").read_text())
     assert found["facts"]["metaparameters"]["base_e"] == exported["metaparameters"]["base_e"]
-    assert sum(sum(row[name] for name in ("across", "along", "plain")) for row in found["confusion"]) > 0
+    assert found["confusion"]["classes"] == ["across", "along", "plain"]
+    assert np.sum(found["confusion"]["counts"]) == found["facts"]["validation_images"]
 
 
 def test_bad_input_is_one_line_and_writes_nothing(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "broken").mkdir(exist_ok=True)
     (folder / "broken" / "export.json").write_text("{}")
+    (folder / "listed").mkdir(exist_ok=True)
+    (folder / "listed" / "export.json").write_text("[]")
+    (folder / "listed" / "weights.safetensors").write_bytes((folder / "exported" / "weights.safetensors").read_bytes())
     for options, message in (
         (["photos", "--from", "broken"], "broken: is not an exported network, which has export.json"),
         (["photos", "--from", "photos"], "photos: is not an exported network, which has export.json"),
@@ -195,6 +200,7 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, monkeypatch, capsys):
         (["photos", "--from", "exported", "--frozen", "9"], "frozen = 9: must be 0 to 4, the blocks before the head"),
         (["photos", "--from", "exported", "--epochs", "0"], "epochs = 0: must be at least 1"),
         (["one", "--from", "exported"], "class"),
+        (["photos", "--from", "listed"], "listed: is not an exported network"),
         (["phots", "--from", "exported"], "phots"),
     ):
         assert main(["transfer", *options, "--out", "other"]) == 2
@@ -209,3 +215,22 @@ def test_a_head_for_more_classes_than_the_source_has(folder, monkeypatch):
     made = transfer("photos", "exported", epochs=1, out="more")
     assert made.confusion.shape == (3, 3)
     assert made.ways["frozen"].isna().sum() == 1
+
+
+def test_an_export_is_not_overwritten(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ExplorerError, match="exported: has another export"):
+        transfer("photos", "exported", epochs=1, out="exported")
+
+
+def test_metaparameters_that_exclude_each_other_are_not_passed_on(tmp_path):
+    """An export of a scaled EfficientNet lists alpha, which must not be given beside depth."""
+    space = find_space("efficientnet")
+    point = space.point("cifar", depth=1.4, classes=4)
+    values = {name: value for name, value in point.model_dump().items() if value is not None}
+    facts = {"space": "efficientnet", "preset": "cifar", "metaparameters": values}
+    (tmp_path / "export.json").write_text(json.dumps(facts))
+    state = {name: tensor.contiguous() for name, tensor in point.expand().build().state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    network = _source(tmp_path, "none.db", None, None).network(classes=4)
+    assert network.digest == point.expand().digest

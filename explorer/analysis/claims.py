@@ -2,7 +2,8 @@
 
 A claim is supported if every pair of points is separated in the claimed direction. This needs no adjustment for
 multiple tests (docs/methodology.md). A claim is refuted if any pair is separated in the opposite direction. Otherwise,
-it is undecided. Trial runs cannot decide a claim, and neither can pairs in which both points have learnt nothing.
+it is undecided. Trial runs cannot decide a claim about accuracy, and neither can pairs in which both points have learnt
+nothing.
 """
 
 from __future__ import annotations
@@ -84,11 +85,13 @@ def judge(findings: Findings) -> list[Judged]:
     if not reason:
         return judged
     # Latencies do not depend on training.
-    return [one if one.latencies else replace(one, verdict="undecided", reason=reason) for one in judged]
+    return [
+        one if isinstance(one.claim, Slower) else replace(one, verdict="undecided", reason=reason) for one in judged
+    ]
 
 
 def undecidable(findings: Findings) -> str:
-    """Return the reason why none of a study's claims can be decided, or an empty string."""
+    """Return the reason why none of a study's claims about accuracy can be decided, or an empty string."""
     if findings.record.study.is_trial:
         return "Trial runs cannot decide claims."
     if not findings.measured.empty and not findings.learnt:
@@ -157,19 +160,21 @@ def _rises_with(claim: RisesWith, findings: Findings) -> Judged:
 @_judge.register
 def _slower(claim: Slower, findings: Findings) -> Judged:
     slower = _selected(findings, claim.slower)
-    faster = [point for selector in claim.faster for point in _selected(findings, selector)]
+    selected = [_selected(findings, selector) for selector in claim.faster]
+    faster = [point for points in selected for point in points]
     if findings.latency is None:
         reason = f"No latency was measured: `python -m explorer latency {findings.record.study.name}` measures them."
         return Judged(claim, "undecided", missing=tuple(sorted({*slower, *faster})), reason=reason)
     latency, networks = findings.latency, findings.record.points.set_index("point")["network"]
-    missing = tuple(point for point in sorted({*slower, *faster}) if networks[point] not in latency.seconds.index)
+    known = set(latency.halves.dropna().index)
+    missing = tuple(point for point in sorted({*slower, *faster}) if networks[point] not in known)
     compared = tuple(
         LatencyComparison(one, other, latency.ratio(networks[one], networks[other]))
         for one in slower
         for other in faster
         if one != other and not {one, other} & {*missing}
     )
-    whole = bool(slower and faster) and not missing
+    whole = bool(slower) and all(selected) and not missing
     return Judged(claim, _verdict(compared, whole=whole), latencies=compared, missing=missing)
 
 

@@ -6,22 +6,25 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
+from scipy import stats
 
 from explorer.analysis.accuracies import Interval
 
-NORMAL = 1.96  # standard errors on either side of an estimate in a 95 % interval
+ROUNDS = 20
+"""Most rounds of a measurement. Stored rows with more repeats were measured without rounds; claims do not use them."""
 
 
 @dataclass(frozen=True)
 class StudyLatencies:
     """Median seconds per batch by network digest, with the batch size and a description of the conditions.
 
-    `errors` are the medians' standard errors as fractions: 0.926 times the distance of the quartiles over the root of
-    the number of rounds (McGill, Tukey and Larsen 1978, The American Statistician 32, p. 16).
+    `halves` are half the widths of the medians' 95 % intervals, as fractions. The standard error is 0.926 times the
+    distance of the quartiles over the root of the number of rounds (McGill, Tukey and Larsen 1978, The American
+    Statistician 32, p. 16), and the quantile is Student's. They are NaN for latencies measured without rounds.
     """
 
     seconds: pd.Series[float]
-    errors: pd.Series[float]
+    halves: pd.Series[float]
     batch: int
     conditions: str
 
@@ -38,8 +41,10 @@ class StudyLatencies:
         conditions = f"batches of {first['batch']} on {threads}, {machine}"
         rows = rows.set_index("network")
         spread = (rows["upper_seconds"] - rows["lower_seconds"]) / rows["median_seconds"]
-        errors = 0.926 * spread / rows["repeats"].astype(float) ** 0.5
-        return cls(rows["median_seconds"], errors, int(first["batch"]), conditions)
+        rounds = rows["repeats"].astype(float)
+        halves = 0.926 * spread / rounds**0.5 * pd.Series(stats.t.ppf(0.975, rounds - 1), rounds.index)
+        halves = halves.where(rounds <= ROUNDS)
+        return cls(rows["median_seconds"], halves, int(first["batch"]), conditions)
 
     def ratio(self, network: str, other: str) -> Interval:
         """Return how many times as long a network takes as another one, by their digests.
@@ -47,5 +52,10 @@ class StudyLatencies:
         The interval is that of the logarithm of the ratio. It covers how much the rounds of one measurement differ.
         """
         ratio = self.seconds[network] / self.seconds[other]
-        half = NORMAL * math.hypot(self.errors[network], self.errors[other])
+        half = math.hypot(self.halves[network], self.halves[other])
         return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+
+
+def in_rounds(latencies: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `ledger.latencies.of` that were measured in rounds, whose spread can be compared."""
+    return latencies[latencies["repeats"] <= ROUNDS]

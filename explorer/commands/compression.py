@@ -54,7 +54,7 @@ def compress(
 
     def announce(task: Task) -> None:
         passes = task.run.budget.epochs
-        more = 0.0 if int8 else 2 * (passes if epochs is None else epochs) / passes
+        more = 0.0 if int8 else (1 + bool(density)) * (passes if epochs is None else epochs) / passes
         about = f", about {duration((1 + more) * task.stored.seconds)}" if task.stored.seconds else ""
         tuning = " and fine-tuning it" if more else ""
         screen.say(f"{task.called}: retraining run {task.run.key[:12]}{tuning}{about}")

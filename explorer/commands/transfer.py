@@ -27,7 +27,7 @@ def transfer(
         list[int] | None, Option(min=0, help="Also try to freeze the first N blocks; may be repeated.")
     ] = None,
     epochs: Annotated[int | None, Option(help="Epochs of each way; by default, to see 20,000 images.")] = None,
-    seed: Annotated[int, Option(min=0, help="Seed of the training.")] = 0,
+    seed: Annotated[int, Option(min=0, max=2**32 - 1, help="Seed of the training.")] = 0,
     out: Annotated[Path | None, Option(help="Folder to write to; by default, transferred/DATA.")] = None,
     storage: Storage = "explorer.db",
     data_dir: DataDir = None,
@@ -71,7 +71,8 @@ def transfer(
         screen.say("validation images by class (rows) and by what they were taken for (columns):")
         screen.table(("class", *names), counts, right=len(names))
     screen.answer(f"wrote {made.folder}: {', '.join(made.files)}")
-    screen.document(made.ways, facts=made.facts, confusion=made.confusion.reset_index(), folder=made.folder)
+    confusion = {"classes": list(made.confusion.columns), "counts": made.confusion.to_numpy()}
+    screen.document(made.ways, facts=made.facts, confusion=confusion, folder=made.folder)
     return 0
 
 
@@ -79,7 +80,9 @@ def _answer(ways: pd.DataFrame, best: str, images: int) -> str:
     row = ways[ways["way"] == best].iloc[0]
     found = f"{row['accuracy']:.1%} of {images:,} validation images (one seed)"
     if math.isnan(row["difference"]):
-        return f"training from scratch is best: {found}; the transferred weights do not help here"
+        apart = (ways["difference_high"].dropna() < 0).all()
+        others = "better than all transfers" if apart else "but not separated from all transfers"
+        return f"training from scratch is best: {found}, {others} (95 % intervals over images)"
     low, high = row["difference_low"], row["difference_high"]
     interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f} points over images"
     if low > 0:

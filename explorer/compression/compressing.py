@@ -165,14 +165,14 @@ def _coded(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the files and the facts of a pruned network with shared weights."""
     run, network = task.run, task.run.network
-    tuned, sharing = _compressed(task, trained, compression, epochs)
+    tuned, sharing, stages = _compressed(task, trained, compression, epochs)
     content = encoded(_tensors(tuned.model, sharing))
     after = _decoded(content, network, tuned).correct(task.dataset, _validation(task), "float32")
     facts = _facts(task, trained, len(content), after) | {
         "densities": {pattern: float(density) for pattern, density in compression.densities},
         "bits": compression.bits,
         "kept": int(total_kept(network, compression)),
-        "fine_tuning_images": 2 * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
+        "fine_tuning_images": stages * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
         "other_codings_bytes": {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
         "layers": [dict(zip(COLUMNS, row, strict=True)) for row in _layers(network, compression)],
     }
@@ -201,8 +201,10 @@ def _network(record: StudyRecord, number: int) -> Network:
     return study.design_space.point(study.preset, **study.fixed | {"classes": record.classes} | point).expand()
 
 
-def _compressed(task: Task, trained: Trained, compression: Compression, epochs: int | None) -> tuple[Trained, Sharing]:
-    """Prune, fine-tune, share and fine-tune again, with one thread."""
+def _compressed(
+    task: Task, trained: Trained, compression: Compression, epochs: int | None
+) -> tuple[Trained, Sharing, int]:
+    """Prune, fine-tune, share and fine-tune again, with one thread. Also return how often it was fine-tuned."""
     run = task.run
     budget = run.budget if epochs is None else run.budget.model_copy(update={"epochs": epochs})
 
@@ -215,7 +217,7 @@ def _compressed(task: Task, trained: Trained, compression: Compression, epochs: 
             pruning = Pruned.smallest(trained.model, run.network, compression)
             pruned = tuned(trained, pruning, PRUNED_RATE) if pruning.removes else trained
             sharing = Sharing.nearest(pruned.model, pruning, compression.bits)
-            return tuned(pruned, sharing, SHARED_RATE), sharing
+            return tuned(pruned, sharing, SHARED_RATE), sharing, 1 + pruning.removes
     except RunFailed as error:
         raise ExplorerError(f"{task.called}: fine-tuning failed: {error}") from None
 

@@ -15,6 +15,8 @@ from explorer.networks.layers import BYTES, BatchNorm, Conv, DepthwiseConv, Laye
 from explorer.networks.network import Network, Node
 
 MOST_BITS = 16
+BYTES_PER_PAIR = 19  # memory of kmeans1d per weight and value, measured
+MOST_CLUSTERING_BYTES = 8 * 2**30
 COUNT_BYTES = 4  # number of entries before each layer of the released file
 
 Densities: TypeAlias = tuple[tuple[str, Fraction], ...]
@@ -56,8 +58,15 @@ class Compression:
         return cls(tuple(_density(text) for texts in densities for text in texts.split(",")), bits)
 
     def check(self, network: Network) -> None:
-        """Raise `ExplorerError` if a pattern matches no layer of the network."""
+        """Raise `ExplorerError` if a pattern matches no layer of the network, or a layer is too large to cluster."""
         layers = weights_of(network)
+        for layer in layers:
+            need = BYTES_PER_PAIR * self.kept(layer) * min(2**self.bits, self.kept(layer))
+            if need > MOST_CLUSTERING_BYTES:
+                raise ExplorerError(
+                    f"{layer.path}: to cluster {self.kept(layer):,} weights into {2**self.bits:,} values would take "
+                    f"{need / 2**30:.0f} GiB of memory; use fewer bits or a lower density"
+                )
         for pattern, _ in self.densities:
             if not any(_matches(pattern, layer) for layer in layers):
                 known = {layer.path if "." in pattern else layer.kind for layer in layers}

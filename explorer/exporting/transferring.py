@@ -119,6 +119,8 @@ def transfer(
     target = find_source(str(data), data_dir if str(data) in named_sources() else None)
     folder = user_path(out) if out is not None else Path("transferred") / target.name
     check_folder(folder)
+    if (folder / FACTS).exists():
+        raise ExplorerError(f"{folder}: has another export ({FACTS}); give another folder with --out")
     dataset = target.prepare()
     trained_source = _source(source, storage, data_dir, before_training)
     network = trained_source.network(len(dataset.classes))
@@ -173,8 +175,12 @@ def _source(source: str | Path, storage: str | Path, data_dir: str | Path | None
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         weights = safetensors.torch.load_file(folder / WEIGHTS)
-        return Source(f"export {folder.name}", facts["space"], facts["preset"], facts["metaparameters"], weights)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        space, preset = facts["space"], facts["preset"]
+        # An export lists all metaparameters, but some may only be given if others are not.
+        normal = json.loads(json.dumps(find_space(space).point(preset).model_dump()))
+        changed = {name: value for name, value in facts["metaparameters"].items() if value != normal.get(name)}
+        return Source(f"export {folder.name}", space, preset, changed, weights)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ExplorerError(
             f"{folder}: is not an exported network, which has {FACTS} and {WEIGHTS}: {' '.join(str(error).split())}"
         ) from None

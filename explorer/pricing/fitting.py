@@ -117,6 +117,8 @@ def _of_all_spaces(
         point = " ".join(f"{key}={label(value)}" for key, value in found.attrs["best"].items())
         costs = found.drop(columns=list(found.attrs["best"])).iloc[0]
         rows.append({"space": name, "point": point} | {str(key): value for key, value in costs.items()})
+    if not any("params" in row for row in rows):
+        raise ExplorerError(f"{ALL}: no space has a point within the limits; {rows[0]['space']}: {rows[0]['point']}")
     frame = pd.DataFrame(rows)
     whole = list(dict.fromkeys([*COUNTS, *most]))
     frame[whole] = frame.reindex(columns=whole).astype("Int64")

@@ -26,7 +26,7 @@ class Stack(Space):
     groups: Filters = Field(1, description="groups of the convolutions in blocks", examples=[1, 2, 4])
     fragments: Annotated[int, Field(ge=1, le=100)] = Field(1, description="parts of a block", examples=[1, 2, 4])
     parallel: bool = Field(default=False, description="whether the parts run side by side and are added, or in a row")
-    relu: bool = Field(default=True, description="whether a ReLU follows every convolution")
+    relu: bool = Field(default=True, description="whether a ReLU follows every convolution in blocks")
     shortcut: bool = Field(default=False, description="whether blocks add their input")
     stem_stride: Stride = Field(1, description="stride of the first convolution", examples=[1, 2])
     classes: Classes = Field(1000, description="number of classes", examples=[2, 10])

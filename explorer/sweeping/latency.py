@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from explorer.analysis.latencies import in_rounds
 from explorer.analysis.verified import verified_networks
 from explorer.errors import ExplorerError
 from explorer.machine import load as cores_in_use
@@ -24,8 +25,8 @@ from explorer.sweeping.sweeping import Watcher
 from explorer.sweeping.timing import BATCHES, BatchTime, Machine
 from explorer.training.limits import duration
 
-TOGETHER = 32
-"""Number of networks that are measured in turn. All of them are stored when the last one is measured."""
+TOGETHER, TOGETHER_BYTES = 32, 2**30
+"""Most networks, and bytes of their weights, that are measured in turn. They are stored when all are measured."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,14 @@ def latency(
             seconds = len(missing) * len(BATCHES) * (timing.SECONDS + timing.WARM_UP_SECONDS)
             warnings = [verified.note("they are not measured"), timing.busy(load) if missing else ""]
             begin(len(missing), seconds, "\n".join(filter(None, warnings)))
-        for start in range(0, len(missing), TOGETHER):
-            group = missing[start : start + TOGETHER]
+        done = 0
+        for group in _groups(missing):
+            load = cores_in_use()
             for network, found in zip(group, timing.measure(group, threads), strict=True):
                 ledger.latencies.record(stored_rows(network, found, machine, load))
+            done += len(group)
             if progress is not None:
-                progress(start + len(group), len(missing))
+                progress(done, len(missing))
     median = here(ledger, record, machine, threads).pivot_table(
         index="network", columns="batch", values="median_seconds"
     )
@@ -103,6 +106,19 @@ def latency(
     for batch in BATCHES:
         table[f"batch_{batch}_seconds"] = table["network"].map(median[batch])
     return MeasuredStudy(table, record.metaparameters, machine, threads)
+
+
+def _groups(networks: Sequence[Network]) -> Iterator[list[Network]]:
+    """Yield groups of networks to measure in turn, which fit in memory together."""
+    group: list[Network] = []
+    for network in networks:
+        full = sum(one.cost.model_bytes for one in (*group, network)) > TOGETHER_BYTES
+        if group and (full or len(group) == TOGETHER):
+            yield group
+            group = []
+        group.append(network)
+    if group:
+        yield group
 
 
 def latency_for_claims(study: Study, storage: str | Path, watcher: Watcher | None) -> None:
@@ -121,7 +137,7 @@ def latency_for_claims(study: Study, storage: str | Path, watcher: Watcher | Non
 
 def unmeasured(stored: pd.DataFrame, networks: Iterable[Network]) -> list[Network]:
     """Return the distinct networks without complete latencies in `stored`."""
-    complete = {network for network, rows in stored.groupby("network") if set(BATCHES) <= set(rows["batch"])}
+    complete = {network for network, rows in in_rounds(stored).groupby("network") if set(BATCHES) <= set(rows["batch"])}
     return list({network.digest: network for network in networks if network.digest not in complete}.values())
 
 

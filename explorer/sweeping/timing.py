@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.analysis.latencies import ROUNDS
 from explorer.errors import ExplorerError
 from explorer.machine import cores, processor, torch_threads
 from explorer.networks.network import Network
@@ -18,7 +19,6 @@ from explorer.networks.network import Network
 BATCHES = (1, 64)
 SECONDS = 2.0  # time for the repeats of a batch
 WARM_UP_SECONDS = 0.3
-ROUNDS = 20
 FEWEST = 5  # minimum number of rounds
 BUSY = 0.3  # above this share of cores in use, other work distorts latencies
 
@@ -83,7 +83,7 @@ def measure(
     """
     import torch
 
-    steps = [_step(network, batch) for network in networks for batch in batches]
+    steps = [step for network in networks for step in _steps(network, batches)]
     rounds: list[list[float]] = [[] for _ in steps]
     with torch_threads(threads), torch.inference_mode():
         once = [min(_times(step, min(seconds, WARM_UP_SECONDS))) for step in steps]
@@ -99,7 +99,7 @@ def measure(
     return [found[start : start + len(batches)] for start in range(0, len(found), len(batches))]
 
 
-def _step(network: Network, batch: int) -> Callable[[], Any]:
+def _steps(network: Network, batches: Sequence[int]) -> list[Callable[[], Any]]:
     import torch
 
     from explorer.training.trainer import untrained
@@ -107,8 +107,8 @@ def _step(network: Network, batch: int) -> Callable[[], Any]:
     model: Any = untrained(network)
     model = model.to(memory_format=torch.channels_last)
     shape = network.input
-    images = torch.rand(batch, shape.channels, shape.size, shape.size)
-    return partial(model, images.to(memory_format=torch.channels_last))
+    images = [torch.rand(batch, shape.channels, shape.size, shape.size) for batch in batches]
+    return [partial(model, one.to(memory_format=torch.channels_last)) for one in images]
 
 
 def _times(step: Callable[[], Any], seconds: float) -> list[float]:

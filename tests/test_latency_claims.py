@@ -2,6 +2,7 @@
 
 import math
 import re
+import sqlite3
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_the_answer_is_about_latency_if_all_claims_are(bypass):
     assert "times as long as the fastest, bypass = none, at" in first
     assert second.startswith("Of 1 claim about latency, 1 is supported and 0 are refuted (batches of 1 ")
     assert "best accuracy" in answer(Findings(bypass))[0], "not measured"
+    assert "best accuracy" in answer(with_latencies(bypass, {0: 1.0}))[0], "nothing to compare"
 
 
 def test_without_latencies_the_evidence_names_the_command(bypass):
@@ -174,6 +176,12 @@ faster = {{ squeeze_ratio = 0.125 }}
     assert math.isfinite(points["latency_seconds"].sum())
     sweep("mine.toml", workers=1)
     assert len(measured) == 2, "they are stored"
+    connection = sqlite3.connect("explorer.db")
+    with connection:
+        connection.execute("delete from ledger_latencies where network = ?", (measured[0],))
+    connection.close()
+    sweep("mine.toml", workers=1)
+    assert len(measured) == 4, "claims compare networks that were measured in turn"
 
 
 def test_latencies_from_before_rounds_decide_nothing(bypass):

@@ -49,7 +49,7 @@ class StudyLatencies:
     def ratio(self, network: str, other: str) -> Interval:
         """Return how many times as long a network takes as another one, by their digests.
 
-        The interval is that of the logarithm of the ratio. It covers how much the rounds of one measurement differ.
+        The interval, computed for the logarithm, allows for the spread between the rounds of a measurement.
         """
         ratio = self.seconds[network] / self.seconds[other]
         half = math.hypot(self.halves[network], self.halves[other])

@@ -27,7 +27,7 @@ def compress(
     ] = None,
     bits: Annotated[int, Option(help="Bits of a code: weights of a layer share 2 to the power of bits values.")] = 8,
     epochs: Annotated[
-        int | None, Option(help="Epochs of fine-tuning after pruning, and again after sharing; default: the study's.")
+        int | None, Option(help="How long to fine-tune after each of the two steps; default: the study's epochs.")
     ] = None,
     int8: Annotated[bool, Option("--int8", help="Quantise to int8 instead, as an ONNX file.")] = False,
     out: Annotated[Path | None, Option(help="Folder to write to; by default, compressed/STUDY-pointN-seedM.")] = None,
@@ -42,11 +42,17 @@ def compress(
 ) -> int:
     """Compress a network into one small file: prune weights, share values, and code both; or quantise it to int8.
 
-    The run is retrained and must reproduce its stored accuracy, then fine-tuned after each step. A decoder of 60 lines
-    of plain Python is written beside the file, and the accuracy is that of the network in the file.
+    The run is retrained and must reproduce its stored accuracy; then it is fine-tuned after each step. A decoder of 60
+    lines of plain Python comes with the file. The accuracy shown is measured on the network read back from the file.
     """
     screen = Screen(quiet, as_json)
-    chosen: dict[str, Any] = {"density": density or [], "bits": bits, "storage": storage}
+    chosen: dict[str, Any] = {
+        "density": density or [],
+        "bits": bits,
+        "epochs": epochs,
+        "int8": int8,
+        "storage": storage,
+    }
     if dry_run:
         return _print_plan(screen, run, chosen)
     from explorer import compress
@@ -59,16 +65,7 @@ def compress(
         tuning = " and fine-tuning it" if more else ""
         screen.say(f"{task.called}: retraining run {task.run.key[:12]}{tuning}{about}")
 
-    made = compress(
-        run,
-        **chosen,
-        epochs=epochs,
-        int8=int8,
-        out=out,
-        data_dir=data_dir,
-        data=data,
-        before_training=announce,
-    )
+    made = compress(run, **chosen, out=out, data_dir=data_dir, data=data, before_training=announce)
     facts, found = made.facts, made.facts["validation"]
     times = f"{facts['times_smaller']:.1f} times smaller"
     screen.answer(f"{facts['bytes']:,} bytes, {times} than {facts['float32_bytes']:,} as float32")

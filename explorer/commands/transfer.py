@@ -70,6 +70,8 @@ def transfer(
         counts = [(name, *map(str, row)) for name, row in zip(names, made.confusion.to_numpy().tolist(), strict=True)]
         screen.say("validation images by class (rows) and by what they were taken for (columns):")
         screen.table(("class", *names), counts, right=len(names))
+    if made.onnx_obstacle:
+        screen.say(f"no network.onnx: {made.onnx_obstacle}")
     screen.answer(f"wrote {made.folder}: {', '.join(made.files)}")
     confusion = {"classes": list(made.confusion.columns), "counts": made.confusion.to_numpy()}
     screen.document(made.ways, facts=made.facts, confusion=confusion, folder=made.folder)
@@ -78,7 +80,7 @@ def transfer(
 
 def _answer(ways: pd.DataFrame, best: str, images: int) -> str:
     row = ways[ways["way"] == best].iloc[0]
-    found = f"{row['accuracy']:.1%} of {images:,} validation images (one seed)"
+    found = f"{row['accuracy']:.1%} of {images:,} validation images (the best of {len(ways)} ways, one seed)"
     if math.isnan(row["difference"]):
         apart = (ways["difference_high"].dropna() < 0).all()
         others = "better than all transfers" if apart else "but not separated from all transfers"

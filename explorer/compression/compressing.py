@@ -24,7 +24,7 @@ from explorer.compression.int8 import correct, quantised
 from explorer.compression.sizes import CODINGS, Compression, dense_bytes, total_kept, weights_of
 from explorer.errors import ExplorerError
 from explorer.exporting.bundle import docstring, on_cpu, preparing
-from explorer.exporting.choice import find_stored_run
+from explorer.exporting.choice import called, find_stored_run
 from explorer.exporting.preparing import HEADER
 from explorer.exporting.retraining import Task, retraining_task
 from explorer.exporting.torch_code import code_of
@@ -74,15 +74,22 @@ class CompressionPlan:
 
 
 def plan_compression(
-    run: str, *, density: Sequence[str] = (), bits: int = 8, storage: str | Path = DEFAULT_STORAGE
+    run: str,
+    *,
+    density: Sequence[str] = (),
+    bits: int = 8,
+    epochs: int | None = None,
+    int8: bool = False,
+    storage: str | Path = DEFAULT_STORAGE,
 ) -> CompressionPlan:
-    """Return the sizes of a compressed run before any training. Raises `ExplorerError` like `compress`."""
+    """Return the sizes of a compressed run before any training. Arguments and errors are those of `compress`."""
     compression = Compression.read(density, bits)
+    _check(compression, epochs, int8)
     record, number, seed = find_stored_run(Ledger(storage), run)
     network = _network(record, number)
     compression.check(network)
     return CompressionPlan(
-        f"{record.study.name}, point {number}, seed {seed}",
+        f"{record.study.name}, {called(record, number)}, seed {seed}",
         {name: int(coding(network, compression)) for name, coding in CODINGS.items()} | {"int8": network.flash_bytes},
         int(total_kept(network, compression)),
         _layers(network, compression),
@@ -115,7 +122,7 @@ def compress(
         run: Key of a run, STUDY:POINT[:SEED], or STUDY for its most accurate point.
         density: Shares of the weights to keep, such as `0.5` for all layers or `3x3=0.33` for a kind or a layer.
         bits: Bits of a code, 1 to 16.
-        epochs: Epochs of fine-tuning after pruning, and again after sharing; by default, those of the study.
+        epochs: How long to fine-tune after pruning, and again after sharing; by default, as long as the study trains.
         int8: Whether to quantise instead of pruning and sharing.
         out: The folder; by default, `compressed/STUDY-pointN-seedM`, with `-int8` for `int8`.
         storage: SQLite file or database URL.

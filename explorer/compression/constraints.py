@@ -1,4 +1,4 @@
-"""What training keeps true of the weights: some are zero, or those of a layer share few values."""
+"""Constraints on weights during training: pruned ones stay zero, and those of a layer share few values."""
 
 from __future__ import annotations
 

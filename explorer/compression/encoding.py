@@ -37,11 +37,6 @@ class Shared:
     codes: NDArray[np.int64]
     book: NDArray[np.float32]
 
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """The weights, float32."""
-        return np.where(self.codes < 0, np.float32(0), self.book[self.codes])
-
 
 def encoded(tensors: Mapping[str, NDArray[Any] | Shared]) -> bytes:
     """Return the file for tensors by name: shared weights, or arrays of floats or integers, which stay as they are.
@@ -71,9 +66,9 @@ def encoded(tensors: Mapping[str, NDArray[Any] | Shared]) -> bytes:
             header.append([name, list(tensor.shape), tensor.size, None, None])
             floats.append(tensor.astype(np.float32).ravel())
     coder = constriction.stream.stack.AnsCoder()
-    for values, table in reversed(streams):  # what is encoded last is decoded first
+    for values, table in reversed(streams):  # the coder is a stack: last in, first out
         if len(table) > 1:
-            # The library adds 1 to each, so that its frequencies are those of the decoder.
+            # The library adds 1 to each share, and then has the decoder's frequencies.
             shares = np.array(frequencies(table), dtype=np.float64) - 1
             model = constriction.stream.model.Categorical(shares, perfect=False)
             coder.encode_reverse(values.astype(np.int32), model)

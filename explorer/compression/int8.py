@@ -24,7 +24,7 @@ BATCH = 64
 def quantised(model: nn.Module, network: Network, training: Batches) -> bytes:
     """Return the ONNX file of a model in evaluation mode with int8 weights (per channel) and feature maps.
 
-    Ranges are those of feature maps of `CALIBRATED` training images. Batch norm is folded into convolutions.
+    The ranges of feature maps are measured on `CALIBRATED` training images. Batch norm is folded into convolutions.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from explorer.data import Dataset
 from explorer.data.dataset import Pixels
 from explorer.drawing.colours import GREY, INK
 from explorer.drawing.style import style
@@ -82,17 +85,30 @@ def images(
     places = validation_places(dataset, stored)
     assert stored.correct is not None
     assert stored.top_probability is not None
-    chosen = surest(stored.correct, stored.top_probability, count)
-    chosen["class"] = [dataset.classes[label] for label in dataset.labels[places[chosen["place"]]]]
-    chosen["taken_for"] = None
-    if stored.predicted is not None:
-        chosen["taken_for"] = [dataset.classes[label] for label in stored.predicted[chosen["place"]]]
+    chosen = named_images(dataset, places, stored.correct, stored.top_probability, stored.predicted, count)
     title = (
         f"{record.study.name}, {called(record, number)}, seed {seed}: "
         f"{stored.accuracy:.1%} of {len(places):,} validation images right"
     )
     write_file(path, draw_sheet(chosen, dataset.images[places[chosen["place"]]], title))
     return ImageSheet(path, title, ROWS, chosen)
+
+
+def named_images(
+    dataset: Dataset,
+    places: NDArray[np.int64],
+    correct: NDArray[np.bool_],
+    top_probability: NDArray[np.floating],
+    predicted: NDArray[np.integer] | None,
+    count: int,
+) -> pd.DataFrame:
+    """Return `ImageSheet.images` for a model's results on the images at `places` of a data set."""
+    chosen = surest(correct, top_probability, count)
+    chosen["class"] = [dataset.classes[label] for label in dataset.labels[places[chosen["place"]]]]
+    chosen["taken_for"] = None
+    if predicted is not None:
+        chosen["taken_for"] = [dataset.classes[label] for label in predicted[chosen["place"]]]
+    return chosen
 
 
 def draw_sheet(chosen: pd.DataFrame, images: Pixels, title: str) -> bytes:

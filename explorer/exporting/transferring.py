@@ -20,10 +20,9 @@ from explorer.data import Dataset, find_source, named_sources
 from explorer.errors import ExplorerError
 from explorer.exporting.bundle import FACTS, USE, WEIGHTS, docstring, facts_file, network_files
 from explorer.exporting.choice import called, find_stored_run
-from explorer.exporting.image_sheet import draw_sheet
+from explorer.exporting.image_sheet import draw_sheet, named_images
 from explorer.exporting.preparing import Preparing
 from explorer.exporting.retraining import retraining_task
-from explorer.exporting.surest import surest
 from explorer.files import check_folder, user_path, write_files
 from explorer.machine import torch_threads
 from explorer.networks.network import Network
@@ -72,6 +71,7 @@ class Transferred:
         best: The way that was exported.
         confusion: Validation images by class (rows) and by predicted class (columns), of the best way.
         facts: The content of `transfer.json`.
+        onnx_obstacle: The reason why there is no `network.onnx`; empty if there is one.
     """
 
     folder: Path
@@ -80,6 +80,7 @@ class Transferred:
     best: str
     confusion: pd.DataFrame
     facts: Mapping[str, Any]
+    onnx_obstacle: str
 
 
 def transfer(
@@ -155,7 +156,7 @@ def transfer(
         SHEET: _sheet(dataset, found[best], best),
     }
     write_files(files, folder)
-    return Transferred(folder, tuple(files), frame, best, confusion, facts | {"onnx_obstacle": obstacle})
+    return Transferred(folder, tuple(files), frame, best, confusion, facts, obstacle)
 
 
 def _ways(network: Network, frozen: Sequence[int]) -> dict[str, int | None]:
@@ -279,8 +280,6 @@ def _confusion(dataset: Dataset, trained: Trained) -> pd.DataFrame:
 def _sheet(dataset: Dataset, trained: Trained, best: str) -> bytes:
     measured = trained.measurement
     places = dataset.split().validation[: len(measured.correct)]
-    chosen = surest(measured.correct, measured.top_probability, SHOWN)
-    chosen["class"] = [dataset.classes[label] for label in dataset.labels[places[chosen["place"]]]]
-    chosen["taken_for"] = [dataset.classes[label] for label in measured.predicted[chosen["place"]]]
+    chosen = named_images(dataset, places, measured.correct, measured.top_probability, measured.predicted, SHOWN)
     title = f"{dataset.name}, training {best}: {measured.accuracy:.1%} of {len(places):,} validation images right"
     return draw_sheet(chosen, dataset.images[places[chosen["place"]]], title)

@@ -18,7 +18,7 @@ from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.search import search_answer, search_counts
 from explorer.reporting.words import SPACE, amount, costs_in_words, listed, percent, with_interval
 from explorer.spaces.simplex import SHARE
-from explorer.study.claims import MARGIN, Slower
+from explorer.study.claims import MARGIN
 from explorer.study.coordinates import is_ordered
 from explorer.study.model import Study
 
@@ -45,8 +45,8 @@ def answer(findings: Findings) -> list[str]:  # noqa: PLR0911 (kinds of studies 
         return [said, f"{search_counts(findings)}."] if study.form.grows else [said]
     if study.form.grows and (findings.learnt or measured.empty):
         return search_answer(findings)
-    if findings.latency and study.claims and all(isinstance(claim, Slower) for claim in study.claims):
-        return _latency_answer(findings)
+    if study.claims and study.latency_claims == study.claims and (compared := _latency_answer(findings)):
+        return compared
     best = measured.iloc[int(measured["accuracy"].argmax())]
     if not findings.learnt:
         return _nothing_learnt(findings, best)
@@ -64,10 +64,16 @@ def answer(findings: Findings) -> list[str]:  # noqa: PLR0911 (kinds of studies 
 
 
 def _latency_answer(findings: Findings) -> list[str]:
-    """Compare the slowest network with the fastest one, for studies that only make claims about latency."""
-    assert findings.latency
+    """Compare the slowest network with the fastest one, for studies that only make claims about latency.
+
+    Returns nothing if fewer than two networks have a latency.
+    """
+    if findings.latency is None:
+        return []
     measured = findings.measured.assign(seconds=findings.measured["network"].map(findings.latency.seconds))
     known = measured.dropna(subset="seconds").sort_values("seconds")
+    if len(known) < 2:  # noqa: PLR2004 (nothing to compare)
+        return []
     fastest, slowest = known.iloc[0], known.iloc[-1]
     ratio = with_interval(findings.latency.ratio(slowest["network"], fastest["network"]))
     verdicts = [one.verdict for one in judge(findings)]

@@ -37,7 +37,7 @@ def rounds_note(findings: Findings) -> str:
     record, study = findings.record, findings.record.study
     if not study.until_decided:
         return ""
-    verdicts = [one.verdict for one in judge(findings)]
+    verdicts = [one.verdict for one in judge(findings) if not isinstance(one.claim, Slower)]
     decided = len(verdicts) - verdicts.count("undecided")
     seconds = findings.runs.groupby("point")["seconds"].mean()
     spared = findings.runs.loc[findings.runs["state"] == NOT_NEEDED, "point"]

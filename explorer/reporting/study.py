@@ -44,7 +44,6 @@ from explorer.reporting.setting import data_name, last_day, setting
 from explorer.reporting.study_figures import main_figure, paper_figure
 from explorer.reporting.tables import how_measured, measured_points, trained_runs
 from explorer.reporting.trust import not_certified, plainly, settled_by, trust
-from explorer.study.claims import Slower
 
 SECTIONS = {
     "costs": "Accuracy and cost",
@@ -153,7 +152,7 @@ def _page(
         "report.html.j2",
         scripts=["report.js"] if shown else [],
         answer=answer(findings),
-        trained_claims=any(not isinstance(one.claim, Slower) for one in judged),
+        trained_claims=study.latency_claims != study.claims,
         judged=[(one, verdict(one, findings), evidence(one, findings)) for one in judged],
         view=shown,
         front_data=front_data(shown) if shown else "",

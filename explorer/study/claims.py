@@ -50,6 +50,11 @@ class Above(Claim):
     higher: Selector
     lower: Annotated[list[Selector], Field(min_length=1), BeforeValidator(_several)]
 
+    @property
+    def selectors(self) -> list[Selector]:
+        """All selectors of the claim."""
+        return [self.higher, *self.lower]
+
 
 class Falls(Claim):
     """Accuracy is lower below a value of a numeric metaparameter than at that value."""
@@ -91,6 +96,11 @@ class Slower(Claim):
     form: Literal["slower"]
     slower: Selector
     faster: Annotated[list[Selector], Field(min_length=1), BeforeValidator(_several)]
+
+    @property
+    def selectors(self) -> list[Selector]:
+        """All selectors of the claim."""
+        return [self.slower, *self.faster]
 
 
 AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith | Slower, Field(discriminator="form")]

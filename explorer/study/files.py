@@ -169,8 +169,7 @@ def _check(study: Study) -> None:
 
 def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> None:
     if isinstance(claim, Above | Slower):
-        selectors = (claim.higher, *claim.lower) if isinstance(claim, Above) else (claim.slower, *claim.faster)
-        for selector in selectors:
+        for selector in claim.selectors:
             _check_values(study, {key: value for key, value in selector.items() if key not in names})
             for key in names.keys() & selector.keys():
                 if selector[key] not in names[key]:

@@ -24,7 +24,7 @@ from explorer.networks.identity import Later, identity, key_of
 from explorer.networks.quantities import quantity_key, read_size
 from explorer.spaces import all_spaces, find_space
 from explorer.spaces.space import Space, label, rule
-from explorer.study.claims import AnyClaim, CostName
+from explorer.study.claims import AnyClaim, CostName, Slower
 from explorer.study.form import DesignPoint, Form
 from explorer.study.forms import form_of, form_tables
 from explorer.study.values import Model, Value
@@ -154,6 +154,11 @@ class Study(Model):
     def adds_seeds(self) -> bool:
         """Whether points get more seeds depending on results, up to `seeds`. Intervals are then wider."""
         return self.until_decided or self.form.adds_seeds
+
+    @property
+    def latency_claims(self) -> list[Slower]:
+        """The claims about latency."""
+        return [claim for claim in self.claims if isinstance(claim, Slower)]
 
     @property
     def is_trial(self) -> bool:

@@ -18,7 +18,6 @@ from explorer.networks.network import Network
 from explorer.networks.quantities import counted, main_costs
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
-from explorer.study.claims import Slower
 from explorer.study.model import Study
 from explorer.sweeping import timing
 from explorer.sweeping.sweeping import Watcher
@@ -58,8 +57,9 @@ def latency(
 ) -> MeasuredStudy:
     """Measure and store the latency of every network in a stored study on this machine, in batches of 1 and 64.
 
-    Networks that were already measured on this machine are skipped. Up to 32 networks are measured in turn, so that all
-    see the same changes of the machine's speed, and then stored.
+    Networks that were already measured on this machine are skipped, unless another one is missing for a claim about
+    latency. Up to 32 networks are measured in turn, so that all see the same changes of the machine's speed, and then
+    stored.
 
     Args:
         study: Name of a stored study.
@@ -85,6 +85,9 @@ def latency(
     with ledger.writing(study):
         stored = here(ledger, record, machine, threads)
         missing = unmeasured(stored[:0] if again else stored, verified.networks.values())
+        if missing and record.study.latency_claims:
+            # Claims compare networks, so these must have seen the same changes of the machine's speed.
+            missing = unmeasured(stored[:0], verified.networks.values())
         load = cores_in_use()
         if begin is not None:
             seconds = len(missing) * len(BATCHES) * (timing.SECONDS + timing.WARM_UP_SECONDS)
@@ -123,7 +126,7 @@ def _groups(networks: Sequence[Network]) -> Iterator[list[Network]]:
 
 def latency_for_claims(study: Study, storage: str | Path, watcher: Watcher | None) -> None:
     """Measure a swept study's missing latencies if it makes claims about them and is not a trial run."""
-    if study.is_trial or not any(isinstance(claim, Slower) for claim in study.claims):
+    if study.is_trial or not study.latency_claims:
         return
 
     def begin(networks: int, seconds: float, warning: str) -> None:

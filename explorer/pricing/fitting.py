@@ -112,7 +112,9 @@ def _of_all_spaces(
         try:
             found = fit(name, preset, limits=most, count=1, sample=sample, seed=seed)
         except ExplorerError as error:
-            rows.append({"space": name, "point": str(error).partition(": ")[2]})
+            reason = str(error).partition(": ")[2]
+            closest = reason.partition("; the closest one ")[2].partition(" (")[0]
+            rows.append({"space": name, "point": f"none; the closest {closest}" if closest else reason})
             continue
         point = " ".join(f"{key}={label(value)}" for key, value in found.attrs["best"].items())
         costs = found.drop(columns=list(found.attrs["best"])).iloc[0]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from explorer.api.certificates import certify, plan_certificate
     from explorer.api.searches import search
     from explorer.api.sweeps import dry_run, retry, sweep
-    from explorer.compression.compressing import compress, plan_compression
     from explorer.drawing import maps, plots
     from explorer.errors import ExplorerError, Infeasible
+    from explorer.exporting.compressing import compress, plan_compression
     from explorer.exporting.export import export
     from explorer.exporting.image_sheet import images
     from explorer.exporting.inspection import inspect
@@ -83,7 +83,7 @@ _HOMES = {
     "Infeasible": "explorer.errors",
     "certify": "explorer.api.certificates",
     "compare": "explorer.reporting.stored",
-    "compress": "explorer.compression.compressing",
+    "compress": "explorer.exporting.compressing",
     "count": "explorer.networks.counting",
     "dashboard_server": "explorer.storage.dashboard",
     "delete_study": "explorer.storage.editing",
@@ -98,7 +98,7 @@ _HOMES = {
     "list_studies": "explorer.storage.listing",
     "load_study": "explorer.study.files",
     "plan_certificate": "explorer.api.certificates",
-    "plan_compression": "explorer.compression.compressing",
+    "plan_compression": "explorer.exporting.compressing",
     "price": "explorer.pricing.prices",
     "price_space": "explorer.pricing.space",
     "rename_study": "explorer.storage.editing",

@@ -382,7 +382,7 @@ def test_a_dry_run_trains_nothing_and_gives_bytes(compressed, monkeypatch, capsy
 
 def test_missing_packages_are_named(compressed, monkeypatch, capsys):
     monkeypatch.chdir(compressed)
-    monkeypatch.setattr("explorer.compression.compressing.find_spec", lambda _: None)
+    monkeypatch.setattr("explorer.exporting.compressing.find_spec", lambda _: None)
     assert main(["compress", "stripes"]) == 2
     assert 'pip install "cnn-design-explorer[compression]"' in capsys.readouterr().err
 

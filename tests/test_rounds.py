@@ -17,8 +17,9 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.studies import Provenance
 from explorer.study.files import load_study
 from explorer.study.plan import plan
+from explorer.sweeping.planned import planned_runs
 from explorer.sweeping.rounds import Rounds
-from explorer.sweeping.sweeping import run_studies, runs_of
+from explorer.sweeping.sweeping import run_studies
 from explorer.training.bits import pack
 
 IMAGES = 2_000
@@ -31,7 +32,7 @@ class Trainer:
         self.ledger = ledger
         self.study = study
         self.points = plan(study, 10)
-        self.runs = runs_of(study, self.points, "f" * 64)
+        self.runs = {place: one.run for place, one in planned_runs(study, self.points, "f" * 64).items()}
         self.world = World(difficulty=1, seed=0.02, pair=0.5)
         self.abilities = abilities
         self.difficulties = self.world.images(np.random.default_rng(0), IMAGES)

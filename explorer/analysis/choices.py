@@ -46,6 +46,8 @@ def published_choices(record: StudyRecord, anchors: Sequence[Anchor] | None = No
     """
     names: dict[tuple[str, ...], list[str]] = {}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    if record.study.form.training:  # published networks have no values for how they are trained here
+        anchors = ()
     for anchor in record.study.design_space.anchors if anchors is None else anchors:
         row = _choice(record.study, anchor)
         key = tuple(map(label, row.values()))

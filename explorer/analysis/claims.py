@@ -21,7 +21,18 @@ from explorer.analysis.accuracies import Interval
 from explorer.analysis.findings import Findings
 from explorer.analysis.fronts import near_in_cost
 from explorer.analysis.ranks import rank_correlation
-from explorer.study.claims import LATENCY_MARGIN, Above, BestAtEqualCost, Claim, Falls, LevelsOff, RisesWith, Slower
+from explorer.study.claims import (
+    LATENCY_MARGIN,
+    Above,
+    BestAtEqualCost,
+    Claim,
+    Falls,
+    LevelsOff,
+    NoWorse,
+    RisesWith,
+    Selector,
+    Slower,
+)
 
 Verdict = Literal["supported", "refuted", "undecided"]
 
@@ -118,10 +129,22 @@ def _judge(claim: Claim, findings: Findings) -> Judged:  # noqa: ARG001 (registe
 
 @_judge.register
 def _above(claim: Above, findings: Findings) -> Judged:
-    higher = _selected(findings, claim.higher)
-    lower = [_selected(findings, selector) for selector in claim.lower]
+    return _pairwise(claim, findings, claim.higher, claim.lower)
+
+
+@_judge.register
+def _no_worse(claim: NoWorse, findings: Findings) -> Judged:
+    return _pairwise(claim, findings, claim.points, claim.than, claim.margin)
+
+
+def _pairwise(
+    claim: Claim, findings: Findings, better: Selector, others: Sequence[Selector], margin: float = 0.0
+) -> Judged:
+    """Compare each point that one selector matches with each point that the others match."""
+    higher = _selected(findings, better)
+    lower = [_selected(findings, selector) for selector in others]
     pairs = [(one, other) for one in higher for points in lower for other in points]
-    return _decided(claim, findings, pairs, whole=bool(higher) and all(lower))
+    return _decided(claim, findings, pairs, margin, whole=bool(higher) and all(lower))
 
 
 @_judge.register

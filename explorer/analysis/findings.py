@@ -65,6 +65,8 @@ class Findings:
         frame = ranked(self.record, self.accuracies)
         if self.latency:
             frame[LATENCY.key] = frame["network"].map(self.latency.seconds).astype(float)
+        for key in self.record.study.form.measures:
+            frame[key] = self._measured_in_runs(QUANTITIES[key].run_column, frame)
         own = frame["accuracy"].notna() & frame["same_as"].isna()
         form = self.record.study.form
         fronts = [([cost], front_column(cost), probability_column(cost)) for cost in self.costs]
@@ -87,10 +89,18 @@ class Findings:
     @property
     def costs(self) -> list[str]:
         """The costs with fronts: the cost that the study is plotted against, and all other known costs."""
+        if self.record.study.form.measures:
+            return [*self.record.study.form.measures]
         fronts = [cost for cost, quantity in QUANTITIES.items() if quantity.front]
         known = [cost for cost in fronts if self.record.points.get(cost, pd.Series()).notna().any()]
         known += [LATENCY.key] if self.latency else []
         return list(dict.fromkeys([self.record.study.plot.against, *known]))
+
+    def _measured_in_runs(self, column: str, frame: pd.DataFrame) -> pd.Series[float]:
+        """Return the mean over the seeds of each point, NaN if it has no runs."""
+        runs = self.record.runs[self.record.runs["state"] == "done"]
+        means = pd.to_numeric(runs[column]).groupby(runs["point"]).mean()
+        return frame["same_as"].fillna(frame["point"]).map(means).astype(float)
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -37,12 +37,12 @@ class VerifiedNetworks:
 def verified_networks(record: StudyRecord, points: Iterable[int]) -> VerifiedNetworks:
     """Compute the networks of trained points with the current code, and keep those that match their stored digest."""
     study, chosen = record.study, list(points)
-    settings, design_points = study.fixed | {"classes": record.classes}, list(study.design_points())
+    design_points = list(study.design_points())
     stored = dict(zip(record.points["point"], record.points["network"], strict=True))
     designs: dict[int, Space] = {}
     for number in chosen:
         with suppress(ExplorerError):
-            designs[number] = study.design_space.point(study.preset, **settings | design_points[number].metaparameters)
+            designs[number] = study.point(design_points[number].metaparameters, classes=record.classes)
     found = zip(designs, priced_designs(list(designs.values())), strict=True)
     networks = {number: design.network for number, design in found if isinstance(design, PricedDesign)}
     same = {number: network for number, network in networks.items() if network.digest == stored[number]}

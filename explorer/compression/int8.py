@@ -1,30 +1,35 @@
-"""Post-training quantisation to int8, per channel, with onnxruntime, and the accuracy of the quantised file."""
+"""Post-training quantisation to int8, per channel, with onnxruntime, and the logits of the quantised file."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from explorer.exporting.programs import onnx_bytes
 from explorer.networks.network import Network
-from explorer.training.batches import Batches
+from explorer.networks.programs import onnx_bytes
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-CALIBRATED = 512  # training images from which the ranges of feature maps are taken
+CALIBRATED = 512
+"""Number of training images from which the ranges of feature maps are measured."""
 BATCH = 64
 
 
-def quantised(model: nn.Module, network: Network, training: Batches) -> bytes:
+def quantised(model: nn.Module, network: Network, calibration: Iterable[Tensor]) -> bytes:
     """Return the ONNX file of a model in evaluation mode with int8 weights (per channel) and feature maps.
 
-    The ranges of feature maps are measured on `CALIBRATED` training images. Batch norm is folded into convolutions.
+    Batch norm is folded into convolutions.
+
+    Args:
+        model: The model, on the CPU.
+        network: Its network.
+        calibration: Batches of prepared training images, (n, channels, size, size).
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -36,7 +41,7 @@ def quantised(model: nn.Module, network: Network, training: Batches) -> bytes:
         quantize_static(
             str(folded),
             str(made),
-            _Calibration(training),
+            _Calibration(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QInt8,
@@ -45,28 +50,30 @@ def quantised(model: nn.Module, network: Network, training: Batches) -> bytes:
         return made.read_bytes()
 
 
-def correct(content: bytes, validation: Batches) -> NDArray[np.bool_]:
-    """Return for each image whether the file's network names its class, computed by onnxruntime."""
+def logits_of(content: bytes, batches: Iterable[Tensor]) -> NDArray[np.float32]:
+    """Return the logits that a quantised file gives for batches of images, computed by onnxruntime on one core."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    right = [
-        session.run(["logits"], {"images": images.float().cpu().numpy()})[0].argmax(1) == labels.cpu().numpy()
-        for images, labels in validation.plain(BATCH)
-    ]
-    return np.concatenate(right)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # several runs are evaluated at the same time
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(["logits"], _inputs(images))[0] for images in batches])
 
 
 class _Calibration:
     """Hands batches of training images to onnxruntime."""
 
-    def __init__(self, training: Batches) -> None:
-        self.batches = training.plain(BATCH, CALIBRATED)
+    def __init__(self, batches: Iterable[Tensor]) -> None:
+        self.batches = iter(batches)
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+    def get_next(self) -> dict[str, Any] | None:
         """Return the next input, or None after the last one."""
-        images, _ = next(self.batches, (None, None))
-        return None if images is None else {"images": images.float().cpu().numpy()}
+        images = next(self.batches, None)
+        return None if images is None else _inputs(images)
+
+
+def _inputs(images: Tensor) -> dict[str, Any]:
+    return {"images": images.float().cpu().numpy()}
 
 
 @contextmanager

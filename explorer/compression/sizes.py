@@ -72,6 +72,10 @@ class Compression:
                 known = {layer.path if "." in pattern else layer.kind for layer in layers}
                 raise unknown("layer or kind of layer", pattern, known)
 
+    def prunes(self, network: Network) -> bool:
+        """Return whether any weight of the network is pruned."""
+        return any(self.kept(layer) < layer.count for layer in weights_of(network))
+
     def density(self, layer: Weights) -> Fraction:
         """Return the share of a layer's weights to keep."""
         found = [density for pattern, density in self.densities if _matches(pattern, layer)]

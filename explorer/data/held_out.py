@@ -16,7 +16,8 @@ from explorer.data.dataset import ImageBlock, Labels, Pixels
 from explorer.data.folder import FolderSource
 from explorer.data.layout import class_folders
 from explorer.data.proxy import BLOCK, ProxySource, make_block, make_pictures
-from explorer.data.sources import Source
+from explorer.data.source import Source
+from explorer.data.subset import Subset, parts_of
 from explorer.errors import ExplorerError
 
 PROXY_COUNT = 10_000
@@ -51,7 +52,8 @@ def read_test_images(source: Source) -> TestImages:
     """Read the test images, cropped and resized like the training pool. This takes seconds.
 
     CIFAR-10 has a test batch. The procedural set draws 10,000 more images of the same kind. A folder with splits
-    has a test folder. Any other folder uses the tenth of each class that is held out of the training pool.
+    has a test folder. Any other folder uses the tenth of each class that is held out of the training pool. Some classes
+    of a data set have its test images of these classes.
 
     Raises:
         NoTestImages: The data set has no test images.
@@ -63,6 +65,8 @@ def read_test_images(source: Source) -> TestImages:
             return _proxy()
         case FolderSource():
             return _folder(source)
+        case Subset():
+            return _subset(source)
         case TestedSource():
             return _joined(list(source.test_blocks()))
     raise NoTestImages(f"{source.name} has no test images")
@@ -86,6 +90,12 @@ def _cifar10(source: Cifar10Source) -> TestImages:
 def _proxy() -> TestImages:
     pictures = make_pictures()
     return _joined([make_block(pictures, PROXY_FIRST + number) for number in range(PROXY_COUNT // BLOCK)])
+
+
+def _subset(source: Subset) -> TestImages:
+    whole = read_test_images(source.whole)
+    numbers = source.numbers(source.whole.prepare().classes)
+    return _joined(list(parts_of([(whole.images, whole.labels)], numbers)))
 
 
 def _folder(source: FolderSource) -> TestImages:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from explorer.data import cifar10, folder, proxy
-from explorer.data.dataset import Dataset
+from explorer.data.source import Source
+from explorer.data.subset import Subset
 from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
 from explorer.plugins import broken, names, plugins
@@ -24,36 +24,33 @@ def named_sources() -> tuple[str, ...]:
     return (*BUILT_IN, *names(GROUP))
 
 
-@runtime_checkable
-class Source(Protocol):
-    """A data set that can be prepared. Nothing is read, downloaded or generated before that."""
-
-    @property
-    def name(self) -> str:
-        """Name of the data set in reports."""
-
-    @property
-    def class_count(self) -> int:
-        """Number of classes, known without reading images."""
-
-    def prepare(self) -> Dataset:
-        """Return the data set from the cache, or read, download or generate it, which may take minutes."""
+def is_named(data: str) -> bool:
+    """Whether this is a data set with a name, or some classes of one, and not a folder."""
+    return data.partition(":")[0] in named_sources()
 
 
-def find_source(name: str, data_dir: str | Path | None = None) -> Source:
+def find_source(data: str, data_dir: str | Path | None = None, *, beside: str = "") -> Source:
     """Find a data set without reading any image.
 
     Args:
-        name: `cifar10`, `proxy`, a data set of an installed package, or a folder of images in class folders.
+        data: `cifar10`, `proxy`, a data set of an installed package, or a folder of images in class folders. Some
+            classes of a named data set are chosen after a colon, by number or name: `cifar10:0-4`, `cifar10:cat,dog`.
         data_dir: Folder with the CIFAR-10 files. If it is not given, they come from the cache or the network.
+        beside: Another data set that the same study uses, which `data_dir` may be meant for.
 
     Raises:
         ExplorerError: The name is unknown, or files are missing.
     """
+    name, colon, classes = data.partition(":")
+    if colon and is_named(data):
+        return Subset.read(find_source(name, data_dir, beside=beside), classes)
+    name = data
     if data_dir is not None and name != "cifar10":
-        raise ExplorerError(
-            f"--data-dir is the folder of the 'cifar10' files, but the data set is {name!r}; drop --data-dir"
-        )
+        if beside.partition(":")[0] != "cifar10":
+            raise ExplorerError(
+                f"--data-dir is the folder of the 'cifar10' files, but the data set is {name!r}; drop --data-dir"
+            )
+        data_dir = None
     installed = plugins(GROUP, name)
     if installed and name in BUILT_IN:
         raise ExplorerError(f"{installed[0][0]}: {name!r} is a data set of the explorer; rename the other one")

@@ -19,11 +19,11 @@ from explorer.analysis import measured, ranked
 from explorer.data.held_out import read_test_images
 from explorer.errors import ExplorerError
 from explorer.exporting.preparing import HEADER, PREDICT_CODE, Preparing
-from explorer.exporting.programs import onnx_bytes, onnx_obstacle
 from explorer.exporting.retraining import Task
 from explorer.exporting.torch_code import WIDTH, code_of
 from explorer.networks.layers import Shape
 from explorer.networks.network import Network
+from explorer.networks.programs import onnx_bytes, onnx_obstacle
 from explorer.networks.quantities import main_amounts, main_costs
 from explorer.pricing.prices import COUNTS
 from explorer.spaces.space import label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from explorer.data import Dataset, Source, find_source, named_sources
+from explorer.data import Dataset, Source, find_source, is_named
 from explorer.errors import ExplorerError
 from explorer.files import user_path
 from explorer.storage.record import StudyRecord
@@ -18,12 +18,12 @@ def data_of(record: StudyRecord, data: str | Path | None = None, data_dir: str |
     Raises `ExplorerError` if the data does not exist.
     """
     study = record.study
-    if data is None and study.data not in named_sources() and not user_path(study.data).is_dir():
+    if data is None and not is_named(study.data) and not user_path(study.data).is_dir():
         raise ExplorerError(
             f"{study.name}: its images were in {study.data}, which is no longer a folder or "
             "an installed data set; pass the folder where they are now with --data"
         )
-    return find_source(study.data if data is None else str(data), data_dir)
+    return find_source(study.data if data is None else str(data), data_dir, beside=study.form.source_data)
 
 
 def check_data(record: StudyRecord, dataset: Dataset, data: str | Path | None = None) -> None:

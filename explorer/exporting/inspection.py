@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from explorer.errors import ExplorerError
-from explorer.exporting.programs import check_onnx, save_onnx, save_torch
 from explorer.files import check_file, user_path
 from explorer.machine import load
 from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS, Network
+from explorer.networks.programs import check_onnx, save_onnx, save_torch
 from explorer.networks.quantities import computed
 from explorer.pricing.prices import layer_table
 from explorer.spaces import find_space

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import StoredRun
 from explorer.study.form import DesignPoint
+from explorer.sweeping.starting import with_weights
 from explorer.training.run import Run
-from explorer.training.trainer import RunFailed, Trained, numerics, train
+from explorer.training.trainer import RunFailed, Trained, numerics, train_run
 
 WORDS = {"data": "the data", "numerics.training_version": "the version of the training code"}
 """Descriptions for parts of a run's key that do not have self-explanatory names."""
@@ -55,7 +56,7 @@ class Task:
         with torch_threads(1):
             try:
                 verify(run.network)
-                trained = train(run.network, self.dataset, run.recipe, run.budget, run.seed, run.numerics)
+                trained = train_run(run, self.dataset)
             except (RunFailed, CostMismatch) as error:
                 raise ExplorerError(
                     f"{self.called}: its stored accuracy is {self.stored.accuracy}, but retraining failed: {error}"
@@ -110,13 +111,18 @@ def retraining_task(
         )
     dataset = source.prepare()
     check_data(record, dataset, data)
+    point = list(study.design_points())[number]
     run = Run(network, dataset.fingerprint, study.recipe, study.budget, seed, numerics())
+    run = study.form.planned(run, point.metaparameters, run).run
+    if run.treatment is not None:
+        # Found by the key in the stored settings, so that the data of the first training are not needed.
+        run = run.like(treatment=replace(run.treatment, source=stored.settings["treatment"]["source"]))
     if run.key != key:
         differences = "; ".join(_differences(stored.settings, run.settings)) or "the format of keys"
         raise ExplorerError(
             f"{study.name}, {called(record, number)}, seed {seed} would be a different run now: {differences}"
         )
-    return Task(record, number, list(study.design_points())[number], run, stored, source, dataset)
+    return Task(record, number, point, with_weights(run, ledger), stored, source, dataset)
 
 
 def _differences(stored: Mapping[str, Any], here: Mapping[str, Any], path: str = "") -> Iterator[str]:

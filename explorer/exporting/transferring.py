@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
-from safetensors import SafetensorError
 from scipy import stats
-from torch import Tensor
 
 from explorer.analysis.accuracies import paired_difference
-from explorer.data import Dataset, find_source, named_sources
+from explorer.data import Dataset, find_source, is_named
 from explorer.errors import ExplorerError
 from explorer.exporting.bundle import FACTS, USE, WEIGHTS, docstring, facts_file, network_files
 from explorer.exporting.choice import called, find_stored_run
@@ -25,14 +23,17 @@ from explorer.exporting.preparing import Preparing
 from explorer.exporting.retraining import retraining_task
 from explorer.files import check_folder, user_path, write_files
 from explorer.machine import torch_threads
+from explorer.networks.blocks import blocks_of
 from explorer.networks.network import Network
 from explorer.networks.quantities import main_amounts
 from explorer.spaces import find_space
 from explorer.spaces.space import label
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.training.recipe import Budget, Recipe
-from explorer.training.trainer import RunFailed, Trained, train
-from explorer.training.transfer import Start, blocks_of, train_from
+from explorer.training.run import Run
+from explorer.training.trainer import RunFailed, Trained, numerics, train_run
+from explorer.training.transfer import read_weights, written_weights
+from explorer.training.treatments import Transfer
 
 TRANSFER, CONFUSION, SHEET = "transfer.json", "confusion.csv", "images.png"
 SHOWN = 12  # images in a row of the sheet
@@ -45,13 +46,13 @@ Announce: TypeAlias = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Source:
-    """A trained network: what it is called, its space, preset and metaparameters, and its weights by name."""
+    """A trained network: what it is called, its space, preset and metaparameters, and its weights (safetensors)."""
 
     called: str
     space: str
     preset: str
     metaparameters: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
+    weights: bytes
 
     def network(self, classes: int) -> Network:
         """Return the network with a head for a number of classes."""
@@ -117,7 +118,7 @@ def transfer(
     """
     if epochs is not None and epochs < 1:
         raise ExplorerError(f"epochs = {epochs}: must be at least 1")
-    target = find_source(str(data), data_dir if str(data) in named_sources() else None)
+    target = find_source(str(data), data_dir if is_named(str(data)) else None)
     folder = user_path(out) if out is not None else Path("transferred") / target.name
     check_folder(folder)
     if (folder / FACTS).exists():
@@ -130,17 +131,17 @@ def transfer(
     budget = Budget() if epochs is None else Budget(images=len(split.train), epochs=epochs)
     budget = budget.fitted(len(split.train), len(split.validation))
     recipe = Recipe(**find_space(trained_source.space).recipe).fitted(budget)
+    scratch = Run(network, dataset.fingerprint, recipe, budget, seed, numerics())
+    weights = trained_source.weights
+    key = hashlib.sha256(weights).hexdigest()
     found: dict[str, Trained] = {}
     for way, count in ways.items():
         if before_training is not None:
             before_training(way, budget.seen)
         try:
             with torch_threads(1):
-                if count is None:
-                    found[way] = train(network, dataset, recipe, budget, seed)
-                else:
-                    start = Start(trained_source.weights, count)
-                    found[way] = train_from(network, start, dataset, recipe, budget, seed)
+                run = scratch if count is None else scratch.like(treatment=Transfer(key, count, weights=weights))
+                found[way] = train_run(run, dataset)
         except RunFailed as error:
             raise ExplorerError(f"{trained_source.called}, {way}: training failed: {error}") from None
     frame = _frame(found, ways)
@@ -175,13 +176,14 @@ def _source(source: str | Path, storage: str | Path, data_dir: str | Path | None
         return _stored(str(source), storage, data_dir, announce)
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        weights = safetensors.torch.load_file(folder / WEIGHTS)
+        weights = (folder / WEIGHTS).read_bytes()
+        read_weights(weights)
         space, preset = facts["space"], facts["preset"]
         # An export lists all metaparameters, but some may only be given if others are not.
         normal = json.loads(json.dumps(find_space(space).point(preset).model_dump()))
         changed = {name: value for name, value in facts["metaparameters"].items() if value != normal.get(name)}
         return Source(f"export {folder.name}", space, preset, changed, weights)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ExplorerError) as error:
         raise ExplorerError(
             f"{folder}: is not an exported network, which has {FACTS} and {WEIGHTS}: {' '.join(str(error).split())}"
         ) from None
@@ -194,7 +196,7 @@ def _stored(run: str, storage: str | Path, data_dir: str | Path | None, announce
     study, point = record.study, task.point.metaparameters
     if announce is not None:
         announce("the source run again", task.run.budget.seen)
-    weights = {name: tensor.cpu() for name, tensor in task.train().model.state_dict().items()}
+    weights = written_weights(task.train().model)
     return Source(
         f"{study.name}, {called(record, number)}, seed {seed}", study.space, study.preset, study.fixed | point, weights
     )

@@ -33,6 +33,7 @@ COUNT = Unit("", 1.0, 0)  # axes add a prefix k, M or G
 KIB = Unit("KiB", 2.0**10, 1, "bytes")
 MIB = Unit("MiB", 2.0**20, 2, "bytes")
 MILLISECONDS = Unit("ms", 1e-3, 3, "seconds")
+SECONDS = Unit("s", 1.0, 1, "seconds")
 PERCENT = Unit("%", 0.01, 1, "fraction")
 
 
@@ -52,6 +53,7 @@ class Quantity:
         ranked: Whether to compare how it ranks points with how accuracy ranks them.
         budget: Whether `fit` has an option that limits it.
         counts: The things counted, if the noun doesn't make that clear.
+        run_column: For a quantity measured in runs, the column of runs whose mean over the seeds it is.
         aliases: Other spellings, in lower case.
     """
 
@@ -66,6 +68,7 @@ class Quantity:
     ranked: bool = False
     budget: bool = False
     counts: str = ""
+    run_column: str = ""
     aliases: tuple[str, ...] = ()
 
     @property
@@ -233,5 +236,8 @@ register(
     Quantity("flash_bytes", "int8 size", KIB, lambda net: net.flash_bytes, budget=True, aliases=("flash",)),
     Quantity("ram_bytes", "int8 peak activations", KIB, lambda net: net.ram_bytes, budget=True, aliases=("ram",)),
     LATENCY,
+    Quantity("file_bytes", "file size", KIB, run_column="file_bytes", aliases=("bytes on disk",)),
+    Quantity("train_seconds", "training time", SECONDS, run_column="seconds"),
+    Quantity("frozen", "frozen blocks"),
     ACCURACY,
 )

@@ -16,7 +16,7 @@ def reject_mistakes(
     study: Study, data_dir: Path | None, *, storage: str, reports: Path, figures: Sequence[str]
 ) -> None:
     """Raise `ExplorerError` for unknown data or formats, and for a storage or folder that cannot be written."""
-    find_source(study.data, data_dir)
+    find_source(study.data, data_dir, beside=study.form.source_data)
     check_formats(figures)
     check_folder(user_path(reports))
     Ledger(storage, create=True)

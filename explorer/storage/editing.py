@@ -18,7 +18,7 @@ from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.optuna_tables import NoView, OptunaTables
 from explorer.storage.optuna_view import view_names
 from explorer.storage.studies import stored_study
-from explorer.storage.tables import members, proposals, rungs, runs, studies, tests
+from explorer.storage.tables import members, proposals, rungs, runs, sources, studies, tests, weights
 from explorer.study.files import builtin_studies
 
 NAME = re.compile(r"\w([\w .@~+=-]*[\w@~+=-])?")
@@ -109,7 +109,9 @@ def _optuna(ledger: Ledger) -> OptunaTables | None:
 
 def _delete(connection: sa.Connection, study: str, with_runs: bool) -> DeletedStudy:
     own, others = (
-        sa.union(*(sa.select(table.c.key).where(condition(table.c.study, study)) for table in (members, rungs)))
+        sa.union(
+            *(sa.select(table.c.key).where(condition(table.c.study, study)) for table in (members, rungs, sources))
+        )
         for condition in (eq, ne)
     )
     mine = sa.select(runs.c.key).where(runs.c.key.in_(own))
@@ -118,7 +120,9 @@ def _delete(connection: sa.Connection, study: str, with_runs: bool) -> DeletedSt
     alone = sorted(stored - shared) if with_runs else []
     for start in range(0, len(alone), CHUNK):
         connection.execute(runs.delete().where(runs.c.key.in_(alone[start : start + CHUNK])))
-    for table in (members, rungs, proposals):
+    if with_runs:
+        connection.execute(weights.delete().where(weights.c.key.in_(own), weights.c.key.not_in(others)))
+    for table in (members, rungs, proposals, sources):
         connection.execute(table.delete().where(table.c.study == study))
     connection.execute(studies.delete().where(studies.c.name == study))
     return DeletedStudy(study, len(alone), len(stored) - len(alone), len(shared))
@@ -129,7 +133,7 @@ def _rename(connection: sa.Connection, study: str, new: str) -> None:
     renamed = json.loads(row["study"]) | {"name": new}
     row |= {"name": new, "study": json.dumps(renamed)}
     connection.execute(studies.insert().values(row))
-    for table in (members, rungs, proposals, tests):
+    for table in (members, rungs, proposals, sources, tests):
         connection.execute(table.update().where(table.c.study == study).values(study=new))
     connection.execute(studies.delete().where(studies.c.name == study))
 

@@ -14,6 +14,7 @@ from explorer.storage.latencies import Latencies
 from explorer.storage.runs import Runs
 from explorer.storage.searches import Searches
 from explorer.storage.studies import Studies
+from explorer.storage.weights import Weights
 
 DEFAULT_STORAGE = "explorer.db"
 
@@ -29,3 +30,4 @@ class Ledger(Database):
         self.latencies = Latencies(self)
         self.certificates = Certificates(self)
         self.tests = HeldOutTests(self)
+        self.weights = Weights(self)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from explorer.machine import collection_paused
 from explorer.storage.database import CHUNK, Database
-from explorer.storage.tables import runs
+from explorer.storage.tables import runs, weights
 from explorer.training.bits import unpack, unpack_classes
 
 
@@ -60,8 +60,11 @@ class Runs:
     database: Database
 
     def record(self, *rows: Mapping[str, Any]) -> None:
-        """Store runs together, and replace earlier crashes of the same runs."""
-        self.database.replace(runs, rows)
+        """Store runs together, with their weights where rows have `weights`, and replace earlier crashes of them."""
+        # All rows of one statement need the same columns, and failed runs have fewer.
+        self.database.replace(runs, [{column.name: row.get(column.name) for column in runs.columns} for row in rows])
+        kept = [{"key": row["key"], "content": row["weights"]} for row in rows if "weights" in row]
+        self.database.replace(weights, kept)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete runs, so that they are trained again."""

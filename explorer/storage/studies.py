@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from explorer.errors import ExplorerError, unknown
 from explorer.networks.quantities import computed
 from explorer.storage.database import Database
 from explorer.storage.record import NOT_NEEDED, StudyRecord
-from explorer.storage.tables import members, proposals, runs, studies
+from explorer.storage.tables import members, proposals, runs, sources, studies
 from explorer.storage.tables import rungs as lower
 from explorer.study.model import Study
 from explorer.study.plan import Point, points_frame
@@ -84,18 +84,25 @@ class Studies:
         points: list[Point],
         keys: Mapping[tuple[int, int], str],
         provenance: Provenance,
+        started_from: Collection[str] = (),
     ) -> None:
-        """Store a study with its points and run keys by (point, seed), and replace any study with the same name."""
+        """Store a study with its points and run keys by (point, seed), and replace any study with the same name.
+
+        `started_from` has the keys of the runs whose weights its runs start from.
+        """
         row = study_row(study, data_fingerprint, points, provenance)
         member_rows = [
             {"study": study.name, "point": point, "seed": seed, "key": key} for (point, seed), key in keys.items()
         ]
 
         def store(connection: sa.Connection) -> None:
-            connection.execute(members.delete().where(members.c.study == study.name))
+            for table in (members, sources):
+                connection.execute(table.delete().where(table.c.study == study.name))
             connection.execute(studies.delete().where(studies.c.name == study.name))
             connection.execute(studies.insert().values(row))
             connection.execute(members.insert(), member_rows)
+            if started_from:
+                connection.execute(sources.insert(), [{"study": study.name, "key": key} for key in started_from])
 
         self.database.perform(store)
 

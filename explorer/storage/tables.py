@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-REVISION = "0006"
+REVISION = "0007"
 SCHEMA = 2  # for versions older than revisions, which only open schema 1
 
 # The names must differ from Optuna's tables in the same database.
@@ -30,8 +30,8 @@ runs = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("traceback", sa.Text),
     sa.Column("accuracy", sa.Float),
-    sa.Column("accuracies", sa.JSON),
-    sa.Column("train_losses", sa.JSON),
+    sa.Column("accuracies", sa.JSON(none_as_null=True)),
+    sa.Column("train_losses", sa.JSON(none_as_null=True)),
     sa.Column("validation_images", sa.Integer),
     sa.Column("correct", sa.LargeBinary),
     sa.Column("top_probability", sa.LargeBinary),
@@ -41,6 +41,13 @@ runs = sa.Table(
     sa.Column("peak_memory_bytes", sa.BigInteger),
     sa.Column("finished", sa.String(32), nullable=False),
     sa.Column("host", sa.JSON, nullable=False),
+    sa.Column("file_bytes", sa.BigInteger),
+)
+weights = sa.Table(
+    "ledger_weights",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 studies = sa.Table(
     "ledger_studies",
@@ -80,6 +87,12 @@ rungs = sa.Table(
     sa.Column("seed", sa.Integer, primary_key=True),
     sa.Column("epochs", sa.Integer, primary_key=True),
     sa.Column("key", sa.String(64), nullable=False),
+)
+sources = sa.Table(
+    "ledger_sources",
+    metadata,
+    sa.Column("study", sa.String(255), sa.ForeignKey("ledger_studies.name"), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
 )
 latencies = sa.Table(
     "ledger_latencies",

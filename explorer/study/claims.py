@@ -7,20 +7,21 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.quantities import QUANTITIES, computed, quantity_key
+from explorer.networks.quantities import QUANTITIES, quantity_key
 from explorer.study.values import Model, Value
 
 
 def _known_cost(name: str, info: ValidationInfo) -> str:
     name = quantity_key(name)
-    costs = [key for key in computed() if not QUANTITIES[key].more_is_better]
+    known = {key: one for key, one in QUANTITIES.items() if one.compute or one.run_column}
+    costs = [key for key, one in known.items() if not one.more_is_better]
     if name not in costs:
         raise ExplorerError(f"{info.field_name} = {name}: {unknown('cost', name, costs)}")
     return name
 
 
 CostName = Annotated[str, AfterValidator(_known_cost)]
-"""A cost that can be computed from a network."""
+"""A cost that can be computed from a network, or that some studies measure in their runs."""
 
 MARGIN = 0.01
 """A loss or gain of accuracy up to this fraction (one point) is ignored."""
@@ -54,6 +55,20 @@ class Above(Claim):
     def selectors(self) -> list[Selector]:
         """All selectors of the claim."""
         return [self.higher, *self.lower]
+
+
+class NoWorse(Claim):
+    """All points selected by `points` are at most a margin (a fraction) less accurate than all selected by `than`."""
+
+    form: Literal["no worse"]
+    points: Selector
+    than: Annotated[list[Selector], Field(min_length=1), BeforeValidator(_several)]
+    margin: Annotated[float, Field(ge=0, lt=1)] = MARGIN
+
+    @property
+    def selectors(self) -> list[Selector]:
+        """All selectors of the claim."""
+        return [self.points, *self.than]
 
 
 class Falls(Claim):
@@ -103,10 +118,13 @@ class Slower(Claim):
         return [self.slower, *self.faster]
 
 
-AnyClaim = Annotated[Above | Falls | LevelsOff | BestAtEqualCost | RisesWith | Slower, Field(discriminator="form")]
+AnyClaim = Annotated[
+    Above | NoWorse | Falls | LevelsOff | BestAtEqualCost | RisesWith | Slower, Field(discriminator="form")
+]
 
 CLAIMS: dict[str, type[Claim]] = {
     "above": Above,
+    "no worse": NoWorse,
     "falls": Falls,
     "levels off": LevelsOff,
     "best at equal cost": BestAtEqualCost,

@@ -15,7 +15,7 @@ from explorer.errors import ExplorerError, unknown
 from explorer.files import user_path
 from explorer.networks.quantities import computed, read_count
 from explorer.spaces.space import label, rule
-from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, Slower
+from explorer.study.claims import CLAIMS, Above, BestAtEqualCost, Claim, Falls, LevelsOff, NoWorse, RisesWith, Slower
 from explorer.study.forms import form_tables
 from explorer.study.model import Range, Study
 from explorer.study.values import Value
@@ -64,7 +64,7 @@ def load_study(
         from explorer.data import find_source
         from explorer.study.plan import quick as cut_down
 
-        source = find_source(study.data, data_dir)
+        source = find_source(study.data, data_dir, beside=study.form.source_data)
         study = cut_down(study, source.class_count, len(source.prepare().split().train))
     number = None if images is None else read_count("images", images)
     return study.override(seeds=seeds, epochs=epochs, images=number, until_decided=until_decided or None)
@@ -152,6 +152,7 @@ def _keys(parents: Sequence[Any]) -> set[str]:
 def _check(study: Study) -> None:
     if study.plot.published is not None:
         published_curve_file(study.plot.published)
+    _check_measured(study, study.plot.against)
     limits = (*computed(), *study.design_space.derived)
     for key in study.constraints:
         if key not in limits:
@@ -168,7 +169,9 @@ def _check(study: Study) -> None:
 
 
 def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> None:
-    if isinstance(claim, Above | Slower):
+    if isinstance(claim, BestAtEqualCost | RisesWith):
+        _check_measured(study, claim.cost)
+    if isinstance(claim, Above | NoWorse | Slower):
         for selector in claim.selectors:
             _check_values(study, {key: value for key, value in selector.items() if key not in names})
             for key in names.keys() & selector.keys():
@@ -178,6 +181,13 @@ def _check_claim(study: Study, claim: Claim, names: Mapping[str, set[str]]) -> N
         _check_values(study, claim.where | {claim.over: claim.below if isinstance(claim, Falls) else claim.at})
     elif isinstance(claim, BestAtEqualCost) and claim.series not in names["series"]:
         raise unknown("series", claim.series, names["series"])
+
+
+def _check_measured(study: Study, cost: str) -> None:
+    """Raise `ExplorerError` if the runs of this study do not measure a cost."""
+    known = (*computed(), *study.form.measures)
+    if cost not in known:
+        raise unknown("cost in this study", cost, known)
 
 
 def _check_values(study: Study, named: Mapping[str, Value]) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import pandas as pd
 from pydantic import Field
 
 from explorer.errors import ExplorerError
+from explorer.networks.network import Network
 from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 from explorer.study.coordinates import Choice, Coordinates, Number, coordinate
 from explorer.study.values import Model, Value
+from explorer.training.run import Run
 
 
 class DesignPoint(NamedTuple):
@@ -23,6 +26,13 @@ class DesignPoint(NamedTuple):
     metaparameters: dict[str, Value]
     label: str
     series: str = ""
+
+
+class PlannedRun(NamedTuple):
+    """A run to train, and the run whose weights it starts from, if any."""
+
+    run: Run
+    source: Run | None = None
 
 
 class Form(Model):
@@ -35,6 +45,13 @@ class Form(Model):
     """The field that selects this form, which is also the name of the table in the study file."""
     adds_seeds: ClassVar[bool] = False
     """Whether a point gets more seeds depending on results."""
+
+    training: ClassVar[tuple[str, ...]] = ()
+    """The columns of `varied` that say how a point is trained. All others are metaparameters of its network."""
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Quantities measured in runs. If there are any, fronts trade accuracy against them, not against network costs."""
+    over: ClassVar[str] = ""
+    """The column that the lines of the main figure run over; by default, a cost."""
 
     space: Annotated[str, Field(exclude=True)] = ""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
@@ -57,6 +74,36 @@ class Form(Model):
 
     grows: ClassVar[bool] = False
     """Whether points are found while the study runs, as in a search."""
+
+    @property
+    def source_data(self) -> str:
+        """The data of the runs that this study's runs start from, if these are not the study's own; otherwise empty."""
+        return ""
+
+    def exported_weights(self, needed: AbstractSet[str]) -> dict[str, bytes]:  # noqa: ARG002 (for subclasses)
+        """Return exported weights that the runs start from, by SHA-256; `needed` has the keys of those to read."""
+        return {}
+
+    def check_installed(self) -> None:
+        """Raise `ExplorerError` if training the points needs packages that are not installed."""
+
+    def design(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return those values of a point that are metaparameters of its network."""
+        return {key: value for key, value in values.items() if key not in self.training}
+
+    def obstacle(self, values: Mapping[str, Value], network: Network) -> str:  # noqa: ARG002 (for subclasses)
+        """Return the reason why a network cannot be trained as a point asks; empty if it can."""
+        return ""
+
+    def planned(self, run: Run, values: Mapping[str, Value], origin: Run) -> PlannedRun:  # noqa: ARG002 (for subclasses)
+        """Return the run of a point, and the run that trains the weights it starts from.
+
+        Args:
+            run: The run of the point's network from scratch, with the recipe and budget of the study.
+            values: The values that the point sets.
+            origin: The same network on `source_data`, or `run` itself without such data.
+        """
+        return PlannedRun(run)
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -143,7 +190,7 @@ class Form(Model):
             if table != "fixed" and "classes" in keys:
                 raise ExplorerError(f"{table}.classes: the data determine the number of classes; remove it")
         for point in [*own, *({**own[0], key: value} for key, values in self.vary.items() for value in values)]:
-            find_space(self.space).point(preset, **{**fixed, **point})
+            find_space(self.space).point(preset, **{**fixed, **self.design(point)})
         for key, values in self.vary.items():
             if len(set(map(label, values))) < len(values):
                 raise ExplorerError(f"vary.{key} = {[label(value) for value in values]}: a value appears twice")

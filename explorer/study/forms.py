@@ -19,9 +19,11 @@ from explorer.errors import ExplorerError, unknown
 from explorer.spaces import find_space
 from explorer.spaces.simplex import Simplex
 from explorer.spaces.space import Space, label
+from explorer.study.compression import Compressions
 from explorer.study.coordinates import Choice, Coordinates, Number, is_ordered
 from explorer.study.form import DesignPoint, Form, evenly, listing
 from explorer.study.search import Search
+from explorer.study.transfer import Transfers
 from explorer.study.values import Model, Value
 
 
@@ -205,7 +207,7 @@ class OnSimplex(Form):
         find_space(self.space).check_simplex(preset, {**fixed, **last}, self.simplex.ratio)
 
 
-FORMS: dict[str, type[Form]] = {form.table: form for form in (Grid, Listed, OnSimplex, Search)}
+FORMS: dict[str, type[Form]] = {form.table: form for form in (Grid, Listed, OnSimplex, Search, Transfers, Compressions)}
 """The forms, keyed by the table that selects them."""
 
 

@@ -119,6 +119,9 @@ class Study(Model):
         form = given["form"] if "form" in given else form_of(tables)
         if isinstance(form, Form):
             form = form.placed(given.get("space", ""), given.get("preset", ""), given.get("fixed") or {})
+            plot = given.get("plot", {})
+            if form.measures and isinstance(plot, dict) and "against" not in plot:
+                given = given | {"plot": {**plot, "against": form.measures[0]}}
         return {key: value for key, value in given.items() if key not in tables} | {"form": form}
 
     @model_serializer(mode="wrap")
@@ -185,7 +188,11 @@ class Study(Model):
     def named(self, number: int) -> str:
         """Return a design point's name for use in a sentence."""
         values = next(islice(self.design_points(), number, None)).metaparameters
-        return self.form.named(values, self.design_space.point(self.preset, **self.fixed | values))
+        return self.form.named(values, self.point(values))
+
+    def point(self, values: Mapping[str, Value], **settings: Any) -> Space:  # noqa: ANN401 (values of metaparameters)
+        """Return the point of the space that sets these values, with further metaparameters such as `classes`."""
+        return self.design_space.point(self.preset, **self.fixed | settings | self.form.design(values))
 
     def thinned(self, most: int) -> Self:
         """Return the study with at most `most` points, evenly spread."""

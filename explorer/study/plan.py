@@ -65,12 +65,14 @@ def plan(study: Study, classes: int) -> list[Point]:
     if study.fixed.get("classes", classes) != classes:
         fixed = study.fixed["classes"]
         raise ExplorerError(f"{study.name}: fixed.classes = {fixed}: {study.data} has {classes} classes")
-    first: dict[str, int] = {}
+    first: dict[tuple[object, ...], int] = {}
     points: list[Point] = []
+    training = study.form.training
     for point in _points(study, classes, list(enumerate(study.design_points()))):
         twin = point.number
         if point.state == "planned" and point.network is not None:
-            twin = first.setdefault(point.network.digest, point.number)
+            how = (point.metaparameters.get(key) for key in training)
+            twin = first.setdefault((point.network.digest, *how), point.number)
         if twin == point.number:
             points.append(point)
         else:
@@ -122,8 +124,7 @@ def planned_point(study: Study, classes: int, number: int, asked: DesignPoint) -
 
 
 def _points(study: Study, classes: int, asked: Sequence[tuple[int, DesignPoint]]) -> Iterator[Point]:
-    space, settings = study.design_space, study.fixed | {"classes": classes}
-    designs = [space.point(study.preset, **settings | point.metaparameters) for _, point in asked]
+    designs = [study.point(point.metaparameters, classes=classes) for _, point in asked]
     for (number, own), found in zip(asked, priced_designs(designs), strict=True):
         point = Point(number, *own, "planned")
         if isinstance(found, Infeasible):
@@ -131,7 +132,10 @@ def _points(study: Study, classes: int, asked: Sequence[tuple[int, DesignPoint]]
         else:
             point = replace(point, network=found.network, derived=found.derived)
             excess = next(filter(None, (_excess(point, key, limits) for key, limits in study.constraints.items())), "")
-            yield replace(point, state="over budget", reason=excess) if excess else point
+            if obstacle := study.form.obstacle(point.metaparameters, found.network):
+                yield replace(point, state="infeasible", reason=obstacle)
+            else:
+                yield replace(point, state="over budget", reason=excess) if excess else point
 
 
 def _excess(point: Point, key: str, limits: Range) -> str:

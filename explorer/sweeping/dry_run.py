@@ -13,9 +13,9 @@ from explorer.data.class_counts import ClassCounts
 from explorer.study.files import load_study
 from explorer.study.model import Study
 from explorer.study.plan import points_frame
+from explorer.sweeping.planned import check_images, planned_runs, sources_of
 from explorer.sweeping.preparation import prepare_study, reject_search
 from explorer.sweeping.resources import HERE, Resources
-from explorer.sweeping.sweeping import runs_of
 from explorer.training.estimate import estimate_seconds
 
 
@@ -29,6 +29,7 @@ class DryRun:
         states: Number of points by state.
         networks: Number of distinct networks.
         runs: Number of runs.
+        sources: Number of further runs that train the weights which runs start from.
         macs: Multiply-adds of the whole training, forward and backward.
         workers: Number of processes that would train.
         seconds: Estimated duration; NaN if a network could not be trained for timing.
@@ -50,6 +51,7 @@ class DryRun:
     counts: ClassCounts
     notes: tuple[str, ...]
     factors: tuple[int, ...] = (1,)
+    sources: int = 0
 
 
 def dry_run(
@@ -77,19 +79,23 @@ def dry_run(
     chosen, points = ready.study, ready.points
     *shorter, longest = factors
     lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
-    runs = list(runs_of(lengthened, points, data_fingerprint="").values())
+    planned = planned_runs(lengthened, points, ready.dataset.fingerprint, ready.origin)
+    check_images(planned, ready.dataset, ready.origin)
+    sources = list(sources_of(planned).values())
+    runs = [one.run for one in planned.values()]
     # A shorter budget adds only its own decay epochs to the trunk of the longest budget.
     work = 1 + chosen.recipe.decay_share * sum(shorter) / longest
-    images = lengthened.budget.seen
+    trained = [*sources, *runs]
     return DryRun(
         study=chosen,
         points=points_frame(chosen, points),
         states=dict(Counter(point.state for point in points)),
         networks=len({point.network.digest for point in points if point.network}),
         runs=len(runs) * len(factors),
-        macs=round(3 * images * work * sum(run.network.cost.macs for run in runs)),
+        sources=len(sources),
+        macs=round(3 * work * sum(run.seen * run.network.cost.macs for run in trained)),
         workers=processes,
-        seconds=work * estimate_seconds(runs, processes),
+        seconds=work * estimate_seconds(trained, processes),
         images=ready.images,
         counts=ready.counts,
         notes=ready.notes,

@@ -25,6 +25,7 @@ class PreparedStudy:
         images: Number of training images and of validation images in the data.
         counts: Number of images per class in training and validation.
         notes: Notes on the data and the budget, one line each.
+        origin: The data that the networks are trained on first, if the study has them start from other data.
     """
 
     study: Study
@@ -34,6 +35,7 @@ class PreparedStudy:
     images: tuple[int, int]
     counts: ClassCounts
     notes: tuple[str, ...]
+    origin: Dataset | None = None
 
 
 @collection_paused()
@@ -43,15 +45,18 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
     Raises:
         ExplorerError: The data set is unknown or cannot be read, or no point can be trained.
     """
-    source = find_source(study.data, data_dir)
+    study.form.check_installed()
+    first = study.form.source_data
+    source = find_source(study.data, data_dir, beside=first)
     points = plan(study, source.class_count)
     dataset = source.prepare()
+    origin = find_source(first, data_dir, beside=study.data).prepare() if first else None
     split = dataset.split()
     images = (len(split.train), len(split.validation))
     fitted = study.fitted(*images)
     counts = ClassCounts.of(dataset, fitted.budget.images, fitted.budget.validation)
     notes = (*dataset.notes, *counts.warnings, *filter(None, [_budget_note(study, fitted)]))
-    return PreparedStudy(fitted, points, source, dataset, images, counts, notes)
+    return PreparedStudy(fitted, points, source, dataset, images, counts, notes, origin)
 
 
 def reject_search(study: Study) -> None:

@@ -7,26 +7,27 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from explorer.analysis.looks import FIRST_LOOK
-from explorer.data import Dataset, find_source
+from explorer.data import find_source
 from explorer.errors import ExplorerError
 from explorer.machine import collection_paused
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
 from explorer.storage.runs import Result
 from explorer.study.model import Study
-from explorer.study.plan import Point
-from explorer.sweeping.preparation import prepare_study, reject_search
+from explorer.sweeping.planned import check_images, planned_runs, sources_of
+from explorer.sweeping.preparation import PreparedStudy, prepare_study, reject_search
 from explorer.sweeping.provenance import provenance
 from explorer.sweeping.resources import HERE, Resources
 from explorer.sweeping.rounds import Rounds, jobs_in_order
 from explorer.sweeping.sharing import SharedJobs
+from explorer.sweeping.starting import SourceWatcher, Starting, missing_sources, store_exported, train_sources
 from explorer.sweeping.views import Views
-from explorer.training.engine import EngineWatcher, Jobs, Outcome, execute
+from explorer.training.engine import Jobs, Outcome, execute
 from explorer.training.performing import Job
 from explorer.training.run import Run
 
 
-class Watcher(EngineWatcher):
+class Watcher(SourceWatcher):
     """Follows the progress of a sweep. The base class ignores everything."""
 
     def note(self, text: str) -> None:
@@ -69,7 +70,7 @@ def run_studies(
     reject_search(studies[0])
     following = Watcher() if watcher is None else watcher
     ledger = Ledger(storage, create=True)
-    find_source(studies[0].data, data_dir)  # reject unknown data before any message
+    find_source(studies[0].data, data_dir, beside=studies[0].form.source_data)  # reject unknown data before any message
     following.doing(f"preparing {studies[0].data} data")
     processes = resources.count()
     ready = prepare_study(studies[0], data_dir)
@@ -78,7 +79,8 @@ def run_studies(
     for note in ready.notes:
         following.note(note)
     with ledger.writing(), ExitStack() as opened:
-        enlisted = [_enlist(study, points, ledger, dataset, command, again) for study in fitted]
+        sources: dict[str, Run] = {}
+        enlisted = [_enlist(study, ready, ledger, command, again, sources) for study in fitted]
         for study, (named, _) in zip(fitted, enlisted, strict=True):
             if named.name != study.name:
                 following.note(f"another study named {study.name} is stored; this one is {named.name}")
@@ -91,7 +93,12 @@ def run_studies(
         wanted = {run.key for runs in asked for run in runs.values()}
         final = {key: result for key, result in results.items() if key in wanted and result.final}
         jobs = list(rounds.waiting) if rounds else _jobs(asked, final.keys())
-        following.begin(enlisted[0][0], [run for job in jobs for run in job], list(final.values()), processes)
+        waiting = [run for job in jobs for run in job]
+        expected = [run for _, runs in enlisted for run in runs.values()] if rounds else waiting
+        needed = {run.treatment.source for run in expected if run.treatment and run.key not in final}
+        store_exported(fitted[0], needed, ledger)
+        missing = missing_sources(sources, needed, ledger)
+        following.begin(enlisted[0][0], [*missing.values(), *waiting], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
         left = sum(map(len, jobs))
 
@@ -104,8 +111,15 @@ def run_studies(
                 left += len(further)
                 following.more(further)
 
+        train_sources(
+            missing,
+            ledger,
+            (ready.origin or dataset).folder,
+            resources.options(min(processes, len(missing))),
+            following,
+        )
         outcomes = execute(
-            SharedJobs(rounds or Jobs(jobs), ledger, ended),
+            SharedJobs(Starting(rounds or Jobs(jobs), ledger), ledger, ended),
             dataset.folder,
             **resources.options(processes if rounds else min(processes, len(jobs))),
             prepare=ready.source.prepare,
@@ -123,19 +137,6 @@ def run_studies(
             return [ledger.studies.load(study.name) for study, _ in enlisted]
 
 
-def runs_of(study: Study, points: Sequence[Point], data_fingerprint: str) -> dict[tuple[int, int], Run]:
-    """Return the runs of a study by (point, seed)."""
-    from explorer.training.trainer import numerics
-
-    using = numerics()
-    return {
-        (point.number, seed): Run(point.network, data_fingerprint, study.recipe, study.budget, seed, using)
-        for point in points
-        if point.state == "planned" and point.network is not None
-        for seed in range(study.seeds)
-    }
-
-
 def _like(fitted: Study, study: Study, first: Study) -> Study:
     """Fit a study with a larger budget like the first one, keeping its epochs the same multiple."""
     factor = study.budget.epochs // first.budget.epochs
@@ -144,18 +145,32 @@ def _like(fitted: Study, study: Study, first: Study) -> Study:
 
 @collection_paused()
 def _enlist(
-    study: Study, points: list[Point], ledger: Ledger, dataset: Dataset, command: str, again: Collection[str]
+    study: Study,
+    ready: PreparedStudy,
+    ledger: Ledger,
+    command: str,
+    again: Collection[str],
+    sources: dict[str, Run],
 ) -> tuple[Study, dict[tuple[int, int], Run]]:
-    """Store a study under its own or an unused name. Return it and its runs by (point, seed)."""
+    """Store a study under its own or an unused name. Return it and its runs by (point, seed).
+
+    The runs that train weights are added to `sources`.
+    """
+    dataset = ready.dataset
+    planned = planned_runs(study, ready.points, dataset.fingerprint, ready.origin)
+    check_images(planned, dataset, ready.origin)
     named = ledger.studies.claim(study, dataset.fingerprint)
-    runs = runs_of(named, points, dataset.fingerprint)
+    runs = {place: one.run for place, one in planned.items()}
+    sources |= sources_of(planned)
     keys = {place: run.key for place, run in runs.items() if place[1] < FIRST_LOOK or not named.until_decided}
     if not set(again) <= {run.key for run in runs.values()}:
         raise ExplorerError(
             f"{study.name}: the images, torch or the training code have changed since its runs failed, so these cannot "
             "be trained again; `explorer sweep` trains the whole study again"
         )
-    ledger.studies.save(named, dataset.fingerprint, points, keys, provenance(command, dataset, named.budget))
+    known = provenance(command, dataset, named.budget)
+    started_from = {run.treatment.source for run in runs.values() if run.treatment}
+    ledger.studies.save(named, dataset.fingerprint, ready.points, keys, known, sorted(started_from))
     return named, runs
 
 

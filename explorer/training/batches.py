@@ -20,6 +20,13 @@ SCALES = 9
 """Number of sizes that images are scaled to, if the recipe scales them. The images of a group get the same size."""
 
 
+def shuffled(seed: tuple[int, ...], count: int, batch_size: int) -> tuple[np.random.Generator, NDArray[np.int64]]:
+    """Return the images of each batch of an epoch, (batches, batch size), and the generator for what else is random."""
+    rng = np.random.default_rng(seed)
+    whole = count // batch_size
+    return rng, rng.permutation(count)[: whole * batch_size].reshape(whole, batch_size)
+
+
 class Batches:
     """Batches made from some images of a data set, resampled to `size` x `size` pixels.
 
@@ -73,9 +80,8 @@ class Batches:
         in the middle of an epoch.
         """
         table = self._table(recipe.crop_padding, recipe.flip, recipe.scale)
-        rng = np.random.default_rng(seed)
-        whole = len(self) // batch_size
-        order = rng.permutation(len(self))[: whole * batch_size].reshape(whole, batch_size)
+        rng, order = shuffled(seed, len(self), batch_size)
+        whole = len(order)
         groups = math.gcd(batch_size, GROUPS)
         rows = rng.integers(len(table.rows) // table.scales, size=(whole, batch_size))
         columns = rng.integers(len(table.columns) // table.scales, size=(whole, groups))

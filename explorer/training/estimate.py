@@ -12,7 +12,7 @@ from explorer.data import Dataset
 from explorer.data.dataset import SIZE
 from explorer.training.engine import execute
 from explorer.training.performing import Job, Rows
-from explorer.training.run import Run
+from explorer.training.run import Run, effort
 
 TIMED_NETWORKS = 4
 TIMED_SECONDS = 1.0
@@ -25,7 +25,7 @@ def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
 
     At most four networks are timed, from the cheapest to the most expensive.
     """
-    by_effort = sorted({run.network.digest: run for run in runs}.values(), key=lambda run: run.effort)
+    by_effort = sorted({run.network.digest: run for run in runs}.values(), key=_effort_per_image)
     places = np.linspace(0, len(by_effort) - 1, min(TIMED_NETWORKS, len(by_effort))).round().astype(int)
     timed = [by_effort[place] for place in places]
     found = {
@@ -35,10 +35,17 @@ def estimate_seconds(runs: Sequence[Run], workers: int) -> float:
     }
     if len(found) < len(timed):
         return math.nan
-    speeds = np.array([found[run.key] for run in timed])
-    work = np.array([_images(run) for run in timed])
-    seconds = np.interp([run.effort for run in runs], [run.effort for run in timed], work / speeds)
-    return START_SECONDS + float(seconds.sum()) / min(workers, len(runs))
+    per_image = np.interp(
+        [_effort_per_image(run) for run in runs],
+        [_effort_per_image(run) for run in timed],
+        [1 / found[run.key] for run in timed],
+    )
+    seconds = per_image @ np.array([_images(run) for run in runs])
+    return START_SECONDS + float(seconds) / min(workers, len(runs))
+
+
+def _effort_per_image(run: Run) -> float:
+    return effort(1, run.network.cost.macs, run.network.cost.activations)
 
 
 def _images(run: Run) -> float:
@@ -47,7 +54,7 @@ def _images(run: Run) -> float:
 
     budget = run.budget
     evaluated = (budget.epochs - 1) * min(GLANCE, budget.validation) + budget.validation
-    return budget.seen + EVALUATION_SHARE * evaluated
+    return run.seen + EVALUATION_SHARE * evaluated
 
 
 def _time(job: Job, _: Path) -> Rows:

@@ -64,6 +64,8 @@ def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Row
         verify(first.network)
         dataset = _opened(dataset_folder)
         with _reporting_speed(first):
+            if first.treatment is not None:
+                return [_treated(run, dataset) for run in job]
             settings = first.network, dataset, first.recipe, budgets, first.seed, first.numerics
             if trunks is None:
                 rungs = measure_rungs(*settings)
@@ -74,6 +76,38 @@ def perform(job: Job, dataset_folder: Path, trunks: Trunks | None = None) -> Row
     except CostMismatch as error:
         rows = [_failed(error)] * len(job)
     return rows
+
+
+def _treated(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """Perform a run that starts from the weights of another one."""
+    from explorer.training.trainer import RunFailed, train_run
+
+    try:
+        trained = train_run(run, dataset)
+    except RunFailed as error:
+        return _failed(error)
+    size = None if trained.file is None else len(trained.file)
+    return _done(trained.measurement) | {"file_bytes": size}
+
+
+def perform_keeping_weights(job: Job, dataset_folder: Path) -> Rows:
+    """Perform a job of one run, whose row also has its trained weights as a safetensors file: `weights`."""
+    import torch
+
+    from explorer.networks.verification import CostMismatch, verify
+    from explorer.training.trainer import RunFailed, train_run
+    from explorer.training.transfer import written_weights
+
+    torch.set_num_threads(1)
+    (run,) = job
+    try:
+        verify(run.network)
+        with _reporting_speed(run):
+            dataset = _opened(dataset_folder)
+            trained = train_run(run, dataset)
+    except (CostMismatch, RunFailed) as error:
+        return [_failed(error)]
+    return [_done(trained.measurement) | {"weights": written_weights(trained.model)}]
 
 
 def perform_with_trunks(job: Job, dataset_folder: Path) -> Rows:

@@ -73,6 +73,11 @@ class Recipe(BaseModel):
             )
         return self
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed, so that a network sees new ones in every epoch."""
+        return bool(self.crop_padding or self.flip or self.scale or self.cutout)
+
     def rate(self, seen: int, total: int) -> float:
         """Return the learning rate after `seen` of `total` images."""
         warmup = min(1.0, seen / self.warmup_images) if self.warmup_images else 1.0

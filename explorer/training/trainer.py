@@ -20,6 +20,7 @@ from explorer.data import Dataset, Labelled
 from explorer.errors import ExplorerError
 from explorer.networks.network import Network
 from explorer.training.batches import Batches
+from explorer.training.features import Features, Inputs
 from explorer.training.memory import PeakMemory
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Numerics, Run
@@ -71,20 +72,27 @@ class Beginning:
     Attributes:
         groups: Groups of parameters for torch's optimisers. A group may have a `factor` for its learning rate.
         frozen: Modules that stay in evaluation mode.
+        parts: The frozen first part of the model and the rest, which share its tensors. If the recipe changes no image,
+            the first part runs only once per image. None if nothing is frozen.
     """
 
     groups: Sequence[Mapping[str, Any]]
     frozen: tuple[nn.Module, ...] = ()
+    parts: tuple[nn.Module, nn.Module] | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The measurement of a run and the trained model, in evaluation mode and on its training device."""
+    """The measurement of a run and the trained model, in evaluation mode and on its training device.
+
+    `file` is the compressed file that the run ends with, if it does.
+    """
 
     measurement: Measurement
     model: nn.Module
     training: Batches
     using: Numerics
+    file: bytes | None = None
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -159,27 +167,35 @@ def train(
     return Trained(measured, model, training, using)
 
 
+def train_run(run: Run, dataset: Dataset) -> Trained:
+    """Train a run, from scratch or as its treatment says, and return the model. Raises `RunFailed` like `measure`."""
+    if run.treatment is not None:
+        return run.treatment.train(run, dataset)
+    return train(run.network, dataset, run.recipe, run.budget, run.seed, run.numerics)
+
+
 def tune(
-    trained: Trained,
+    trained: nn.Module,
+    training: Batches,
+    using: Numerics,
     dataset: Dataset,
     recipe: Recipe,
     budget: Budget,
     seed: int,
     constrain: Callable[[nn.Module], None],
 ) -> Trained:
-    """Train a trained model further on the same images, with a schedule of its own; the given model is unchanged.
+    """Train a trained model further on images, with a schedule of its own; the given model is unchanged.
 
     `constrain` changes the weights before the first and after every step. Only `epochs` and `validation` of the budget
     count. Raises `RunFailed` like `measure`.
     """
-    using = trained.using
     memory = PeakMemory(using.device)
     with (
         torch.random.fork_rng(),
         _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True),
     ):
         torch.manual_seed(seed)
-        model, training = copy.deepcopy(trained.model), trained.training
+        model = copy.deepcopy(trained)
         constrain(model)
         chosen = dataset.split().validation[: budget.validation]
         validation = Batches(dataset, chosen, training.size, training.device, training.dtype, training)
@@ -188,6 +204,17 @@ def tune(
         trainer.train(training, validation, total, total)
         constrain(trainer.measured)
         return Trained(trainer.measurement(validation, memory), trainer.measured, training, using)
+
+
+def measure_again(
+    model: nn.Module, training: Batches, using: Numerics, dataset: Dataset, budget: Budget
+) -> Measurement:
+    """Measure a trained model without training it. Raises `RunFailed` if its probabilities are not finite."""
+    memory = PeakMemory(using.device)
+    chosen = dataset.split().validation[: budget.validation]
+    validation = Batches(dataset, chosen, training.size, training.device, training.dtype, training)
+    with _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True):
+        return _Trainer(model, Recipe(), using, 0, 1).measurement(validation, memory)
 
 
 def measure_rungs(
@@ -257,7 +284,12 @@ def _rungs(
             dataset, split.validation[: budgets[0].validation], network.input.size, device, dtype, training
         )
         beginning = begin(model) if begin else None
-        trunk = _Trainer(model, recipe, using, seed, min(recipe.batch_size, images), beginning=beginning)
+        part, data, checks = _from_features(beginning, training, validation, recipe, using) or (
+            model,
+            training,
+            validation,
+        )
+        trunk = _Trainer(part, recipe, using, seed, min(recipe.batch_size, images), beginning=beginning)
         trunk.seconds = time.perf_counter() - started
         key = trunk_key(Run(network, dataset.fingerprint, recipe, budgets[0], seed, using))
         if state := start and from_bytes(key, start):
@@ -265,7 +297,7 @@ def _rungs(
         for place, budget in enumerate(budgets):
             total = budget.epochs * trunk.steps_of(training)
             try:
-                trunk.train(training, validation, recipe.trunk(total, trunk.batch_size), total)
+                trunk.train(data, checks, recipe.trunk(total, trunk.batch_size), total)
             except RunFailed as failure:
                 yield from [(failure, model, training)] * len(budgets[place:])
                 return
@@ -274,10 +306,23 @@ def _rungs(
             with torch.random.fork_rng():
                 branch = trunk if budget is budgets[-1] else copy.deepcopy(trunk)
                 try:
-                    branch.train(training, validation, total, total)
-                    yield branch.measurement(validation, memory), branch.measured, training
+                    branch.train(data, checks, total, total)
+                    measured = branch.measurement(checks, memory)
+                    yield measured, (branch.measured if part is model else model), training
                 except RunFailed as failure:
                     yield failure, branch.measured, training
+
+
+def _from_features(
+    beginning: Beginning | None, training: Batches, validation: Batches, recipe: Recipe, using: Numerics
+) -> tuple[nn.Module, Inputs, Inputs] | None:
+    """Return the model after its frozen part, and its inputs; None if features cannot replace images."""
+    # An average of the weights is kept in a copy of the model, which would lack the frozen part.
+    if beginning is None or beginning.parts is None or recipe.augments or recipe.ema:
+        return None
+    first, rest = beginning.parts
+    found = [Features.of(one, first, EVALUATION_BATCH, _autocast(using)) for one in (training, validation)]
+    return None if found[0] is None or found[1] is None else (rest, found[0], found[1])
 
 
 def initialise(model: nn.Module) -> None:
@@ -373,11 +418,11 @@ class _Trainer:
         if state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"])
 
-    def steps_of(self, data: Batches) -> int:
+    def steps_of(self, data: Inputs) -> int:
         """Return the number of steps per epoch, without an incomplete last batch."""
         return len(data) // self.batch_size
 
-    def train(self, data: Batches, validation: Batches, until: int, total: int) -> None:
+    def train(self, data: Inputs, validation: Inputs, until: int, total: int) -> None:
         """Train up to step `until` of `total`, and validate on `GLANCE` images after each epoch but the last."""
         steps = self.steps_of(data)
         while self.step < until:
@@ -396,7 +441,7 @@ class _Trainer:
                 self.accuracies.append(float(_evaluate(self.measured, validation, self.using, GLANCE)[0].mean()))
             self.seconds += time.perf_counter() - started
 
-    def measurement(self, validation: Batches, memory: PeakMemory) -> Measurement:
+    def measurement(self, validation: Inputs, memory: PeakMemory) -> Measurement:
         """Evaluate the model; raise `RunFailed` if its probabilities are not finite."""
         started = time.perf_counter()
         correct, top_probability, predicted = _evaluate(self.measured, validation, self.using)
@@ -409,7 +454,7 @@ class _Trainer:
             top_probability=top_probability,
             predicted=predicted,
             seconds=self.seconds + time.perf_counter() - started,
-            images_per_second=self.step * self.batch_size / self.training_seconds,
+            images_per_second=self.step * self.batch_size / self.training_seconds if self.step else 0.0,
             peak_memory_bytes=memory.bytes,
         )
 
@@ -446,7 +491,7 @@ class _Trainer:
 
 @torch.inference_mode()
 def _evaluate(
-    model: nn.Module, data: Batches, using: Numerics, count: int | None = None
+    model: nn.Module, data: Inputs, using: Numerics, count: int | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.int64]]:
     """Return for each of the first `count` images whether the top class is correct, its probability and the class."""
     model.eval()

@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from explorer.analysis.accuracies import paired_difference
-from explorer.compression import decode
-from explorer.compression.constraints import Constraint, Pruned, Sharing
-from explorer.compression.encoding import DECODER, encoded
-from explorer.compression.int8 import PACKAGES as INT8_PACKAGES
-from explorer.compression.int8 import correct, quantised
+from explorer.compression.encoding import DECODER
+from explorer.compression.packages import check_coding_installed, check_int8_installed
 from explorer.compression.sizes import CODINGS, Compression, dense_bytes, total_kept, weights_of
 from explorer.errors import ExplorerError
-from explorer.exporting.bundle import docstring, on_cpu, preparing
+from explorer.exporting.bundle import docstring, preparing
 from explorer.exporting.choice import called, find_stored_run
 from explorer.exporting.preparing import HEADER
 from explorer.exporting.retraining import Task, retraining_task
@@ -33,15 +26,12 @@ from explorer.machine import torch_threads
 from explorer.networks.network import Network
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.storage.record import StudyRecord
-from explorer.training.batches import Batches
-from explorer.training.trainer import RunFailed, Trained, tune
+from explorer.training.compressing import WEIGHTS, prune_and_share, quantise, validation_of
+from explorer.training.trainer import RunFailed, Trained
 
-WEIGHTS, CODE, FACTS, DECODE = "weights.cnn", "network.py", "compress.json", "decode.py"
+CODE, FACTS, DECODE = "network.py", "compress.json", "decode.py"
 ONNX = "network.int8.onnx"
-PACKAGES = ("constriction", "kmeans1d")
 COLUMNS = ("path", "kind", "weights", "kept")
-PRUNED_RATE, SHARED_RATE = 0.1, 0.01
-"""Learning rates of fine-tuning, as multiples of the recipe's (Han et al. 2015, arXiv:1510.00149, section 5)."""
 
 USE = """
     import torch
@@ -156,11 +146,7 @@ def compress(
 
 
 def _check(compression: Compression, epochs: int | None, int8: bool) -> None:
-    packages, extra = (INT8_PACKAGES, "int8") if int8 else (PACKAGES, "compression")
-    if missing := [package for package in packages if find_spec(package) is None]:
-        raise ExplorerError(
-            f'compression needs {" and ".join(missing)}, not installed here: pip install "cnn-design-explorer[{extra}]"'
-        )
+    check_int8_installed() if int8 else check_coding_installed()
     if int8 and (compression != Compression() or epochs is not None):
         raise ExplorerError("int8 neither prunes nor shares weights; leave out density, bits and epochs")
     if epochs is not None and epochs < 1:
@@ -172,29 +158,35 @@ def _coded(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the files and the facts of a pruned network with shared weights."""
     run, network = task.run, task.run.network
-    tuned, sharing, stages = _compressed(task, trained, compression, epochs)
-    content = encoded(_tensors(tuned.model, sharing))
-    after = _decoded(content, network, tuned).correct(task.dataset, _validation(task), "float32")
-    facts = _facts(task, trained, len(content), after) | {
+    passes = run.budget.epochs if epochs is None else epochs
+    start, settings = (trained.model, trained.training, trained.using), (run.recipe, run.budget, run.seed)
+    try:
+        with torch_threads(1):
+            made = prune_and_share(start, network, task.dataset, settings, compression, (passes, passes))
+    except RunFailed as error:
+        raise ExplorerError(f"{task.called}: fine-tuning failed: {error}") from None
+    assert made.file is not None
+    after = made.correct(task.dataset, _validation(task), "float32")
+    stages = 1 + compression.prunes(network)
+    facts = _facts(task, trained, len(made.file), after) | {
         "densities": {pattern: float(density) for pattern, density in compression.densities},
         "bits": compression.bits,
         "kept": int(total_kept(network, compression)),
-        "fine_tuning_images": stages * len(trained.training) * (run.budget.epochs if epochs is None else epochs),
+        "fine_tuning_images": stages * len(trained.training) * passes,
         "other_codings_bytes": {name: int(coding(network, compression)) for name, coding in CODINGS.items()},
         "layers": [dict(zip(COLUMNS, row, strict=True)) for row in _layers(network, compression)],
     }
     code = code_of(network, _docstring(task, facts), preparing(task, trained).code, HEADER)
-    files = {WEIGHTS: content, DECODE: DECODER.read_bytes(), CODE: code.encode("utf-8", "backslashreplace")}
+    files = {WEIGHTS: made.file, DECODE: DECODER.read_bytes(), CODE: code.encode("utf-8", "backslashreplace")}
     return files, facts
 
 
 def _quantised(task: Task, trained: Trained) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the ONNX file and the facts of a network in int8."""
-    network, training = task.run.network, trained.training
-    content = quantised(on_cpu(network, trained), network, training)
-    size, device = network.input.size, torch.device("cpu")
-    validation = Batches(task.dataset, _validation(task), size, device, torch.float32, training)
-    facts = _facts(task, trained, len(content), correct(content, validation))
+    network = task.run.network
+    validation = validation_of(task.run, trained.training, task.dataset)
+    content, measured = quantise(trained.model, network, trained.training, validation)
+    facts = _facts(task, trained, len(content), measured.correct)
     return {ONNX: content}, facts | {"flash_bytes": network.flash_bytes, "ram_bytes": network.ram_bytes}
 
 
@@ -203,50 +195,8 @@ def _validation(task: Task) -> NDArray[np.int64]:
 
 
 def _network(record: StudyRecord, number: int) -> Network:
-    study = record.study
-    point = list(study.design_points())[number].metaparameters
-    return study.design_space.point(study.preset, **study.fixed | {"classes": record.classes} | point).expand()
-
-
-def _compressed(
-    task: Task, trained: Trained, compression: Compression, epochs: int | None
-) -> tuple[Trained, Sharing, int]:
-    """Prune, fine-tune, share and fine-tune again, with one thread. Also return how often it was fine-tuned."""
-    run = task.run
-    budget = run.budget if epochs is None else run.budget.model_copy(update={"epochs": epochs})
-
-    def tuned(model: Trained, constraint: Constraint, rate: float) -> Trained:
-        recipe = run.recipe.model_copy(update={"learning_rate": rate * run.recipe.learning_rate})
-        return tune(model, task.dataset, recipe.fitted(budget), budget, run.seed, constraint)
-
-    try:
-        with torch_threads(1):
-            pruning = Pruned.smallest(trained.model, run.network, compression)
-            pruned = tuned(trained, pruning, PRUNED_RATE) if pruning.removes else trained
-            sharing = Sharing.nearest(pruned.model, pruning, compression.bits)
-            return tuned(pruned, sharing, SHARED_RATE), sharing, 1 + pruning.removes
-    except RunFailed as error:
-        raise ExplorerError(f"{task.called}: fine-tuning failed: {error}") from None
-
-
-def _tensors(model: nn.Module, sharing: Sharing) -> dict[str, Any]:
-    shared = sharing.shared(model)
-    return {name: shared.get(name, tensor.cpu().numpy()) for name, tensor in model.state_dict().items()}
-
-
-def _decoded(content: bytes, network: Network, tuned: Trained) -> Trained:
-    """Return the model that the file decodes to; raise `RuntimeError` if its weights are not those that were tuned."""
-    model = network.build()
-    with TemporaryDirectory() as folder:
-        (path := Path(folder) / WEIGHTS).write_bytes(content)
-        state = decode.state_dict(path, torch.tensor)
-    for name, tensor in tuned.model.state_dict().items():
-        if not torch.equal(state[name], tensor.cpu()):
-            raise RuntimeError(f"{name} was not decoded to what was encoded")
-    model.load_state_dict(state)
-    device = torch.device(tuned.using.device)
-    model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Trained(tuned.measurement, model, tuned.training, tuned.using)
+    point = list(record.study.design_points())[number].metaparameters
+    return record.study.point(point, classes=record.classes).expand()
 
 
 def _facts(task: Task, trained: Trained, size: int, after: NDArray[np.bool_]) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""The form of a study of transfer: networks trained on other images start with frozen blocks and a new head."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from explorer.errors import ExplorerError
+from explorer.files import user_path
+from explorer.networks.blocks import blocks_of
+from explorer.networks.network import Network
+from explorer.networks.quantities import counted
+from explorer.spaces.space import Space
+from explorer.study.form import DesignPoint, Form, PlannedRun, evenly
+from explorer.study.values import Model, Value
+from explorer.training.recipe import Budget
+from explorer.training.run import Run
+from explorer.training.treatments import BODY_RATE, Transfer
+
+SCRATCH, TRAINED = "scratch", "trained"
+EXPORTED_WEIGHTS = "weights.safetensors"
+
+Rate = Annotated[float, Field(ge=0)]
+
+
+class TransferTable(Model):
+    """The table `[transfer]`: where the weights come from, and what varies.
+
+    Attributes:
+        data: The data set that the same networks are trained on first, with the seed of the run that starts from them.
+        budget: The budget of that training.
+        weights: Instead of `data`, a folder written by `explorer export`.
+        weights_sha256: SHA-256 (hex) of its weights, which is read from there.
+        frozen: Numbers of first blocks that do not change.
+        body_rate: Learning rates of transferred layers that are not frozen, as multiples of the recipe's.
+        head_rate: Learning rates of the new head, as multiples of the recipe's.
+        per_class: Numbers of training images per class; by default, those of the budget. Runs then see as many images
+            as the budget says, so fewer images are seen more often.
+        epochs: Numbers of epochs; by default, those of the budget.
+        scratch: Whether the same network is also trained from scratch, for comparison.
+    """
+
+    data: str = ""
+    budget: Budget = Budget()
+    weights: str = ""
+    weights_sha256: str = ""
+    frozen: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012 (pydantic copies it)
+    body_rate: Annotated[list[Rate], Field(min_length=1)] = [BODY_RATE]  # noqa: RUF012
+    head_rate: Annotated[list[Rate], Field(min_length=1)] = [1.0]  # noqa: RUF012
+    per_class: list[Annotated[int, Field(ge=1)]] = []  # noqa: RUF012
+    epochs: list[Annotated[int, Field(ge=1)]] = []  # noqa: RUF012
+    scratch: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_weights(cls, given: Any) -> Any:  # noqa: ANN401 (any TOML value)
+        if isinstance(given, dict) and isinstance(given.get("weights"), str) and "weights_sha256" not in given:
+            return given | {"weights_sha256": hashlib.sha256(read_exported(given["weights"])).hexdigest()}
+        return given
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.data) == bool(self.weights):
+            raise ValueError("should have either data, to train the networks on first, or weights, an exported folder")
+        for name in ("frozen", "body_rate", "head_rate", "per_class", "epochs"):
+            values = getattr(self, name)
+            if len({*values}) < len(values):
+                raise ValueError(f"{name} = {values}: a value appears twice")
+        return self
+
+
+def read_exported(folder: str) -> bytes:
+    """Return the weights in a folder written by `explorer export`; raise `ExplorerError` if there are none."""
+    path = user_path(folder) / EXPORTED_WEIGHTS
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ExplorerError(
+            f"weights = {folder}: should be a folder written by `explorer export`, with {EXPORTED_WEIGHTS}: "
+            f"{error.strerror or error}"
+        ) from None
+
+
+class Transfers(Form):
+    """The points of `[transfer]`: from scratch, and from trained weights with blocks frozen."""
+
+    table = "transfer"
+    training: ClassVar[tuple[str, ...]] = ("start", "frozen", "body_rate", "head_rate", "per_class", "epochs")
+    measures = ("train_seconds",)
+    over = "frozen"
+    transfer: TransferTable
+
+    def own_points(self) -> list[DesignPoint]:
+        """Label points by how they start, with the numbers that vary."""
+        return [self._point(start, frozen, others) for others in self._others() for start, frozen in self._starts()]
+
+    def _starts(self) -> list[tuple[str, int]]:
+        scratch = [(SCRATCH, 0)] if self.transfer.scratch else []
+        return scratch + [(TRAINED, frozen) for frozen in self.transfer.frozen]
+
+    def _others(self) -> Iterator[dict[str, Any]]:
+        """Yield the combinations of all other settings that vary."""
+        table = self.transfer
+        lists: dict[str, Sequence[Any]] = {
+            key: getattr(table, key) for key in ("per_class", "epochs") if getattr(table, key)
+        }
+        lists |= {key: values for key in ("body_rate", "head_rate") if len(values := getattr(table, key)) > 1}
+        for values in itertools.product(*lists.values()):
+            yield dict(zip(lists, values, strict=True))
+
+    def _point(self, start: str, frozen: int, others: Mapping[str, Any]) -> DesignPoint:
+        parts = [name(others[key]) for key, name in _NAMES.items() if key in others]
+        first = "from scratch" if start == SCRATCH else counted(frozen, "frozen block")
+        series = ", ".join(["from scratch" if start == SCRATCH else "transferred", *parts])
+        return DesignPoint({"start": start, "frozen": frozen, **others}, ", ".join([first, *parts]), series)
+
+    def fewer(self, most: int) -> Self:
+        """Return fewer numbers of frozen blocks, and only the first of the other settings if points are too many."""
+        others = len(list(self._others()))
+        table = self.transfer
+        changes: dict[str, Any] = {"frozen": evenly(table.frozen, max(1, most // others - table.scratch))}
+        if (len(changes["frozen"]) + table.scratch) * others > most:
+            changes |= {key: getattr(table, key)[:1] for key in ("body_rate", "head_rate", "per_class", "epochs")}
+        return self.model_copy(update={"transfer": table.model_copy(update=changes)})
+
+    @property
+    def figure(self) -> str:
+        """A line over the frozen blocks for each series."""
+        return "series"
+
+    @property
+    def coordinates(self) -> None:
+        """No coordinates: how a network is trained is not a design."""
+        return
+
+    @property
+    def summary(self) -> str:
+        """Where the weights come from, and what varies."""
+        table = self.transfer
+        start = (
+            f"trained on {table.data}, {table.budget.short}" if table.data else f"weights of {Path(table.weights).name}"
+        )
+        return f"{start}; {super().summary}"
+
+    @property
+    def source_data(self) -> str:
+        """The data of the first training."""
+        return self.transfer.data
+
+    def exported_weights(self, needed: AbstractSet[str]) -> dict[str, bytes]:
+        """Read the exported weights if they are needed; raise `ExplorerError` if they have changed."""
+        table = self.transfer
+        if table.weights_sha256 not in needed or not table.weights:
+            return {}
+        content = read_exported(table.weights)
+        if hashlib.sha256(content).hexdigest() != table.weights_sha256:
+            raise ExplorerError(f"weights = {table.weights}: have changed since the study was read")
+        return {table.weights_sha256: content}
+
+    def named(self, values: Mapping[str, Any], point: Space) -> str:
+        """Name a point by how it starts, and by the metaparameters that vary."""
+        own = self._point(values["start"], values["frozen"], values).label
+        rest = {key: value for key, value in values.items() if key in self.vary}
+        return ", ".join(filter(None, [own, super().named(rest, point)]))
+
+    def obstacle(self, values: Mapping[str, Value], network: Network) -> str:
+        """Return that more blocks should be frozen than the network has."""
+        blocks, frozen = len(blocks_of(network)), values["frozen"]
+        assert isinstance(frozen, int)
+        return "" if frozen <= blocks else f"frozen = {frozen}: must be 0 to {blocks}, the blocks before the head"
+
+    def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:
+        """Return the run with its own images and epochs, and the run on the source's data if it starts from one."""
+        changes: dict[str, Any] = {}
+        if "per_class" in values:
+            changes["images"] = values["per_class"] * run.network.trace.output.channels
+            changes["epochs"] = max(1, math.ceil(run.budget.seen / changes["images"]))
+        if "epochs" in values:
+            changes["epochs"] = values["epochs"]
+        budget = run.budget.model_copy(update=changes)
+        own = run.like(budget=budget, recipe=run.recipe.fitted(budget) if changes else run.recipe)
+        if values["start"] == SCRATCH:
+            return PlannedRun(own)
+        table = self.transfer
+        rates = {key: values.get(key, getattr(table, key)[0]) for key in ("body_rate", "head_rate")}
+        source = origin.like(budget=table.budget, recipe=origin.recipe.fitted(table.budget)) if table.data else None
+        key = source.key if source else table.weights_sha256
+        return PlannedRun(own.like(treatment=Transfer(key, values["frozen"], **rates)), source)
+
+
+_NAMES: dict[str, Callable[[Any], str]] = {
+    "per_class": lambda value: f"{value:,} a class",
+    "epochs": lambda value: counted(value, "epoch"),
+    "body_rate": lambda value: f"body rate {value:g}",
+    "head_rate": lambda value: f"head rate {value:g}",
+}

@@ -1,0 +1,52 @@
+"""The runs of a study, and the runs that train the weights they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from explorer.errors import ExplorerError
+from explorer.study.form import PlannedRun
+from explorer.study.model import Study
+from explorer.study.plan import Point
+from explorer.training.run import Run
+
+if TYPE_CHECKING:
+    from explorer.data import Dataset
+
+
+def planned_runs(
+    study: Study, points: Sequence[Point], data_fingerprint: str, origin: Dataset | None = None
+) -> dict[tuple[int, int], PlannedRun]:
+    """Return the runs of a study by (point, seed). `origin` is the data set of `Form.source_data`."""
+    from explorer.training.trainer import numerics
+
+    using, found = numerics(), {}
+    for point in points:
+        if point.state != "planned" or point.network is None:
+            continue
+        first = point.network
+        if origin is not None:
+            first = study.point(point.metaparameters, classes=len(origin.classes)).expand()
+        for seed in range(study.seeds):
+            run = Run(point.network, data_fingerprint, study.recipe, study.budget, seed, using)
+            before = run if origin is None else run.like(network=first, data_fingerprint=origin.fingerprint)
+            found[point.number, seed] = study.form.planned(run, point.metaparameters, before)
+    return found
+
+
+def sources_of(planned: Mapping[tuple[int, int], PlannedRun]) -> dict[str, Run]:
+    """Return the runs that train weights, by key."""
+    return {one.source.key: one.source for one in planned.values() if one.source}
+
+
+def check_images(planned: Mapping[tuple[int, int], PlannedRun], dataset: Dataset, origin: Dataset | None) -> None:
+    """Raise `ExplorerError` if a run needs more training images than its data set has."""
+    for run in (run for one in planned.values() for run in (one.run, one.source) if run):
+        data = dataset if run.data_fingerprint == dataset.fingerprint else origin
+        available = len(data.split().train) if data else 0
+        if data and run.budget.images > available:
+            raise ExplorerError(
+                f"{data.name}: has {available:,} training images, but a run needs {run.budget.images:,}; give at most "
+                f"{available:,}, {available // len(data.classes):,} per class"
+            )

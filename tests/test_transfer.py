@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from explorer.__main__ import main
 from explorer.errors import ExplorerError
 from explorer.exporting.transferring import _source, transfer
+from explorer.networks.blocks import blocks_of, head_of
 from explorer.spaces import find_space
 from explorer.training.recipe import Budget, Recipe
-from explorer.training.trainer import initialise, train
-from explorer.training.transfer import Start, blocks_of, head_of, train_from
+from explorer.training.run import Run
+from explorer.training.trainer import initialise, numerics, train, train_run
+from explorer.training.treatments import Transfer
 
 RECIPE = Recipe(batch_size=32, warmup_images=64)
 BUDGET = Budget(images=192, epochs=2, validation=60)
@@ -39,6 +41,12 @@ def weights_of(network, seed=5):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
+def train_from(network, weights, dataset, recipe=RECIPE, seed=0, **settings):
+    """Train a network that starts from weights."""
+    treatment = Transfer("0" * 64, weights=save(dict(weights)), **settings)
+    return train_run(Run(network, dataset.fingerprint, recipe, BUDGET, seed, numerics(), treatment), dataset)
+
+
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_frozen_blocks_keep_every_bit_and_all_others_learn(stripes, space, share):
@@ -46,7 +54,7 @@ def test_frozen_blocks_keep_every_bit_and_all_others_learn(stripes, space, share
     weights = weights_of(network_of(space, classes=7))
     blocks = blocks_of(network)
     frozen = round(share * len(blocks))
-    after = train_from(network, Start(weights, frozen), stripes, RECIPE, BUDGET, 0).model.state_dict()
+    after = train_from(network, weights, stripes, frozen=frozen).model.state_dict()
     changed = set()
     for name, tensor in after.items():
         block = name.split(".")[1]
@@ -65,7 +73,7 @@ def test_from_the_weights_of_an_untrained_run_it_is_an_ordinary_run(stripes):
         torch.manual_seed(4)
         model = network.build()
         initialise(model)
-    same = train_from(network, Start(model.state_dict(), body_rate=1.0), stripes, RECIPE, BUDGET, 4)
+    same = train_from(network, model.state_dict(), stripes, seed=4, body_rate=1.0)
     assert same.measurement.train_losses == train(network, stripes, RECIPE, BUDGET, 4).measurement.train_losses
 
 
@@ -75,7 +83,7 @@ def test_the_body_has_its_own_learning_rate(stripes):
 
     def moved(rate):
         recipe = RECIPE.model_copy(update={"weight_decay": 0.0})
-        after = train_from(network, Start(weights, body_rate=rate), stripes, recipe, BUDGET, 0).model.state_dict()
+        after = train_from(network, weights, stripes, recipe, body_rate=rate).model.state_dict()
         name = f"body.{blocks_of(network)[0]}.conv.weight"
         return float((after[name] - weights[name]).norm())
 
@@ -93,7 +101,7 @@ def test_weights_of_another_network_are_refused(stripes, change, message):
     other = find_space("squeezenet").point("cifar", classes=3, **SPACES["squeezenet"] | change).expand()
     network = network_of("squeezenet")
     with pytest.raises(ExplorerError, match=message) as error:
-        train_from(network, Start(weights_of(other)), stripes, RECIPE, BUDGET, 0)
+        train_from(network, weights_of(other), stripes)
     assert network.digest[:12] in str(error.value)
 
 
@@ -102,7 +110,7 @@ def test_more_blocks_than_there_are_cannot_be_frozen(stripes):
     count = len(blocks_of(network))
     for frozen in (-1, count + 1):
         with pytest.raises(ExplorerError, match=f"frozen = {frozen}: must be 0 to {count}"):
-            train_from(network, Start(weights_of(network), frozen), stripes, RECIPE, BUDGET, 0)
+            train_from(network, weights_of(network), stripes, frozen=frozen)
 
 
 # The command

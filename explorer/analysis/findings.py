@@ -96,6 +96,12 @@ class Findings:
         known += [LATENCY.key] if self.latency else []
         return list(dict.fromkeys([self.record.study.plot.against, *known]))
 
+    def _images_seen(self) -> list[int]:
+        """Return the number of images that each run of the study trained on."""
+        study, classes = self.record.study, self.record.classes
+        seen = [study.form.seen(point.metaparameters, study.budget, classes) for point in study.design_points()]
+        return [seen[int(point)] for point in self.runs["point"]]
+
     def _measured_in_runs(self, column: str, frame: pd.DataFrame) -> pd.Series[float]:
         """Return the mean over the seeds of each point, NaN if it has no runs."""
         runs = self.record.runs[self.record.runs["state"] == "done"]
@@ -168,7 +174,7 @@ class Findings:
     def effort(self) -> Effort | None:
         """Time and computation spent on the runs."""
         study = self.record.study
-        runs = self.ended if study.form.grows else self.runs.assign(images=study.budget.seen)
+        runs = self.ended if study.form.grows else self.runs.assign(images=self._images_seen())
         return effort(runs, self.record.points)
 
     @cached_property

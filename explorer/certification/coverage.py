@@ -72,6 +72,8 @@ def find_certificate(record: StudyRecord, stored: Iterable[Certificate]) -> Cert
 
     Certificates with full coverage are preferred, then those with an equal budget.
     """
+    if record.study.form.training:  # certificates are about networks trained from scratch
+        return None
     every = [(factor, one) for one in (*stored, *shipped_certificates()) if (factor := one.factor_of(record))]
     return min(every, key=lambda found: (len(gaps(found[1], record)), found[0]))[1] if every else None
 

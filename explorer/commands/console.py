@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,20 +196,23 @@ def heading(quantity: Quantity) -> str:
     return ", ".join(filter(None, (quantity.noun, quantity.unit.name)))
 
 
-def cost_headings() -> list[str]:
-    """Return the cost headings of short tables."""
-    from explorer.networks.quantities import main_costs
-
-    return list(map(heading, main_costs()))
+def cost_headings(columns: Iterable[str] = ()) -> list[str]:
+    """Return the cost headings of short tables: the main costs, or those among `columns` that runs have measured."""
+    return list(map(heading, _costs(columns)))
 
 
 def cost_cells(row: Mapping[Any, Any]) -> list[str]:
     """Format a point's costs for the columns of `cost_headings`."""
     import pandas as pd
 
-    from explorer.networks.quantities import main_costs
+    return ["-" if pd.isna(row[one.key]) else one.text(row[one.key]) for one in _costs(row)]
 
-    return ["-" if pd.isna(row[one.key]) else one.text(row[one.key]) for one in main_costs()]
+
+def _costs(columns: Iterable[str]) -> list[Quantity]:
+    from explorer.networks.quantities import QUANTITIES, main_costs
+
+    known = set(columns)
+    return [one for one in QUANTITIES.values() if one.run_column and one.key in known] or main_costs()
 
 
 def accuracy_cells(row: Mapping[Any, Any]) -> list[str]:

@@ -339,6 +339,7 @@ def studies(storage: Storage = "explorer.db", as_json: Json = False, quiet: Quie
 
 
 def _print_plan(screen: Screen, found: DryRun) -> None:
+    from explorer.networks.quantities import counted
     from explorer.training.limits import duration
 
     study = found.study
@@ -351,6 +352,8 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
     budget = f"{epochs} x {study.budget.images:,} images on {study.data}"
     most = "at most " if study.until_decided else ""
     networks = f"{found.networks} distinct networks, {most}{found.runs} runs of {budget}"
+    if found.sources:
+        networks += f", and {counted(found.sources, 'run')} that train the weights to start from"
     screen.answer(f"{study.name}: {len(rows)} points ({states}), {networks}")
     training, validation = found.images
     split = f"{training + validation:,} images: {training:,} for training, {validation:,} for validation"
@@ -369,6 +372,7 @@ def _print_plan(screen: Screen, found: DryRun) -> None:
         states=found.states,
         networks=found.networks,
         runs=found.runs,
+        sources=found.sources,
         macs=found.macs,
         workers=found.workers,
         seconds=found.seconds,
@@ -394,7 +398,7 @@ def _print_report(screen: Screen, points: pd.DataFrame) -> int:
     screen.answer(about["answer"])
     if about["seeds_added"]:
         screen.answer(about["seeds_added"])
-    screen.table(("point", *cost_headings(), *headings, *exceptions), rows)
+    screen.table(("point", *cost_headings(shown.columns), *headings, *exceptions), rows)
     if len(shown) < len(points):
         screen.say(f"the {len(shown)} most accurate of {len(points):,} points; the report has them all")
     screen.answer(f"report: {about['report']}")

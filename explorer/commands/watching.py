@@ -93,8 +93,12 @@ class Display(Watcher):
 
     def ended(self, outcome: Outcome) -> None:
         """Count a run that has ended and has been stored."""
-        self.effort_done += outcome.run.effort
         self.best = max(self.best, outcome.row.get("accuracy") or 0.0)
+        self.prepared(outcome)
+
+    def prepared(self, outcome: Outcome) -> None:
+        """Count a run that has trained weights, maybe on other data, so its accuracy is not compared."""
+        self.effort_done += outcome.run.effort
         self.states[outcome.state] += 1
         if outcome.state != "done":
             which = f"network {outcome.run.network.digest[:12]}, seed {outcome.run.seed}"

@@ -43,8 +43,12 @@ def ticks(low: float, high: float, *, logarithmic: bool) -> Locator:
 
 
 def cost_axis(ax: Axes, cost: str, amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """Label the axes for accuracy against a cost. Return the scaled costs and whether their axis is logarithmic."""
-    unit, title = quantities.QUANTITIES[cost].axis(float(np.nanmax(amounts)))
+    """Label the axes for accuracy against a cost or a metaparameter.
+
+    Returns the scaled costs and whether their axis is logarithmic.
+    """
+    known = quantities.QUANTITIES.get(cost)
+    unit, title = known.axis(float(np.nanmax(amounts))) if known else (1.0, cost.replace("_", " ").capitalize())
     ax.set_xlabel(title, parse_math=False)
     ax.set_ylabel(ACCURACY)
     scaled = amounts / unit

@@ -238,6 +238,5 @@ register(
     LATENCY,
     Quantity("file_bytes", "file size", KIB, run_column="file_bytes", aliases=("bytes on disk",)),
     Quantity("train_seconds", "training time", SECONDS, run_column="seconds"),
-    Quantity("frozen", "frozen blocks"),
     ACCURACY,
 )

@@ -56,7 +56,7 @@ def answer(findings: Findings) -> list[str]:  # noqa: PLR0911 (kinds of studies 
     found = percent(best["accuracy"])
     if math.isfinite(best["low"]):
         found += f" (95 % interval {100 * best['low']:.1f} to {percent(best['high'])})"
-    found += f", with {costs_in_words(best)}."
+    found += f", with {costs_in_words(best, study.form.measures)}."
     if len(measured) == 1:
         return [f"{name} is the only measured point: {found}"]
     first = f"{name} has the best accuracy of the {len(measured):,} measured points: {found}"
@@ -216,7 +216,7 @@ def _corners(findings: Findings, rivals: pd.DataFrame) -> str:
 
 def _at_equal_cost(findings: Findings) -> dict[frozenset[int], str]:
     """Compare the series in each group of points with about equal cost; empty for studies without series."""
-    if findings.figure != "series":
+    if findings.figure != "series" or findings.record.study.form.measures:
         return {}
     against = findings.record.study.plot.against
     groups = [group for group in analysis.near_in_cost(findings.lines, against) if len(set(group["series"])) > 1]
@@ -244,7 +244,7 @@ def _best_of(findings: Findings, group: pd.DataFrame, against: str) -> str:
 def _name(findings: Findings, row: pd.Series[Any]) -> str:
     """Name a point by its series, or the way the study's form names it."""
     series, text = str(row["series"]), str(row["label"])
-    if not series:
+    if not series or findings.record.study.form.training:
         return findings.record.study.named(int(row["point"])) if findings.verified.unchanged else text
     sharing = findings.series_of(int(row["point"]))
     if len(sharing) > 1:

@@ -14,7 +14,7 @@ from explorer.networks.network import FEWEST_PIXELS, SMALL_MAPS
 from explorer.networks.quantities import QUANTITIES, counted
 from explorer.reporting.words import SPACE, amount, percent, with_interval
 from explorer.storage.record import NOT_NEEDED, StudyRecord
-from explorer.study.claims import LATENCY_MARGIN, Slower
+from explorer.study.claims import LATENCY_MARGIN, NoWorse, Slower
 from explorer.training.limits import duration
 
 MOST_NAMES = 8  # per sentence
@@ -115,6 +115,8 @@ def verdict(judged: Judged, findings: Findings) -> str:
     """Return a verdict with the budget that it holds for: `refuted at 20,000 images`."""
     if isinstance(judged.claim, Slower):
         return f"{judged.verdict} by latency"
+    if findings.record.study.form.budget_note:
+        return f"{judged.verdict} for the images that these points saw"
     return f"{judged.verdict} at {findings.record.study.budget.seen:,} images"
 
 
@@ -144,7 +146,8 @@ def evidence(judged: Judged, findings: Findings) -> str:
     ]
     margin = judged.comparisons[0].margin
     points = "point" if math.isclose(margin, 0.01) else "points"
-    start = f"A gain of up to {100 * margin:g} {points} counts as none. " if margin else ""
+    change = "loss" if isinstance(judged.claim, NoWorse) else "gain"
+    start = f"A {change} of up to {100 * margin:g} {points} counts as none. " if margin else ""
     return f"{start}{_first(shown)}. {missing}".strip()
 
 
@@ -167,6 +170,11 @@ def cost_note(effort: Effort | None) -> str:
         f"Training took {effort.macs:.2g} multiply-adds (forward and backward); a worker used up to "
         f"{effort.peak_memory_bytes / 2**20:,.0f} MiB of memory."
     )
+
+
+def start_cost_note(record: StudyRecord) -> str:
+    """Tell that the cost leaves out the training of the weights that runs start from; empty for other studies."""
+    return "The training of the weights that runs start from is not included." if record.study.form.start_note else ""
 
 
 def volume_notes(findings: Findings) -> list[str]:

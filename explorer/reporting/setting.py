@@ -16,7 +16,8 @@ def setting(findings: Findings) -> list[str]:
     return [
         f"study {study.name}",
         f"{counted(len(record.points), 'point')} on {data_name(study.data)}",
-        f"{budget.images:,} images \N{MULTIPLICATION SIGN}{SPACE}{counted(budget.epochs, 'epoch')}",
+        study.form.budget_note
+        or f"{budget.images:,} images \N{MULTIPLICATION SIGN}{SPACE}{counted(budget.epochs, 'epoch')}",
         _seeds(findings),
         f"guessing: {percent(record.guess)}",
         *([f"measured {day}"] if (day := last_day(findings)) else []),

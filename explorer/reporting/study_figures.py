@@ -68,13 +68,15 @@ def _plane(findings: Findings) -> Panel:
 
 
 def _series(findings: Findings) -> Panel:
-    frame, against = _points(findings), findings.record.study.plot.against
+    frame, study = _points(findings), findings.record.study
+    against = study.form.over or study.plot.against
+    noun = QUANTITIES[against].noun if against in QUANTITIES else against.replace("_", " ")
     caption = (
         "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Black: a network that several series "
         f"share.{_hollow(frame)}"
     )
     draw = partial(plots.scaling_curves, frame, against=against)
-    return panel("curve", f"Accuracy against {QUANTITIES[against].noun}", caption, draw, TALL_INCHES)
+    return panel("curve", f"Accuracy against {noun}", caption, draw, TALL_INCHES)
 
 
 def _curve(findings: Findings) -> Panel:

@@ -54,7 +54,8 @@ def measured_points(findings: Findings, *, trial: bool = False) -> Table:
     record, frame = findings.record, findings.table
     names, derived = _names(record), {name: name.replace("_", " ") for name in record.derived}
     costs = _shown_costs(findings)
-    fronts = [quantity for quantity in known_costs(frame) if quantity.main and not trial]
+    measures = record.study.form.measures
+    fronts = [one for one in known_costs(frame) if (one.key in measures if measures else one.main) and not trial]
     all_done = set(frame["state"]) == {"done"}
     measured = (
         ACCURACY_PERCENT,
@@ -172,7 +173,9 @@ def trained_runs(runs: pd.DataFrame, *, search: bool = False) -> Table:
 
     Those of a search have the numbers of their points.
     """
-    numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB")
+    files = [QUANTITIES["file_bytes"]] if runs["file_bytes"].notna().any() else []
+    sizes = [one.heading for one in files]
+    numbers = ("seed", ACCURACY_PERCENT, "seconds", "images/s", "peak memory, MiB", *sizes)
     names = ("series", "point") if (runs["series"] != "").any() else ("point",)
     shown = runs if len(runs) <= MOST_RUNS else runs[~runs["state"].isin(["done", NOT_NEEDED])]
     rows = [
@@ -184,6 +187,7 @@ def trained_runs(runs: pd.DataFrame, *, search: bool = False) -> Table:
             number(row["seconds"], 1),
             number(row["images_per_second"], 0),
             number(row["peak_memory_bytes"], 0, 2**-20),
+            *amounts(row, files),
             str(row["key"])[:KEY_CHARACTERS],
             outcome(row),
         ]
@@ -215,7 +219,9 @@ def how_measured(findings: Findings) -> dict[str, str]:
         "Classes": "; ".join([counts.text, *counts.warnings]) if counts else f"{record.classes} classes",
         "Guessing": f"always naming the largest class is right for {percent(record.guess)} of the validation images"
         + ("" if counts else ", if all classes are the same size"),
-        "Budget": f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
+        **({"Start": study.form.start_note} if study.form.start_note else {}),
+        "Budget": (study.form.budget_note and f"{study.form.budget_note}; if not varied, ")
+        + f"{study.budget.epochs} epochs of {study.budget.images:,} training images; measured on "
         + (f"{images:,} validation images" if images else f"at most {study.budget.validation:,} validation images"),
         "Seeds": _seeds(study),
         "Recipe": recipe_text(study.recipe),

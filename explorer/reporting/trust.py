@@ -85,6 +85,8 @@ def missing_points(certificate: Certificate) -> list[str]:
 
 def not_certified(record: StudyRecord, certificate: Certificate | None) -> str:
     """Return a note for the verdicts about gaps in certification; empty if a certificate covers the whole study."""
+    if record.study.form.training:
+        return "Not certified: certificates are about networks trained from scratch."
     if certificate is None:
         return "Not certified: no certificate covers this space, data, recipe and budget."
     found = "; ".join(map(_gap, gaps(certificate, record)))
@@ -105,7 +107,7 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
     said = [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do. {longer}"]
     study = record.study
     # The command always uses the default recipe and the default number of validation images.
-    if study.recipe == Recipe() and study.budget.validation == Budget().validation:
+    if not study.form.training and study.recipe == Recipe() and study.budget.validation == Budget().validation:
         command = ["python", "-m", "explorer", "certify", study.space, "--preset", study.preset, "--data", study.data]
         command += ["--budget", study.budget.short, *given_options(record.command, "--data-dir", "--storage")]
         command += _varied(gaps(certificate, record) if certificate else gaps_by_default(record))

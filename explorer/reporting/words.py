@@ -33,9 +33,10 @@ def amount(cost: str, low: float, high: float | None = None) -> str:
     return " to ".join(f"{number}{SPACE}{unit}" for number, unit in scaled)
 
 
-def costs_in_words(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
-    """Write the main costs of a point: `364 k params and 6.40 M FLOPs`."""
-    return listed([amount(cost.key, row[cost.key]) for cost in main_costs() if not missing(row[cost.key])])
+def costs_in_words(row: Mapping[Any, Any] | pd.Series[Any], measured: Sequence[str] = ()) -> str:
+    """Write the main costs of a point and what its runs `measured`: `364 k params and 6.40 M FLOPs`."""
+    costs = [*(cost.key for cost in main_costs()), *measured]
+    return listed([amount(cost, row[cost]) for cost in costs if not missing(row[cost])])
 
 
 def _scaled(cost: str, value: float) -> tuple[str, str]:

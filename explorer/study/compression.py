@@ -14,6 +14,7 @@ from explorer.networks.network import Network
 from explorer.spaces.space import Space, label
 from explorer.study.form import DesignPoint, Form, PlannedRun, evenly
 from explorer.study.values import Model, Value
+from explorer.training.recipe import Budget
 from explorer.training.run import Run
 from explorer.training.treatments import Compress, Store
 
@@ -78,6 +79,11 @@ class Compressions(Form):
         return self.model_copy(update={"compression": table.model_copy(update=changes)})
 
     @property
+    def figure(self) -> str:
+        """A line over the networks for each way to store them, if several networks are stored."""
+        return "series" if self.vary else "points"
+
+    @property
     def coordinates(self) -> None:
         """No coordinates: how a network is stored is not a design."""
         return
@@ -104,6 +110,20 @@ class Compressions(Form):
             return str(error)
         return ""
 
+    @property
+    def start_note(self) -> str:
+        """How the budget is divided, and what sizes are."""
+        return (
+            f"networks with shared weights train for all but {self.compression.epochs} epochs and are then fine-tuned "
+            "for the rest: half after pruning and half after sharing, or all after sharing if nothing is pruned. "
+            "The others train for all epochs. Sizes are those of the written files. Every file but those in int8 was "
+            "decoded to exactly the weights that were measured; onnxruntime measured the int8 files"
+        )
+
+    def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:  # noqa: ARG002 (of its form)
+        """Return the number of images that the runs of a point train on, after the training of what they compress."""
+        return 0 if values["coding"] != SHARED else budget.images * min(self.compression.epochs, budget.epochs)
+
     def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:  # noqa: ARG002 (of other data)
         """Return the run that compresses a network, and the run that trains it. All points see as many images.
 
@@ -125,4 +145,4 @@ class Compressions(Form):
 
 def _point(coding: str, density: str, bits: int) -> DesignPoint:
     text = f"density {density}, {bits} bits" if coding == SHARED else coding
-    return DesignPoint({"coding": coding, "density": density, "bits": bits}, text)
+    return DesignPoint({"coding": coding, "density": density, "bits": bits}, text, text)

@@ -17,6 +17,7 @@ from explorer.spaces import find_space
 from explorer.spaces.space import Space, label
 from explorer.study.coordinates import Choice, Coordinates, Number, coordinate
 from explorer.study.values import Model, Value
+from explorer.training.recipe import Budget
 from explorer.training.run import Run
 
 
@@ -94,6 +95,24 @@ class Form(Model):
     def obstacle(self, values: Mapping[str, Value], network: Network) -> str:  # noqa: ARG002 (for subclasses)
         """Return the reason why a network cannot be trained as a point asks; empty if it can."""
         return ""
+
+    def seen(self, values: Mapping[str, Value], budget: Budget, classes: int) -> int:  # noqa: ARG002 (for subclasses)
+        """Return the number of images that the runs of a point train on, on data with this number of classes."""
+        return budget.seen
+
+    @property
+    def start_note(self) -> str:
+        """What the runs start from, and how that is trained; empty if they train from scratch."""
+        return ""
+
+    @property
+    def budget_note(self) -> str:
+        """How the budgets of points differ; empty if all have that of the study."""
+        return ""
+
+    def on_data(self, before: str, after: str) -> Self:  # noqa: ARG002 (for subclasses)
+        """Return the form of a study that moves from one data set to another one."""
+        return self
 
     def planned(self, run: Run, values: Mapping[str, Value], origin: Run) -> PlannedRun:  # noqa: ARG002 (for subclasses)
         """Return the run of a point, and the run that trains the weights it starts from.

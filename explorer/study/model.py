@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from explorer.data import is_named
 from explorer.errors import ExplorerError
 from explorer.files import is_text
 from explorer.networks.identity import Later, identity, key_of
@@ -207,8 +208,16 @@ class Study(Model):
         images: int | None = None,
         until_decided: bool | None = None,
     ) -> Self:
-        """Return the study with changed settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`."""
-        settings = {"data": data, "seeds": seeds, "until_decided": until_decided}
+        """Return the study with changed settings, which become part of its name: `squeeze_ratio@cifar10-seeds5`.
+
+        A study of some classes of a data set keeps these classes on another one with a name: with `data="cifar10"`, one
+        on `proxy:5-9` moves to `cifar10:5-9`.
+        """
+        before, _, classes = self.data.partition(":")
+        moved = data
+        if data and classes and is_named(data) and ":" not in data:
+            moved = f"{data}:{classes}"
+        settings = {"data": moved, "seeds": seeds, "until_decided": until_decided}
         budget = {"images": images, "epochs": epochs}
         given = self.model_dump() | {key: value for key, value in settings.items() if value is not None}
         given["budget"] |= {key: value for key, value in budget.items() if value is not None}
@@ -217,7 +226,9 @@ class Study(Model):
         except ValidationError as error:
             details = error.errors()[0]
             raise ExplorerError(f"{details['loc'][-1]} = {label(details['input'])}: {rule(details)}") from None
-        folder = re.sub(r"[^A-Za-z0-9._]+", "_", Path(changed.data).name).strip("._") or "data"
+        if data and is_named(data):
+            changed = changed.model_copy(update={"form": changed.form.on_data(before, data.partition(":")[0])})
+        folder = re.sub(r"[^A-Za-z0-9._]+", "_", Path(data or changed.data).name).strip("._") or "data"
         parts = [folder] if changed.data != self.data else []
         for key in ("images", "epochs"):
             value = getattr(changed.budget, key)

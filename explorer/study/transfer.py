@@ -92,9 +92,9 @@ class Transfers(Form):
     """The points of `[transfer]`: from scratch, and from trained weights with blocks frozen."""
 
     table = "transfer"
-    training: ClassVar[tuple[str, ...]] = ("start", "frozen", "body_rate", "head_rate", "per_class", "epochs")
+    training: ClassVar[tuple[str, ...]] = ("start", "frozen_blocks", "body_rate", "head_rate", "per_class", "epochs")
     measures = ("train_seconds",)
-    over = "frozen"
+    over = "frozen_blocks"
     transfer: TransferTable
 
     def own_points(self) -> list[DesignPoint]:
@@ -119,7 +119,7 @@ class Transfers(Form):
         parts = [name(others[key]) for key, name in _NAMES.items() if key in others]
         first = "from scratch" if start == SCRATCH else counted(frozen, "frozen block")
         series = ", ".join(["from scratch" if start == SCRATCH else "transferred", *parts])
-        return DesignPoint({"start": start, "frozen": frozen, **others}, ", ".join([first, *parts]), series)
+        return DesignPoint({"start": start, "frozen_blocks": frozen, **others}, ", ".join([first, *parts]), series)
 
     def fewer(self, most: int) -> Self:
         """Return fewer numbers of frozen blocks, and only the first of the other settings if points are too many."""
@@ -154,6 +154,50 @@ class Transfers(Form):
         """The data of the first training."""
         return self.transfer.data
 
+    def on_data(self, before: str, after: str) -> Self:
+        """Take the first data from the same data set as the study's, if they were."""
+        name, colon, classes = self.transfer.data.partition(":")
+        if name != before:
+            return self
+        return self.model_copy(update={"transfer": self.transfer.model_copy(update={"data": after + colon + classes})})
+
+    @property
+    def start_note(self) -> str:
+        """What the networks were trained on first, and what happens to frozen blocks."""
+        table = self.transfer
+        first = (
+            f"the same networks, trained on {table.data} ({table.budget.images:,} images x {table.budget.epochs}) with "
+            "the seed of the run"
+            if table.data
+            else f"weights {table.weights_sha256[:12]} in {Path(table.weights).name}, the same for all seeds"
+        )
+        return (
+            f"{first}. The head is new. Frozen blocks are in evaluation mode, and every run compares them with the "
+            "start to the last bit. If the recipe changes no image (no crop, flip, scale or cut-out), they run once "
+            "per image"
+        )
+
+    @property
+    def budget_note(self) -> str:
+        """The numbers of images and epochs that vary."""
+        table = self.transfer
+        images = f"{_some(table.per_class)} images per class" if table.per_class else ""
+        epochs = f"{_some(table.epochs)} epochs" if table.epochs else ""
+        return ", ".join(filter(None, [images, epochs]))
+
+    def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:
+        """Return the number of images that the runs of a point train on."""
+        return self._budget(values, budget, classes).seen
+
+    def _budget(self, values: Mapping[str, Any], budget: Budget, classes: int) -> Budget:
+        changes: dict[str, Any] = {}
+        if "per_class" in values:
+            changes["images"] = values["per_class"] * classes
+            changes["epochs"] = max(1, math.ceil(budget.seen / changes["images"]))
+        if "epochs" in values:
+            changes["epochs"] = values["epochs"]
+        return budget.model_copy(update=changes)
+
     def exported_weights(self, needed: AbstractSet[str]) -> dict[str, bytes]:
         """Read the exported weights if they are needed; raise `ExplorerError` if they have changed."""
         table = self.transfer
@@ -166,33 +210,32 @@ class Transfers(Form):
 
     def named(self, values: Mapping[str, Any], point: Space) -> str:
         """Name a point by how it starts, and by the metaparameters that vary."""
-        own = self._point(values["start"], values["frozen"], values).label
+        own = self._point(values["start"], values["frozen_blocks"], values).label
         rest = {key: value for key, value in values.items() if key in self.vary}
         return ", ".join(filter(None, [own, super().named(rest, point)]))
 
     def obstacle(self, values: Mapping[str, Value], network: Network) -> str:
         """Return that more blocks should be frozen than the network has."""
-        blocks, frozen = len(blocks_of(network)), values["frozen"]
+        blocks, frozen = len(blocks_of(network)), values["frozen_blocks"]
         assert isinstance(frozen, int)
         return "" if frozen <= blocks else f"frozen = {frozen}: must be 0 to {blocks}, the blocks before the head"
 
     def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:
         """Return the run with its own images and epochs, and the run on the source's data if it starts from one."""
-        changes: dict[str, Any] = {}
-        if "per_class" in values:
-            changes["images"] = values["per_class"] * run.network.trace.output.channels
-            changes["epochs"] = max(1, math.ceil(run.budget.seen / changes["images"]))
-        if "epochs" in values:
-            changes["epochs"] = values["epochs"]
-        budget = run.budget.model_copy(update=changes)
-        own = run.like(budget=budget, recipe=run.recipe.fitted(budget) if changes else run.recipe)
+        budget = self._budget(values, run.budget, run.network.trace.output.channels)
+        changed = budget != run.budget
+        own = run.like(budget=budget, recipe=run.recipe.fitted(budget) if changed else run.recipe)
         if values["start"] == SCRATCH:
             return PlannedRun(own)
         table = self.transfer
         rates = {key: values.get(key, getattr(table, key)[0]) for key in ("body_rate", "head_rate")}
         source = origin.like(budget=table.budget, recipe=origin.recipe.fitted(table.budget)) if table.data else None
         key = source.key if source else table.weights_sha256
-        return PlannedRun(own.like(treatment=Transfer(key, values["frozen"], **rates)), source)
+        return PlannedRun(own.like(treatment=Transfer(key, values["frozen_blocks"], **rates)), source)
+
+
+def _some(numbers: Sequence[int]) -> str:
+    return ", ".join(f"{number:,}" for number in numbers)
 
 
 _NAMES: dict[str, Callable[[Any], str]] = {

@@ -51,6 +51,10 @@ class Bar(Watcher):
         if self._bar is not None:
             self._bar.update()
 
+    def prepared(self, outcome: Outcome) -> None:
+        """Count a run that has trained weights."""
+        self.ended(outcome)
+
     def more(self, runs: Sequence[Run]) -> None:
         """Expect further runs."""
         if self._bar is not None:

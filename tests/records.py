@@ -126,7 +126,7 @@ def broken(
         *("accuracy", "accuracies", "train_losses", "correct"),
         *("seconds", "images_per_second"),
     ]
-    for column in (*unknown, "peak_memory_bytes", "finished", "host"):
+    for column in (*unknown, "peak_memory_bytes", "file_bytes", "finished", "host"):
         runs[column] = runs[column].astype(object).where(~rows, None)
     runs.loc[rows, "state"] = state
     runs.loc[rows, "reason"] = reason
@@ -151,6 +151,7 @@ def _run(study, point, seed, bits, generator):
         "seconds": float(generator.uniform(8, 12)),
         "images_per_second": float(generator.uniform(3000, 4000)),
         "peak_memory_bytes": int(generator.integers(300, 400)) * 2**20,
+        "file_bytes": None,
         "finished": f"2026-01-02T03:{point:02d}:{seed:02d}+00:00",
         "host": "a-host",
     }

@@ -67,12 +67,17 @@ def test_families_are_named_in_their_own_files_only():
             assert not [word for word in words if re.search(rf"\b{word}\b", text)], path
 
 
+FORM_FILES = ("search", "transfer", "compression")
+
+
 def test_only_forms_know_which_form_a_study_has():
+    study = PACKAGE / "study"
     for path in PACKAGE.rglob("*.py"):
-        if path.name not in {"form.py", "forms.py", "search.py"}:
+        if path.name not in {"form.py", "forms.py"} and path not in {study / f"{name}.py" for name in FORM_FILES}:
             assert not re.search(
-                r"\.vary\b|\.form\.(points|simplex)|isinstance\(.*\b(Grid|Listed|OnSimplex)", path.read_text()
-            )
+                r"\.vary\b|\.form\.(points|simplex|transfer|compression)|isinstance\(.*\b(Grid|Listed|OnSimplex|Transfers|Compressions)",
+                path.read_text(),
+            ), path
 
 
 def test_no_room_shadows_a_public_function():
@@ -120,6 +125,7 @@ def test_torch_is_imported_at_the_top_only_where_it_is_the_subject():
         "constraints",
         "compressing",
         "int8",
+        "features",
     }
     for path in PACKAGE.rglob("*.py"):
         heads = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -35,6 +35,8 @@ from explorer.storage.ledger import Ledger
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.trainer import train, tune
 
+BUDGET = Budget(images=192, epochs=1, validation=60)
+
 PAPER = [
     "*conv3x3=0.33",
     *("fire8.*conv3x3=0.3", "fire9.*conv3x3=0.3", "fire6.*conv1x1=0.5", "fire8.*conv1x1=0.5"),
@@ -183,7 +185,7 @@ def trained(stripes):
     point = find_space("squeezenet").point("cifar", classes=3, base_e=8, incr_e=8, stem_width=8, fires=3, pools=(1,))
     network = point.expand()
     recipe = Recipe(batch_size=32, warmup_images=64)
-    return network, recipe, train(network, stripes, recipe, Budget(images=192, epochs=1, validation=60), 0)
+    return network, recipe, train(network, stripes, recipe, BUDGET, 0)
 
 
 def test_the_largest_weights_are_kept_in_training(trained, stripes):
@@ -191,7 +193,16 @@ def test_the_largest_weights_are_kept_in_training(trained, stripes):
     compression = Compression.read(["3x3=0.3", "1x1=0.8"])
     before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
     pruned = Pruned.smallest(model.model, network, compression)
-    tuned = tune(model, stripes, recipe, Budget(images=192, epochs=1, validation=60), 0, pruned)
+    tuned = tune(
+        model.model,
+        model.training,
+        model.using,
+        stripes,
+        recipe,
+        Budget(images=192, epochs=1, validation=60),
+        0,
+        pruned,
+    )
     for layer in weights_of(network):
         name = f"body.{layer.path}.weight"
         kept = before[name][pruned.masks[name]].abs()
@@ -228,7 +239,16 @@ def test_shared_weights_stay_shared_in_training(trained, stripes):
     network, recipe, model = trained
     pruned = Pruned.smallest(model.model, network, Compression.read(["0.5"]))
     sharing = Sharing.nearest(model.model, pruned, 3)
-    tuned = tune(model, stripes, recipe, Budget(images=192, epochs=1, validation=60), 0, sharing)
+    tuned = tune(
+        model.model,
+        model.training,
+        model.using,
+        stripes,
+        recipe,
+        Budget(images=192, epochs=1, validation=60),
+        0,
+        sharing,
+    )
     state = tuned.model.state_dict()
     for name, shared in sharing.shared(tuned.model).items():
         assert np.array_equal(state[name].numpy(), values_of(shared))
@@ -382,7 +402,7 @@ def test_a_dry_run_trains_nothing_and_gives_bytes(compressed, monkeypatch, capsy
 
 def test_missing_packages_are_named(compressed, monkeypatch, capsys):
     monkeypatch.chdir(compressed)
-    monkeypatch.setattr("explorer.exporting.compressing.find_spec", lambda _: None)
+    monkeypatch.setattr("explorer.compression.packages.find_spec", lambda _: None)
     assert main(["compress", "stripes"]) == 2
     assert 'pip install "cnn-design-explorer[compression]"' in capsys.readouterr().err
 

@@ -73,6 +73,9 @@ def folder_study(tmp_path, classes, **changes):
         "alter table ledger_runs drop column traceback",
         "alter table ledger_studies drop column class_counts",
         "alter table ledger_studies drop column declined",
+        "alter table ledger_runs drop column file_bytes",
+        "drop table ledger_weights",
+        "drop table ledger_sources",
         "drop table ledger_proposals",
         "drop table ledger_rungs",
         "drop table ledger_revision",
@@ -87,6 +90,7 @@ def test_the_tables_are_at_the_last_revision():
     script = ScriptDirectory.from_config(config)
     assert script.get_current_head() == REVISION
     assert [revision.revision for revision in script.walk_revisions()] == [
+        "0007",
         "0006",
         "0005",
         "0004",

@@ -109,7 +109,8 @@ def runs_table(record: StudyRecord) -> pd.DataFrame:
         table[column] = table[column].map(_floats)
     for column in ("accuracy", "seconds", "images_per_second"):
         table[column] = pd.to_numeric(table[column]).astype(float)
-    table["peak_memory_bytes"] = pd.to_numeric(table["peak_memory_bytes"]).astype("Int64")
+    for column in ("peak_memory_bytes", "file_bytes"):
+        table[column] = pd.to_numeric(table[column]).astype("Int64")
     return table
 
 

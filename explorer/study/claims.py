@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from explorer.errors import ExplorerError, unknown
-from explorer.networks.quantities import QUANTITIES, quantity_key
+from explorer.networks.quantities import QUANTITIES, computed, quantity_key
 from explorer.study.values import Model, Value
 
 
 def _known_cost(name: str, info: ValidationInfo) -> str:
     name = quantity_key(name)
-    known = {key: one for key, one in QUANTITIES.items() if one.compute or one.run_column}
-    costs = [key for key, one in known.items() if not one.more_is_better]
-    if name not in costs:
+    costs = [key for key in computed() if not QUANTITIES[key].more_is_better]
+    # Whether the study's runs measure a quantity is checked when its file is read.
+    if name not in costs and not (name in QUANTITIES and QUANTITIES[name].run_column):
         raise ExplorerError(f"{info.field_name} = {name}: {unknown('cost', name, costs)}")
     return name
 

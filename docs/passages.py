@@ -24,6 +24,7 @@ from explorer.certification.model import FACTORS, ZERO_COST, Certificate, shippe
 from explorer.certification.statistics import above_macs, complete, rankers
 from explorer.drawing import maps, plots
 from explorer.spaces import all_spaces, find_space
+from explorer.training.recipe import Budget
 
 EXAMPLES = Path(__file__).parent.parent / "reports" / "examples"
 WIDTH = 120
@@ -97,29 +98,37 @@ def trust() -> None:
     """Print a table of the shipped certificates: how well short runs rank networks."""
     header = ["space, data", "default budget", "4 times", "another seed of the long run", "multiply-adds alone"]
     rows = []
-    for one in shipped_certificates():
+    for one in _by_default():
         found = _taus(one)
         taus = [found["accuracy", factor]["kendall"] for factor in (1, 4)]
         others = [taus[1], found["ceiling", FACTORS[-1]]["kendall"], found["macs", 0]["kendall"]]
         first = _interval(found["accuracy", 1])
         rows.append([_named(one), first, *map("{:.2f}".format, others)])
     _table(header, rows)
-    better = [_named(one) for one in shipped_certificates() if above_macs(one, 1).low > 0]
+    better = [_named(one) for one in _by_default() if above_macs(one, 1).low > 0]
     if better:
         print(f"\nOnly for {'; '.join(better)} is a default run shown to rank better than multiply-adds alone.")
     else:
         print("\nFor none of them has a default run been shown to rank networks better than multiply-adds alone.")
 
 
-def certificates() -> None:
-    """Print a table with all figures of the shipped certificates, one column each."""
-    made = shipped_certificates()
+def _by_default() -> list[Certificate]:
+    """Return the shipped certificates that start at the default budget."""
+    return [one for one in shipped_certificates() if one.budget == Budget()]
+
+
+def certificates(budget: str) -> None:
+    """Print a table with all figures of the shipped certificates that start at a budget, one column each."""
+    made = [one for one in shipped_certificates() if one.budget.short == budget]
     found = [_taus(one) for one in made]
-    rows = [["**Kendall's tau with long runs**", *("" for _ in made)]]
-    names = {1: "default budget", **{factor: f"{factor} times" for factor in FACTORS[1:-1]}}
+    factors = FACTORS[:-1]
+    default = next(factor for factor in factors if made[0].budget.times(factor) == Budget())
+    names = {factor: _times(factor / default) for factor in factors}
+    rows = [["", *(f"{len(complete(one))} points, {one.seeds} seeds" for one in made)]]
+    rows.append(["**Kendall's tau with long runs**", *("" for _ in made)])
     rows += [[names[factor], *(_interval(one["accuracy", factor]) for one in found)] for factor in names]
     rows.append(["ceiling: another seed of the long runs", *(_interval(one["ceiling", FACTORS[-1]]) for one in found)])
-    rows.append(["mean training loss of a default run", *(_interval(one["training loss", 1]) for one in found)])
+    rows.append(["mean training loss of a default run", *(_interval(one["training loss", default]) for one in found)])
     for cost, noun in (
         ("macs", "multiply-adds alone"),
         ("params", "params alone"),
@@ -130,20 +139,26 @@ def certificates() -> None:
     for factor, name in names.items():
         less = [above_macs(one, factor) for one in made]
         rows.append([name, *(f"{one.estimate:+.2f} ({one.low:.2f} to {one.high:.2f})" for one in less)])
-    kept = [[one[row]["kept"] for row in (("accuracy", 1), ("ceiling", FACTORS[-1]))] for one in found]
+    kept = [[one[row]["kept"] for row in (("accuracy", default), ("ceiling", FACTORS[-1]))] for one in found]
     rows.append(["**Of the 5 best points**, kept by a default run (ceiling)", *(f"{a:.1f} ({b:.1f})" for a, b in kept)])
-    pairs = [next(pair for pair in one.pairs if pair.factor == 1) for one in made]
+    pairs = [next(pair for pair in one.pairs if pair.factor == default) for one in made]
     rows.append(["**Pairs separated by long runs**", *(str(one.total) for one in pairs)])
     rows.append(["separated the same way by default runs", *(str(one.same) for one in pairs)])
     rows.append(["not separated", *(str(one.total - one.same - one.opposite) for one in pairs)])
     rows.append(["separated the other way", *(str(one.opposite) for one in pairs)])
     rows.append(["ordered the same way by multiply-adds", *(str(one.by_macs) for one in pairs)])
-    sizes = [f"{len(complete(one))} points, {one.seeds} seeds" for one in made]
-    rows.insert(0, ["", *sizes])
     _table(["", *map(_named, made)], rows)
-    certified = {one.space for one in made} | {"families", "stacks"}
+
+
+def _times(factor: float) -> str:
+    return "default budget" if factor == 1 else "half of it" if factor == 1 / 2 else f"{factor:g} times"
+
+
+def not_certified() -> None:
+    """Print the spaces without a certificate."""
+    certified = {one.space for one in shipped_certificates()} | {"families", "stacks"}
     others = [space.__name__ for name, space in all_spaces().items() if name not in certified]
-    print("\n" + textwrap.fill(f"Not certified: {', '.join(others)}.", WIDTH))
+    print(textwrap.fill(f"Not certified: {', '.join(others)}.", WIDTH))
 
 
 def _named(certificate: Certificate) -> str:

@@ -409,8 +409,9 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert certificate_of(records) == stored
 
 
-def test_certificates_of_two_spaces_on_images_and_on_the_embedded_data_ship():
+def test_the_certificates_of_six_spaces_ship():
     assert {(found.space, found.data) for found in shipped_certificates()} == {
+        *((space, "cifar10") for space in ("resnet", "mobilenet_v2", "shufflenet_v2", "vit")),
         ("squeezenet", "cifar10"),
         ("squeezenet", "proxy"),
         ("efficientnet", "cifar10"),
@@ -420,7 +421,9 @@ def test_certificates_of_two_spaces_on_images_and_on_the_embedded_data_ship():
 
 @pytest.mark.parametrize("certificate", shipped_certificates(), ids=lambda certificate: certificate.name)
 def test_what_ships_is_about_the_defaults_and_made_by_this_code(certificate):
-    assert (certificate.recipe, certificate.budget) == (Recipe(), Budget())
+    assert certificate.recipe == Recipe()
+    # They cover the default budget: it is one of the compared budgets, below that of the long runs.
+    assert Budget() in [certificate.budget.times(factor) for factor in (1, 2)]
     assert certificate.is_enough
     assert certificate.unfinished == 0
     points = population(certificate.space, certificate.preset, len(certificate.points))

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from explorer import delete_study, export, sweep
+from explorer import compress, delete_study, export, sweep
 from explorer.__main__ import main
 from explorer.compression import decode
 from explorer.data import find_source
@@ -293,6 +293,20 @@ def test_points_are_exported_as_they_were_trained(here):
         assert facts["validation"]["accuracy"] == stored
 
 
+def test_int8_points_are_files_not_torch_weights(here, image_folder):
+    pytest.importorskip("onnxruntime")
+    (here / "eight.toml").write_text(
+        COMMON.format(data=image_folder) + "[compression]\ndensity = [1]\nint8 = true\nfloat32 = false\n"
+    )
+    frame = sweep("eight.toml", seeds=1, progress=False)
+    assert frame["coding"].tolist() == ["int8", "shared"]
+    with pytest.raises(ExplorerError, match=r"is an int8 file, not torch weights; `explorer compress eight@seeds1:0"):
+        export("eight@seeds1", point="0")
+    made = compress("eight@seeds1:0", int8=True, out=here / "out" / "eight")
+    assert made.facts["bytes"] == pytest.approx(frame["file_bytes"].iloc[0], rel=0.01)
+    assert made.facts["validation"]["accuracy"] == frame["accuracy"].iloc[0]
+
+
 def test_an_export_is_a_start_and_must_not_change(here, image_folder):
     made = export("smaller", point="0", out=here / "out" / "start")
     table = f'[transfer]\nweights = "{made.folder}"\nfrozen = [1]\n'
@@ -337,7 +351,7 @@ def test_deleting_a_study_with_its_runs_deletes_weights_that_no_other_needs(here
         (('data = "proxy:0-4"', 'data = "proxy:3"'), "choose at least two different classes"),
         (
             ("epochs = [1, 2]", "epochs = [1, 2]\nper_class = [1000]"),
-            "450 training images, but a run needs 3,000",
+            "405 training images, but a run needs 3,000",
         ),
         (("frozen_blocks = 0", "frozen_blocks = 5"), "unknown value of frozen_blocks '5'"),
         (

@@ -54,7 +54,7 @@ def certify(
         preset: Preset to draw points around.
         data: `cifar10`, `proxy`, or a folder of images in class sub-folders.
         budget: The budget to certify, which may be text such as `10000x2`; the default budget if not given.
-        points: Number of design points. Studies only use certificates with 32 points or more.
+        points: Number of design points. Studies only use certificates with 24 points or more.
         seeds: Number of runs per point and budget.
         vary: Metaparameters to vary in addition to the space's ranges, or with different ranges. Each has a list of
             values or a range as text, such as `{"bypass": ["none", "simple"], "squeeze_ratio": "0.1..0.5"}`.

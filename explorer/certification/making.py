@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.analysis import validation_images
-from explorer.certification.model import COSTS, ENOUGH_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
+from explorer.certification.model import COSTS, DEFAULT_POINTS, FACTORS, Certificate, CertifiedPoint, CertifiedRun
 from explorer.certification.statistics import separated_pairs
 from explorer.errors import ExplorerError
 from explorer.pricing.population import population
@@ -29,7 +29,7 @@ def certificate_study(
     preset: str,
     data: str,
     budget: Budget | None = None,
-    points: int = ENOUGH_POINTS,
+    points: int = DEFAULT_POINTS,
     seeds: int = 2,
     vary: Mapping[str, Any] | None = None,
 ) -> Study:

@@ -13,7 +13,8 @@ from explorer.training.recipe import Budget, Recipe
 
 FACTORS = (1, 2, 4, 8)
 """Budgets of a certificate as multiples of the certified one. The largest serves as the ground truth."""
-ENOUGH_POINTS = 32
+DEFAULT_POINTS = 32
+ENOUGH_POINTS = 24
 """Minimum number of points that a certificate needs for reports to use it."""
 COSTS = ("params", "macs")
 """Costs of a point that a certificate stores."""

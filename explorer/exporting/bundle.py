@@ -84,7 +84,7 @@ def run_facts(task: Task, trained: Trained) -> dict[str, Any]:
     """Return the content of `export.json` except the test result. It contains no paths on this machine."""
     record, run, shape = task.record, task.run, task.run.network.input
     images = task.dataset.split().validation[: run.budget.validation]
-    design = record.study.design_space.point(record.study.preset, **_settings(task))
+    design = record.study.point(task.point.metaparameters, classes=len(task.dataset.classes))
     return {
         "run": run.key,
         "study": record.study.name,
@@ -154,11 +154,6 @@ def on_cpu(network: Network, trained: Trained) -> nn.Module:
     model = network.build()
     model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
     return model.eval()
-
-
-def _settings(task: Task) -> dict[str, Any]:
-    """Return the metaparameters of the point that differ from the preset."""
-    return task.record.study.fixed | {"classes": len(task.dataset.classes)} | task.point.metaparameters
 
 
 def opening_of(task: Task, facts: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from explorer.data.held_out import NoTestImages
+from explorer.errors import ExplorerError
 from explorer.exporting.bundle import (
     BEST,
     FACTS,
@@ -30,6 +31,7 @@ from explorer.exporting.retraining import Task, retraining_task
 from explorer.files import check_folder, user_path, write_files
 from explorer.storage.ledger import DEFAULT_STORAGE, Ledger
 from explorer.training.trainer import Trained
+from explorer.training.treatments import Store
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ def export(
     folder = user_path(out) if out is not None else Path("export") / f"{study}-point{number}-seed{seed}"
     check_folder(folder)
     task = retraining_task(ledger, record, number, seed, data_dir, data)
+    if isinstance(task.run.treatment, Store) and task.run.treatment.coding == "int8":
+        raise ExplorerError(
+            f"{task.called}: is an int8 file, not torch weights; `explorer compress {study}:{number} --int8` writes it"
+        )
     keep_test = keep_test or ledger.read_only
     with nullcontext() if keep_test or ledger.tests.find(key) else _testing(ledger, study, key):
         if before_training is not None:

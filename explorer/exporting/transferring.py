@@ -193,7 +193,8 @@ def _stored(run: str, storage: str | Path, data_dir: str | Path | None, announce
     ledger = Ledger(storage)
     record, number, seed = find_stored_run(ledger, run)
     task = retraining_task(ledger, record, number, seed, data_dir)
-    study, point = record.study, task.point.metaparameters
+    study = record.study
+    point = study.form.design(task.point.metaparameters)
     if announce is not None:
         announce("the source run again", task.run.budget.seen)
     weights = written_weights(task.train().model)

@@ -77,6 +77,26 @@ def _looks_note(findings: Findings) -> str:
     )
 
 
+def frozen_note(findings: Findings) -> str:
+    """Report how much less time runs with frozen blocks take; empty for other studies."""
+    study, measured = findings.record.study, findings.measured
+    over, time = study.form.over, "train_seconds"
+    if not over or time not in study.form.measures or findings.tells_nothing:
+        return ""
+    said = []
+    for series, line in measured[measured[time] > 0].groupby("series", sort=False):
+        least, most = line.loc[line[over].idxmin()], line.loc[line[over].idxmax()]
+        if most[over] > least[over]:
+            said.append(
+                f"With {most[over]} frozen blocks, training takes {most[time] / least[time]:.2f} times as long as with "
+                f"{least[over]} ({series})."
+            )
+    if not said:
+        return ""
+    every = "in every epoch, because the recipe changes images" if study.recipe.augments else "once per image"
+    return f"{said[-1]} Frozen blocks ran {every}."
+
+
 def space_note(record: StudyRecord) -> str:
     """Return the space's note on all trained points together; empty if it has none."""
     space = record.study.design_space

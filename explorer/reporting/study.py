@@ -28,6 +28,7 @@ from explorer.reporting.notes import (
     cost_note,
     enlarged_note,
     evidence,
+    frozen_note,
     interval_note,
     progress,
     rounds_note,
@@ -42,7 +43,7 @@ from explorer.reporting.pages import data_files, render, write_page
 from explorer.reporting.prose import papers
 from explorer.reporting.search import SearchCourse, search_course
 from explorer.reporting.setting import data_name, last_day, setting
-from explorer.reporting.study_figures import main_figure, paper_figure
+from explorer.reporting.study_figures import further_figure, main_figure, paper_figure
 from explorer.reporting.tables import how_measured, measured_points, trained_runs
 from explorer.reporting.trust import not_certified, plainly, settled_by, trust
 
@@ -85,7 +86,8 @@ def report_files(
 ) -> dict[str, bytes]:
     """Return the files of a report by name."""
     study = findings.record.study
-    panels = [panel for panel in (main_figure(findings), paper_figure(findings)) if panel]
+    panels = [draw(findings) for draw in (main_figure, further_figure, paper_figure)]
+    panels = [panel for panel in panels if panel]
     judged = [] if study.is_trial else judge(findings)
     course = None if study.is_trial else search_course(findings)
     tables = {"points": findings.table, "runs": findings.runs}
@@ -120,7 +122,7 @@ def _page(
     """Return the page for these judged claims and figures, with the names of the files next to it."""
     record, study = findings.record, findings.record.study
     sizes = (enlarged_note(record), small_maps_note(record))
-    notes = (rounds_note(findings), changed_note(findings), space_note(record), *sizes)
+    notes = (frozen_note(findings), rounds_note(findings), changed_note(findings), space_note(record), *sizes)
     shared: dict[str, Any] = {
         "study": study,
         "data": data_name(study.data),

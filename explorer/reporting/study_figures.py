@@ -30,6 +30,19 @@ def main_figure(findings: Findings) -> Panel:
     return FIGURES[findings.figure](findings)
 
 
+def further_figure(findings: Findings) -> Panel | None:
+    """Draw the points over a further column, such as images per class, if the study's form has one."""
+    form = findings.record.study.form
+    if not form.further:
+        return None
+    frame = _points(findings)
+    lines = [form.line(row) for row in frame.to_dict(orient="records")]
+    noun = form.further.replace("_", " ")
+    caption = f"The same points over {noun}. Mean over the seeds; bars: 95 % intervals.{_hollow(frame)}"
+    draw = partial(plots.scaling_curves, frame.assign(series=lines), against=form.further)
+    return panel("further", f"Accuracy against {noun}", caption, draw, TALL_INCHES)
+
+
 def paper_figure(findings: Findings) -> Panel | None:
     """Draw the published curve over one of the study's metaparameters, if one exists."""
     name = findings.record.study.plot.published

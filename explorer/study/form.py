@@ -77,6 +77,15 @@ class Form(Model):
     """Whether points are found while the study runs, as in a search."""
 
     @property
+    def further(self) -> str:
+        """The column that the lines of a further figure run over, by the names of `line`; empty for no such figure."""
+        return ""
+
+    def line(self, values: Mapping[str, Any]) -> str:  # noqa: ARG002 (for subclasses)
+        """Return the name of a point without its value of `further`."""
+        return ""
+
+    @property
     def source_data(self) -> str:
         """The data of the runs that this study's runs start from, if these are not the study's own; otherwise empty."""
         return ""

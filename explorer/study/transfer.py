@@ -136,6 +136,17 @@ class Transfers(Form):
         return "series"
 
     @property
+    def further(self) -> str:
+        """The images per class, or else the epochs, if several vary."""
+        table = self.transfer
+        return "per_class" if len(table.per_class) > 1 else "epochs" if len(table.epochs) > 1 else ""
+
+    def line(self, values: Mapping[str, Any]) -> str:
+        """Return how a point starts, with all numbers that vary but those of `further`."""
+        others = {key: value for key, value in values.items() if key != self.further}
+        return self._point(values["start"], values["frozen_blocks"], others).label
+
+    @property
     def coordinates(self) -> None:
         """No coordinates: how a network is trained is not a design."""
         return

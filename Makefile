@@ -29,6 +29,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/depthwise.py
 	$(BIN)/python benchmarks/products.py
 	$(BIN)/python benchmarks/compression.py
+	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/coordinator.py
 	$(BIN)/python benchmarks/throughput.py

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -141,11 +141,17 @@ def paper_curve(frame: pd.DataFrame, ax: Axes) -> None:
     place_labels(ax, np.column_stack([x, y]), frame["label"].tolist(), lines)
 
 
-def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None:
+def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs", *, baselines: Collection[str] = ()) -> None:
     """Draw accuracy against a cost, with a line for each series of `analysis.summarise` and intervals as bars.
 
     A network shared by several series is drawn as one black mark. Lines are shifted slightly to keep bars of equal cost
     apart. A hollow mark means that some seeds are missing.
+
+    Args:
+        frame: The points.
+        ax: Axes to draw into.
+        against: The cost, or a metaparameter.
+        baselines: Series of one point that others are compared with, drawn as dashed lines.
     """
     points = frame[frame["accuracy"].notna()]
     tidy(ax)
@@ -170,6 +176,9 @@ def scaling_curves(frame: pd.DataFrame, ax: Axes, against: str = "macs") -> None
         x, y = line["x"], 100 * line["accuracy"]
         ax.plot(x, y, color=colour, transform=ax.transData + aside, zorder=2, label=series)
         _draw_points(ax, line[~line["shared"]], colour, form, ax.transData + aside)
+        if series in baselines:
+            ax.axhline(float(y.iloc[-1]), color=colour, linestyle="--", linewidth=1, zorder=1)
+            x = points["x"].sort_values()
         ends.append((float(x.iloc[-1]), float(y.iloc[-1])))
     _draw_points(ax, points[points["shared"]].drop_duplicates("source"), INK, "o", ax.transData)
     # Shifted drawings do not update the axis limits.

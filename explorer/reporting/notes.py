@@ -85,7 +85,7 @@ def frozen_note(findings: Findings) -> str:
         return ""
     said = []
     for series, line in measured[measured[time] > 0].groupby("series", sort=False):
-        least, most = line.loc[line[over].idxmin()], line.loc[line[over].idxmax()]
+        least, most = (line.iloc[place] for place in (line[over].argmin(), line[over].argmax()))
         if most[over] > least[over]:
             said.append(
                 f"With {most[over]} frozen blocks, training takes {most[time] / least[time]:.2f} times as long as with "

@@ -86,8 +86,8 @@ def report_files(
 ) -> dict[str, bytes]:
     """Return the files of a report by name."""
     study = findings.record.study
-    panels = [draw(findings) for draw in (main_figure, further_figure, paper_figure)]
-    panels = [panel for panel in panels if panel]
+    found = (draw(findings) for draw in (main_figure, further_figure, paper_figure))
+    panels = [panel for panel in found if panel]
     judged = [] if study.is_trial else judge(findings)
     course = None if study.is_trial else search_course(findings)
     tables = {"points": findings.table, "runs": findings.runs}

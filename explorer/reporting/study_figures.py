@@ -36,7 +36,7 @@ def further_figure(findings: Findings) -> Panel | None:
     if not form.further:
         return None
     frame = _points(findings)
-    lines = [form.line(row) for row in frame.to_dict(orient="records")]
+    lines = [form.line(point.metaparameters) for point in findings.record.study.design_points()]
     noun = form.further.replace("_", " ")
     caption = f"The same points over {noun}. Mean over the seeds; bars: 95 % intervals.{_hollow(frame)}"
     draw = partial(plots.scaling_curves, frame.assign(series=lines), against=form.further)
@@ -88,7 +88,11 @@ def _series(findings: Findings) -> Panel:
         "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Black: a network that several series "
         f"share.{_hollow(frame)}"
     )
-    draw = partial(plots.scaling_curves, frame, against=against)
+    sizes = frame["series"].value_counts()
+    baselines = [*sizes.index[sizes == 1]] if study.form.over else []
+    if baselines:
+        caption = "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Dashed: trained from scratch."
+    draw = partial(plots.scaling_curves, frame, against=against, baselines=baselines)
     return panel("curve", f"Accuracy against {noun}", caption, draw, TALL_INCHES)
 
 

@@ -74,6 +74,31 @@ def test_one_point_above_another(accuracies, expected):
     assert verdicts("bypass", accuracies) == expected
 
 
+@pytest.mark.parametrize(
+    ("simple", "expected", "said"),
+    [
+        (0.42, "supported", "A loss of up to 1 point counts as none."),
+        (0.4, "supported", "simple minus none: +0.0"),
+        (0.396, "supported", "simple minus none"),
+        (0.391, "undecided", "simple minus none"),
+        (0.38, "refuted", "simple minus none: \N{MINUS SIGN}2.0"),
+    ],
+)
+def test_no_worse_allows_a_loss_within_the_margin(simple, expected, said):
+    claim = {
+        "form": "no worse",
+        "claim": "A simple bypass costs nothing.",
+        "source": "a test",
+        "points": {"bypass": "simple"},
+        "than": {"bypass": "none"},
+    }
+    record = measured(make_record(changed("bypass", claims=[claim]), images=2000), [0.4, simple, 0.45])
+    findings = Findings(record)
+    (judged,) = judge(findings)
+    assert judged.verdict == expected
+    assert said in evidence(judged, findings)
+
+
 def test_a_claim_about_several_pairs_needs_all_of_them():
     record = make_record("delayed_downsampling", images=2000)
     labels = dict(zip(record.points["label"], record.points["point"], strict=True))

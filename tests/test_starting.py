@@ -336,6 +336,16 @@ def test_deleting_a_study_with_its_runs_deletes_weights_that_no_other_needs(here
     assert ledger.runs.results(sorted(sources)) == {}
 
 
+@pytest.mark.usefixtures("here")
+def test_studies_are_compared_by_what_their_points_trade(capsys):
+    for words, message in (
+        ("compare moved smaller", "--against macs: the points of moved are not compared by it, but by train_seconds"),
+        ("compare smaller moved --against file_bytes", "the points of moved are not compared by it"),
+    ):
+        assert main(words.split()) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def transfer(
     if epochs is not None and epochs < 1:
         raise ExplorerError(f"epochs = {epochs}: must be at least 1")
     target = find_source(str(data), data_dir if is_named(str(data)) else None)
-    folder = user_path(out) if out is not None else Path("transferred") / target.name
+    folder = user_path(out) if out is not None else Path("transferred") / re.sub(r"[^\w.-]+", "_", target.name)
     check_folder(folder)
     if (folder / FACTS).exists():
         raise ExplorerError(f"{folder}: has another export ({FACTS}); give another folder with --out")

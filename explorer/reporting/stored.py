@@ -138,7 +138,8 @@ def compare(
         ExplorerError: A study, the cost or a format is unknown, a study has no finished runs, the cost of a measured
             point is unknown, or latencies were measured under different conditions.
     """
-    costs = [key for key, quantity in QUANTITIES.items() if quantity.front and not quantity.more_is_better]
+    known = {key: one for key, one in QUANTITIES.items() if one.front or one.run_column}
+    costs = [key for key, one in known.items() if not one.more_is_better]
     against = quantity_key(against)
     if against not in costs:
         raise unknown("cost", against, costs)
@@ -173,5 +174,9 @@ def _check_comparable(findings: Findings, against: str) -> None:
     name = findings.record.study.name
     if findings.measured.empty:
         raise ExplorerError(f"{name}: no runs have finished, so there is nothing to compare")
+    if against != LATENCY.key and against not in findings.costs:
+        raise ExplorerError(
+            f"--against {against}: the points of {name} are not compared by it, but by {' and '.join(findings.costs)}"
+        )
     if against not in findings.points or findings.measured[against].isna().any():
         raise ExplorerError(f"{name}: not all points have a {against}; `explorer latency {name}` measures latency")

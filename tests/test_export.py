@@ -856,7 +856,7 @@ def test_images_of_other_data_are_refused(folder, capsys):
     change("update ledger_runs set correct = null, top_probability = null, validation_images = null")
     assert "the images it got right are not stored" in refused(capsys, "images", "small:0.5")
     change("delete from ledger_members")
-    assert "its study is no longer stored" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
+    assert "is not a point of a stored study" in refused(capsys, "images", Ledger("explorer.db").runs.keys()[0])
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
 
 

@@ -20,6 +20,7 @@ from explorer.storage.ledger import Ledger
 from explorer.study.files import load_study
 from explorer.study.plan import plan
 from explorer.sweeping.planned import planned_runs, sources_of
+from explorer.sweeping.preparation import prepare_study
 from explorer.training.features import Features
 from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
@@ -252,7 +253,9 @@ def test_a_second_sweep_trains_nothing_and_longer_budgets_share_sources(capsys):
     assert main(["sweep", "moved.toml"]) == 0
     assert "0 runs to train, 12 stored already" in capsys.readouterr().out
     study = load_study("moved.toml")
-    assert len(sources_of(planned_runs(study, plan(study, 3), "f" * 64, find_source("proxy:0-4").prepare()))) == 2
+    assert (
+        len(sources_of(planned_runs(study, plan(study, 3), "f" * 64, origin=find_source("proxy:0-4").prepare()))) == 2
+    )
 
 
 @pytest.mark.usefixtures("here")
@@ -339,8 +342,8 @@ def test_deleting_a_study_with_its_runs_deletes_weights_that_no_other_needs(here
 @pytest.mark.usefixtures("here")
 def test_studies_are_compared_by_what_their_points_trade(capsys):
     for words, message in (
-        ("compare moved smaller", "--against macs: the points of moved are not compared by it, but by train_seconds"),
-        ("compare smaller moved --against file_bytes", "the points of moved are not compared by it"),
+        ("compare moved smaller", "--against train_seconds: not a cost of smaller, which has file_bytes"),
+        ("compare smaller moved --against file_bytes", "--against file_bytes: not a cost of moved"),
     ):
         assert main(words.split()) == 2
         assert message in capsys.readouterr().err
@@ -389,6 +392,8 @@ def test_mistakes_in_transfer_are_one_line(here, image_folder, capsys, change, m
         (("bits = [4]", "bits = [0]"), "bits = 0: must be 1 to 16"),
         (("bits = [4]", "bits = [17]"), "bits = 17: must be 1 to 16"),
         (("density = [1,", "density = [0,"), "density 0: must be above 0 and at most 1"),
+        (("density = [1,", "density = [0.5, 0.50,"), "a value appears twice"),
+        (("[compression]", "[vary]\nbits = [1, 2]\n[compression]"), "vary.bits: says how points are trained"),
         (("density = [1,", "density = [1.5,"), "density 1.5: must be above 0 and at most 1"),
         (("\nepochs = 2", "\nepochs = 4"), "compression.epochs = 4: must be less than the 4 epochs of the budget"),
         (('"3x3=0.3"]', '"5x5=0.3"]'), "5x5"),
@@ -411,6 +416,84 @@ def test_missing_packages_are_named_before_anything_is_trained(monkeypatch, caps
     monkeypatch.setattr("explorer.compression.packages.find_spec", lambda _: None)
     assert main(["sweep", "smaller.toml", "--storage", "none.db", "-q"]) == 2
     assert 'pip install "cnn-design-explorer[compression]"' in capsys.readouterr().err
+
+
+# What must not happen
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("data", ["cifar10:0-3", "cifar10:4,5", "cifar10"])
+def test_networks_are_not_measured_on_images_that_they_were_trained_on_first(monkeypatch, data):
+    monkeypatch.setattr("explorer.study.model.is_named", lambda _: False)
+    study = load_study("transfer_depth", data=data.replace("cifar10", "proxy"))
+    with pytest.raises(ExplorerError, match="of its validation images are training images of proxy:0,1,2,3,4"):
+        prepare_study(study)
+
+
+def test_a_network_from_scratch_has_one_rate_and_is_trained_once(here, image_folder):
+    table = '[transfer]\ndata = "proxy:0-4"\nbody_rate = [0.1, 0.01]\nhead_rate = [1.0, 0.5]\n'
+    (here / "rates.toml").write_text(COMMON.format(data=image_folder) + table)
+    study = load_study("rates.toml")
+    points = plan(study, 3)
+    assert [point.metaparameters["start"] for point in points] == ["scratch", *["trained"] * 4]
+    assert points[0].label == "from scratch"
+    assert points[0].metaparameters["body_rate"] == 1.0
+    assert len({point.label for point in points}) == 5
+    keys = [one.run.key for one in planned_runs(study, points, "f" * 64).values()]
+    assert len({*keys}) == len(keys) == 10
+
+
+def test_a_source_that_another_study_has_trained_keeps_its_result(here, image_folder):
+    plain = COMMON.format(data=image_folder).replace("images = 300", "images = 280").replace("seeds = 2", "seeds = 1")
+    (here / "before.toml").write_text(plain + "[vary]\nsqueeze_ratio = [0.5]\n")
+    sweep("before.toml", progress=False)
+    ledger = Ledger("explorer.db")
+    key = record_of("before").runs["key"].item()
+    finished = ledger.runs.results([key])[key].finished
+    (here / "after.toml").write_text(plain + "[compression]\nbits = [4]\n")
+    frame = sweep("after.toml", progress=False)
+    assert (frame["state"] == "done").all()
+    assert ledger.weights.stored([key]) == {key}
+    assert ledger.runs.results([key])[key].finished == finished
+    assert record_of("before").runs["accuracy"].item() == frame["accuracy"].iloc[0]
+
+
+def test_a_source_that_fails_leaves_the_other_points_alone(here, image_folder):
+    text = (
+        COMMON.format(data=image_folder).replace("seeds = 2", "seeds = 1")
+        + "[compression]\n[vary]\nsqueeze_ratio = [0.5]\n"
+    )
+    (here / "diverges.toml").write_text(text.replace("warmup_images = 64", "warmup_images = 64\nlearning_rate = 1e30"))
+    frame = sweep("diverges.toml", progress=False)
+    assert frame["state"].tolist() == ["failed", "failed"]
+    assert frame["reason"].str.contains("the run that it starts from did not finish").all()
+    again = sweep("diverges.toml", progress=False)
+    assert again["state"].tolist() == ["failed", "failed"]
+
+
+def test_budgets_that_a_study_lists_are_not_overridden_in_silence():
+    with pytest.raises(ExplorerError, match=r"epochs = 16: transfer_depth lists its own in transfer.epochs"):
+        load_study("transfer_depth", epochs=16)
+    with pytest.raises(ExplorerError, match=r"images = 500: transfer_small lists its own in transfer.per_class"):
+        load_study("transfer_small", images=500)
+
+
+@pytest.mark.parametrize("name", ["transfer_depth", "transfer_small", "compression_front"])
+def test_trial_runs_are_short_in_all_parts(name):
+    study = load_study(name, quick=True)
+    origin = find_source(study.form.source_data).prepare() if study.form.source_data else None
+    planned = planned_runs(study, plan(study, 5 if origin else 10), "f" * 64, origin=origin)
+    runs = [run for one in planned.values() for run in one if run]
+    assert max(run.seen for run in runs) <= 1_000
+    assert len(planned) <= 24
+
+
+def test_weights_of_another_network_are_refused_before_training(here, image_folder):
+    made = export("smaller", point="0", out=here / "out" / "other")
+    text = COMMON.format(data=image_folder).replace("base_e = 8", "base_e = 16")
+    (here / "another.toml").write_text(text + f'[transfer]\nweights = "{made.folder}"\n')
+    with pytest.raises(ExplorerError, match="the weights are not those of network"):
+        sweep("another.toml", progress=False)
 
 
 # Some classes of a data set
@@ -443,6 +526,7 @@ def test_some_classes_have_their_test_images():
         ("proxy:1,1", "choose at least two different classes"),
         ("proxy:", "choose at least two different classes"),
         ("proxy:kind 1,kind 11", "unknown class of proxy 'kind 11'; did you mean 'kind 1'?"),
+        ("proxy:0-9999999999", "class 10 of proxy"),
         ("proxy:1,kind 1", "a class appears twice"),
         ("proxi:0-4", "unknown data set 'proxi:0-4'"),
     ],

@@ -164,8 +164,10 @@ class Comparison:
     def shared_networks(self) -> list[SharedNetworks]:
         """Rank correlations between pairs of studies that share at least five networks with separate runs."""
         found = []
-        for one in range(len(self.studies)):
-            for other in range(one + 1, len(self.studies)):
+        # Where points differ in how they are trained, a network is not one point.
+        plain = [place for place, one in enumerate(self.studies) if not one.record.study.form.training]
+        for one in plain:
+            for other in (place for place in plain if place > one):
                 together = self.common(one, other)
                 if len(together) < FEWEST or together["first"].equals(together["second"]):
                     continue

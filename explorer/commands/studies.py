@@ -198,7 +198,10 @@ def report(
 def compare(
     context: Context,
     studies: Annotated[list[str], Argument(help="Names of two or more stored studies.")],
-    against: Annotated[str, Option(help="The cost, such as params or latency_seconds.")] = "macs",
+    against: Annotated[
+        str | None,
+        Option(help="The cost, such as params or latency_seconds; by default, FLOPs or what the first study measures."),
+    ] = None,
     storage: Storage = "explorer.db",
     reports: Reports = Path("reports"),
     figures: Figures = "svg",
@@ -207,14 +210,14 @@ def compare(
 ) -> int:
     """Compare stored studies in a report: which one is more accurate at equal cost, and how certain is that?"""
     from explorer import compare
-    from explorer.networks.quantities import QUANTITIES, quantity_key
+    from explorer.networks.quantities import QUANTITIES
 
     command, formats = command_line(context), figures.split(",")
     made = compare(studies, against=against, storage=storage, reports=reports, figures=formats, command=command)
     screen = Screen(quiet, as_json)
     for line in made.statements:
         screen.answer(line)
-    cost = QUANTITIES[quantity_key(against)]
+    cost = QUANTITIES[made.cost]
     rows = [
         (cost.text(row["budget"]), row["study"], row["label"], *accuracy_cells(row), row["standing"])
         for row in made.budgets.to_dict(orient="records")
@@ -233,7 +236,7 @@ def certify(
     data: Annotated[str, Option(help=DATA)] = "proxy",
     data_dir: DataDir = None,
     budget: Annotated[str | None, Option(metavar="IMAGESxEPOCHS", help="Budget to certify, such as 10000x2.")] = None,
-    points: Annotated[int, Option(help="Number of design points; studies only use certificates with 32 or more.")] = 32,
+    points: Annotated[int, Option(help="Number of design points; studies only use certificates with 24 or more.")] = 32,
     seeds: Annotated[int, Option(help="Number of runs per point and budget.")] = 2,
     vary: Annotated[list[str] | None, Option(metavar="KEY=VALUES", help=VARY)] = None,
     workers: Workers = None,

@@ -166,7 +166,7 @@ class Display(Watcher):
 
     def _left(self) -> str:
         now = time.monotonic()
-        if self._ended_now >= min(self.workers, len(self.ahead)):
+        if self.effort_done and self._ended_now >= min(self.workers, len(self.ahead)):
             remaining = sum(run.effort for run in self.ahead) - self.effort_done
             return f"{duration((now - self.started) / self.effort_done * remaining)} left"
         if not self.speeds.images:

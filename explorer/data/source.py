@@ -1,4 +1,4 @@
-"""What a data source is."""
+"""The protocol of data sources."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ class Subset:
         chosen: list[str] = []
         for part in text.split(","):
             ends = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", part)
-            chosen += map(str, range(int(ends[1]), int(ends[2]) + 1)) if ends else [part.strip()]
+            last = min(int(ends[2]), whole.class_count) if ends else 0
+            chosen += map(str, range(int(ends[1]), last + 1)) if ends else [part.strip()]
         for one in chosen:
             if one.isdigit() and int(one) >= whole.class_count:
                 raise ExplorerError(

@@ -133,7 +133,7 @@ def _by_key(ledger: Ledger, text: str) -> tuple[StudyRecord, int, int]:
         raise ExplorerError(f"run {text!r}: {len(found)} keys start with it ({shown}); give more characters")
     places = ledger.studies.places(found[0])
     if not places:
-        raise ExplorerError(f"run {text!r}: its study is no longer stored, and only studies record the data set")
+        raise ExplorerError(f"run {text!r}: is not a point of a stored study, and only studies record the data set")
     name, number, seed = places[0]
     record = ledger.studies.load(name)
     find_run(record, number, seed)

@@ -102,6 +102,7 @@ def retraining_task(
     stored = ledger.runs.find(key)
     assert stored is not None  # it is done
     study = record.study
+    study.form.check_installed()
     source = data_of(record, data, data_dir)
     network = verified_networks(record, [number]).networks.get(number)
     if network is None:

@@ -134,6 +134,8 @@ def _nothing_learnt(findings: Findings, best: pd.Series[Any]) -> list[str]:
 def _longer(study: Study) -> str:
     if study.is_quick:
         return "drop `--quick`"
+    if study.form.own_budget:
+        return f"larger numbers in {listed(list(study.form.own_budget.values()))}"
     epochs = longer_epochs(study)
     return f"`--budget {study.budget.images}x{epochs}`" if study.form.grows else f"`--epochs {epochs}`"
 

@@ -93,8 +93,12 @@ def frozen_note(findings: Findings) -> str:
             )
     if not said:
         return ""
-    every = "in every epoch, because the recipe changes images" if study.recipe.augments else "once per image"
-    return f"{said[-1]} Frozen blocks ran {every}."
+    recipe = study.recipe
+    every = "in every epoch" if recipe.augments or recipe.ema else "once per image where their outputs fit in memory"
+    return (
+        f"{_first(said)} Frozen blocks ran {every}. Times leave out the first training, and depend on what else the "
+        "machine did."
+    )
 
 
 def space_note(record: StudyRecord) -> str:

@@ -61,12 +61,13 @@ class StudyReport:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A report on several studies: the HTML page, the result as sentences, and the rows of `budgets.csv`."""
+    """A report on several studies: the page, the result as sentences, the rows of `budgets.csv`, and the cost."""
 
     page: Path
     statements: list[str]
     budgets: pd.DataFrame
-    comparable: bool = True
+    comparable: bool
+    cost: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def report(
 def compare(
     studies: Sequence[str],
     *,
-    against: str = "macs",
+    against: str | None = None,
     storage: str | Path = DEFAULT_STORAGE,
     reports: str | Path = "reports",
     figures: Collection[str] = (),
@@ -128,7 +129,7 @@ def compare(
 
     Args:
         studies: Names of two or more stored studies.
-        against: The cost, such as `params` or `latency_seconds`.
+        against: The cost, such as `params` or `latency_seconds`; by default FLOPs, or what the first study measures.
         storage: SQLite file or database URL.
         reports: Folder for reports, each in its own sub-folder.
         figures: Formats to save figures in besides SVG: `pdf`, `png`.
@@ -140,26 +141,27 @@ def compare(
     """
     known = {key: one for key, one in QUANTITIES.items() if one.front or one.run_column}
     costs = [key for key, one in known.items() if not one.more_is_better]
-    against = quantity_key(against)
-    if against not in costs:
-        raise unknown("cost", against, costs)
+    cost = None if against is None else quantity_key(against)
+    if cost is not None and cost not in costs:
+        raise unknown("cost", cost, costs)
     if len(studies) < 2 or len(set(studies)) < len(studies):  # noqa: PLR2004 (one cannot be compared)
         raise ExplorerError(f"compare {' '.join(studies)}: give two or more different studies")
     destination = Destination.checked(reports, figures)
     ledger = Ledger(storage)
     found = [Findings(ledger.studies.load(name), ledger.latencies.of(name)) for name in studies]
+    cost = cost or next(iter(found[0].record.study.form.measures), "macs")
     for findings in found:
-        _check_comparable(findings, against)
+        _check_comparable(findings, cost)
     conditions = {findings.latency.conditions for findings in found if findings.latency}
-    if against == LATENCY.key and len(conditions) > 1:
+    if cost == LATENCY.key and len(conditions) > 1:
         raise ExplorerError(
-            f"--against {against}: latencies were measured under different conditions: {'; '.join(sorted(conditions))}"
+            f"--against {cost}: latencies were measured under different conditions: {'; '.join(sorted(conditions))}"
         )
-    comparison = Comparison(found, against)
+    comparison = Comparison(found, cost)
     page = write_comparison(comparison, destination.folder / "-vs-".join(studies), command, destination.formats)
     write_index(destination.folder)
     comparable = comparison.same_images and not comparison.tells_nothing
-    return ComparisonReport(page, statements(comparison), comparison.at_budgets, comparable)
+    return ComparisonReport(page, statements(comparison), comparison.at_budgets, comparable, cost)
 
 
 def report_certificate(certificate: Certificate, destination: Destination) -> CertificateReport:
@@ -175,8 +177,6 @@ def _check_comparable(findings: Findings, against: str) -> None:
     if findings.measured.empty:
         raise ExplorerError(f"{name}: no runs have finished, so there is nothing to compare")
     if against != LATENCY.key and against not in findings.costs:
-        raise ExplorerError(
-            f"--against {against}: the points of {name} are not compared by it, but by {' and '.join(findings.costs)}"
-        )
+        raise ExplorerError(f"--against {against}: not a cost of {name}, which has {' and '.join(findings.costs)}")
     if against not in findings.points or findings.measured[against].isna().any():
         raise ExplorerError(f"{name}: not all points have a {against}; `explorer latency {name}` measures latency")

@@ -88,10 +88,12 @@ def _series(findings: Findings) -> Panel:
         "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Black: a network that several series "
         f"share.{_hollow(frame)}"
     )
-    sizes = frame["series"].value_counts()
-    baselines = [*sizes.index[sizes == 1]] if study.form.over else []
-    if baselines:
-        caption = "Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Dashed: trained from scratch."
+    baselines: list[str] = []
+    if study.form.over and study.form.baseline:
+        column, value = study.form.baseline
+        baselines = list(dict.fromkeys(frame.loc[frame[column] == value, "series"]))
+        caption = f"Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Dashed: {column} = {value}."
+        caption += _hollow(frame)
     draw = partial(plots.scaling_curves, frame, against=against, baselines=baselines)
     return panel("curve", f"Accuracy against {noun}", caption, draw, TALL_INCHES)
 

@@ -104,6 +104,8 @@ def settled_by(record: StudyRecord, certificate: Certificate | None) -> list[str
         if record.study.form.grows
         else f"`{shlex.join(_longer(record))}` shows what longer runs find."
     )
+    if record.study.form.own_budget:
+        return [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do."]
     said = [f"{missing} It is unknown whether runs this short rank these networks the way longer runs do. {longer}"]
     study = record.study
     # The command always uses the default recipe and the default number of validation images.

@@ -61,10 +61,11 @@ class Runs:
 
     def record(self, *rows: Mapping[str, Any]) -> None:
         """Store runs together, with their weights where rows have `weights`, and replace earlier crashes of them."""
-        # All rows of one statement need the same columns, and failed runs have fewer.
-        self.database.replace(runs, [{column.name: row.get(column.name) for column in runs.columns} for row in rows])
+        # Weights come first: without them, a stored run cannot be started from, but without the run, nothing is lost.
         kept = [{"key": row["key"], "content": row["weights"]} for row in rows if "weights" in row]
         self.database.replace(weights, kept)
+        # All rows of one statement need the same columns, and failed runs have fewer.
+        self.database.replace(runs, [{column.name: row.get(column.name) for column in runs.columns} for row in rows])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete runs, so that they are trained again."""

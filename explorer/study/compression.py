@@ -48,7 +48,8 @@ class CompressionTable(Model):
     def _in_range(self) -> Self:
         for name in ("density", "bits"):
             values = getattr(self, name)
-            if len({*values}) < len(values):
+            distinct = {Compression.read([value]) if name == "density" else value for value in values}
+            if len(distinct) < len(values):
                 raise ValueError(f"{name} = {values}: a value appears twice")
         for bits in self.bits:
             Compression.read(self.density, bits)
@@ -117,14 +118,15 @@ class Compressions(Form):
             f"networks with shared weights train for all but {self.compression.epochs} epochs and are then fine-tuned "
             "for the rest: half after pruning and half after sharing, or all after sharing if nothing is pruned. "
             "The others train for all epochs. Sizes are those of the written files. Every file but those in int8 was "
-            "decoded to exactly the weights that were measured; onnxruntime measured the int8 files"
+            "decoded to exactly the weights that were measured. Files in int8 are ONNX, measured by onnxruntime. They "
+            "also hold the graph, for which the others need code"
         )
 
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:  # noqa: ARG002 (of its form)
         """Return the number of images that the runs of a point train on, after the training of what they compress."""
         return 0 if values["coding"] != SHARED else budget.images * min(self.compression.epochs, budget.epochs)
 
-    def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:  # noqa: ARG002 (of other data)
+    def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:
         """Return the run that compresses a network, and the run that trains it. All points see as many images.
 
         A trial run with one epoch is fine-tuned for a further one.
@@ -138,7 +140,8 @@ class Compressions(Form):
             first = whole - tuning
         else:
             raise ExplorerError(f"compression.epochs = {tuning}: must be less than the {whole} epochs of the budget")
-        source = run.like(budget=run.budget.model_copy(update={"epochs": first}))
+        budget = run.budget.model_copy(update={"epochs": first})
+        source = run.like(budget=budget, recipe=origin.recipe.fitted(budget))
         how = Compress(source.key, (values["density"],), values["bits"])
         return PlannedRun(run.like(budget=run.budget.model_copy(update={"epochs": tuning}), treatment=how), source)
 

@@ -54,6 +54,9 @@ class Form(Model):
     over: ClassVar[str] = ""
     """The column that the lines of the main figure run over; by default, a cost."""
 
+    baseline: ClassVar[tuple[str, Value] | None] = None
+    """A column and its value for points that others are compared with, drawn as dashed lines in figures over `over`."""
+
     space: Annotated[str, Field(exclude=True)] = ""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)
 
@@ -119,6 +122,15 @@ class Form(Model):
         """How the budgets of points differ; empty if all have that of the study."""
         return ""
 
+    @property
+    def own_budget(self) -> dict[str, str]:
+        """The settings of the budget that points set themselves, with the keys of the study file that list them."""
+        return {}
+
+    def shortened(self, budget: Budget) -> Self:  # noqa: ARG002 (for subclasses)
+        """Return the form of a trial run with this budget."""
+        return self
+
     def on_data(self, before: str, after: str) -> Self:  # noqa: ARG002 (for subclasses)
         """Return the form of a study that moves from one data set to another one."""
         return self
@@ -129,7 +141,7 @@ class Form(Model):
         Args:
             run: The run of the point's network from scratch, with the recipe and budget of the study.
             values: The values that the point sets.
-            origin: The same network on `source_data`, or `run` itself without such data.
+            origin: The same network on `source_data`, if there is any, with a recipe that is not fitted to any data.
         """
         return PlannedRun(run)
 
@@ -208,6 +220,9 @@ class Form(Model):
 
     def check(self, preset: str, fixed: Mapping[str, Value]) -> None:
         """Raise `ExplorerError` if a metaparameter is in two tables, or if the space does not accept a value."""
+        for key in self.vary:
+            if key in self.training:
+                raise ExplorerError(f"vary.{key}: says how points are trained; set it in [{self.table}]")
         own = [point.metaparameters for point in self.own_points()]
         given = {"fixed": set(fixed), "vary": set(self.vary)}
         given.setdefault(self.table, {key for point in own for key in point})

@@ -213,9 +213,14 @@ class Study(Model):
         A study of some classes of a data set keeps these classes on another one with a name: with `data="cifar10"`, one
         on `proxy:5-9` moves to `cifar10:5-9`.
         """
+        for key, value in (("images", images), ("epochs", epochs)):
+            if value is not None and key in self.form.own_budget:
+                raise ExplorerError(
+                    f"{key} = {value}: {self.name} lists its own in {self.form.own_budget[key]}; change its file"
+                )
         before, _, classes = self.data.partition(":")
         moved = data
-        if data and classes and is_named(data) and ":" not in data:
+        if data and classes and is_named(self.data) and is_named(data) and ":" not in data:
             moved = f"{data}:{classes}"
         settings = {"data": moved, "seeds": seeds, "until_decided": until_decided}
         budget = {"images": images, "epochs": epochs}

@@ -95,7 +95,8 @@ def quick(study: Study, classes: int, available: int) -> Study:
     used = min(images, available)
     budget = Budget(images=used, epochs=images // used, validation=max(least, images // 2))
     recipe = study.recipe.fitted(budget) if used < images else study.recipe
-    changes = {"budget": budget, "recipe": recipe, "seeds": 1, "until_decided": False}
+    form = thin.form.shortened(budget)
+    changes = {"form": form, "budget": budget, "recipe": recipe, "seeds": 1, "until_decided": False}
     return thin.model_copy(update=changes).renamed(["quick"])
 
 

@@ -17,7 +17,7 @@ from explorer.files import user_path
 from explorer.networks.blocks import blocks_of
 from explorer.networks.network import Network
 from explorer.networks.quantities import counted
-from explorer.spaces.space import Space
+from explorer.spaces.space import Space, label
 from explorer.study.form import DesignPoint, Form, PlannedRun, evenly
 from explorer.study.values import Model, Value
 from explorer.training.recipe import Budget
@@ -25,6 +25,7 @@ from explorer.training.run import Run
 from explorer.training.treatments import BODY_RATE, Transfer
 
 SCRATCH, TRAINED = "scratch", "trained"
+RATES = ("body_rate", "head_rate")
 EXPORTED_WEIGHTS = "weights.safetensors"
 
 Rate = Annotated[float, Field(ge=0)]
@@ -41,8 +42,8 @@ class TransferTable(Model):
         frozen: Numbers of first blocks that do not change.
         body_rate: Learning rates of transferred layers that are not frozen, as multiples of the recipe's.
         head_rate: Learning rates of the new head, as multiples of the recipe's.
-        per_class: Numbers of training images per class; by default, those of the budget. Runs then see as many images
-            as the budget says, so fewer images are seen more often.
+        per_class: Numbers of training images per class, on average; by default, those of the budget. Runs still see as
+            many images as the budget says, so smaller numbers are seen in more epochs.
         epochs: Numbers of epochs; by default, those of the budget.
         scratch: Whether the same network is also trained from scratch, for comparison.
     """
@@ -95,40 +96,54 @@ class Transfers(Form):
     training: ClassVar[tuple[str, ...]] = ("start", "frozen_blocks", "body_rate", "head_rate", "per_class", "epochs")
     measures = ("train_seconds",)
     over = "frozen_blocks"
+    baseline: ClassVar[tuple[str, Value] | None] = ("start", SCRATCH)
     transfer: TransferTable
 
     def own_points(self) -> list[DesignPoint]:
-        """Label points by how they start, with the numbers that vary."""
-        return [self._point(start, frozen, others) for others in self._others() for start, frozen in self._starts()]
-
-    def _starts(self) -> list[tuple[str, int]]:
-        scratch = [(SCRATCH, 0)] if self.transfer.scratch else []
-        return scratch + [(TRAINED, frozen) for frozen in self.transfer.frozen]
-
-    def _others(self) -> Iterator[dict[str, Any]]:
-        """Yield the combinations of all other settings that vary."""
+        """Label points by how they start, with the numbers that vary. Training from scratch has only one rate."""
         table = self.transfer
-        lists: dict[str, Sequence[Any]] = {
-            key: getattr(table, key) for key in ("per_class", "epochs") if getattr(table, key)
-        }
-        lists |= {key: values for key in ("body_rate", "head_rate") if len(values := getattr(table, key)) > 1}
-        for values in itertools.product(*lists.values()):
-            yield dict(zip(lists, values, strict=True))
+        rates = [key for key in RATES if len(getattr(table, key)) > 1]
+        found = []
+        for budget in self._combined([key for key in ("per_class", "epochs") if getattr(table, key)]):
+            if table.scratch:
+                found.append(self._point(SCRATCH, 0, budget | dict.fromkeys(rates, 1.0)))
+            for own in self._combined(rates):
+                found += [self._point(TRAINED, frozen, budget | own) for frozen in table.frozen]
+        return found
+
+    def _combined(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Return all combinations of the values of some keys."""
+        return [
+            dict(zip(keys, row, strict=True))
+            for row in itertools.product(*(getattr(self.transfer, key) for key in keys))
+        ]
+
+    def design_points(self) -> Iterator[DesignPoint]:
+        """Yield all points; those of different networks are in different series."""
+        for point in super().design_points():
+            own = [label(point.metaparameters[key]) for key in self.vary]
+            yield point._replace(series=", ".join([point.series, *own]))
 
     def _point(self, start: str, frozen: int, others: Mapping[str, Any]) -> DesignPoint:
-        parts = [name(others[key]) for key, name in _NAMES.items() if key in others]
+        shown = [key for key in _NAMES if key in others and not (start == SCRATCH and key in RATES)]
+        parts = [_NAMES[key](others[key]) for key in shown]
         first = "from scratch" if start == SCRATCH else counted(frozen, "frozen block")
         series = ", ".join(["from scratch" if start == SCRATCH else "transferred", *parts])
         return DesignPoint({"start": start, "frozen_blocks": frozen, **others}, ", ".join([first, *parts]), series)
 
     def fewer(self, most: int) -> Self:
         """Return fewer numbers of frozen blocks, and only the first of the other settings if points are too many."""
-        others = len(list(self._others()))
         table = self.transfer
+        others = math.prod(len(getattr(table, key) or [0]) for key in (*RATES, "per_class", "epochs"))
         changes: dict[str, Any] = {"frozen": evenly(table.frozen, max(1, most // others - table.scratch))}
         if (len(changes["frozen"]) + table.scratch) * others > most:
-            changes |= {key: getattr(table, key)[:1] for key in ("body_rate", "head_rate", "per_class", "epochs")}
+            changes |= {key: getattr(table, key)[:1] for key in (*RATES, "per_class", "epochs")}
         return self.model_copy(update={"transfer": table.model_copy(update=changes)})
+
+    def shortened(self, budget: Budget) -> Self:
+        """Train for a budget everywhere, also before."""
+        table = self.transfer.model_copy(update={"budget": budget, "per_class": [], "epochs": []})
+        return self.model_copy(update={"transfer": table})
 
     @property
     def figure(self) -> str:
@@ -144,7 +159,8 @@ class Transfers(Form):
     def line(self, values: Mapping[str, Any]) -> str:
         """Return how a point starts, with all numbers that vary but those of `further`."""
         others = {key: value for key, value in values.items() if key != self.further}
-        return self._point(values["start"], values["frozen_blocks"], others).label
+        own = [label(values[key]) for key in self.vary]
+        return ", ".join([self._point(values["start"], values["frozen_blocks"], others).label, *own])
 
     @property
     def coordinates(self) -> None:
@@ -192,9 +208,16 @@ class Transfers(Form):
     def budget_note(self) -> str:
         """The numbers of images and epochs that vary."""
         table = self.transfer
-        images = f"{_some(table.per_class)} images per class" if table.per_class else ""
+        images = f"{_some(table.per_class)} images per class on average" if table.per_class else ""
         epochs = f"{_some(table.epochs)} epochs" if table.epochs else ""
         return ", ".join(filter(None, [images, epochs]))
+
+    @property
+    def own_budget(self) -> dict[str, str]:
+        """The settings of the budget that the table lists, with the keys that list them."""
+        table = self.transfer
+        epochs = {"epochs": "transfer.epochs"} if table.epochs else {}
+        return epochs | ({"images": "transfer.per_class"} if table.per_class else {})
 
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:
         """Return the number of images that the runs of a point train on."""
@@ -235,11 +258,11 @@ class Transfers(Form):
         """Return the run with its own images and epochs, and the run on the source's data if it starts from one."""
         budget = self._budget(values, run.budget, run.network.trace.output.channels)
         changed = budget != run.budget
-        own = run.like(budget=budget, recipe=run.recipe.fitted(budget) if changed else run.recipe)
+        own = run.like(budget=budget, recipe=origin.recipe.fitted(budget) if changed else run.recipe)
         if values["start"] == SCRATCH:
             return PlannedRun(own)
         table = self.transfer
-        rates = {key: values.get(key, getattr(table, key)[0]) for key in ("body_rate", "head_rate")}
+        rates = {key: values.get(key, getattr(table, key)[0]) for key in RATES}
         source = origin.like(budget=table.budget, recipe=origin.recipe.fitted(table.budget)) if table.data else None
         key = source.key if source else table.weights_sha256
         return PlannedRun(own.like(treatment=Transfer(key, values["frozen_blocks"], **rates)), source)

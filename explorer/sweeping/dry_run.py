@@ -79,7 +79,7 @@ def dry_run(
     chosen, points = ready.study, ready.points
     *shorter, longest = factors
     lengthened = chosen.model_copy(update={"budget": chosen.budget.times(longest)})
-    planned = planned_runs(lengthened, points, ready.dataset.fingerprint, ready.origin)
+    planned = planned_runs(lengthened, points, ready.dataset.fingerprint, ready.recipe, ready.origin)
     check_images(planned, ready.dataset, ready.origin)
     sources = list(sources_of(planned).values())
     runs = [one.run for one in planned.values()]

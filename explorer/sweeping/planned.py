@@ -9,6 +9,7 @@ from explorer.errors import ExplorerError
 from explorer.study.form import PlannedRun
 from explorer.study.model import Study
 from explorer.study.plan import Point
+from explorer.training.recipe import Recipe
 from explorer.training.run import Run
 
 if TYPE_CHECKING:
@@ -16,9 +17,21 @@ if TYPE_CHECKING:
 
 
 def planned_runs(
-    study: Study, points: Sequence[Point], data_fingerprint: str, origin: Dataset | None = None
+    study: Study,
+    points: Sequence[Point],
+    data_fingerprint: str,
+    recipe: Recipe | None = None,
+    origin: Dataset | None = None,
 ) -> dict[tuple[int, int], PlannedRun]:
-    """Return the runs of a study by (point, seed). `origin` is the data set of `Form.source_data`."""
+    """Return the runs of a study by (point, seed).
+
+    Args:
+        study: The study, fitted to its data.
+        points: Its points.
+        data_fingerprint: The fingerprint of its data.
+        recipe: Its recipe before it was fitted; by default, that of the study.
+        origin: The data set of `Form.source_data`.
+    """
     from explorer.training.trainer import numerics
 
     using, found = numerics(), {}
@@ -30,7 +43,9 @@ def planned_runs(
             first = study.point(point.metaparameters, classes=len(origin.classes)).expand()
         for seed in range(study.seeds):
             run = Run(point.network, data_fingerprint, study.recipe, study.budget, seed, using)
-            before = run if origin is None else run.like(network=first, data_fingerprint=origin.fingerprint)
+            before = run.like(recipe=recipe or study.recipe, network=first)
+            if origin is not None:
+                before = before.like(data_fingerprint=origin.fingerprint)
             found[point.number, seed] = study.form.planned(run, point.metaparameters, before)
     return found
 
@@ -46,7 +61,8 @@ def check_images(planned: Mapping[tuple[int, int], PlannedRun], dataset: Dataset
         data = dataset if run.data_fingerprint == dataset.fingerprint else origin
         available = len(data.split().train) if data else 0
         if data and run.budget.images > available:
+            what = "the first training" if data is origin else "a run"
             raise ExplorerError(
-                f"{data.name}: has {available:,} training images, but a run needs {run.budget.images:,}; give at most "
+                f"{data.name}: has {available:,} training images, but {what} needs {run.budget.images:,}; give at most "
                 f"{available:,}, {available // len(data.classes):,} per class"
             )

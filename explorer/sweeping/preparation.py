@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from explorer.data import Dataset, Source, find_source
 from explorer.data.class_counts import ClassCounts
@@ -11,6 +15,7 @@ from explorer.errors import ExplorerError
 from explorer.machine import collection_paused
 from explorer.study.model import Study
 from explorer.study.plan import Point, plan
+from explorer.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class PreparedStudy:
         images: Number of training images and of validation images in the data.
         counts: Number of images per class in training and validation.
         notes: Notes on the data and the budget, one line each.
+        recipe: The recipe before it was fitted.
         origin: The data that the networks are trained on first, if the study has them start from other data.
     """
 
@@ -35,6 +41,7 @@ class PreparedStudy:
     images: tuple[int, int]
     counts: ClassCounts
     notes: tuple[str, ...]
+    recipe: Recipe
     origin: Dataset | None = None
 
 
@@ -51,12 +58,28 @@ def prepare_study(study: Study, data_dir: str | Path | None = None) -> PreparedS
     points = plan(study, source.class_count)
     dataset = source.prepare()
     origin = find_source(first, data_dir, beside=study.data).prepare() if first else None
+    if origin is not None:
+        _check_apart(dataset, origin)
     split = dataset.split()
     images = (len(split.train), len(split.validation))
     fitted = study.fitted(*images)
     counts = ClassCounts.of(dataset, fitted.budget.images, fitted.budget.validation)
     notes = (*dataset.notes, *counts.warnings, *filter(None, [_budget_note(study, fitted)]))
-    return PreparedStudy(fitted, points, source, dataset, images, counts, notes, origin)
+    return PreparedStudy(fitted, points, source, dataset, images, counts, notes, study.recipe, origin)
+
+
+def _check_apart(dataset: Dataset, origin: Dataset) -> None:
+    """Raise `ExplorerError` if networks would be measured on images that they were trained on first."""
+
+    def digests(data: Dataset, places: NDArray[np.int64]) -> set[bytes]:
+        return {hashlib.sha256(image.tobytes()).digest() for image in data.images[places]}
+
+    seen = digests(dataset, dataset.split().validation) & digests(origin, origin.split().train)
+    if seen:
+        raise ExplorerError(
+            f"{dataset.name}: {len(seen):,} of its validation images are training images of {origin.name}, where the "
+            "networks are trained first; choose data without common images, such as cifar10:0-4 and cifar10:5-9"
+        )
 
 
 def reject_search(study: Study) -> None:
@@ -67,6 +90,8 @@ def reject_search(study: Study) -> None:
 
 def _budget_note(asked: Study, fitted: Study) -> str:
     budget, recipe = fitted.budget, fitted.recipe
+    if fitted.form.budget_note:  # budgets differ between points
+        return ""
     if fitted is not asked:
         times = "once" if budget.epochs == 1 else f"{budget.epochs:,} times"
         return (

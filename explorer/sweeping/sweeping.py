@@ -96,7 +96,7 @@ def run_studies(
         waiting = [run for job in jobs for run in job]
         expected = [run for _, runs in enlisted for run in runs.values()] if rounds else waiting
         needed = {run.treatment.source for run in expected if run.treatment and run.key not in final}
-        store_exported(fitted[0], needed, ledger)
+        store_exported(fitted[0], needed - sources.keys(), [run for run in expected if run.treatment], ledger)
         missing = missing_sources(sources, needed, ledger)
         following.begin(enlisted[0][0], [*missing.values(), *waiting], list(final.values()), processes)
         views = opened.enter_context(Views.open(ledger, enlisted, points, results))
@@ -157,7 +157,7 @@ def _enlist(
     The runs that train weights are added to `sources`.
     """
     dataset = ready.dataset
-    planned = planned_runs(study, ready.points, dataset.fingerprint, ready.origin)
+    planned = planned_runs(study, ready.points, dataset.fingerprint, ready.recipe, ready.origin)
     check_images(planned, dataset, ready.origin)
     named = ledger.studies.claim(study, dataset.fingerprint)
     runs = {place: one.run for place, one in planned.items()}

@@ -34,7 +34,7 @@ MOST_NETWORKS = 12
 """Number of networks that a worker trains before it is replaced. Torch retains 15 to 30 MB for each of them."""
 
 WAIT_SECONDS = 0.5  # time between checks of the workers while waiting for a result
-FETCH_SECONDS = 30  # time limit for fetching a finished result of a few kilobytes from a worker
+FETCH_SECONDS = 120  # time limit for fetching a finished result, which may hold megabytes of weights, from a worker
 
 
 class Jobs:

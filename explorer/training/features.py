@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from explorer.training.batches import Batches, shuffled
 from explorer.training.recipe import Recipe
 
-MOST_BYTES = 2**30
-"""Features of training and validation images that would take more memory each than this are computed again instead."""
+MOST_BYTES = 2**28
+"""Features of training or validation images that would take more memory than this are computed again instead."""
 
 
 class Inputs(Protocol):
@@ -41,13 +41,17 @@ class Features:
     def of(cls, images: Batches, prefix: nn.Module, batch_size: int, autocast: torch.autocast) -> Features | None:
         """Return the features of all images, or None if they would take more than `MOST_BYTES`."""
         prefix.eval()
-        found = []
-        for batch, _ in images.plain(batch_size):
+        found: Tensor | None = None
+        for place, (batch, _) in enumerate(images.plain(batch_size)):
             with autocast:
-                found.append(prefix(batch))
-            if found[0][0].nbytes * len(images) > MOST_BYTES:
-                return None
-        return cls(torch.cat(found).contiguous(memory_format=torch.channels_last), images.labels)
+                maps = prefix(batch)
+            if found is None:
+                if maps[0].nbytes * len(images) > MOST_BYTES:
+                    return None
+                shape = (len(images), *maps.shape[1:])
+                found = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
+            found[place * batch_size : place * batch_size + len(maps)] = maps
+        return None if found is None else cls(found, images.labels)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -82,9 +82,11 @@ def _treated(run: Run, dataset: Dataset) -> dict[str, Any]:
     """Perform a run that starts from the weights of another one."""
     from explorer.training.trainer import RunFailed, train_run
 
+    if run.treatment is not None and not run.treatment.weights:
+        return _failed(RuntimeError("the run that it starts from did not finish")) | {"state": "crashed"}
     try:
         trained = train_run(run, dataset)
-    except RunFailed as error:
+    except (RunFailed, ExplorerError) as error:
         return _failed(error)
     size = None if trained.file is None else len(trained.file)
     return _done(trained.measurement) | {"file_bytes": size}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from explorer.training.run import Numerics
 
-ROOMS = ("data", "networks", "spaces", "training")
+ROOMS = ("compression", "data", "networks", "spaces", "training")
 """The rooms whose code a run depends on."""
 
 

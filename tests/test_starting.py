@@ -363,7 +363,7 @@ def test_studies_are_compared_by_what_their_points_trade(capsys):
         (('data = "proxy:0-4"', 'data = "proxy:0-14"'), "class 10 of proxy: it has 10 classes, 0 to 9"),
         (('data = "proxy:0-4"', 'data = "proxy:3"'), "choose at least two different classes"),
         (
-            ("epochs = [1, 2]", "epochs = [1, 2]\nper_class = [1000]"),
+            ("epochs = [1, 2]", "epochs = [1, 2]\nimages_per_class = [1000]"),
             "405 training images, but a run needs 3,000",
         ),
         (("frozen_blocks = 0", "frozen_blocks = 5"), "unknown value of frozen_blocks '5'"),
@@ -474,7 +474,7 @@ def test_a_source_that_fails_leaves_the_other_points_alone(here, image_folder):
 def test_budgets_that_a_study_lists_are_not_overridden_in_silence():
     with pytest.raises(ExplorerError, match=r"epochs = 16: transfer_depth lists its own in transfer.epochs"):
         load_study("transfer_depth", epochs=16)
-    with pytest.raises(ExplorerError, match=r"images = 500: transfer_small lists its own in transfer.per_class"):
+    with pytest.raises(ExplorerError, match=r"images = 500: transfer_small lists its own in transfer.images_per_class"):
         load_study("transfer_small", images=500)
 
 

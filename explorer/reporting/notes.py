@@ -88,16 +88,16 @@ def frozen_note(findings: Findings) -> str:
         least, most = (line.iloc[place] for place in (line[over].argmin(), line[over].argmax()))
         if most[over] > least[over]:
             said.append(
-                f"With {most[over]} frozen blocks, training takes {most[time] / least[time]:.2f} times as long as with "
-                f"{least[over]} ({series})."
+                f"with {most[over]} frozen blocks, training takes {most[time] / least[time]:.2f} times as long as with "
+                f"{least[over]} ({series})"
             )
     if not said:
         return ""
     recipe = study.recipe
     every = "in every epoch" if recipe.augments or recipe.ema else "once per image where their outputs fit in memory"
     return (
-        f"{_first(said)} Frozen blocks ran {every}. Times leave out the first training, and depend on what else the "
-        "machine did."
+        f"Time saved: {_first(said)}. Frozen blocks ran {every}. Times leave out the first training, and depend on "
+        "what else the machine did."
     )
 
 

@@ -90,9 +90,9 @@ def _series(findings: Findings) -> Panel:
     )
     baselines: list[str] = []
     if study.form.over and study.form.baseline:
-        column, value = study.form.baseline
+        column, value, text = study.form.baseline
         baselines = list(dict.fromkeys(frame.loc[frame[column] == value, "series"]))
-        caption = f"Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Dashed: {column} = {value}."
+        caption = f"Mean over the seeds; bars: 95 % intervals. Lines are slightly offset. Dashed: {text}."
         caption += _hollow(frame)
     draw = partial(plots.scaling_curves, frame, against=against, baselines=baselines)
     return panel("curve", f"Accuracy against {noun}", caption, draw, TALL_INCHES)

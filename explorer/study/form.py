@@ -54,8 +54,8 @@ class Form(Model):
     over: ClassVar[str] = ""
     """The column that the lines of the main figure run over; by default, a cost."""
 
-    baseline: ClassVar[tuple[str, Value] | None] = None
-    """A column and its value for points that others are compared with, drawn as dashed lines in figures over `over`."""
+    baseline: ClassVar[tuple[str, Value, str] | None] = None
+    """A column, its value for points that others are compared with, and what they are: dashed lines over `over`."""
 
     space: Annotated[str, Field(exclude=True)] = ""
     vary: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(default_factory=dict)

@@ -42,8 +42,8 @@ class TransferTable(Model):
         frozen: Numbers of first blocks that do not change.
         body_rate: Learning rates of transferred layers that are not frozen, as multiples of the recipe's.
         head_rate: Learning rates of the new head, as multiples of the recipe's.
-        per_class: Numbers of training images per class, on average; by default, those of the budget. Runs still see as
-            many images as the budget says, so smaller numbers are seen in more epochs.
+        images_per_class: Numbers of training images per class, on average; by default, those of the budget. Runs still
+            see as many images as the budget says, so smaller numbers are seen in more epochs.
         epochs: Numbers of epochs; by default, those of the budget.
         scratch: Whether the same network is also trained from scratch, for comparison.
     """
@@ -55,7 +55,7 @@ class TransferTable(Model):
     frozen: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012 (pydantic copies it)
     body_rate: Annotated[list[Rate], Field(min_length=1)] = [BODY_RATE]  # noqa: RUF012
     head_rate: Annotated[list[Rate], Field(min_length=1)] = [1.0]  # noqa: RUF012
-    per_class: list[Annotated[int, Field(ge=1)]] = []  # noqa: RUF012
+    images_per_class: list[Annotated[int, Field(ge=1)]] = []  # noqa: RUF012
     epochs: list[Annotated[int, Field(ge=1)]] = []  # noqa: RUF012
     scratch: bool = True
 
@@ -70,7 +70,7 @@ class TransferTable(Model):
     def _one_source(self) -> Self:
         if bool(self.data) == bool(self.weights):
             raise ValueError("should have either data, to train the networks on first, or weights, an exported folder")
-        for name in ("frozen", "body_rate", "head_rate", "per_class", "epochs"):
+        for name in ("frozen", "body_rate", "head_rate", "images_per_class", "epochs"):
             values = getattr(self, name)
             if len({*values}) < len(values):
                 raise ValueError(f"{name} = {values}: a value appears twice")
@@ -93,10 +93,17 @@ class Transfers(Form):
     """The points of `[transfer]`: from scratch, and from trained weights with blocks frozen."""
 
     table = "transfer"
-    training: ClassVar[tuple[str, ...]] = ("start", "frozen_blocks", "body_rate", "head_rate", "per_class", "epochs")
+    training: ClassVar[tuple[str, ...]] = (
+        "start",
+        "frozen_blocks",
+        "body_rate",
+        "head_rate",
+        "images_per_class",
+        "epochs",
+    )
     measures = ("train_seconds",)
     over = "frozen_blocks"
-    baseline: ClassVar[tuple[str, Value] | None] = ("start", SCRATCH)
+    baseline: ClassVar[tuple[str, Value, str] | None] = ("start", SCRATCH, "trained from scratch")
     transfer: TransferTable
 
     def own_points(self) -> list[DesignPoint]:
@@ -104,7 +111,7 @@ class Transfers(Form):
         table = self.transfer
         rates = [key for key in RATES if len(getattr(table, key)) > 1]
         found = []
-        for budget in self._combined([key for key in ("per_class", "epochs") if getattr(table, key)]):
+        for budget in self._combined([key for key in ("images_per_class", "epochs") if getattr(table, key)]):
             if table.scratch:
                 found.append(self._point(SCRATCH, 0, budget | dict.fromkeys(rates, 1.0)))
             for own in self._combined(rates):
@@ -134,15 +141,15 @@ class Transfers(Form):
     def fewer(self, most: int) -> Self:
         """Return fewer numbers of frozen blocks, and only the first of the other settings if points are too many."""
         table = self.transfer
-        others = math.prod(len(getattr(table, key) or [0]) for key in (*RATES, "per_class", "epochs"))
+        others = math.prod(len(getattr(table, key) or [0]) for key in (*RATES, "images_per_class", "epochs"))
         changes: dict[str, Any] = {"frozen": evenly(table.frozen, max(1, most // others - table.scratch))}
         if (len(changes["frozen"]) + table.scratch) * others > most:
-            changes |= {key: getattr(table, key)[:1] for key in (*RATES, "per_class", "epochs")}
+            changes |= {key: getattr(table, key)[:1] for key in (*RATES, "images_per_class", "epochs")}
         return self.model_copy(update={"transfer": table.model_copy(update=changes)})
 
     def shortened(self, budget: Budget) -> Self:
         """Train for a budget everywhere, also before."""
-        table = self.transfer.model_copy(update={"budget": budget, "per_class": [], "epochs": []})
+        table = self.transfer.model_copy(update={"budget": budget, "images_per_class": [], "epochs": []})
         return self.model_copy(update={"transfer": table})
 
     @property
@@ -154,7 +161,7 @@ class Transfers(Form):
     def further(self) -> str:
         """The images per class, or else the epochs, if several vary."""
         table = self.transfer
-        return "per_class" if len(table.per_class) > 1 else "epochs" if len(table.epochs) > 1 else ""
+        return "images_per_class" if len(table.images_per_class) > 1 else "epochs" if len(table.epochs) > 1 else ""
 
     def line(self, values: Mapping[str, Any]) -> str:
         """Return how a point starts, with all numbers that vary but those of `further`."""
@@ -208,7 +215,7 @@ class Transfers(Form):
     def budget_note(self) -> str:
         """The numbers of images and epochs that vary."""
         table = self.transfer
-        images = f"{_some(table.per_class)} images per class on average" if table.per_class else ""
+        images = f"{_some(table.images_per_class)} images per class on average" if table.images_per_class else ""
         epochs = f"{_some(table.epochs)} epochs" if table.epochs else ""
         return ", ".join(filter(None, [images, epochs]))
 
@@ -217,7 +224,7 @@ class Transfers(Form):
         """The settings of the budget that the table lists, with the keys that list them."""
         table = self.transfer
         epochs = {"epochs": "transfer.epochs"} if table.epochs else {}
-        return epochs | ({"images": "transfer.per_class"} if table.per_class else {})
+        return epochs | ({"images": "transfer.images_per_class"} if table.images_per_class else {})
 
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:
         """Return the number of images that the runs of a point train on."""
@@ -225,8 +232,8 @@ class Transfers(Form):
 
     def _budget(self, values: Mapping[str, Any], budget: Budget, classes: int) -> Budget:
         changes: dict[str, Any] = {}
-        if "per_class" in values:
-            changes["images"] = values["per_class"] * classes
+        if "images_per_class" in values:
+            changes["images"] = values["images_per_class"] * classes
             changes["epochs"] = max(1, math.ceil(budget.seen / changes["images"]))
         if "epochs" in values:
             changes["epochs"] = values["epochs"]
@@ -273,7 +280,7 @@ def _some(numbers: Sequence[int]) -> str:
 
 
 _NAMES: dict[str, Callable[[Any], str]] = {
-    "per_class": lambda value: f"{value:,} a class",
+    "images_per_class": lambda value: f"{value:,} a class",
     "epochs": lambda value: counted(value, "epoch"),
     "body_rate": lambda value: f"body rate {value:g}",
     "head_rate": lambda value: f"head rate {value:g}",

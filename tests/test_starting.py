@@ -261,19 +261,19 @@ def test_a_second_sweep_trains_nothing_and_longer_budgets_share_sources(capsys):
 @pytest.mark.usefixtures("here")
 def test_compressed_points_have_the_bytes_of_their_files():
     frame = sweep("smaller.toml", progress=False)
-    assert frame["coding"].tolist() == ["float32", "shared", "shared"]
+    assert frame["coding"].tolist() == ["float32", "fine-tuned", "shared", "shared"]
     network = record_of("smaller").study.point({}, classes=3).expand()
-    float32, dense, pruned = frame["file_bytes"]
+    float32, tuned, dense, pruned = frame["file_bytes"]
+    assert float32 == tuned
     assert 4 * network.cost.params < float32 < 4 * network.cost.params + 8_000
     assert pruned < dense < float32 / 2
     ledger, record = Ledger("explorer.db"), record_of("smaller")
     for _, row in record.runs.iterrows():
         settings = ledger.runs.find(row["key"]).settings
         source = ledger.runs.find(settings["treatment"]["source"]).settings
-        # All points see the same number of images.
-        tuned = settings["budget"]["epochs"] if settings["treatment"]["kind"] == "compress" else 0
-        assert source["budget"]["epochs"] + tuned == record.study.budget.epochs
+        assert source["budget"]["epochs"] == record.study.budget.epochs
         assert source["seed"] == settings["seed"]
+        assert settings["budget"]["epochs"] == (2 if settings["treatment"]["kind"] == "compress" else 4)
 
 
 def test_the_report_judges_and_shows_sizes_and_starts(here):
@@ -395,7 +395,7 @@ def test_mistakes_in_transfer_are_one_line(here, image_folder, capsys, change, m
         (("density = [1,", "density = [0.5, 0.50,"), "a value appears twice"),
         (("[compression]", "[vary]\nbits = [1, 2]\n[compression]"), "vary.bits: says how points are trained"),
         (("density = [1,", "density = [1.5,"), "density 1.5: must be above 0 and at most 1"),
-        (("\nepochs = 2", "\nepochs = 4"), "compression.epochs = 4: must be less than the 4 epochs of the budget"),
+        (("\nepochs = 2", "\nepochs = 1"), "compression.epochs = 1: must be at least 2"),
         (('"3x3=0.3"]', '"5x5=0.3"]'), "5x5"),
         (("[compression]", '[transfer]\ndata = "proxy"\n[compression]'), "cannot be combined"),
     ],
@@ -465,10 +465,10 @@ def test_a_source_that_fails_leaves_the_other_points_alone(here, image_folder):
     )
     (here / "diverges.toml").write_text(text.replace("warmup_images = 64", "warmup_images = 64\nlearning_rate = 1e30"))
     frame = sweep("diverges.toml", progress=False)
-    assert frame["state"].tolist() == ["failed", "failed"]
+    assert frame["state"].tolist() == ["failed"] * 3
     assert frame["reason"].str.contains("the run that it starts from did not finish").all()
     again = sweep("diverges.toml", progress=False)
-    assert again["state"].tolist() == ["failed", "failed"]
+    assert again["state"].tolist() == ["failed"] * 3
 
 
 def test_budgets_that_a_study_lists_are_not_overridden_in_silence():

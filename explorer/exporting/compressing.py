@@ -159,10 +159,9 @@ def _coded(
     """Return the files and the facts of a pruned network with shared weights."""
     run, network = task.run, task.run.network
     passes = run.budget.epochs if epochs is None else epochs
-    start, settings = (trained.model, trained.training, trained.using), (run.recipe, run.budget, run.seed)
     try:
         with torch_threads(1):
-            made = prune_and_share(start, network, task.dataset, settings, compression, (passes, passes))
+            made = prune_and_share(trained.model, trained.training, run, task.dataset, compression, (passes, passes))
     except RunFailed as error:
         raise ExplorerError(f"{task.called}: fine-tuning failed: {error}") from None
     assert made.file is not None

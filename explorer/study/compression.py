@@ -16,9 +16,9 @@ from explorer.study.form import DesignPoint, Form, PlannedRun, evenly
 from explorer.study.values import Model, Value
 from explorer.training.recipe import Budget
 from explorer.training.run import Run
-from explorer.training.treatments import Compress, Store
+from explorer.training.treatments import FLOAT_BITS, Compress, Store
 
-FLOAT32, SHARED, INT8 = "float32", "shared", "int8"
+FLOAT32, TUNED, INT8, SHARED = "float32", "fine-tuned", "int8", "shared"
 
 
 def _text(density: object) -> object:
@@ -32,10 +32,10 @@ class CompressionTable(Model):
         density: Shares of the weights to keep, one for each point: a number such as 0.5 for all layers, or text such as
             `"3x3=0.33, 1x1=0.5"` for kinds or names of layers.
         bits: Bits of a code. The weights of a layer share at most `2 ** bits` values.
-        epochs: Epochs of fine-tuning, which are part of the budget: half after pruning and half after sharing, or all
-            after sharing if nothing is pruned.
-        float32: Whether each network is also stored as it is, trained for the whole budget.
-        int8: Whether that network is also quantised to int8 without further training.
+        epochs: Epochs of fine-tuning after the budget: half after pruning and half after sharing, or all after sharing
+            if nothing is pruned.
+        float32: Whether each network is also stored as float32: as it was trained, and fine-tuned for as many epochs.
+        int8: Whether each network is also quantised to int8 as it was trained.
     """
 
     density: Annotated[list[Annotated[str, BeforeValidator(_text)]], Field(min_length=1)] = ["1"]  # noqa: RUF012
@@ -67,15 +67,16 @@ class Compressions(Form):
     def own_points(self) -> list[DesignPoint]:
         """Label points by their coding, density and bits."""
         table = self.compression
-        found = [_point(FLOAT32, "1", 32)] if table.float32 else []
+        found = [_point(FLOAT32, "1", FLOAT_BITS), _point(TUNED, "1", FLOAT_BITS)] if table.float32 else []
         found += [_point(INT8, "1", 8)] if table.int8 else []
         return found + [_point(SHARED, density, bits) for density in table.density for bits in table.bits]
 
     def fewer(self, most: int) -> Self:
         """Return fewer densities, and fewer bits if there are still too many points."""
         table = self.compression
-        bits = evenly(table.bits, max(1, most - table.float32 - table.int8))
-        densities = evenly(table.density, max(1, (most - table.float32 - table.int8) // len(bits)))
+        others = 2 * table.float32 + table.int8
+        bits = evenly(table.bits, max(1, most - others))
+        densities = evenly(table.density, max(1, (most - others) // len(bits)))
         changes: dict[str, Any] = {"bits": bits, "density": densities}
         return self.model_copy(update={"compression": table.model_copy(update=changes)})
 
@@ -113,39 +114,33 @@ class Compressions(Form):
 
     @property
     def start_note(self) -> str:
-        """How the budget is divided, and what sizes are."""
+        """What is fine-tuned, and what sizes are."""
         return (
-            f"networks with shared weights train for all but {self.compression.epochs} epochs and are then fine-tuned "
-            "for the rest: half after pruning and half after sharing, or all after sharing if nothing is pruned. "
-            "The others train for all epochs. Sizes are those of the written files. Every file but those in int8 was "
-            "decoded to exactly the weights that were measured. Files in int8 are ONNX, measured by onnxruntime. They "
-            "also hold the graph, for which the others need code"
+            "the same networks, trained for the budget with the seed of the run. Networks with shared weights are then "
+            f"fine-tuned for {self.compression.epochs} more epochs: half after pruning and half after sharing, or all "
+            "after sharing if nothing is pruned. The points called fine-tuned have as many more epochs, in float32. "
+            "float32 and int8 are the networks as they were trained. Sizes are those of the written files. Every file but "
+            "those in int8 was decoded to exactly the weights that were measured. Files in int8 are ONNX, measured by "
+            "onnxruntime. They also hold the graph, for which the others need code"
         )
 
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:  # noqa: ARG002 (of its form)
         """Return the number of images that the runs of a point train on, after the training of what they compress."""
-        return 0 if values["coding"] != SHARED else budget.images * min(self.compression.epochs, budget.epochs)
+        return 0 if values["coding"] in {FLOAT32, INT8} else budget.images * self._epochs(budget)
 
-    def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:
-        """Return the run that compresses a network, and the run that trains it. All points see as many images.
+    def _epochs(self, budget: Budget) -> int:
+        """The epochs of fine-tuning; one in a trial run, which has one epoch."""
+        return min(self.compression.epochs, budget.epochs)
 
-        A trial run with one epoch is fine-tuned for a further one.
-        """
-        if values["coding"] != SHARED:
+    def planned(self, run: Run, values: Mapping[str, Any], origin: Run) -> PlannedRun:  # noqa: ARG002 (of other data)
+        """Return the run that compresses a network, and the run that trains it, which is the same for all codings."""
+        if values["coding"] in {FLOAT32, INT8}:
             return PlannedRun(run.like(treatment=Store(run.key, values["coding"])), run)
-        whole, tuning = run.budget.epochs, self.compression.epochs
-        if whole == 1:
-            first, tuning = 1, 1
-        elif tuning < whole:
-            first = whole - tuning
-        else:
-            raise ExplorerError(f"compression.epochs = {tuning}: must be less than the {whole} epochs of the budget")
-        budget = run.budget.model_copy(update={"epochs": first})
-        source = run.like(budget=budget, recipe=origin.recipe.fitted(budget))
-        how = Compress(source.key, (values["density"],), values["bits"])
-        return PlannedRun(run.like(budget=run.budget.model_copy(update={"epochs": tuning}), treatment=how), source)
+        how = Compress(run.key, (values["density"],), values["bits"])
+        budget = run.budget.model_copy(update={"epochs": self._epochs(run.budget)})
+        return PlannedRun(run.like(budget=budget, treatment=how), run)
 
 
 def _point(coding: str, density: str, bits: int) -> DesignPoint:
-    text = f"density {density}, {bits} bits" if coding == SHARED else coding
+    text = f"density {density}, {bits} bits" if coding == SHARED else {TUNED: "float32, fine-tuned"}.get(coding, coding)
     return DesignPoint({"coding": coding, "density": density, "bits": bits}, text, text)

@@ -23,11 +23,10 @@ from explorer.data.dataset import Dataset
 from explorer.networks.network import Network
 from explorer.training.batches import Batches
 from explorer.training.memory import PeakMemory
-from explorer.training.recipe import Budget, Recipe
-from explorer.training.run import Numerics, Run
+from explorer.training.run import Run
 from explorer.training.trainer import Measurement, RunFailed, Trained, measure_again, tune
 from explorer.training.transfer import check_weights, read_weights
-from explorer.training.treatments import Compress, Store, Treatment
+from explorer.training.treatments import FLOAT_BITS, Compress, Store, Treatment
 
 WEIGHTS = "weights.cnn"
 PRUNED_RATE, SHARED_RATE = 0.1, 0.01
@@ -42,56 +41,44 @@ def compressed(run: Run, how: Compress, dataset: Dataset) -> Trained:
         RunFailed: The loss or the weights are not finite.
     """
     model, training = _restored(run, how, dataset)
-    compression = Compression.read(how.densities, how.bits)
     epochs = run.budget.epochs
+    if how.bits == FLOAT_BITS:
+        tuned = _tuned(model, training, run, dataset, lambda _: None, PRUNED_RATE, epochs)
+        return replace(tuned, file=_plain_file(tuned.model))
+    compression = Compression.read(how.densities, how.bits)
     pruning = epochs // 2 if compression.prunes(run.network) else 0
-    return prune_and_share(
-        (model, training, run.numerics),
-        run.network,
-        dataset,
-        (run.recipe, run.budget, run.seed),
-        compression,
-        (pruning, epochs - pruning),
-    )
+    return prune_and_share(model, training, run, dataset, compression, (pruning, epochs - pruning))
 
 
 def prune_and_share(
-    start: tuple[nn.Module, Batches, Numerics],
-    network: Network,
+    model: nn.Module,
+    training: Batches,
+    run: Run,
     dataset: Dataset,
-    settings: tuple[Recipe, Budget, int],
     compression: Compression,
     epochs: tuple[int, int],
 ) -> Trained:
     """Compress a model and return it with its file, which decodes to exactly the measured weights.
 
     Args:
-        start: The trained model, its training images and its numerics.
-        network: The network.
+        model: The trained model.
+        training: Its training images.
+        run: Its run, whose recipe, seed, numerics and number of validation images count.
         dataset: The data set, for validation.
-        settings: Recipe, budget (of which only the number of validation images counts) and seed.
         compression: What to keep.
         epochs: Epochs of fine-tuning after pruning and after sharing.
 
     Raises:
         RunFailed: The loss or the weights are not finite.
     """
-    model, training, using = start
-    recipe, budget, seed = settings
-
-    def tuned(model: nn.Module, constraint: Constraint, rate: float, epochs: int) -> Trained:
-        own = budget.model_copy(update={"epochs": epochs})
-        slower = recipe.model_copy(update={"learning_rate": rate * recipe.learning_rate}).fitted(own)
-        return tune(model, training, using, dataset, slower, own, seed, constraint)
-
-    pruning = Pruned.smallest(model, network, compression)
+    pruning = Pruned.smallest(model, run.network, compression)
     pruned = None
     if pruning.removes and epochs[0]:
-        pruned = tuned(model, pruning, PRUNED_RATE, epochs[0])
+        pruned = _tuned(model, training, run, dataset, pruning, PRUNED_RATE, epochs[0])
         model = pruned.model
     # Without fine-tuning after pruning, as in a trial run, the shared values are those of the largest weights.
     sharing = Sharing.nearest(model, pruning, compression.bits)
-    shared = tuned(model, sharing, SHARED_RATE, epochs[1])
+    shared = _tuned(model, training, run, dataset, sharing, SHARED_RATE, epochs[1])
     content = encoded(_tensors(shared.model, sharing))
     _check_decodes(content, shared.model)
     measurement = _joined(pruned.measurement, shared.measurement) if pruned else shared.measurement
@@ -110,8 +97,7 @@ def stored(run: Run, how: Store, dataset: Dataset) -> Trained:
     if how.coding == "int8":
         content, measured = quantise(model, run.network, training, validation_of(run, training, dataset))
     else:
-        content = encoded({name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()})
-        _check_decodes(content, model)
+        content = _plain_file(model)
         measured = measure_again(model, training, run.numerics, dataset, run.budget)
     seconds = time.perf_counter() - started
     measurement = replace(measured, seconds=seconds, peak_memory_bytes=memory.bytes)
@@ -148,6 +134,28 @@ def _restored(run: Run, how: Treatment, dataset: Dataset) -> tuple[nn.Module, Ba
     floats = torch.bfloat16 if run.numerics.dtype == "bfloat16" else torch.float32
     places = dataset.split().train[: run.budget.images]
     return model, Batches(dataset, places, network.input.size, device, floats)
+
+
+def _tuned(
+    model: nn.Module,
+    training: Batches,
+    run: Run,
+    dataset: Dataset,
+    constraint: Constraint,
+    rate: float,
+    epochs: int,
+) -> Trained:
+    """Fine-tune a model of a run at a multiple of its learning rate."""
+    budget = run.budget.model_copy(update={"epochs": epochs})
+    recipe = run.recipe.model_copy(update={"learning_rate": rate * run.recipe.learning_rate}).fitted(budget)
+    return tune(model, training, run.numerics, dataset, recipe, budget, run.seed, constraint)
+
+
+def _plain_file(model: nn.Module) -> bytes:
+    """Return the file with all tensors of a model as float32."""
+    content = encoded({name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()})
+    _check_decodes(content, model)
+    return content
 
 
 def _on_cpu(network: Network, model: nn.Module) -> nn.Module:

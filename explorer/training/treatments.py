@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from explorer.training.run import Run
     from explorer.training.trainer import Trained
 
+FLOAT_BITS = 32
+"""Bits of weights that share no values."""
 BODY_RATE = 0.1
 """Learning rate of transferred layers, as a multiple of the recipe's, which the new head has."""
 
@@ -77,7 +79,7 @@ class Compress(Treatment):
 
     Attributes:
         densities: Shares of the weights to keep, such as `0.5` or `3x3=0.33`.
-        bits: Bits of a code.
+        bits: Bits of a code; `FLOAT_BITS` to only fine-tune a network without pruning and sharing, for comparison.
     """
 
     kind = "compress"

@@ -264,7 +264,7 @@ def test_compressed_points_have_the_bytes_of_their_files():
     assert frame["coding"].tolist() == ["float32", "fine-tuned", "shared", "shared"]
     network = record_of("smaller").study.point({}, classes=3).expand()
     float32, tuned, dense, pruned = frame["file_bytes"]
-    assert float32 == tuned
+    assert tuned == pytest.approx(float32, rel=0.01)
     assert 4 * network.cost.params < float32 < 4 * network.cost.params + 8_000
     assert pruned < dense < float32 / 2
     ledger, record = Ledger("explorer.db"), record_of("smaller")

@@ -119,9 +119,9 @@ class Compressions(Form):
             "the same networks, trained for the budget with the seed of the run. Networks with shared weights are then "
             f"fine-tuned for {self.compression.epochs} more epochs: half after pruning and half after sharing, or all "
             "after sharing if nothing is pruned. The points called fine-tuned have as many more epochs, in float32. "
-            "float32 and int8 are the networks as they were trained. Sizes are those of the written files. Every file but "
-            "those in int8 was decoded to exactly the weights that were measured. Files in int8 are ONNX, measured by "
-            "onnxruntime. They also hold the graph, for which the others need code"
+            "float32 and int8 are the networks as they were trained. Sizes are those of the written files. Every file "
+            "but those in int8 was decoded to exactly the weights that were measured. Files in int8 are ONNX, measured "
+            "by onnxruntime. They also hold the graph, for which the others need code"
         )
 
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:  # noqa: ARG002 (of its form)

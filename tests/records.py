@@ -107,6 +107,7 @@ def accuracies_of(bits: Sequence[np.ndarray]) -> Accuracies:
         means=np.array([one.mean() for one in means]),
         spreads=spreads,
         counts=np.stack([rows.sum(axis=0) for rows in bits]).astype(np.uint16),
+        groups=np.full(len(bits), -1),
         known=np.ones(len(bits), dtype=bool),
         pooled=SeedVariance.of(seeds, spreads),
     )

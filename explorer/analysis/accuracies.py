@@ -9,6 +9,9 @@ The variance of the mean is then A/m + B/n + G/(n m) = A/m + S^2/n, where S^2 es
 a run's accuracy between seeds, pooled over points. The degrees of freedom follow Welch and Satterthwaite, assuming that
 the spread between seeds is the same at all points.
 
+Runs that start from the same trained network, one for each seed, share its luck. Two such points are compared seed by
+seed: S^2 is then the variance of what is left after the mean of each point and of each seed, pooled over these points.
+
 Near 0 and 1, or with few images, A can be far too low: 27 correct answers out of 27 do not vary at all. The images of
 an accuracy are therefore treated as a binomial sample with an effective size, and a difference is computed with one
 more image in favour of each side. With thousands of images, neither matters. Sources and simulated coverage are in
@@ -24,6 +27,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -33,7 +37,10 @@ from explorer.storage.record import StudyRecord
 from explorer.study.model import Study
 
 _LEAST_SHARE = 1e-6  # minimum share of the variance explained by images, which keeps effective sizes finite
-_COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known")  # of `Accuracies`, with one entry for each point
+# Of `Accuracies`, with one entry for each point.
+_COLUMNS = ("points", "seeds", "means", "spreads", "counts", "known", "groups")
+ALONE = -1
+"""The group of a point whose seeds are independent of those of all others."""
 _ROWS = 500  # points processed at a time; 10,000 points then need little more memory than their bits
 
 
@@ -81,6 +88,14 @@ class SeedVariance:
         squares = float(np.nansum((seeds - 1) * spreads**2))
         return cls(squares / freedom if freedom else 0.0, freedom)
 
+    @classmethod
+    def paired(cls, accuracies: Sequence[NDArray[np.float64]]) -> SeedVariance:
+        """Pool what is left after the means of points and of seeds; `accuracies` has (points, seeds) for each group."""
+        left = [one - one.mean(axis=0) - one.mean(axis=1, keepdims=True) + one.mean() for one in accuracies]
+        freedom = sum((one.shape[0] - 1) * (one.shape[1] - 1) for one in accuracies)
+        squares = float(sum(np.square(one).sum() for one in left))
+        return cls(squares / freedom if freedom else 0.0, freedom)
+
     @property
     def deviation(self) -> float:
         """The standard deviation between seeds as a fraction; NaN if no point has two seeds."""
@@ -94,8 +109,10 @@ class Accuracies:
     `seeds` is the number of finished runs. `means` and `spreads` are the mean and the standard deviation of their
     accuracies (NaN for fewer than two runs). `counts` (points, images) is the number of seeds that classified each
     validation image correctly. `known` is False if the bits of a run are not stored, in which case only the mean is
-    known. `confidence` is the confidence of each interval. If the study adds seeds until something is decided, it is
-    above 95 %, which makes the intervals at all looks hold together with 95 % (`looks`).
+    known. Points of the same group, unless it is `ALONE`, start from the same trained networks, one for each seed, and
+    `paired` is the variance between their seeds apart from that of these networks. `confidence` is the confidence of
+    each interval. If the study adds seeds until something is decided, it is above 95 %, which makes the intervals at
+    all looks hold together with 95 % (`looks`).
     """
 
     points: NDArray[np.int64]
@@ -104,7 +121,9 @@ class Accuracies:
     spreads: NDArray[np.float64]
     counts: NDArray[np.unsignedinteger[Any]]
     known: NDArray[np.bool_]
+    groups: NDArray[np.int64]
     pooled: SeedVariance
+    paired: SeedVariance = SeedVariance(0.0, 0)
     confidence: float = CONFIDENCE
 
     @classmethod
@@ -126,6 +145,7 @@ class Accuracies:
         for place, bits in zip(places, done["correct"], strict=True):
             if known[place]:
                 counts[place] += bits
+        groups, together = _groups(record, points, done)
         return cls(
             points=points,
             seeds=seeds,
@@ -133,15 +153,18 @@ class Accuracies:
             spreads=spreads,
             counts=counts,
             known=known,
+            groups=groups,
             pooled=SeedVariance.of(seeds, spreads),
+            paired=SeedVariance.paired(together),
             confidence=interval_confidence(record.study),
         )
 
     @classmethod
     def joined(cls, several: Sequence[Accuracies]) -> Accuracies:
         """Merge studies on the same validation images and number points from 0, assuming equal seed variances."""
-        columns = {name: np.concatenate([getattr(one, name) for one in several]) for name in _COLUMNS}
+        columns: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in several]) for name in _COLUMNS}
         columns["points"] = np.arange(len(columns["seeds"]))
+        columns["groups"] = np.full(len(columns["seeds"]), ALONE)  # across studies, seeds are not compared
         pooled = SeedVariance.of(columns["seeds"], columns["spreads"])
         return cls(**columns, pooled=pooled, confidence=max(one.confidence for one in several))
 
@@ -180,8 +203,9 @@ class Accuracies:
     def differences(self, other: int) -> Intervals:
         """Return how much more accurate each point is than the point `other`, with 95 % intervals.
 
-        Images are paired, so their term is the variance of the difference over images. Seeds are not paired, because
-        the same seed affects two networks in different ways, so their variances are added. The result is NaN if bits
+        Images are paired, so their term is the variance of the difference over images. Seeds are only paired where runs
+        start from the same network. Otherwise, the same seed affects two networks in different ways, so their variances
+        are added. The result is NaN if bits
         are not stored or no point has two seeds. Raises `KeyError` if `other` has no finished run.
         """
         return self._differences(slice(None), self.place(other))
@@ -303,28 +327,59 @@ class Accuracies:
         total = self._totals[places] - self._totals[other]
         # Adds one image that only this point gets right, and one that only the other does.
         squares = self._squares[places] + self._squares[other] - 2 * products + 2 - total**2 / (m + 2)
-        noise = m * ((self._noise / self.seeds)[places] + (self._noise / self.seeds)[other])
-        seeds = self.pooled.variance * (1 / n + 1 / n_of_other)
+        paired = (self.groups[places] == self.groups[other]) & (self.groups[other] != ALONE) & (self.paired.freedom > 0)
+        # Paired runs may also agree in their noise, so none of it is subtracted.
+        noise = np.where(paired, 0.0, m * ((self._noise / self.seeds)[places] + (self._noise / self.seeds)[other]))
+        seeds = np.where(paired, self.paired.variance, self.pooled.variance) * (1 / n + 1 / n_of_other)
+        freedom = np.where(paired, self.paired.freedom, self.pooled.freedom)
         # If images have no common effect, all results are independent, which sets the lowest possible variance.
         images = np.maximum(squares - noise, 2 + noise - seeds * (m + 2) ** 2)
-        half = self._half(np.clip(images, 0, None) / (m + 2) ** 2, seeds, m + 1)
+        half = self._half(np.clip(images, 0, None) / (m + 2) ** 2, seeds, m + 1, freedom)
         middle = np.where(known, total / (m + 2), math.nan)
         estimates = np.where(known, self.means[places] - self.means[other], math.nan)
         return Intervals(estimates, np.clip(middle - half, -1, 1), np.clip(middle + half, -1, 1))
 
     def _half(
-        self, images: NDArray[np.float64], seeds: NDArray[np.float64], freedom: float = math.inf
+        self,
+        images: NDArray[np.float64],
+        seeds: NDArray[np.float64],
+        freedom: float = math.inf,
+        seed_freedom: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        """Half the width of an interval, from the variances due to seeds and images. `freedom` is for the images.
+        """Half the width of an interval, from the variances due to seeds and images, and their degrees of freedom.
 
         Uses Student's t with Welch-Satterthwaite degrees of freedom.
         """
         variance = images + seeds
-        share = images**2 / freedom + (seeds**2 / self.pooled.freedom if self.pooled.freedom else 0.0)
+        of_seeds = np.asarray(self.pooled.freedom if seed_freedom is None else seed_freedom, dtype=float)
+        share = images**2 / freedom + np.where(of_seeds > 0, seeds**2 / np.where(of_seeds > 0, of_seeds, 1), 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
             combined = np.where(share > 0, variance**2 / share, math.inf)
         half: NDArray[np.float64] = stats.t.ppf(1 - self._tail, combined) * np.sqrt(variance)
         return half
+
+
+def _groups(
+    record: StudyRecord, points: NDArray[np.int64], done: pd.DataFrame
+) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:
+    """Return the group of each point, and the accuracies (points, seeds) of each group of several points."""
+    groups = np.full(len(points), ALONE)
+    form = record.study.form
+    if not form.training:
+        return groups, []
+    designs = [point.metaparameters for point in record.study.design_points()]
+    networks = dict(zip(record.points["point"], record.points["network"], strict=True))
+    table = done.pivot(index="point", columns="seed", values="accuracy")  # noqa: PD010 (one run for each cell)
+    members: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for place, point in enumerate(points.tolist()):
+        if form.starts_with_others(designs[point]):
+            seeds = tuple(table.columns[table.loc[point].notna()])
+            members.setdefault((networks[point], seeds), []).append(place)
+    found = [places for (_, seeds), places in members.items() if len(places) > 1 and len(seeds) > 1]
+    for number, places in enumerate(found):
+        groups[places] = number
+    accuracies = [table.loc[points[places]].dropna(axis="columns").to_numpy(dtype=float) for places in found]
+    return groups, accuracies
 
 
 def _products(rows: NDArray[np.unsignedinteger[Any]], others: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.float64]:

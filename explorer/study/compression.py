@@ -124,6 +124,10 @@ class Compressions(Form):
             "by onnxruntime. They also hold the graph, for which the others need code"
         )
 
+    def starts_with_others(self, values: Mapping[str, Value]) -> bool:  # noqa: ARG002 (all points do)
+        """All codings of a network start from the same trained weights."""
+        return True
+
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:  # noqa: ARG002 (of its form)
         """Return the number of images that the runs of a point train on, after the training of what they compress."""
         return 0 if values["coding"] in {FLOAT32, INT8} else budget.images * self._epochs(budget)

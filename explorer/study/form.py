@@ -108,6 +108,10 @@ class Form(Model):
         """Return the reason why a network cannot be trained as a point asks; empty if it can."""
         return ""
 
+    def starts_with_others(self, values: Mapping[str, Value]) -> bool:  # noqa: ARG002 (for subclasses)
+        """Whether a point's run of a seed starts from the same trained weights as those of other points that do."""
+        return False
+
     def seen(self, values: Mapping[str, Value], budget: Budget, classes: int) -> int:  # noqa: ARG002 (for subclasses)
         """Return the number of images that the runs of a point train on, on data with this number of classes."""
         return budget.seen

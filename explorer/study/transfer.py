@@ -226,6 +226,10 @@ class Transfers(Form):
         epochs = {"epochs": "transfer.epochs"} if table.epochs else {}
         return epochs | ({"images": "transfer.images_per_class"} if table.images_per_class else {})
 
+    def starts_with_others(self, values: Mapping[str, Value]) -> bool:
+        """Whether a point is not trained from scratch. With exported weights, seeds share nothing."""
+        return bool(self.transfer.data) and values["start"] == TRAINED
+
     def seen(self, values: Mapping[str, Any], budget: Budget, classes: int) -> int:
         """Return the number of images that the runs of a point train on."""
         return self._budget(values, budget, classes).seen

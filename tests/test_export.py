@@ -23,9 +23,10 @@ import explorer
 from explorer.__main__ import main
 from explorer.data import find_source
 from explorer.errors import ExplorerError
-from explorer.exporting import bundle, programs, retraining
+from explorer.exporting import bundle, retraining
 from explorer.exporting import preparing as preparing_code
 from explorer.exporting.preparing import Preparing
+from explorer.networks import programs
 from explorer.networks.layers import Conv, Shape
 from explorer.networks.network import Network, chain
 from explorer.spaces import find_space

@@ -395,7 +395,7 @@ def test_mistakes_in_transfer_are_one_line(here, image_folder, capsys, change, m
         (("density = [1,", "density = [0.5, 0.50,"), "a value appears twice"),
         (("[compression]", "[vary]\nbits = [1, 2]\n[compression]"), "vary.bits: says how points are trained"),
         (("density = [1,", "density = [1.5,"), "density 1.5: must be above 0 and at most 1"),
-        (("\nepochs = 2", "\nepochs = 1"), "compression.epochs = 1: must be at least 2"),
+        (("\nepochs = 2", "\nepochs = 1"), "compression.epochs = 1: should be greater than or equal to 2"),
         (('"3x3=0.3"]', '"5x5=0.3"]'), "5x5"),
         (("[compression]", '[transfer]\ndata = "proxy"\n[compression]'), "cannot be combined"),
     ],

@@ -585,7 +585,7 @@ def test_moved_images_can_be_named_again(moved, capsys):
 
 
 def test_other_images_are_refused_with_both_fingerprints(moved, capsys, monkeypatch, stripes):
-    monkeypatch.setattr(retraining, "train", forbidden)
+    monkeypatch.setattr(retraining, "train_run", forbidden)
     for path in sorted((moved / "across").iterdir())[:20]:
         path.unlink()
     other = find_source(str(moved)).prepare().fingerprint
@@ -674,7 +674,7 @@ def test_an_accuracy_that_does_not_come_back_is_an_error_and_nothing_is_written(
 
 
 def test_another_run_here_is_refused_before_any_training(folder, capsys, monkeypatch, image_folder):
-    monkeypatch.setattr(retraining, "train", forbidden)
+    monkeypatch.setattr(retraining, "train_run", forbidden)
     here = retraining.numerics()
     with monkeypatch.context() as patch:
         patch.setattr(retraining, "numerics", lambda: replace(here, torch="9.9", training_version=1))
@@ -698,7 +698,7 @@ def test_a_run_that_fails_the_second_time_is_an_error(folder, capsys, monkeypatc
     def fails(*_):
         raise RunFailed("the loss")
 
-    monkeypatch.setattr(retraining, "train", fails)
+    monkeypatch.setattr(retraining, "train_run", fails)
     assert "retraining failed: the loss" in refused(capsys, "export", "small")
     assert not (folder / "export").exists()
 
@@ -714,7 +714,7 @@ def test_code_that_is_not_the_model_is_not_written(folder, capsys, monkeypatch):
 
 
 def test_nothing_is_exported_while_a_sweep_runs(folder, capsys, monkeypatch):
-    monkeypatch.setattr(retraining, "train", forbidden)
+    monkeypatch.setattr(retraining, "train_run", forbidden)
     with Ledger("explorer.db").writing():
         assert "is writing to it" in refused(capsys, "export", "small")
     assert not (folder / "export").exists()
@@ -894,7 +894,7 @@ def test_images_of_other_data_are_refused(folder, capsys):
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(folder, capsys, monkeypatch, arguments, message):
-    monkeypatch.setattr(retraining, "train", forbidden)
+    monkeypatch.setattr(retraining, "train_run", forbidden)
     assert message in refused(capsys, *arguments)
     assert {path.name for path in folder.iterdir()} == {"explorer.db"}
 

@@ -409,9 +409,9 @@ def test_a_certificate_is_stored_and_made_in_the_small(tmp_path, capsys, monkeyp
     assert certificate_of(records) == stored
 
 
-def test_the_certificates_of_five_spaces_ship():
+def test_the_certificates_of_six_spaces_ship():
     assert {(found.space, found.data) for found in shipped_certificates()} == {
-        *((space, "cifar10") for space in ("resnet", "shufflenet_v2", "vit")),
+        *((space, "cifar10") for space in ("resnet", "mobilenet_v2", "shufflenet_v2", "vit")),
         ("squeezenet", "cifar10"),
         ("squeezenet", "proxy"),
         ("efficientnet", "cifar10"),

@@ -19,7 +19,7 @@ from explorer.spaces import find_space
 from explorer.storage.ledger import Ledger
 from explorer.study.files import load_study
 from explorer.study.plan import plan
-from explorer.sweeping.planned import planned_runs, sources_of
+from explorer.sweeping.planned import check_images, planned_runs, sources_of
 from explorer.sweeping.preparation import prepare_study
 from explorer.training.features import Features
 from explorer.training.recipe import Budget, Recipe
@@ -421,13 +421,22 @@ def test_missing_packages_are_named_before_anything_is_trained(monkeypatch, caps
 # What must not happen
 
 
-@pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("data", ["cifar10:0-3", "cifar10:4,5", "cifar10"])
-def test_networks_are_not_measured_on_images_that_they_were_trained_on_first(monkeypatch, data):
-    monkeypatch.setattr("explorer.study.model.is_named", lambda _: False)
-    study = load_study("transfer_depth", data=data.replace("cifar10", "proxy"))
+@pytest.mark.parametrize("data", ["proxy:0-3", "proxy:4,5", "proxy:0-9"])
+def test_networks_are_not_measured_on_images_that_they_were_trained_on_first(data):
+    study = load_study("transfer_depth", data=data)
     with pytest.raises(ExplorerError, match="of its validation images are training images of proxy:0,1,2,3,4"):
         prepare_study(study)
+
+
+def test_data_are_split_once_however_many_runs_there_are(stripes, monkeypatch):
+    study = load_study("squeeze_ratio", seeds=50)
+    planned = planned_runs(study, plan(study, 3), stripes.fingerprint)
+    split, calls = stripes.split(), []
+    monkeypatch.setattr(type(stripes), "split", lambda _: calls.append(1) or split)
+    with pytest.raises(ExplorerError, match="405 training images, but a run needs 10,000"):
+        check_images(planned, stripes, None)
+    assert len(planned) == 400
+    assert len(calls) == 1
 
 
 def test_a_network_from_scratch_has_one_rate_and_is_trained_once(here, image_folder):

@@ -29,7 +29,7 @@ from explorer.pricing.prices import COUNTS
 from explorer.spaces.space import label
 from explorer.storage.ledger import Ledger
 from explorer.storage.record import StudyRecord
-from explorer.training.trainer import Trained
+from explorer.training.trainer import Trained, on_cpu
 
 CODE, WEIGHTS, ONNX, FACTS, BEST = "network.py", "weights.safetensors", "network.onnx", "export.json", "best.csv"
 PREDICT = "predict.py"
@@ -137,7 +137,7 @@ def network_files(
     `opening` is the docstring of the code. Raises `ExplorerError` if the code does not run or its logits differ from
     those of the model.
     """
-    model = on_cpu(network, trained)
+    model = on_cpu(network, trained.model)
     code = code_of(network, opening, prepared.code, HEADER)
     _check(code, model, network.input)
     weights = safetensors.torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
@@ -147,13 +147,6 @@ def network_files(
     if not obstacle:
         files[ONNX] = onnx_bytes(model, network.input, prepared.metadata)
     return files, obstacle
-
-
-def on_cpu(network: Network, trained: Trained) -> nn.Module:
-    """Return a copy of a trained model on the CPU, in evaluation mode."""
-    model = network.build()
-    model.load_state_dict({name: tensor.cpu() for name, tensor in trained.model.state_dict().items()})
-    return model.eval()
 
 
 def opening_of(task: Task, facts: Mapping[str, Any]) -> str:

@@ -72,7 +72,10 @@ def plan_compression(
     int8: bool = False,
     storage: str | Path = DEFAULT_STORAGE,
 ) -> CompressionPlan:
-    """Return the sizes of a compressed run before any training. Arguments and errors are those of `compress`."""
+    """Return the sizes of a compressed run before any training, for the same arguments as `compress`.
+
+    Raises the same errors as `compress`.
+    """
     compression = Compression.read(density, bits)
     _check(compression, epochs, int8)
     record, number, seed = find_stored_run(Ledger(storage), run)

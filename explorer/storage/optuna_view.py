@@ -70,9 +70,9 @@ class View:
         self.study = study
         self.points = {point.number: point for point in points}
         self.distributions = _distributions(study)
-        self.costs = study.form.costs if study.form.grows else [cost.key for cost in main_costs()]
-        if study.form.training:  # these points have the costs of few networks, and no front among them
-            self.costs = []
+        # Points that differ in how they are trained have the costs of few networks, and no front over these.
+        main = [] if study.form.training else [cost.key for cost in main_costs()]
+        self.costs = study.form.costs if study.form.grows else main
         directions = {key: "maximize" if QUANTITIES[key].more_is_better else "minimize" for key in self.costs}
         trials, front = view_names(study.name)
         try:

@@ -119,9 +119,9 @@ class Compressions(Form):
             "the same networks, trained for the budget with the seed of the run. Networks with shared weights are then "
             f"fine-tuned for {self.compression.epochs} more epochs: half after pruning and half after sharing, or all "
             "after sharing if nothing is pruned. The points called fine-tuned have as many more epochs, in float32. "
-            "float32 and int8 are the networks as they were trained. Sizes are those of the written files. Every file "
-            "but those in int8 was decoded to exactly the weights that were measured. Files in int8 are ONNX, measured "
-            "by onnxruntime. They also hold the graph, for which the others need code"
+            "float32 and int8 are the networks as they were trained. Sizes are measured on the written files. Every "
+            "file but those in int8 was decoded to exactly the weights that were measured. Files in int8 are ONNX, "
+            "measured by onnxruntime. They also hold the graph, for which the others need code"
         )
 
     def starts_with_others(self, values: Mapping[str, Value]) -> bool:  # noqa: ARG002 (all points do)
@@ -146,5 +146,6 @@ class Compressions(Form):
 
 
 def _point(coding: str, density: str, bits: int) -> DesignPoint:
-    text = f"density {density}, {bits} bits" if coding == SHARED else {TUNED: "float32, fine-tuned"}.get(coding, coding)
+    names = {SHARED: f"density {density}, {bits} bits", TUNED: "float32, fine-tuned"}
+    text = names.get(coding, coding)
     return DesignPoint({"coding": coding, "density": density, "bits": bits}, text, text)

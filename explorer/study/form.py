@@ -142,6 +142,8 @@ class Form(Model):
     def planned(self, run: Run, values: Mapping[str, Value], origin: Run) -> PlannedRun:  # noqa: ARG002 (for subclasses)
         """Return the run of a point, and the run that trains the weights it starts from.
 
+        This is only called for forms with `training`.
+
         Args:
             run: The run of the point's network from scratch, with the recipe and budget of the study.
             values: The values that the point sets.

@@ -35,6 +35,7 @@ def planned_runs(
     from explorer.training.trainer import numerics
 
     using, found = numerics(), {}
+    fresh = {"recipe": recipe or study.recipe} | ({"data_fingerprint": origin.fingerprint} if origin else {})
     for point in points:
         if point.state != "planned" or point.network is None:
             continue
@@ -43,10 +44,10 @@ def planned_runs(
             first = study.point(point.metaparameters, classes=len(origin.classes)).expand()
         for seed in range(study.seeds):
             run = Run(point.network, data_fingerprint, study.recipe, study.budget, seed, using)
-            before = run.like(recipe=recipe or study.recipe, network=first)
-            if origin is not None:
-                before = before.like(data_fingerprint=origin.fingerprint)
-            found[point.number, seed] = study.form.planned(run, point.metaparameters, before)
+            planned = PlannedRun(run)
+            if study.form.training:
+                planned = study.form.planned(run, point.metaparameters, run.like(network=first, **fresh))
+            found[point.number, seed] = planned
     return found
 
 
@@ -57,12 +58,14 @@ def sources_of(planned: Mapping[tuple[int, int], PlannedRun]) -> dict[str, Run]:
 
 def check_images(planned: Mapping[tuple[int, int], PlannedRun], dataset: Dataset, origin: Dataset | None) -> None:
     """Raise `ExplorerError` if a run needs more training images than its data set has."""
-    for run in (run for one in planned.values() for run in (one.run, one.source) if run):
-        data = dataset if run.data_fingerprint == dataset.fingerprint else origin
-        available = len(data.split().train) if data else 0
-        if data and run.budget.images > available:
-            what = "the first training" if data is origin else "a run"
+    for data, what in ((dataset, "a run"), (origin, "the first training")):
+        if data is None:
+            continue
+        runs = (run for one in planned.values() for run in (one.run, one.source) if run)
+        needed = max((run.budget.images for run in runs if run.data_fingerprint == data.fingerprint), default=0)
+        available = len(data.split().train)
+        if needed > available:
             raise ExplorerError(
-                f"{data.name}: has {available:,} training images, but {what} needs {run.budget.images:,}; give at most "
+                f"{data.name}: has {available:,} training images, but {what} needs {needed:,}; give at most "
                 f"{available:,}, {available // len(data.classes):,} per class"
             )

@@ -118,11 +118,11 @@ def store_exported(study: Study, exported: AbstractSet[str], runs: Sequence[Run]
 
     Raises `ExplorerError` if they have changed, or are not those of a network of the study.
     """
+    from explorer.training.transfer import check_weights, read_weights
+
     stored = ledger.weights.stored(exported)
     found = study.form.exported_weights(exported - stored)
     for key in sorted(exported):
-        from explorer.training.transfer import check_weights, read_weights
-
         weights = read_weights(found.get(key) or ledger.weights.find(key) or b"")
         for network in {run.network.digest: run.network for run in runs}.values():
             check_weights(network, weights, head=False)

@@ -24,7 +24,7 @@ from explorer.networks.network import Network
 from explorer.training.batches import Batches
 from explorer.training.memory import PeakMemory
 from explorer.training.run import Run
-from explorer.training.trainer import Measurement, RunFailed, Trained, measure_again, tune
+from explorer.training.trainer import Measurement, RunFailed, Trained, floats, measure_again, on_cpu, tune
 from explorer.training.transfer import check_weights, read_weights
 from explorer.training.treatments import FLOAT_BITS, Compress, Store, Treatment
 
@@ -106,7 +106,7 @@ def stored(run: Run, how: Store, dataset: Dataset) -> Trained:
 
 def quantise(model: nn.Module, network: Network, training: Batches, validation: Batches) -> tuple[bytes, Measurement]:
     """Return the int8 file of a trained model and its accuracy by onnxruntime; its times and memory are zero."""
-    content = quantised(_on_cpu(network, model), network, _images(training, CALIBRATED))
+    content = quantised(on_cpu(network, model), network, _images(training, CALIBRATED))
     logits = logits_of(content, _images(validation))
     labels = validation.labels.cpu().numpy()
     if not np.isfinite(logits).all():
@@ -131,9 +131,8 @@ def _restored(run: Run, how: Treatment, dataset: Dataset) -> tuple[nn.Module, Ba
     model = network.build()
     model.load_state_dict(weights)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    floats = torch.bfloat16 if run.numerics.dtype == "bfloat16" else torch.float32
     places = dataset.split().train[: run.budget.images]
-    return model, Batches(dataset, places, network.input.size, device, floats)
+    return model, Batches(dataset, places, network.input.size, device, floats(run.numerics))
 
 
 def _tuned(
@@ -156,12 +155,6 @@ def _plain_file(model: nn.Module) -> bytes:
     content = encoded({name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()})
     _check_decodes(content, model)
     return content
-
-
-def _on_cpu(network: Network, model: nn.Module) -> nn.Module:
-    copy = network.build()
-    copy.load_state_dict({name: tensor.cpu() for name, tensor in model.state_dict().items()})
-    return copy.eval()
 
 
 def _images(batches: Batches, count: int | None = None) -> Iterator[Tensor]:

@@ -116,7 +116,7 @@ class Trained:
         using = replace(self.using, dtype=dtype or self.using.dtype)
         device, size = torch.device(using.device), self.training.size
         with _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True):
-            batches = Batches(images, indices, size, device, _floats(using), self.training)
+            batches = Batches(images, indices, size, device, floats(using), self.training)
             return _evaluate(self.model, batches, using)[0]
 
 
@@ -167,6 +167,13 @@ def train(
     return Trained(measured, model, training, using)
 
 
+def on_cpu(network: Network, model: nn.Module) -> nn.Module:
+    """Return a copy of a trained model on the CPU, in evaluation mode."""
+    copied = network.build()
+    copied.load_state_dict({name: tensor.cpu() for name, tensor in model.state_dict().items()})
+    return copied.eval()
+
+
 def train_run(run: Run, dataset: Dataset) -> Trained:
     """Train a run, from scratch or as its treatment says, and return the model. Raises `RunFailed` like `measure`."""
     if run.treatment is not None:
@@ -197,8 +204,7 @@ def tune(
         torch.manual_seed(seed)
         model = copy.deepcopy(trained)
         constrain(model)
-        chosen = dataset.split().validation[: budget.validation]
-        validation = Batches(dataset, chosen, training.size, training.device, training.dtype, training)
+        validation = _validation(dataset, budget, training)
         trainer = _Trainer(model, recipe, using, seed, min(recipe.batch_size, len(training)), constrain)
         total = budget.epochs * trainer.steps_of(training)
         trainer.train(training, validation, total, total)
@@ -210,9 +216,7 @@ def measure_again(
     model: nn.Module, training: Batches, using: Numerics, dataset: Dataset, budget: Budget
 ) -> Measurement:
     """Measure a trained model without training it. Raises `RunFailed` if its probabilities are not finite."""
-    memory = PeakMemory(using.device)
-    chosen = dataset.split().validation[: budget.validation]
-    validation = Batches(dataset, chosen, training.size, training.device, training.dtype, training)
+    memory, validation = PeakMemory(using.device), _validation(dataset, budget, training)
     with _deterministic_cudnn(enabled=True, benchmark=False, deterministic=True):
         return _Trainer(model, Recipe(), using, 0, 1).measurement(validation, memory)
 
@@ -278,11 +282,9 @@ def _rungs(
         model = network.build()
         initialise(model)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        dtype = _floats(using)
+        dtype = floats(using)
         training = Batches(dataset, split.train[:images], network.input.size, device, dtype)
-        validation = Batches(
-            dataset, split.validation[: budgets[0].validation], network.input.size, device, dtype, training
-        )
+        validation = _validation(dataset, budgets[0], training)
         beginning = begin(model) if begin else None
         part, data, checks = _from_features(beginning, training, validation, recipe, using) or (
             model,
@@ -311,6 +313,12 @@ def _rungs(
                     yield measured, (branch.measured if part is model else model), training
                 except RunFailed as failure:
                     yield failure, branch.measured, training
+
+
+def _validation(dataset: Dataset, budget: Budget, training: Batches) -> Batches:
+    """Return the validation images of a budget, prepared like the training images."""
+    chosen = dataset.split().validation[: budget.validation]
+    return Batches(dataset, chosen, training.size, training.device, training.dtype, training)
 
 
 def _from_features(
@@ -510,5 +518,6 @@ def _autocast(using: Numerics) -> torch.autocast:
     return torch.autocast(using.device, torch.bfloat16, enabled=using.dtype == "bfloat16")
 
 
-def _floats(using: Numerics) -> torch.dtype:
+def floats(using: Numerics) -> torch.dtype:
+    """Return the type of images and feature maps."""
     return torch.bfloat16 if using.dtype == "bfloat16" else torch.float32

@@ -2,10 +2,9 @@
 
 The plain loop is what one would write: a network of torch's own modules (the code that an export prints), PIL images,
 a data set class, a DataLoader with two workers, float32 in torch's default layout, all validation images after every
-epoch, one network after another. A second, stricter ratio trains our own module in the same loop. All train the same
-networks with the same recipe on the same images, alternately, so that drifts of the machine's speed affect all. Other
-load slows the threads of the plain loop, which wait for each other, more than ours. `--data cifar10 --data-dir DIR`
-uses real images.
+epoch, one network after another. Our own module is trained in the same loop, too. All train the same networks with the
+same recipe on the same images, alternately, so that drifts of the machine's speed affect all. Other load slows the
+threads of the plain loop, which wait for each other, more than ours. `--data cifar10 --data-dir DIR` uses real images.
 """
 
 import argparse
@@ -40,13 +39,14 @@ from explorer.training.recipe import Budget, Recipe
 from explorer.training.run import Run
 from explorer.training.trainer import EVALUATION_BATCH, measure, numerics
 
+UNTRAINED = {"families", "stacks"}  # a union of the others, and large layers that a study only times
 NETWORKS = [
     ("squeezenet", {"squeeze_ratio": 0.125}),
     ("squeezenet", {"squeeze_ratio": 0.5}),
     ("squeezenet", {"squeeze_ratio": 1.0}),
     ("efficientnet", {"phi": 0.0}),
     ("efficientnet", {"phi": 1.0}),
-    *((name, {}) for name in all_spaces() if name not in {"squeezenet", "efficientnet", "families"}),
+    *((name, {}) for name in all_spaces() if name not in UNTRAINED | {"squeezenet", "efficientnet"}),
 ]
 REPEATS = 3
 IMAGES = Budget().images
@@ -81,15 +81,15 @@ class Images(TorchDataset[tuple[Tensor, int]]):
         return (pixels - self.mean[:, None, None]) / self.deviation[:, None, None], label
 
 
-def both(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, float]:
+def both(network: Network, dataset: Dataset, budget: Budget, *, ours_first: bool) -> tuple[float, float]:
     """Return images a second of the plain loop with the plain network and with our module."""
-    size = network.input.size
-    theirs = ours = 0.0
+    exec(code_of(network), code := {})  # noqa: S102
+    builders = [code["build"], network.build]
+    speeds = {}
     for timed in (WARM_UP, budget):
-        exec(code_of(network), code := {})  # noqa: S102
-        theirs = plain(code["build"](), size, dataset, timed)
-        ours = plain(network.build(), size, dataset, timed)
-    return theirs, ours
+        for build in reversed(builders) if ours_first else builders:
+            speeds[build] = plain(build(), network.input.size, dataset, timed)
+    return speeds[builders[0]], speeds[builders[1]]
 
 
 def plain(model: nn.Module, size: int, dataset: Dataset, budget: Budget) -> float:
@@ -147,10 +147,11 @@ def engine(network: Network, dataset: Dataset, budget: Budget) -> tuple[float, f
 
 
 def peak() -> float:
-    """Return the multiply-adds a second of one core in a large bfloat16 convolution, the best of 20."""
+    """Return the multiply-adds a second of one core in a large convolution of the trainer's type, the best of 20."""
     torch.set_num_threads(1)
-    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
-    images = torch.randn(32, 256, 32, 32).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
+    dtype: torch.dtype = getattr(torch, numerics().dtype)
+    conv = nn.Conv2d(256, 256, 3, padding=1, bias=False, dtype=dtype).to(memory_format=torch.channels_last)
+    images = torch.randn(32, 256, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
     times = []
     with torch.inference_mode():
         for _ in range(20):
@@ -188,6 +189,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=IMAGES, help="training images; half as many validation images")
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    spaces = sorted({space for space, _ in NETWORKS})
+    parser.add_argument("--spaces", nargs="+", choices=spaces, default=spaces, metavar="SPACE")
     options = parser.parse_args()
     budget = Budget(images=options.images, epochs=2, validation=options.images // 2)
     dataset = find_source(options.data, options.data_dir).prepare()
@@ -199,13 +202,15 @@ def main() -> None:
         f"{budget.epochs} epochs of {budget.images:,} images, n = {options.repeats}; "
         "median (lowest to highest); images a second"
     )
-    print(f"a large bfloat16 convolution: {2 * most / 1e9:,.0f} GFLOP/s a core")
+    print(f"a large {numerics().dtype} convolution: {2 * most / 1e9:,.0f} GFLOP/s a core")
     starts, memories = [], []
     for space, metaparameters in NETWORKS:
+        if space not in options.spaces:
+            continue
         network = find_space(space).point("cifar", **metaparameters).expand()
         rows = []
-        for _ in range(options.repeats):
-            theirs, module = apart(both, network, dataset, budget)
+        for repeat in range(options.repeats):
+            theirs, module = apart(partial(both, ours_first=repeat % 2 == 1), network, dataset, budget)
             one = apart(single, network, dataset, budget, environment=ENVIRONMENT)
             every, start, memory = apart(engine, network, dataset, budget)
             rows.append((theirs, module, one, every))
@@ -218,7 +223,8 @@ def main() -> None:
             f"{space:12} {what:19} plain {theirs:6,.0f}, with our module {module:6,.0f}, "
             f"one core {one:6,.0f} ({share:.0%} of its peak), engine {every:6,.0f}; "
             f"engine / plain {_ratio((row[3], row[0]) for row in rows)}, "
-            f"with our module {_ratio((row[3], row[1]) for row in rows)}"
+            f"with our module {_ratio((row[3], row[1]) for row in rows)}; "
+            f"our module / plain {_ratio((row[1], row[0]) for row in rows)}"
         )
     print(f"the engine's start: {statistics.median(starts):.1f} s ({min(starts):.1f} to {max(starts):.1f})")
     print(f"peak memory of a worker: {statistics.median(memories):,.0f} MiB (up to {max(memories):,.0f})")

@@ -16,7 +16,7 @@ from explorer.networks.layers import (
     Shape,
     Slice,
 )
-from explorer.networks.modules import Dropped
+from explorer.networks.modules import Averaged, Dropped
 from explorer.networks.network import Network, Repeat, Residual, chain, concat
 from explorer.spaces import all_spaces, find_space
 from explorer.spaces.gating import Gate
@@ -367,3 +367,17 @@ def test_parts_side_by_side_do_not_overwrite_what_others_need():
         made = module(images * 1)
         made.sum().backward()
         assert torch.allclose(made, safe(images * 1))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_pooled_maps_keeps_their_layout(layout):
+    """A gradient in another layout slows down the layers before."""
+    maps = torch.randn(4, 8, 5, 5).to(memory_format=layout).requires_grad_()
+    strides = []
+    pooled = maps * 1
+    pooled.register_hook(lambda gradient: strides.append(gradient.stride()))
+    outputs = Averaged(1)(pooled)
+    outputs.sum().backward()
+    torch.testing.assert_close(outputs, torch.nn.AdaptiveAvgPool2d(1)(maps))
+    torch.testing.assert_close(maps.grad, torch.full_like(maps, 1 / 25))
+    assert strides == [maps.stride()]

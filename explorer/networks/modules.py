@@ -64,11 +64,13 @@ class Flattened(nn.Linear):
 class Averaged(nn.AdaptiveAvgPool2d):
     """The mean of each map: (N, C, H, W) to (N, C, 1, 1).
 
-    It is computed channels-last to give the gradient the same memory layout as the map. `torch.nn.AdaptiveAvgPool2d`
+    Maps in channels-last are averaged in that layout, so that the gradient has it, too. `torch.nn.AdaptiveAvgPool2d`
     changes the layout, which slows down the layers after it.
     """
 
     def forward(self, images: Tensor) -> Tensor:
+        if not images.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(images)
         return images.permute(0, 2, 3, 1).mean((1, 2))[:, :, None, None]
 
 

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -381,3 +385,32 @@ def test_the_gradient_of_pooled_maps_keeps_their_layout(layout):
     torch.testing.assert_close(outputs, torch.nn.AdaptiveAvgPool2d(1)(maps))
     torch.testing.assert_close(maps.grad, torch.full_like(maps, 1 / 25))
     assert strides == [maps.stride()]
+
+
+NARROW = """
+import torch
+from explorer.networks.modules import Convolution
+torch.set_num_threads(1)
+for channels in (4, 6, 7, 8, 12):
+    for stride, size in ((2, 20), (2, 19), (3, 12)):
+        narrow = Convolution(channels, 8, 1, stride, bias=False).to(memory_format=torch.channels_last)
+        images = torch.randn(128, channels, size, size).to(memory_format=torch.channels_last).requires_grad_()
+        exact = torch.nn.Conv2d(channels, 8, 1, stride, bias=False).double()
+        exact.load_state_dict(narrow.state_dict())
+        copy = images.detach().double().requires_grad_()
+        for _ in range(4):
+            maps, exact_maps = narrow(images), exact(copy)
+            gradient = torch.randn_like(maps)
+            maps.backward(gradient)
+            exact_maps.backward(gradient.double())
+        torch.testing.assert_close(maps.double(), exact_maps, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(narrow.weight.grad.double(), exact.weight.grad, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(images.grad.double(), copy.grad, rtol=1e-4, atol=1e-4)
+"""
+
+
+def test_narrow_shortcuts_with_a_stride_are_trained_in_float32():
+    """Without a way round oneDNN's gradient, the process dies on processors with AVX2."""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "MALLOC_CHECK_": "3"}
+    run = subprocess.run([sys.executable, "-c", NARROW], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

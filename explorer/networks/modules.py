@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+REGISTER = 16  # floats in a vector register of AVX-512; AVX2 has 8
+
 
 def chain(**parts: nn.Module) -> nn.Sequential:
     """Chain named modules."""
@@ -136,17 +138,24 @@ class Convolution(nn.Conv2d):
 
     The forward and backward passes together took 0.6 to 0.9 times as long on maps of 1 to 8 pixels, but 1.1 times as
     long with 12 maps of 10 pixels (`benchmarks/products.py`).
+
+    Otherwise, a narrow 1x1 convolution with a stride picks its pixels before it is trained on a CPU. oneDNN's gradient
+    writes past its memory if there are fewer channels than floats in a vector register, and the process dies
+    (https://github.com/uxlfoundation/oneDNN/issues/6035; seen with torch 2.13 on AVX2).
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if not (
-            _autocast(images)
-            and self.kernel_size == self.stride == (1, 1)
-            and self.padding == (0, 0)
-            and self.groups == 1
-        ):
+        if self.kernel_size != (1, 1) or self.padding != (0, 0) or self.groups != 1:
             return super().forward(images)
-        return functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        products, strided = _autocast(images), self.stride != (1, 1)
+        if products and not strided:
+            maps = functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+            return maps.permute(0, 3, 1, 2)
+        overruns = strided and self.in_channels < REGISTER and images.device.type == "cpu"
+        if overruns and self.training and not products:
+            down, across = self.stride
+            return functional.conv2d(images[:, :, ::down, ::across], self.weight, self.bias)
+        return super().forward(images)
 
 
 class Depthwise(nn.Conv2d):
